@@ -1,0 +1,1 @@
+"""Gateware of tritstream: Amaranth components of the accelerator, and boards."""

@@ -1,0 +1,1 @@
+"""Simulation of tritstream: Verilator runner, cocotb benches, formal proofs, simulated board."""

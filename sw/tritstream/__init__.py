@@ -1,0 +1,1 @@
+"""Host side of tritstream: configuration, golden model, image packing, driver, command line."""

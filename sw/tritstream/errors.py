@@ -1,0 +1,51 @@
+"""Errors that a user can cause or must act on: one sentence each, with the exit code it ends in."""
+
+__all__ = [
+    "BadInput",
+    "DeviceError",
+    "FitError",
+    "MissingTool",
+    "Mismatch",
+    "TritstreamError",
+]
+
+
+class TritstreamError(Exception):
+    """Base of all errors whose message is the whole story.
+
+    The message is one sentence: what, where (file, tensor, layer, port), the number that failed, and
+    what to do next. The command line prints it and exits with `exit_code`; a traceback appears only
+    with ``--debug``.
+    """
+
+    exit_code = 2
+
+
+class Mismatch(TritstreamError):
+    """Two devices that have to agree do not."""
+
+    exit_code = 1
+
+
+class BadInput(TritstreamError):
+    """A file, an option or a text that cannot be used."""
+
+    exit_code = 2
+
+
+class MissingTool(TritstreamError):
+    """A program or library that is needed is not installed."""
+
+    exit_code = 3
+
+
+class DeviceError(TritstreamError):
+    """The device is absent, went away, or answered what it must not."""
+
+    exit_code = 4
+
+
+class FitError(TritstreamError):
+    """A design that does not fit the part, or does not meet timing."""
+
+    exit_code = 5
