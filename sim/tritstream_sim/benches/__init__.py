@@ -1,0 +1,1 @@
+"""cocotb benches, one per block. Imported by the simulator, never by pytest."""

