@@ -56,6 +56,23 @@ class TensorEntry:
     start: int
     stop: int
 
+    @property
+    def bytes(self) -> int:
+        """Bytes that the tensor should cover; what it does cover if the type is not read."""
+        if self.dtype not in DTYPES:
+            return self.stop - self.start
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+
+
+def _entry(item: dict, base: int) -> TensorEntry:
+    """Return the entry of one tensor of a header; `base` is the byte after the header."""
+    start, stop = item["data_offsets"]
+    entry = TensorEntry(item["dtype"], tuple(item["shape"]), base + start, base + stop)
+    numbers = (*entry.shape, start, stop)
+    if not isinstance(entry.dtype, str) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError(f"bad entry {item!r}")
+    return entry
+
 
 class TensorFile:
     """One safetensors file whose header has been read and checked against the file's size.
@@ -97,32 +114,21 @@ class TensorFile:
         try:
             table = json.loads(header)
             table.pop("__metadata__", None)
-            entries = {
-                name: TensorEntry(item["dtype"], tuple(item["shape"]),
-                                  *(base + offset for offset in item["data_offsets"]))
-                for name, item in table.items()
-            }
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            entries = {name: _entry(item, base) for name, item in table.items()}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._bad("its header is corrupt") from error
         end = base
         for name, entry in sorted(entries.items(), key=lambda item: item[1].start):
-            if entry.start != end or entry.stop < entry.start:
+            if entry.start != end:
                 raise self._bad(f"tensor {name} starts at byte {entry.start}, not at {end}")
-            self._check_size(name, entry)
+            length = entry.stop - entry.start
+            if length != entry.bytes:
+                raise self._bad(f"tensor {name} covers {length} bytes, not {entry.bytes}")
             end = entry.stop
         if end != size:
             state = "truncated" if size < end else "longer than its header says"
             raise self._bad(f"it is {state}, {size} bytes where {end} are expected")
         return entries
-
-    def _check_size(self, name: str, entry: TensorEntry):
-        if not all(isinstance(n, int) and n >= 0 for n in entry.shape):
-            raise self._bad(f"tensor {name} has the shape {list(entry.shape)}")
-        if entry.dtype in DTYPES:
-            expected = math.prod(entry.shape) * DTYPES[entry.dtype].itemsize
-            if entry.stop - entry.start != expected:
-                raise self._bad(f"tensor {name} covers {entry.stop - entry.start} bytes, "
-                                f"not {expected}")
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return rows `start` to `stop` (along the first axis) of a tensor as float32.
