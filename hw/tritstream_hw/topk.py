@@ -1,0 +1,94 @@
+"""The best few of a stream of logits."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.config import BuildConfig
+
+__all__ = ["TopK", "best_layout", "logit_layout"]
+
+
+def logit_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of a logit: the row sum of a token."""
+    return data.StructLayout({"acc": signed(config.acc_bits), "row": 16, "last": 1})
+
+
+def best_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of a candidate; `valid` is 0 where there were fewer logits than candidates."""
+    return data.StructLayout({"token": 16, "acc": signed(config.acc_bits), "valid": 1})
+
+
+class TopK(wiring.Component):
+    """Keeps the :py:`config.candidates` largest logits, sorted; of equal ones the lower row first.
+
+    A chain of cells. Each keeps the better of its own and of what arrives, and hands on the other,
+    so nothing has to reach more than one cell in a cycle. What a cell hands on after it took
+    something better comes before all that lies behind it, also before an equal one there, and so
+    replaces the next cell's own without a comparison.
+
+    Throughput is one logit per cycle. The candidates are in order once `settled`, which is one
+    cycle per candidate, and one more, after the last logit.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(logit_layout(config)))`
+        Logits, rows ascending. Accepted in any cycle but that of `clear`.
+    clear : :py:`In(1)`
+        Forget everything.
+    index : :py:`In(8)`
+        Which candidate to show, 0 for the best.
+    best : :py:`Out(best_layout(config))`
+        The candidate, one cycle later.
+    settled : :py:`Out(1)`
+        A logit marked `last` was taken since `clear`, and nothing is on its way any more.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "i":       In(stream.Signature(logit_layout(config))),
+            "clear":   In(1),
+            "index":   In(8),
+            "best":    Out(best_layout(config)),
+            "settled": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        candidates = self.config.candidates
+
+        taken = Signal()
+        m.d.comb += [self.i.ready.eq(~self.clear), taken.eq(self.i.valid & self.i.ready)]
+
+        own = Array(Signal(best_layout(self.config), name=f"own_{n}") for n in range(candidates))
+        offer = Signal(best_layout(self.config), name="offer_0")
+        displaced = Const(0)
+        m.d.comb += [
+            offer.token.eq(self.i.p.row),
+            offer.acc.eq(self.i.p.acc),
+            offer.valid.eq(taken),
+        ]
+        for n, kept in enumerate(own):
+            better = Signal(name=f"better_{n}")
+            m.d.comb += better.eq(
+                offer.valid & (displaced | ~kept.valid | (offer.acc > kept.acc)))
+            handed_on = Signal.like(kept, name=f"offer_{n + 1}")
+            displaced = Signal(name=f"displaced_{n + 1}")
+            m.d.sync += [handed_on.eq(offer), displaced.eq(better)]
+            with m.If(better):
+                m.d.sync += [kept.eq(offer), handed_on.eq(kept)]
+            with m.If(self.clear):
+                m.d.sync += [kept.valid.eq(0), handed_on.valid.eq(0)]
+            offer = handed_on
+
+        ended = Signal(candidates)
+        m.d.sync += ended.eq(Cat(taken & self.i.p.last, ended))
+        m.d.sync += self.settled.eq(self.settled | ended[-1])
+        with m.If(self.clear):
+            m.d.sync += [ended.eq(0), self.settled.eq(0)]
+
+        m.d.sync += self.best.eq(own[self.index])
+        with m.If(self.index >= candidates):
+            m.d.sync += self.best.valid.eq(0)
+        return m
