@@ -81,7 +81,8 @@ class FloatModel:
         tokens = np.asarray(tokens, np.int64)
         bad = tokens[(tokens < 0) | (tokens >= self.config.vocab)]
         if bad.size:
-            raise BadInput(f"Token {bad[0]} is out of range: the model has {self.config.vocab}.")
+            raise BadInput(f"Token {bad[0]} is out of range: this model has tokens 0 to "
+                           f"{self.config.vocab - 1}.")
         if state is None:
             state = self.new_state(*tokens.shape[:-1])
         trace = {} if trace is None else trace

@@ -28,30 +28,42 @@ class Tokenizer:
 
     Parameters
     ----------
-    path : Path
-        Its `tokenizer.json`.
-    config : ModelConfig
-        The model, for its vocabulary and the token before every text.
+    data : bytes
+        Contents of its `tokenizer.json`.
+    vocab : int
+        Tokens that the model has.
+    bos : int or None
+        Token before every text.
+    name : str
+        Where the data are from, for messages.
 
     Raises
     ------
     BadInput
-        The file is missing or unreadable, or has more tokens than the model.
+        The data are no tokenizer, or one with more tokens than the model has.
     """
 
-    def __init__(self, path: str | Path, config: ModelConfig):
-        if not Path(path).exists():
-            raise BadInput(f"{path} is missing; fetch the tokenizer of the checkpoint, or give "
-                           "token numbers instead of text.")
+    def __init__(self, data: bytes, *, vocab: int, bos: int | None, name: str):
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            self._tokenizer = tokenizers.Tokenizer.from_buffer(data)
         except Exception as error:      # the library raises bare Exception
-            raise BadInput(f"{path} is not a tokenizer: {error}.") from error
+            raise BadInput(f"{name} is not a tokenizer: {error}; fetch it again.") from error
         size = self._tokenizer.get_vocab_size()
-        if size > config.vocab:
-            raise BadInput(f"{path} has {size} tokens, but the model has {config.vocab}; "
+        if size > vocab:
+            raise BadInput(f"{name} has {size} tokens, but the model has {vocab}; "
                            "they do not belong together.")
-        self.config = config
+        self.vocab = vocab
+        self.bos = bos
+
+    @classmethod
+    def open(cls, path: str | Path, config: ModelConfig) -> "Tokenizer":
+        """Read the `tokenizer.json` of a checkpoint."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror}; fetch the tokenizer of the "
+                           "checkpoint, or give token numbers instead of text.") from error
+        return cls(data, vocab=config.vocab, bos=config.bos, name=str(path))
 
     def encode(self, text: str | bytes) -> list[int]:
         """Tokens of a text, the model's first token before them.
@@ -86,13 +98,14 @@ class Tokenizer:
             A token is not below the model's vocabulary.
         """
         for token in tokens:
-            if not 0 <= token < self.config.vocab:
-                raise BadInput(f"Token {token} is out of range: the model has {self.config.vocab}.")
+            if not 0 <= token < self.vocab:
+                raise BadInput(f"Token {token} is out of range: this model has tokens 0 to "
+                               f"{self.vocab - 1}.")
         return self._tokenizer.decode([int(token) for token in tokens])
 
     @property
     def _prefix(self) -> list[int]:
-        return [] if self.config.bos is None else [self.config.bos]
+        return [] if self.bos is None else [self.bos]
 
     def _encode(self, text: str) -> tokenizers.Encoding:
         if not text:
