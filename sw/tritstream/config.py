@@ -26,7 +26,7 @@ class Formats:
     mantissa_bits: int = 16     # scalars: unsigned mantissa, the top bit set
     amax_bits: int = 17         # normalised absolute maximum, the top bit set
     sigmoid_bits: int = 16      # fraction bits of a sigmoid
-    shift_bits: int = 6         # right shift of the dequantiser
+    max_shift: int = 62         # right shift of the dequantiser saturates here: nothing is left
     dequant_up: int = 10        # the dequantiser shifts left by this before it shifts right
     reciprocal_bits: int = 26   # the quantiser's reciprocal is 127 * 2**26 / amax
 

@@ -1,0 +1,118 @@
+"""Element-wise datapath: dequantise, sigmoid, MLGRU and gated channel mixer.
+
+All functions take and return int64 arrays of any shape; every result is checked against the width that
+the hardware has for it. Shifts to the right round half up: `(x + half) >> shift`.
+"""
+
+import numpy as np
+
+from tritstream.config import FORMATS
+
+__all__ = [
+    "SIGMOID_BASE",
+    "SIGMOID_DELTA",
+    "checked",
+    "dequantise",
+    "glu",
+    "mlgru",
+    "rounded_shift",
+    "sigmoid",
+    "silu",
+]
+
+_ONE = 1 << FORMATS.sigmoid_bits
+_SEGMENTS = 512             # of width 1/32, up to 16: linear interpolation is good to 2**-16
+_FRACTION = 7               # bits within a segment: an argument has 12 fraction bits
+
+_GRID = np.arange(_SEGMENTS + 1) / 32
+_FALLING = np.rint(_ONE / (1 + np.exp(_GRID))).astype(np.int64)
+
+SIGMOID_BASE = _FALLING[:-1]
+"""`sigmoid(-n / 32)`, 16 fraction bits, the start of each of 512 segments."""
+
+SIGMOID_DELTA = _FALLING[:-1] - _FALLING[1:]
+"""How much each segment falls, at most 512."""
+
+
+def checked(values: np.ndarray, bits: int, what: str) -> np.ndarray:
+    """Return `values` if all fit in `bits` bits, signed.
+
+    Raises
+    ------
+    OverflowError
+        Which cannot happen with an image made by `pack`: it derives every range from the weights.
+    """
+    limit = 1 << (bits - 1)
+    if values.size and not (-limit <= values.min() and values.max() < limit):
+        raise OverflowError(f"{what} has {values.min()}..{values.max()}, which needs more than "
+                            f"{bits} bits")
+    return values
+
+
+def rounded_shift(values: np.ndarray, shift) -> np.ndarray:
+    """Shift right, rounding half up."""
+    return values + ((1 << np.asarray(shift, np.int64)) >> 1) >> shift
+
+
+def dequantise(acc: np.ndarray, mantissa, shift, bits: int) -> np.ndarray:
+    """Scale row sums: `(acc * mantissa << 10) >> shift`, rounded half up, into `bits` bits."""
+    product = acc * mantissa << FORMATS.dequant_up
+    return checked(rounded_shift(product, shift), bits, "dequantised output")
+
+
+def _falling(x: np.ndarray, fraction: int) -> np.ndarray:
+    """`sigmoid(-|x|)`; beyond 16 it is taken at 16, where it is 0 in 16 bits."""
+    argument = np.minimum((np.abs(x) << 12) >> fraction, (_SEGMENTS << _FRACTION) - 1)
+    segment, within = argument >> _FRACTION, argument & ((1 << _FRACTION) - 1)
+    return SIGMOID_BASE[segment] - rounded_shift(SIGMOID_DELTA[segment] * within, _FRACTION)
+
+
+def sigmoid(x: np.ndarray, fraction: int) -> np.ndarray:
+    """Sigmoid of `x * 2**-fraction`, as 0..65536."""
+    falling = _falling(x, fraction)
+    return np.where(x < 0, falling, _ONE - falling)
+
+
+def silu(x: np.ndarray, fraction: int) -> np.ndarray:
+    """`x * sigmoid(x)` in the format of `x`."""
+    return rounded_shift(x * sigmoid(x, fraction), FORMATS.sigmoid_bits)
+
+
+def mlgru(i, f, g, keep, h, fractions) -> tuple[np.ndarray, np.ndarray]:
+    """One step of the recurrence and its output gate.
+
+    `h' = h + w (silu(i) - h)` with `w = (1 - lb) (1 - sigmoid(f))`, which is
+    `f h + (1 - f) silu(i)` with one multiplication less, and never leaves the hull of its operands
+    (arXiv 2406.02528, section 3.3.1; the lower bound is HGRN's, arXiv 2311.04823).
+
+    Parameters
+    ----------
+    i, f, g : ndarray
+        Dequantised projections, 18 bits.
+    keep : ndarray
+        `1 - lb`, unsigned fraction of 16 bits.
+    h : ndarray
+        State of this layer, 24 bits, 6 more fraction bits than `i`.
+    fractions : tuple of int
+        Fraction bits of `i` and of `f`.
+
+    Returns
+    -------
+    h, t : ndarray
+        New state, and `g * silu(h)` in 32 bits with 3 fraction bits less than the product.
+    """
+    extra = FORMATS.state_extra
+    opened = rounded_shift(keep * sigmoid(-f, fractions[1]), FORMATS.sigmoid_bits)
+    difference = (silu(i, fractions[0]) << extra) - h
+    h = checked(h + rounded_shift(difference * opened, FORMATS.sigmoid_bits),
+                FORMATS.state_bits, "recurrent state")
+    return h, _gate(rounded_shift(h, extra), g, fractions[0])
+
+
+def glu(a, b, fraction: int) -> np.ndarray:
+    """Gated channel mixer: `silu(a) * b` in 32 bits, 3 fraction bits less than the product."""
+    return _gate(a, b, fraction)
+
+
+def _gate(x: np.ndarray, y: np.ndarray, fraction: int) -> np.ndarray:
+    return checked(rounded_shift(silu(x, fraction) * y, 3), FORMATS.vector_bits, "gated vector")

@@ -1,0 +1,247 @@
+"""The golden model: the whole accelerator in NumPy integers, stage by stage from the image.
+
+It is the specification of the hardware. Row sums of int8 times trit are below 2**24 and therefore
+exact in float32, which lets BLAS do them; everything else is int64.
+"""
+
+import dataclasses
+import functools
+import zlib
+
+import numpy as np
+
+from tritstream.config import FORMATS
+from tritstream.errors import BadInput
+from tritstream.golden.elementwise import checked, dequantise, glu, mlgru
+from tritstream.golden.quantise import quantise, statistics
+from tritstream.golden.scalars import Statistics, dequantiser, squared_norm
+from tritstream.image import Image, Section
+from tritstream.tape import ROW_PREFIX, Bank, Op
+from tritstream.trits import decode
+
+__all__ = ["Banks", "GoldenModel", "Logits", "candidates", "chain"]
+
+_CACHE_LIMIT = 4 << 30      # bytes of float32 matrices kept; above, each is converted when used
+_CHUNK = 256                # tokens that go through a stage together
+
+
+@dataclasses.dataclass(frozen=True)
+class Banks:
+    """Gain banks of a section: what the statistics of its output are made with."""
+
+    keep: np.ndarray | None = None
+    pre: np.ndarray | None = None
+    gains: tuple[np.ndarray, ...] = ()
+
+    @classmethod
+    def of(cls, section: Section, payload: np.ndarray) -> "Banks":
+        """Read the banks of a section from the payload."""
+        header, found = section.header, {}
+        position, step = section.banks_start, header.bank_bytes // max(
+            header.banks.value.bit_count(), 1)
+        for bank in Bank:
+            if bank in header.banks:
+                kind = "<u2" if bank is Bank.KEEP else "<i2"
+                data = payload[position:position + 2 * header.rows]
+                found[bank] = data.view(kind).astype(np.int64)
+                position += step
+        gains = [found[b] for b in (Bank.GAIN0, Bank.GAIN1, Bank.GAIN2) if b in found]
+        return cls(found.get(Bank.KEEP), found.get(Bank.PRE), tuple(gains))
+
+
+@dataclasses.dataclass(frozen=True)
+class Logits:
+    """Logits of some tokens as the head's row sums: `acc * mantissa * 2**(10 - shift)`.
+
+    `acc` is int64 [tokens, V]; `mantissa` and `shift` have one entry per token.
+    """
+
+    acc: np.ndarray
+    mantissa: np.ndarray
+    shift: np.ndarray
+
+    def real(self) -> np.ndarray:
+        """Logits as float32 [tokens, V]."""
+        step = self.mantissa * 2.0 ** (FORMATS.dequant_up - self.shift)
+        return (self.acc * step[:, None]).astype(np.float32)
+
+
+def candidates(acc: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """Best `count` of one token's sums as `(token, acc)`, ties to the lower token."""
+    order = np.argsort(-acc, kind="stable")[:count]
+    return list(zip(order.tolist(), acc[order].tolist(), strict=True))
+
+
+def chain(vector: np.ndarray, digest: int = 0) -> int:
+    """Continue a digest, CRC-32 over int32 numbers, with one stage's vector."""
+    return zlib.crc32(vector.astype("<i4").tobytes(), digest)
+
+
+class GoldenModel:
+    """A packed model, computed exactly as the accelerator does.
+
+    Parameters
+    ----------
+    image : Image
+        The model.
+
+    Notes
+    -----
+    State is int64 [sequences, L, H]. Methods take tokens [sequences, T] and advance the state in place;
+    all sequences of a call have the same length.
+    """
+
+    def __init__(self, image: Image):
+        self.image = image
+        self.sections = image.sections
+        self.banks = [Banks.of(section, image.payload) for section in self.sections]
+        size = sum(5 * section.header.body_bytes for section in self.sections)
+        self._matrix = (functools.cache(self._unpack) if 4 * size <= _CACHE_LIMIT
+                        else self._unpack)
+
+    def _unpack(self, index: int) -> list[np.ndarray]:
+        """Matrices of a stage, float32 [N, K] each."""
+        section, header = self.sections[index], self.sections[index].header
+        body = self.image.payload[section.body_start:section.end]
+        codes = body.reshape(-1, header.op.projections, header.group_bytes)[..., :header.columns]
+        return [decode(codes[:, p]).astype(np.float32).swapaxes(0, 1)
+                .reshape(-1, header.columns)[:header.rows]
+                for p in range(header.op.projections)]
+
+    def new_state(self, sequences: int = 1) -> np.ndarray:
+        """State of fresh conversations."""
+        return np.zeros((sequences, self.image.layers, self.image.hidden), np.int64)
+
+    def forward(self, tokens: np.ndarray, state: np.ndarray, *, stages: int | None = None,
+                observe=None) -> Logits | None:
+        """Run tokens through the first `stages` stages (default all).
+
+        Parameters
+        ----------
+        tokens : ndarray [sequences, T]
+            Token numbers.
+        state : ndarray
+            From `new_state` or an earlier call; advanced in place.
+        stages : int
+            How much of the tape is played.
+        observe : callable
+            Called as `observe(stage index, vector)` with every output vector, int64
+            [sequences, T, N]. Only the tokens of one call are seen together if T is at most 256.
+
+        Returns
+        -------
+        Logits or None
+            Logits of all tokens, sequence by sequence, if the head is among the stages.
+
+        Raises
+        ------
+        BadInput
+            If a token is out of range.
+        """
+        tokens = np.asarray(tokens, np.int64)
+        outside = tokens[(tokens < 0) | (tokens >= self.image.vocab)]
+        if outside.size:
+            raise BadInput(f"Token {outside.flat[0]} is out of range: this model has tokens 0 to "
+                           f"{self.image.vocab - 1}.")
+        stages = self.image.stages if stages is None else stages
+        step = max(1, _CHUNK // len(tokens))
+        parts = [_Pass(self, tokens[:, start:start + step], state, observe).run(stages)
+                 for start in range(0, tokens.shape[1], step)]
+        if not parts or parts[0] is None:
+            return None
+        return Logits(*(_joined(parts, name, len(tokens)) for name in ("acc", "mantissa", "shift")))
+
+    def rows(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Embedding rows as `(q [n, H], mantissa [n, 1], shift [n, 1])`, int64."""
+        size = self.image.row_units * 64
+        table = self.image.payload[:self.image.vocab * size].reshape(-1, size)[tokens]
+        q = table[:, ROW_PREFIX:ROW_PREFIX + self.image.hidden].view(np.int8).astype(np.int64)
+        mantissa = np.ascontiguousarray(table[:, 0:2]).view("<u2").astype(np.int64)
+        return q, mantissa, table[:, 2:3].astype(np.int64)
+
+
+def _joined(parts, name: str, sequences: int) -> np.ndarray:
+    """Join chunks of tokens, each sequence by sequence, into whole sequences."""
+    arrays = [getattr(part, name) for part in parts]
+    split = [array.reshape(sequences, -1, *array.shape[1:]) for array in arrays]
+    joined = np.concatenate(split, axis=1)
+    return joined.reshape(-1, *joined.shape[2:])
+
+
+class _Pass:
+    """One chunk of tokens on its way through the stages."""
+
+    def __init__(self, model: GoldenModel, tokens, state, observe):
+        self.model = model
+        self.tokens = tokens
+        self.state = state
+        self.observe = observe or (lambda stage, vector: None)
+        self.x = self.z = None
+        self.stats: list[Statistics] = []
+
+    def run(self, stages: int) -> Logits | None:
+        logits = None
+        for section in self.model.sections[:stages]:
+            logits = getattr(self, f"_{section.header.op.name.lower()}")(section)
+        return logits
+
+    def _finish(self, section, vector, first) -> None:
+        """Gather the statistics of a stage's output, for the next stage's quantisers."""
+        banks = self.model.banks[section.index]
+        self.stats = statistics(vector, first, banks.pre, banks.gains)
+        self._show(section, vector)
+
+    def _show(self, section, vector) -> None:
+        self.observe(section.index, vector.reshape(*self.tokens.shape, -1))
+
+    def _sums(self, section) -> list[tuple]:
+        """Per projection `(row sums [n, N], mantissa [n, 1], shift [n, 1])`."""
+        header = section.header
+        gains = self.model.banks[section.index - 1].gains
+        vector = self.z if header.op.reads_z else self.x
+        norms = [squared_norm(stats, header.ratio, header.floor) for stats in self.stats]
+        acts = []
+        for index, gain in enumerate(gains):
+            peaks = [stats.amax[index] for stats in self.stats]
+            acts.append((quantise(vector, gain, peaks).astype(np.float32), peaks))
+        out = []
+        for index, matrix in enumerate(self.model._matrix(section.index)):
+            q, peaks = acts[index if header.op.vectors > 1 else 0]
+            scales = [dequantiser(peak, norm, header.scales[index])
+                      for peak, norm in zip(peaks, norms, strict=True)]
+            mantissa, shift = np.array(scales, np.int64).T[..., None]
+            out.append(((q @ matrix.T).astype(np.int64), mantissa, shift))
+        return out
+
+    def _elements(self, section) -> list[np.ndarray]:
+        return [dequantise(*sums, FORMATS.element_bits) for sums in self._sums(section)]
+
+    def _embed(self, section) -> None:
+        self.x = dequantise(*self.model.rows(self.tokens.reshape(-1)), FORMATS.vector_bits)
+        self._finish(section, self.x, self.x)
+
+    def _residual(self, section) -> None:
+        (sums,) = self._sums(section)
+        grown = self.x + dequantise(*sums, FORMATS.vector_bits)
+        self.x = checked(grown, FORMATS.vector_bits, f"residual after {section.name}")
+        self._finish(section, self.x, self.x)
+
+    def _mlgru(self, section) -> None:
+        i, f, g = (v.reshape(*self.tokens.shape, -1) for v in self._elements(section))
+        keep = self.model.banks[section.index].keep
+        state = self.state[:, section.header.state_base // self.model.image.hidden]
+        z = np.empty_like(i)
+        for t in range(self.tokens.shape[1]):
+            state[:], z[:, t] = mlgru(i[:, t], f[:, t], g[:, t], keep, state,
+                                      section.header.fractions)
+        self.z = z.reshape(-1, z.shape[-1])
+        self._finish(section, self.z, g.reshape(self.z.shape))
+
+    def _glu(self, section) -> None:
+        self.z = glu(*self._elements(section), section.header.fractions[0])
+        self._finish(section, self.z, None)
+
+    def _head(self, section) -> Logits:
+        ((acc, mantissa, shift),) = self._sums(section)
+        self._show(section, acc)
+        return Logits(acc, mantissa[:, 0], shift[:, 0])
