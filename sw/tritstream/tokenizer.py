@@ -46,7 +46,7 @@ class Tokenizer:
     def __init__(self, data: bytes, *, vocab: int, bos: int | None, name: str):
         try:
             self._tokenizer = tokenizers.Tokenizer.from_buffer(data)
-        except Exception as error:      # the library raises bare Exception
+        except ValueError as error:
             raise BadInput(f"{name} is not a tokenizer: {error}; fetch it again.") from error
         size = self._tokenizer.get_vocab_size()
         if size > vocab:
