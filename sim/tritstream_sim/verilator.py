@@ -183,6 +183,6 @@ def _compile(tool, directory, verilog_text, name, arguments, sources, control, o
         # The wheel's makefile names the compiler and the Python of the machine it was built on.
         _run(["make", "-s", "-C", str(objects), "-f", "Vtop.mk", f"-j{os.cpu_count()}",
               f"VERILATOR_ROOT={tool.root}", "CXX=g++", "LINK=g++", "AR=ar",
-              f"PYTHON3={sys.executable}", f"OPT_FAST={optimise}", "OPT_GLOBAL=-O1",
-              "LDLIBS=$(VM_USER_LDLIBS)"],
+              f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include",
+              f"OPT_FAST={optimise}", "OPT_GLOBAL=-O1", "LDLIBS=$(VM_USER_LDLIBS)"],
              what=f"the C++ build of {name}", log=log)
