@@ -1,0 +1,24 @@
+"""What all parts of the link know about a frame."""
+
+from amaranth import *
+from amaranth.lib import data
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+
+from tritstream.protocol import MAX_PAYLOAD
+
+__all__ = ["HEADER", "HEADER_BYTES", "CRC_BYTES", "LENGTH_BITS", "frame_crc"]
+
+HEADER = data.StructLayout({"kind": 8, "seq": 8, "ack": 8, "credit": 8, "length": 16})
+"""Header of a frame behind its sync byte, first byte in the lowest bits."""
+
+HEADER_BYTES = HEADER.size // 8
+
+CRC_BYTES = 4
+
+LENGTH_BITS = MAX_PAYLOAD.bit_length()
+"""Width of a payload's length once it has been checked."""
+
+
+def frame_crc():
+    """Return a CRC-32 processor that takes one byte per cycle."""
+    return CRC32_ISO_HDLC(data_width=8).create()

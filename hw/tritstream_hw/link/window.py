@@ -1,0 +1,95 @@
+"""Bookkeeping of a go-back-N sender."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.protocol import Kind
+
+from .frame import HEADER
+
+__all__ = ["Window"]
+
+
+class Window(wiring.Component):
+    """Says which payload to send next, if any.
+
+    Parameters
+    ----------
+    retry_cycles : int
+        After so many cycles without progress everything unacknowledged is sent again, or, without
+        credit, one payload is tried.
+
+    Members
+    -------
+    header, good : :py:`In(HEADER)`, :py:`In(1)`
+        A good frame has come from the other side.
+    fill : :py:`In(8)`
+        Sequence number behind the last closed payload.
+    sent, sending : :py:`In(1)`
+        Strobe: payload `next` is being sent; level: it still is.
+    clear : :py:`In(1)`
+        Both directions begin at 0, with the credit that `header` brings.
+    base, next : :py:`Out(8)`
+        Oldest payload not acknowledged; next one to send.
+    due : :py:`Out(1)`
+        Payload `next` should be sent.
+    again : :py:`Out(1)`
+        It has been sent before.
+    """
+
+    def __init__(self, retry_cycles: int):
+        self._retry_cycles = retry_cycles
+        super().__init__({
+            "header": In(HEADER),
+            "good": In(1),
+            "fill": In(8),
+            "sent": In(1),
+            "sending": In(1),
+            "clear": In(1),
+            "base": Out(8),
+            "next": Out(8),
+            "due": Out(1),
+            "again": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        limit = Signal(8)                    # behind the last payload that there is credit for
+        newest = Signal(8)                   # behind the last payload ever sent
+        probe = Signal()
+        timer = Signal(range(self._retry_cycles + 1))
+        credit = (limit - self.next)[:8]
+        m.d.comb += self.due.eq((self.next != self.fill)
+                                & (probe | ((credit != 0) & ~credit[-1])))
+        m.d.comb += self.again.eq(self.next != newest)
+
+        with m.If(self.sent):
+            m.d.sync += [self.next.eq(self.next + 1), probe.eq(0)]
+            with m.If(~self.again):
+                m.d.sync += newest.eq(self.next + 1)
+
+        with m.If((self.base == self.fill) | self.sending):
+            m.d.sync += timer.eq(0)
+        with m.Elif(timer == self._retry_cycles):
+            m.d.sync += [self.next.eq(self.base), probe.eq(1), timer.eq(0)]
+        with m.Elif(~self.due):
+            m.d.sync += timer.eq(timer + 1)
+
+        # The link does not reorder: the latest frame knows best. One that acknowledges what was
+        # never sent is older than the last RESET.
+        acked = (self.header.ack - self.base)[:8]
+        with m.If(self.good & (acked <= (newest - self.base)[:8])):
+            m.d.sync += self.base.eq(self.header.ack)
+            m.d.sync += limit.eq(self.header.ack + self.header.credit)
+            with m.If(acked != 0):
+                m.d.sync += timer.eq(0)
+            with m.If((self.header.kind == Kind.NAK) | (acked > (self.next - self.base)[:8])):
+                m.d.sync += self.next.eq(self.header.ack)
+
+        with m.If(self.clear):
+            for register in self.base, self.next, newest, probe, timer:
+                m.d.sync += register.eq(0)
+            m.d.sync += limit.eq(self.header.credit)
+        return m
