@@ -1,0 +1,83 @@
+# Thin names for what people do here; the work is in the command line and in pytest.
+
+BOARD ?= ulx3s_85f
+MODEL ?= classics-7m
+SIM   ?= verilator
+SEED  ?= 1
+
+PYTHON     ?= python3
+TRITSTREAM  = .venv/bin/tritstream
+PYTEST      = .venv/bin/python -m pytest --seed $(SEED) $(if $(TEST),-k '$(TEST)') $(if $(V),-v)
+JUNIT       = --junitxml=build/$@/results.xml
+INSTALLED   = .venv/.installed
+
+Q = $(if $(V),,@)
+
+.PHONY: help demo test sim lint waves bitstream prog bench bench-full mutants cost clean
+.DEFAULT_GOAL := help
+
+help:
+	@printf '%s\n' \
+	  'Targets' \
+	  '  demo        generate text from MODEL on the simulated board' \
+	  '  test        every test; JUnit results in build/test/results.xml' \
+	  '  sim         the RTL benches in Verilator; JUnit results in build/sim/results.xml' \
+	  '  lint        ruff' \
+	  '  waves       sim with WAVES=1' \
+	  '  bitstream   synthesise, place and route for BOARD' \
+	  '  prog        load the bitstream into BOARD' \
+	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
+	  '  mutants     break the RTL in many ways; every one has to be caught' \
+	  '  cost        synthesise and route every block alone' \
+	  '  clean       remove build/ and .venv' \
+	  'Variables' \
+	  '  BOARD=$(BOARD)  MODEL=$(MODEL)  SIM=$(SIM)  the only simulator' \
+	  '  SEED=$(SEED)   repeats a run        TEST=EXPRESSION  selects tests, as pytest -k' \
+	  '  WAVES=1  records FST files    FREQ=MHz         system clock of a bitstream' \
+	  '  PORT=/dev/ttyUSB0  cable of prog       V=1              shows commands and tests'
+
+# Everything but these three is installed by pip.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11 or absent: install Python 3.11, or say make PYTHON=python3.x"; exit 3; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "$(PYTHON) cannot make environments: install its venv package, e.g. apt install python3-venv"; exit 3; }
+	@command -v g++ >/dev/null || { echo "g++ is absent: install a C++ compiler, e.g. apt install g++"; exit 3; }
+	$(Q)[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
+	@echo 'installing into .venv'
+	$(Q).venv/bin/python -m pip install $(if $(V),,--quiet) --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	$(Q)$(TRITSTREAM) generate -m $(MODEL) -p 'It was a dark night, and' -n 48 --device sim
+
+test: $(INSTALLED)
+	$(Q)$(PYTEST) $(JUNIT) -n auto --dist worksteal
+
+sim: $(INSTALLED)
+	@[ '$(SIM)' = verilator ] || { echo "SIM=$(SIM) is not known; the only simulator is verilator"; exit 2; }
+	$(Q)$(PYTEST) $(JUNIT) -m verilator $(if $(filter 1,$(WAVES)),--waves)
+
+waves:
+	$(Q)$(MAKE) --no-print-directory sim WAVES=1
+
+lint: $(INSTALLED)
+	$(Q).venv/bin/ruff check .
+
+bitstream: $(INSTALLED)
+	$(Q)$(TRITSTREAM) build $(BOARD) $(if $(FREQ),--freq $(FREQ))
+
+prog: $(INSTALLED)
+	$(Q)$(TRITSTREAM) program $(BOARD) $(if $(PORT),--port $(PORT))
+
+bench bench-full: $(INSTALLED)
+	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
+
+mutants: $(INSTALLED)
+	$(Q).venv/bin/python -m tritstream_sim.mutants $(if $(TEST),-k '$(TEST)')
+
+cost: $(INSTALLED)
+	$(Q).venv/bin/python -m tritstream_hw.cost
+
+clean:
+	$(Q)rm -rf build .venv
