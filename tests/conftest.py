@@ -28,6 +28,7 @@ def simulate(request, seed):
     from tritstream_sim import runner
 
     build = request.config.rootpath / "build" / "sim"
-    directory = build / "runs" / re.sub(r"[^\w.=-]+", "_", request.node.name)
+    run = re.sub(r"[^\w.=-]+", "_", f"{request.module.__name__}-{request.node.name}")
+    directory = build / "runs" / run
     return functools.partial(runner.simulate, cache=build, directory=directory, seed=seed,
                              waves=request.config.getoption("waves"))

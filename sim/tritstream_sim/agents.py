@@ -1,8 +1,9 @@
 """cocotb agents for Amaranth streams, whose ports are ``<name>__payload/valid/ready``.
 
-A payload is an integer: the bits of the port, signed if the port is. For a struct, the gateware's
-own layout packs and unpacks: ``layout.const({...}).as_bits()``, ``layout.from_bits(value)``; an
-array of bytes is ``int.from_bytes(data, "little")``.
+A payload comes as a non-negative integer, the bits of the port; `as_signed` reads it as a signed
+one, and a negative one may be sent. For a struct, the gateware's own layout packs and unpacks:
+``layout.const({...}).as_bits()``, ``layout.from_bits(value)``; an array of bytes is
+``int.from_bytes(data, "little")``.
 
 The agents do as little as possible in a cycle: they read what they need, and write only what
 changes.
@@ -48,24 +49,25 @@ def as_signed(value: int, bits: int) -> int:
     return ((value + half) & ((1 << bits) - 1)) - half
 
 
+def _encoder(handle) -> Callable[[int], int]:
+    """Return the function that makes of a payload what cocotb accepts for this port."""
+    if not isinstance(handle, LogicArrayObject):
+        return lambda value: value
+    modulus = 1 << len(handle)      # what does not fit is left alone, for cocotb to refuse
+    if handle.is_signed:
+        return lambda value: value if value < modulus >> 1 else value - modulus
+    return lambda value: value if value >= 0 else value + modulus
+
+
 class _Agent:
-    """A task at one stream. It starts at once, and again after `clear`."""
+    """A task `_run` at one stream. It starts at once."""
 
     def __init__(self, dut, name: str):
         self.name = name
         self.edge = RisingEdge(dut.clk)
         self.payload, self.valid, self.ready = (
             dut[f"{name}__{member}"] for member in ("payload", "valid", "ready"))
-        wide = isinstance(self.payload, LogicArrayObject)
-        self.signed_bits = len(self.payload) if wide and self.payload.is_signed else 0
         self._task = cocotb.start_soon(self._run())
-
-    async def _run(self):
-        raise AssertionError("every agent has its own")
-
-    def _sample(self) -> int:
-        value = int(self.payload.value)
-        return as_signed(value, self.signed_bits) if self.signed_bits else value
 
 
 class Source(_Agent):
@@ -84,6 +86,7 @@ class Source(_Agent):
         self.stall = stall
         self.pending = collections.deque()
         self._filled, self._drained = Event(), Event()
+        self._encode = _encoder(dut[f"{name}__payload"])
         super().__init__(dut, name)
 
     def send(self, payloads: Iterable[int]):
@@ -106,7 +109,7 @@ class Source(_Agent):
         self._task = cocotb.start_soon(self._run())
 
     async def _run(self):
-        edge, pending, ready = self.edge, self.pending, self.ready
+        edge, pending, ready, encode = self.edge, self.pending, self.ready, self._encode
         self.valid.value = offered = 0
         while True:
             if not pending or (self.stall and self.stall()):
@@ -119,8 +122,7 @@ class Source(_Agent):
                 self._filled.clear()
                 await self._filled.wait()
                 continue
-            value = pending[0]
-            self.payload.value = as_signed(value, self.signed_bits) if self.signed_bits else value
+            self.payload.value = encode(pending[0])
             if not offered:
                 self.valid.value = offered = 1
             await edge
@@ -178,7 +180,7 @@ class Sink(_Agent):
                 ready.value = accepting = accept
             await edge
             if accepting and valid.value:
-                taken.append(self._sample())
+                taken.append(int(self.payload.value))
                 if len(taken) == self._wanted:
                     self._enough.set()
 
@@ -202,7 +204,7 @@ class Monitor(_Agent):
             if self.rst.value:
                 offer = None
             elif valid.value:
-                payload = self._sample()
+                payload = int(self.payload.value)
                 assert offer in (None, payload), f"{self.name}: {offer:#x} became {payload:#x}"
                 offer = payload
                 if ready.value:

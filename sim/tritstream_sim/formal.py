@@ -49,9 +49,9 @@ def prove(component, directory: pathlib.Path, *, depth: int = 20):
     (directory / "top.il").write_text(rtlil.convert(component, name="top"))
     script = ("read_rtlil top.il; prep -flatten -top top; memory_map; opt -full; async2sync; "
               "chformal -lower; dffunmap; "
-              f"sat -tempinduct -maxsteps {depth} -prove-asserts -set-assumes -set-init-def "
+              f"sat -tempinduct -maxsteps {depth} -prove-asserts -set-assumes -set-init-zero "
               "-set rst 0 -show-ports -verify")
-    done = subprocess.run([find_yosys(), "-q", "-p", script], cwd=directory, capture_output=True,
+    done = subprocess.run([find_yosys(), "-p", script], cwd=directory, capture_output=True,
                           text=True)
     if done.returncode:
         raise NotProved(f"not proved within {depth} steps:\n"

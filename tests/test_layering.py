@@ -1,0 +1,66 @@
+"""Who may import whom: sw <- hw <- sim <- tests, and nobody torch."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+GATEWARE = {"amaranth", "amaranth_boards"}
+SIMULATION = {"cocotb", "cocotb_tools"}
+TRAINING = {"torch", "transformers"}
+
+FORBIDDEN = {
+    "sw/tritstream": {"tritstream_hw", "tritstream_sim"} | GATEWARE | SIMULATION | TRAINING,
+    "hw/tritstream_hw": {"tritstream_sim"} | SIMULATION | TRAINING,
+    "sim/tritstream_sim": TRAINING,
+    "tests": TRAINING,
+}
+
+# What a user asks for by name and a host alone does not need. Imported where it is used, and an
+# installation without it answers with a sentence.
+ON_DEMAND = {
+    "sw/tritstream": {"tritstream_hw", "tritstream_sim"},
+}
+
+
+def imports(path: pathlib.Path, *, top_level: bool) -> set[str]:
+    """Packages that a file imports: at its top level, or inside its functions."""
+    tree = ast.parse(path.read_text())
+    inner = {node for function in ast.walk(tree)
+             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+             for node in ast.walk(function)}
+    found = set()
+    for node in ast.walk(tree):
+        if (node in inner) == top_level:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("directory", FORBIDDEN)
+def test_imports_go_one_way(directory):
+    files = sorted((ROOT / directory).rglob("*.py"))
+    assert files
+    for path in files:
+        assert not imports(path, top_level=True) & FORBIDDEN[directory], path
+        later = FORBIDDEN[directory] - ON_DEMAND.get(directory, set())
+        assert not imports(path, top_level=False) & later, path
+
+
+def test_a_host_needs_no_gateware_simulator_or_training():
+    """Import every module of the host program where nothing else can be imported."""
+    blocked = sorted(FORBIDDEN["sw/tritstream"])
+    modules = [".".join(path.relative_to(ROOT / "sw").with_suffix("").parts)
+               for path in sorted((ROOT / "sw" / "tritstream").rglob("*.py"))
+               if path.name not in ("__init__.py", "__main__.py")]
+    program = (f"import importlib, sys\n"
+               f"sys.modules.update(dict.fromkeys({blocked}))\n"
+               f"for name in {modules}: importlib.import_module(name)\n")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

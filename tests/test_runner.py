@@ -1,0 +1,89 @@
+"""The runner, its cache, and the agents: that they pass what is right and fail what is wrong."""
+
+import re
+
+import pytest
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.config import BuildConfig
+from tritstream_sim import runner
+from tritstream_sim.verilator import BuildFailed, compile_model
+
+pytestmark = pytest.mark.verilator
+BENCH = "tritstream_sim.benches.selftest"
+
+
+class Register(wiring.Component):
+    """A register between two streams."""
+
+    i: In(stream.Signature(signed(33)))
+    o: Out(stream.Signature(signed(33)))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+            m.d.sync += self.o.payload.eq(self.i.payload)
+        return m
+
+
+def test_a_right_bench_passes(simulate):
+    config = BuildConfig(beat_bytes=4, elements=2)
+    simulate(Register(), BENCH, config=config, does="pass", beat_bytes=4)
+
+
+@pytest.mark.parametrize("does, message", [
+    ("mismatch", "expects_what_does_not_come"),
+    ("starve", "o: 2 of 3 payloads, then none for 50 cycles"),
+    ("surplus", "o: 1 surplus payloads, first 0x2"),
+    ("withdraw", "was withdrawn"),
+    ("nothing", "no test ran"),
+])
+def test_a_wrong_bench_fails(simulate, does, message):
+    with pytest.raises(runner.SimulationFailed, match=re.escape(message)):
+        simulate(Register(), BENCH, does=does)
+
+
+def test_the_seed_decides_what_is_drawn(simulate):
+    drawn = []
+    for seed in (3, 3, 4):
+        with pytest.raises(runner.SimulationFailed, match=f"seed {seed}") as failure:
+            simulate(Register(), BENCH, seed=seed, does="draw")
+        drawn.append(re.search(r"drawn (\w+)", str(failure.value))[1])
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_waves_record_the_ports(simulate, tmp_path):
+    simulate(Register(), BENCH, waves=True, directory=tmp_path / "run", does="pass", beat_bytes=16,
+             config=BuildConfig())
+    assert b"i__payload" in (tmp_path / "run" / "dump.fst").read_bytes()
+
+
+MAIN = """#include "Vtop.h"
+#include <cstdio>
+int main() { Vtop top; top.eval(); std::printf("%d", int(top.o)); }
+"""
+
+
+def test_a_build_is_used_again_only_if_it_is_the_same(tmp_path):
+    main = tmp_path / "main.cpp"
+    main.write_text(MAIN)
+
+    def compiled(value):
+        return compile_model(f"module three(output [7:0] o); assign o = {value}; endmodule",
+                             "three", tmp_path / "cache", sources=[main])
+
+    first = compiled(3)
+    stamp = first.stat().st_mtime_ns
+    assert compiled(3) == first and first.stat().st_mtime_ns == stamp
+    assert compiled(4) != first
+    main.write_text(MAIN + "// changed\n")
+    assert compiled(3) != first
+
+
+def test_a_refused_design_shows_the_log(tmp_path):
+    with pytest.raises(BuildFailed, match="Can't find definition of variable: 'missing'"):
+        compile_model("module bad(output o); assign o = missing; endmodule", "bad", tmp_path)
