@@ -114,9 +114,15 @@ class Tokenizer:
 
 
 def _as_text(text: str | bytes) -> str:
-    # An argument of the command line that was not UTF-8 carries its bytes as lone surrogates.
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-    return decode_utf8(data, "The text")
+    return decode_utf8(text if isinstance(text, bytes) else _as_bytes(text), "The text")
+
+
+def _as_bytes(text: str) -> bytes:
+    try:
+        # An argument of the command line that was not UTF-8 carries its bytes as lone surrogates.
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # other lone surrogates can come out of JSON
+        return text.encode("utf-8", "surrogatepass")
 
 
 class Detokenizer:
@@ -132,28 +138,23 @@ class Detokenizer:
 
     def __init__(self, tokenizer: Tokenizer, context: Sequence[int] = ()):
         self._tokenizer = tokenizer
-        self._context = list(context)   # tokens of the piece before, or earlier ones
+        self._context = list(context)   # tokens of the piece before: spacing depends on them
         self._pending: list[int] = []   # tokens whose text is not yet out
 
     def push(self, token: int) -> str:
         """Take one token and return the text that is complete with it, perhaps none."""
         self._pending.append(token)
         text = self._text()
-        if text.endswith(INCOMPLETE):
+        if not text or text.endswith(INCOMPLETE):
             return ""
-        self._settle(text)
+        self._context, self._pending = self._pending, []
         return text
 
     def finish(self) -> str:
         """Return what is left at the end, broken characters as U+FFFD."""
         text = self._text()
-        self._settle(text)
+        self._context, self._pending = self._context + self._pending, []
         return text
-
-    def _settle(self, text: str):
-        if text:                # a token without text, as an end mark, is no context
-            self._context = self._pending
-        self._pending = []
 
     def _text(self) -> str:
         before = self._tokenizer.decode(self._context)
