@@ -1,0 +1,45 @@
+"""What carries bytes between host and device."""
+
+import abc
+import secrets
+
+__all__ = ["Transport"]
+
+
+class Transport(abc.ABC):
+    """A stream of bytes in both directions, which may lose or damage some of them.
+
+    Subclasses are a TCP connection, a serial port, and wrappers for tests. Every call is bounded in
+    time. `DeviceError` is raised with one sentence when the other end is gone.
+    """
+
+    name: str
+    """What the user called it, for messages: ``tcp:localhost:7000``."""
+
+    rate: float | None = None
+    """Bytes per second if that is known and slow enough to matter; otherwise None."""
+
+    retry_seconds: float = 1.0
+    """How long an acknowledgement may take before frames are sent again."""
+
+    @abc.abstractmethod
+    def read(self, timeout: float) -> bytes:
+        """Return at least one byte as soon as there is one, or none after `timeout` seconds."""
+
+    @abc.abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release the port; further calls do nothing."""
+
+    def nonce(self) -> int:
+        """Return a byte that tells this session from an earlier one; a replay returns the same."""
+        return secrets.randbelow(256)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()

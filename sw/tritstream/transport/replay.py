@@ -1,0 +1,143 @@
+"""A session with a device, written to a file, and played again without the device.
+
+The file is text: a first line with name and version, then one event a line: ``n NUMBER`` a nonce,
+``w HEX`` bytes from the host, ``r HEX`` bytes from the device.
+"""
+
+import pathlib
+import time
+
+from tritstream.errors import BadInput, DeviceError
+from tritstream.transport.base import Transport
+
+__all__ = ["RecordingTransport", "ReplayTransport"]
+
+HEADER = "tritstream-session 1"
+
+
+class RecordingTransport(Transport):
+    """Another transport whose traffic is written to a file.
+
+    Parameters
+    ----------
+    inner : Transport
+        What really carries the bytes.
+    path : path-like
+        File to write; an existing one is replaced.
+    """
+
+    def __init__(self, inner: Transport, path):
+        self.name = inner.name
+        self.rate = inner.rate
+        self.retry_seconds = inner.retry_seconds
+        self._inner = inner
+        self._file = pathlib.Path(path).open("w", encoding="ascii")
+        self._log(HEADER)
+
+    def read(self, timeout: float) -> bytes:
+        data = self._inner.read(timeout)
+        if data:
+            self._log(f"r {data.hex()}")
+        return data
+
+    def write(self, data: bytes) -> None:
+        self._inner.write(data)
+        self._log(f"w {bytes(data).hex()}")
+
+    def nonce(self) -> int:
+        number = self._inner.nonce()
+        self._log(f"n {number}")
+        return number
+
+    def close(self) -> None:
+        self._inner.close()
+        self._file.close()
+
+    def _log(self, line: str) -> None:
+        self._file.write(line + "\n")
+
+
+class ReplayTransport(Transport):
+    """The device's part of a recorded session.
+
+    The host must write the bytes that it wrote then; `DeviceError` names the first that differs.
+
+    Parameters
+    ----------
+    path : path-like
+        File written by `RecordingTransport`.
+    """
+
+    def __init__(self, path):
+        self.name = f"replay:{path}"
+        self._events = _load(path)
+        self._next = 0              # index of the event under way
+        self._matched = 0           # its bytes that the host has written so far
+        self._written = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything recorded has happened again."""
+        return self._next == len(self._events)
+
+    def read(self, timeout: float) -> bytes:
+        kind, value = self._event()
+        if kind != "r":
+            time.sleep(max(0.0, timeout))
+            return b""
+        self._next += 1
+        return value
+
+    def write(self, data: bytes) -> None:
+        data = memoryview(data)
+        while len(data):
+            kind, value = self._event()
+            expected = value[self._matched:] if kind == "w" else b""
+            count = min(len(expected), len(data))
+            if count == 0 or data[:count] != expected[:count]:
+                raise DeviceError(f"The session {self.name} does not repeat: what the host wrote "
+                                  f"differs behind byte {self._written}; record it again if that "
+                                  "is meant to be so.")
+            data = data[count:]
+            self._written += count
+            self._matched += count
+            if self._matched == len(value):
+                self._next += 1
+                self._matched = 0
+
+    def nonce(self) -> int:
+        kind, value = self._event()
+        if kind != "n":
+            raise DeviceError(f"The session {self.name} does not repeat: the host starts anew "
+                              f"behind byte {self._written}; record it again if that is "
+                              "meant to be so.")
+        self._next += 1
+        return value
+
+    def close(self) -> None:
+        pass
+
+    def _event(self):
+        return (None, b"") if self.finished else self._events[self._next]
+
+
+def _load(path) -> list:
+    try:
+        lines = pathlib.Path(path).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"The session {path} cannot be read ({error}).") from error
+    if not lines or lines[0] != HEADER:
+        raise BadInput(f"{path} is not a recorded session: its first line is not {HEADER!r}.")
+    return [_event_of(path, number, line) for number, line in enumerate(lines[1:], 2)]
+
+
+def _event_of(path, number: int, line: str):
+    kind, _, text = line.partition(" ")
+    try:
+        if kind in ("r", "w"):
+            return kind, bytes.fromhex(text)
+        if kind == "n":
+            return kind, int(text)
+    except ValueError:
+        pass
+    raise BadInput(f"The session {path} is damaged in line {number}: record it again.")
