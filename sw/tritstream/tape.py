@@ -1,13 +1,13 @@
 """The tape: everything one token pass consumes, in the order in which the hardware consumes it.
 
 A tape is a sequence of *sections*, one per stage. Each is a header of one unit, the gain banks that
-the statistics of this stage's output need, and a body: the packed trits of a ternary matrix or, for the
-embedding stage, the embedding row that the source splices in. All parts are padded to whole units, so
-one image serves every beat width.
+the statistics of this stage's output need, and a body: the packed trits of a ternary matrix or,
+for the embedding stage, the embedding row that the source splices in. All parts are padded to
+whole units, so one image serves every beat width.
 
-A model of L layers has 4 L + 2 stages: EMBED, then for each layer MLGRU (i, f and g projections and the
-recurrence), RESIDUAL (o projection), GLU (gate and up projections) and RESIDUAL (down projection), then
-HEAD.
+A model of L layers has 4 L + 2 stages: EMBED, then for each layer MLGRU (i, f and g projections
+and the recurrence), RESIDUAL (o projection), GLU (gate and up projections) and RESIDUAL (down
+projection), then HEAD.
 """
 
 import dataclasses
@@ -62,7 +62,7 @@ class Op(enum.IntEnum):
 
 
 class Bank(enum.IntFlag):
-    """Gain banks, in the order in which they are on the tape; one 16-bit number per output element."""
+    """Gain banks in their order on the tape; one 16-bit number per output element."""
 
     KEEP = 1        # one minus the lower bound of the forget gate, fraction of 2**16, unsigned
     PRE = 2         # gain of the first of two stacked norms
@@ -99,6 +99,7 @@ HEADER_FIELDS = (
     ("ratio_exponent", 16, True),
     ("floor_mantissa", 16, False),  # added to the squared norm
     ("floor_exponent", 16, True),
+    ("blocks", 16, False),          # row groups of each projection, so that no gateware divides by 5
     ("fraction1", 8, False),        # fraction bits of f (MLGRU)
 )
 
@@ -183,7 +184,8 @@ class Header:
                 for number in (scalar.mantissa, scalar.exponent)]
         return _STRUCT.pack(
             MAGIC, self.op, self.banks.value, self.fractions[0], self.columns, self.rows,
-            self.state_base, self.units, *flat, self.fractions[1]).ljust(UNIT, b"\0")
+            self.state_base, self.units, *flat, blocks(self.rows),
+            self.fractions[1]).ljust(UNIT, b"\0")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Header":
@@ -196,7 +198,7 @@ class Header:
         """
         if len(data) < UNIT:
             raise BadInput(f"The tape ends inside a header: {len(data)} of {UNIT} bytes are there.")
-        (magic, op, banks, fraction0, columns, rows, state_base, units, *flat,
+        (magic, op, banks, fraction0, columns, rows, state_base, units, *flat, _,
          fraction1) = _STRUCT.unpack_from(data)
         if magic != MAGIC or op not in Op.__members__.values():
             raise BadInput(f"The tape has 0x{magic:02x} {op} where a header should start.")
