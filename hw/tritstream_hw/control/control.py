@@ -1,0 +1,167 @@
+"""The message layer: carries out the commands of a host."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.config import BuildConfig
+from tritstream.protocol import Code, Status
+from tritstream_hw.control.access import Access
+from tritstream_hw.control.digest import Digest
+from tritstream_hw.control.identify import Identify
+from tritstream_hw.control.messages import CONFIGURATION
+from tritstream_hw.control.parser import Parser
+from tritstream_hw.control.reply import ReplySerialiser, item
+from tritstream_hw.control.run import Run
+from tritstream_hw.control.write import Write
+from tritstream_hw.core_ports import CoreSignature
+from tritstream_hw.link import COUNTERS
+from tritstream_hw.memory import REGION, beat_layout, write_layout
+from tritstream_hw.source import LinkSource, PassSource
+
+__all__ = ["Control"]
+
+
+class Control(wiring.Component):
+    """Carries out commands one after the other, see `docs/link.md`.
+
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What was built.
+    build_id : bytes
+        Eight bytes that tell builds apart.
+
+    Members
+    -------
+    i, o : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
+        Commands and replies.
+    core : :py:`Out(CoreSignature(config))`
+        The accelerator core.
+    region : :py:`Out(stream.Signature(REGION))`
+        To a :class:`MemorySource`.
+    beats : :py:`In(stream.Signature(beat_layout(config)))`
+        From the :class:`MemorySource`.
+    write : :py:`Out(stream.Signature(write_layout(config)))`
+        To the memory.
+    counters : :py:`In(COUNTERS)`
+        Of the link.
+    """
+
+    def __init__(self, config: BuildConfig, build_id: bytes):
+        self._config = config
+        self._build_id = build_id
+        super().__init__({
+            "i": In(stream.Signature(8)),
+            "o": Out(stream.Signature(8)),
+            "core": Out(CoreSignature(config)),
+            "region": Out(stream.Signature(REGION)),
+            "beats": In(stream.Signature(beat_layout(config))),
+            "write": Out(stream.Signature(write_layout(config))),
+            "counters": In(COUNTERS),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        m.submodules.parser = parser = Parser()
+        m.submodules.reply = reply = ReplySerialiser()
+        m.submodules.link_source = link_source = LinkSource(config)
+        m.submodules.pass_source = pass_source = PassSource(config)
+        m.submodules.identify = identify = Identify(config, self._build_id)
+        m.submodules.write = write = Write(config)
+        m.submodules.digest = digest = Digest(config)
+        m.submodules.run = run = Run(config)
+        m.submodules.access = access = Access(config)
+
+        wiring.connect(m, wiring.flipped(self.i), parser.i)
+        wiring.connect(m, parser.identify, identify.command)
+        wiring.connect(m, parser.write, write.command)
+        wiring.connect(m, parser.digest, digest.command)
+        wiring.connect(m, parser.run, run.command)
+        wiring.connect(m, parser.read, access.read)
+        wiring.connect(m, parser.store, access.store)
+        wiring.connect(m, write.write, wiring.flipped(self.write))
+        wiring.connect(m, reply.o, wiring.flipped(self.o))
+        wiring.connect(m, run.play, pass_source.play)
+        m.d.comb += pass_source.drop.eq(run.drop)
+
+        self._connect_core(m, run, access, pass_source)
+        self._configure(m, parser, run)
+        self._share(m, parser, link_source, pass_source, write, digest, access)
+        self._join_replies(m, parser, reply, (identify, write, digest, run, access))
+        return m
+
+    def _connect_core(self, m, run, access, pass_source):
+        core = wiring.flipped(self.core)
+        wiring.connect(m, pass_source.o, core.beats)
+        wiring.connect(m, access.memory, core.memory)
+        wiring.connect(m, run.start, core.start)
+        wiring.connect(m, core.done, run.done)
+        wiring.connect(m, core.logits, run.logits)
+        m.d.comb += self.core.candidate.eq(run.candidate)
+        for name in "best", "scale", "digest", "cycles", "stalls":
+            m.d.comb += getattr(run, name).eq(getattr(self.core, name))
+        m.d.comb += access.counters.eq(Cat(self.counters, self.core.beats_taken))
+
+    def _configure(self, m, parser, run):
+        """Keep the arguments of CONFIGURE; restart the digest with IDENTIFY."""
+        configuration = Signal(CONFIGURATION)
+        m.d.comb += run.configuration.eq(configuration)
+        m.d.comb += parser.row_units.eq(configuration.row_units)
+        with m.If(parser.configure.valid):
+            m.d.sync += configuration.eq(parser.configure.payload)
+        with m.If(parser.identify.valid):
+            m.d.comb += self.core.clear_digest.eq(1)
+
+    def _share(self, m, parser, link_source, pass_source, write, digest, access):
+        """Give streams to the command that is carried out."""
+        source, beats = link_source.i, link_source.o
+        m.d.comb += [
+            source.payload.eq(parser.o.payload),
+            access.bytes.payload.eq(parser.o.payload),
+            write.beats.payload.eq(beats.payload),
+            pass_source.link.payload.eq(beats.payload),
+            digest.beats.payload.eq(self.beats.payload),
+            pass_source.memory.payload.eq(self.beats.payload),
+            self.region.payload.eq(pass_source.region.payload),
+        ]
+
+        def give(i, o):
+            m.d.comb += [o.valid.eq(i.valid), i.ready.eq(o.ready)]
+
+        with m.If(parser.write.valid):
+            give(parser.o, source)
+            give(beats, write.beats)
+        with m.If(parser.run.valid):
+            give(parser.o, source)
+            give(beats, pass_source.link)
+            give(pass_source.region, self.region)
+            give(self.beats, pass_source.memory)
+        with m.If(parser.store.valid):
+            give(parser.o, access.bytes)
+        with m.If(parser.digest.valid):
+            give(digest.region, self.region)
+            give(self.beats, digest.beats)
+            m.d.comb += self.region.payload.eq(digest.region.payload)
+
+    def _join_replies(self, m, parser, reply, handlers):
+        """Send what the command that is carried out has to say."""
+        for handler in handlers:
+            m.d.comb += handler.reply.ready.eq(reply.i.ready)
+            with m.If(handler.reply.valid):
+                m.d.comb += [reply.i.valid.eq(1), reply.i.payload.eq(handler.reply.payload)]
+
+        with m.If(parser.configure.valid):
+            fits = parser.configure.p.vocab <= self._config.max_vocab
+            status = Mux(fits, C(Status.OK, 8), C(Status.OUT_OF_RANGE, 8))
+            m.d.comb += [
+                reply.i.valid.eq(1),
+                reply.i.payload.eq(item(C(Code.CONFIGURE, 8), status)),
+                parser.configure.ready.eq(reply.i.ready),
+            ]
+
+        refused = Signal()
+        with m.If(parser.unknown & ~refused):
+            m.d.comb += [reply.i.valid.eq(1), reply.i.payload.eq(item(C(Code.UNKNOWN, 8)))]
+            m.d.sync += refused.eq(reply.i.ready)

@@ -1,0 +1,92 @@
+"""The whole device between a byte port and a memory port."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.config import BuildConfig
+from tritstream_hw.control import Control
+from tritstream_hw.link import Link
+from tritstream_hw.memory import MemorySignature, write_layout
+from tritstream_hw.source import MemorySource
+
+__all__ = ["Soc"]
+
+
+class WriteBuffer(wiring.Component):
+    """One register stage, so that an offer to the memory stands even if its maker is reset."""
+
+    def __init__(self, config: BuildConfig):
+        super().__init__({
+            "i": In(stream.Signature(write_layout(config))),
+            "o": Out(stream.Signature(write_layout(config))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
+        return m
+
+
+class Soc(wiring.Component):
+    """Link, control, source and accelerator core.
+
+    RESET of the link resets control and core in one cycle; memories keep their content.
+
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build.
+    build_id : bytes
+        Eight bytes by which the driver knows the build again.
+    accelerator
+        Component with the ports of :class:`CoreSignature`.
+
+    Members
+    -------
+    rx, tx : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
+        Bytes from and to the PHY.
+    memory : :py:`Out(MemorySignature(config))`
+        Memory of the image; there only if `memory_bytes` is not 0.
+    """
+
+    def __init__(self, config: BuildConfig, build_id: bytes, accelerator):
+        self._config = config
+        self._build_id = build_id
+        self._accelerator = accelerator
+        members = {
+            "rx": In(stream.Signature(8)),
+            "tx": Out(stream.Signature(8)),
+        }
+        if config.memory_bytes > 0:
+            members["memory"] = Out(MemorySignature(config))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        control, core = Control(self._config, self._build_id), self._accelerator
+        m.submodules.link = link = Link(self._config)
+        m.submodules.control = ResetInserter(link.reset)(control)
+        m.submodules.accelerator = ResetInserter(link.reset)(core)
+
+        wiring.connect(m, wiring.flipped(self.rx), link.rx)
+        wiring.connect(m, link.tx, wiring.flipped(self.tx))
+        wiring.connect(m, link.o, control.i)
+        wiring.connect(m, control.o, link.i)
+        wiring.connect(m, control.core, core)
+        m.d.comb += control.counters.eq(link.counters)
+
+        if self._config.memory_bytes > 0:
+            m.submodules.source = source = MemorySource(self._config)
+            m.submodules.write_buffer = buffer = WriteBuffer(self._config)
+            memory = wiring.flipped(self.memory)
+            m.d.comb += source.abandon.eq(link.reset)
+            wiring.connect(m, control.region, source.region)
+            wiring.connect(m, source.o, control.beats)
+            wiring.connect(m, source.read_request, memory.read_request)
+            wiring.connect(m, memory.read_data, source.read_data)
+            wiring.connect(m, control.write, buffer.i)
+            wiring.connect(m, buffer.o, memory.write)
+        return m
