@@ -1,0 +1,13 @@
+"""What ends a pass: the best logits, and the digest of everything computed, in Verilator."""
+
+import pytest
+
+from tritstream_hw.digest import Digest
+from tritstream_sim.benches import topk
+from tritstream_sim.several import Several
+
+
+@pytest.mark.verilator
+def test_topk_and_digest(simulate):
+    dut = Several({**topk.components(), "digest": Digest()})
+    simulate(dut, ["tritstream_sim.benches.topk", "tritstream_sim.benches.digest"])
