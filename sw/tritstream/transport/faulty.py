@@ -6,7 +6,7 @@ import random
 from tritstream.errors import DeviceError
 from tritstream.transport.base import Transport
 
-__all__ = ["FaultyTransport", "Faults"]
+__all__ = ["FaultyChannel", "FaultyTransport", "Faults"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,16 @@ class Faults:
     delay: float = 0.0
 
 
-class _Channel:
-    """One direction: applies `faults` to pieces of a stream, repeatably from `seed`."""
+class FaultyChannel:
+    """One direction: damages pieces of a stream, repeatably.
+
+    Parameters
+    ----------
+    faults : Faults
+        How often bytes suffer.
+    seed : int
+        Repeats the same faults for the same bytes in the same pieces.
+    """
 
     def __init__(self, faults: Faults, seed: int):
         self._faults = faults
@@ -40,6 +48,7 @@ class _Channel:
         self._total = sum(dataclasses.astuple(faults))
 
     def __call__(self, data: bytes) -> bytes:
+        """Return what arrives of the next piece."""
         out = bytearray(self._held)
         self._held = b""
         position = 0
@@ -93,8 +102,8 @@ class FaultyTransport(Transport):
         self.rate = inner.rate
         self.retry_seconds = inner.retry_seconds
         self._inner = inner
-        self._to_device = _Channel(faults, 2 * seed)
-        self._to_host = _Channel(faults, 2 * seed + 1)
+        self._to_device = FaultyChannel(faults, 2 * seed)
+        self._to_host = FaultyChannel(faults, 2 * seed + 1)
         self._left = gone_after
 
     def read(self, timeout: float) -> bytes:
