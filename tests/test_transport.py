@@ -1,0 +1,276 @@
+"""Transports: TCP, serial ports, faults, recordings, and their names."""
+
+import os
+import pty
+import select
+import socket
+import sys
+import threading
+import tty
+import types
+
+import pytest
+
+from tritstream.config import BuildConfig
+from tritstream.device import Device
+from tritstream.errors import BadInput, DeviceError, MissingTool
+from tritstream.transport import (
+    Faults,
+    FaultyTransport,
+    RecordingTransport,
+    ReplayTransport,
+    SerialTransport,
+    TcpTransport,
+    Transport,
+    open_transport,
+)
+from tritstream_sim.emulator import Emulator
+from tritstream_sim.fake import FakeImage, FakeModel
+
+CONFIG = BuildConfig(memory_bytes=1 << 16, max_hidden=64, max_intermediate=128, max_state=128,
+                     max_vocab=64)
+
+
+@pytest.fixture
+def pair():
+    """Two TCP transports that are connected with each other."""
+    ends = [TcpTransport(end, f"tcp:{name}:1")
+            for end, name in zip(socket.socketpair(), ("near", "far"), strict=True)]
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def read_all(transport, count):
+    data = b""
+    while len(data) < count:
+        piece = transport.read(5.0)
+        assert piece, "nothing came for 5 s"
+        data += piece
+    return data
+
+
+def test_tcp_carries_bytes(pair):
+    near, far = pair
+    near.write(b"hello")
+    far.write(b"good day")
+    assert (read_all(far, 5), read_all(near, 8)) == (b"hello", b"good day")
+    assert near.read(0) == near.read(0.01) == b""
+
+
+def test_tcp_end_that_closed(pair):
+    near, far = pair
+    far.close()
+    with pytest.raises(DeviceError, match="tcp:near:1 went away .it closed the connection."):
+        near.read(1.0)
+    with pytest.raises(DeviceError, match="went away"):
+        near.write(b"hello")
+    near.close()
+    with pytest.raises(DeviceError, match="went away"):
+        near.read(1.0)
+
+
+def test_tcp_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(DeviceError, match=f"No device answers at tcp:127.0.0.1:{port} .*refused"):
+        open_transport(f"tcp:127.0.0.1:{port}")
+
+
+def test_tcp_by_name():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with open_transport(f"tcp:localhost:{port}") as transport:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"x")
+                assert transport.read(5.0) == b"x"
+
+
+@pytest.mark.parametrize("uri, sentence", [
+    ("tcp:", "write tcp:HOST:PORT"),
+    ("tcp:localhost", "write tcp:HOST:PORT"),
+    ("tcp:localhost:http", "write tcp:HOST:PORT"),
+    ("tcp:localhost:70000", "write tcp:HOST:PORT"),
+    ("serial:", "write serial:PORT"),
+    ("serial:/dev/null?baud=fast", "baud rate 'fast'"),
+    ("serial:/dev/null?baud=0", "baud rate '0'"),
+    ("serial:/dev/null?speed=9", "unknown option 'speed'"),
+    ("usb:1", "'usb:1' is not a device"),
+    ("", "'' is not a device"),
+    ("replay:missing.txt", "missing.txt cannot be read"),
+])
+def test_names_that_mean_nothing(uri, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        open_transport(uri)
+
+
+def test_simulated_board_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tritstream_sim.board", None)
+    with pytest.raises(MissingTool, match="pip install"):
+        open_transport("sim")
+
+
+@pytest.mark.parametrize("uri, board", [("sim", None), ("sim:ulx3s_85f", "ulx3s_85f")])
+def test_simulated_board_is_launched(monkeypatch, pair, uri, board):
+    asked = []
+    module = types.SimpleNamespace(launch=lambda name: asked.append(name) or pair[0])
+    monkeypatch.setitem(sys.modules, "tritstream_sim.board", module)
+    assert open_transport(uri) is pair[0]
+    assert asked == [board]
+
+
+class Terminal(Transport):
+    """The far end of a serial port: the master of a pseudo-terminal."""
+
+    name = "terminal"
+
+    def __init__(self):
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.port = os.ttyname(self._slave)
+
+    def read(self, timeout):
+        ready, _, _ = select.select([self._master], [], [], timeout)
+        try:
+            return os.read(self._master, 1 << 16) if ready else b""
+        except OSError as error:
+            raise DeviceError("unplugged") from error
+
+    def write(self, data):
+        os.write(self._master, data)
+
+    def release(self):
+        """Let the master see when the port is closed."""
+        os.close(self._slave)
+
+    def close(self):
+        os.close(self._master)
+
+
+def test_serial_carries_all_bytes():
+    terminal = Terminal()
+    with SerialTransport(terminal.port) as serial:
+        assert serial.rate == 300_000
+        assert serial.read(0) == b""
+        serial.write(bytes(range(256)))
+        assert read_all(terminal, 256) == bytes(range(256))
+        terminal.write(bytes(range(256)))
+        assert read_all(serial, 256) == bytes(range(256))
+        terminal.release()
+        terminal.close()
+        with pytest.raises(DeviceError, match=f"serial:{terminal.port} went away"):
+            serial.read(5.0)
+
+
+def test_serial_waits_longer_at_a_slow_rate():
+    terminal = Terminal()
+    with SerialTransport(f"{terminal.port}?baud=115200") as serial:
+        assert serial.rate == 11_520
+        assert serial.retry_seconds > 2 * 8 * 512 / 11_520
+    terminal.release()
+    terminal.close()
+
+
+def test_serial_port_that_is_absent(tmp_path):
+    with pytest.raises(DeviceError, match="nothing cannot be opened at 3000000 baud"):
+        SerialTransport(f"{tmp_path}/nothing")
+
+
+def test_a_whole_session_over_a_serial_port():
+    terminal = Terminal()
+    image = FakeImage()
+    emulator = Emulator(CONFIG, FakeModel(image, CONFIG))
+    thread = threading.Thread(target=emulator.serve, args=(terminal,))
+    thread.start()
+    with Device.open(f"serial:{terminal.port}") as device:
+        terminal.release()
+        assert device.load(image) == len(image.payload)
+        tokens = [result.token for result in device.run([1, 2, 3], 4)]
+        assert tokens[:3] == [1, 2, 3]
+        assert len(tokens) == 6
+    thread.join()
+
+
+def test_faults_repeat_with_their_seed(pair):
+    near, _ = pair
+    faults = Faults(drop=0.05, flip=0.05, duplicate=0.05, cut=0.001, delay=0.001)
+
+    def heard(seed):
+        pieces = []
+        inner = types.SimpleNamespace(name="x", rate=None, retry_seconds=1.0, write=pieces.append)
+        faulty = FaultyTransport(inner, faults, seed=seed)
+        for _ in range(20):
+            faulty.write(bytes(100))
+        return b"".join(pieces)
+
+    assert heard(1) == heard(1) != heard(2)
+
+
+def test_a_device_that_disappears(pair):
+    near, far = pair
+    faulty = FaultyTransport(near, Faults(), seed=1, gone_after=3)
+    far.write(b"hello")
+    assert faulty.read(5.0) == b"hel"
+    with pytest.raises(DeviceError, match="went away"):
+        faulty.read(5.0)
+    with pytest.raises(DeviceError, match="went away"):
+        faulty.write(b"x")
+
+
+@pytest.fixture
+def session(pair, tmp_path):
+    """A recording of: nonce, "ab" and "cd" to the device, "ef" from it, "gh" to it."""
+    near, far = pair
+    path = tmp_path / "session.txt"
+    recording = RecordingTransport(near, path)
+    nonce = recording.nonce()
+    recording.write(b"ab")
+    recording.write(b"cd")
+    far.write(b"ef")
+    assert recording.read(5.0) == b"ef"
+    assert recording.read(0) == b""
+    recording.write(b"gh")
+    recording.close()
+    return path, nonce
+
+
+def test_a_session_repeats(session):
+    path, nonce = session
+    replay = ReplayTransport(path)
+    assert replay.nonce() == nonce
+    assert replay.read(0) == b""            # not before what was written then
+    replay.write(b"a")
+    replay.write(b"bcd")
+    assert replay.read(0) == b"ef"
+    assert not replay.finished
+    replay.write(b"gh")
+    assert replay.finished
+    assert replay.read(0) == b""
+
+
+def test_a_session_that_does_not_repeat(session):
+    path, _ = session
+    with pytest.raises(DeviceError, match="differs behind byte 0"):
+        ReplayTransport(path).write(b"ab")      # the nonce was first
+    replay = ReplayTransport(path)
+    replay.nonce()
+    with pytest.raises(DeviceError, match="starts anew behind byte 0"):
+        replay.nonce()
+    replay.write(b"abc")
+    with pytest.raises(DeviceError, match="differs behind byte 3"):
+        replay.write(b"x")
+
+
+@pytest.mark.parametrize("text, sentence", [
+    ("", "is not a recorded session"),
+    ("hello\n", "is not a recorded session"),
+    ("tritstream-session 1\nr 0g\n", "damaged in line 2"),
+    ("tritstream-session 1\nr 00\nx 00\n", "damaged in line 3"),
+    ("tritstream-session 1\nn many\n", "damaged in line 2"),
+])
+def test_files_that_are_no_sessions(tmp_path, text, sentence):
+    path = tmp_path / "session.txt"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=sentence):
+        ReplayTransport(path)
