@@ -17,11 +17,11 @@ HEADER_LAYOUT = data.StructLayout({
 
 def row_element_layout() -> data.StructLayout:
     """Layout of an element of an embedding row."""
-    return data.StructLayout({"acc": signed(8), "row": 16, "last": 1})
+    return data.StructLayout({"acc": signed(16), "row": 16, "last": 1})
 
 
 class RowReader(wiring.Component):
-    """Takes an embedding row apart: one scale for the dequantiser, then int8 elements.
+    """Takes an embedding row apart: one scale for the dequantiser, then int8 or int16 elements.
 
     Throughput is one byte per cycle. Padding behind the elements is taken and dropped.
 
@@ -59,38 +59,41 @@ class RowReader(wiring.Component):
 
         beat = Signal(8 * width)
         left = Signal(range(width + 1))         # bytes of `beat` not used yet
-        position = Signal(17)                   # in the row, prefix included
+        position = Signal(exact_log2(UNIT))     # in the unit
+        prefix_left = Signal(range(ROW_PREFIX + 1))
+        row = Signal(16)                        # of the next element
+        wide, low_there, low = Signal(), Signal(), Signal(8)
         running = Signal()
         byte = beat[:8]
-        end = Signal(17)
-        in_prefix, in_row, used, unit_ends = Signal(), Signal(), Signal(), Signal()
+        in_row, completes, used = Signal(), Signal(), Signal()
         m.d.comb += [
-            end.eq(self.rows + ROW_PREFIX),
-            in_prefix.eq(position < ROW_PREFIX),
-            in_row.eq(~in_prefix & (position < end)),
-            self.o.valid.eq(running & (left != 0) & in_row),
-            self.o.p.acc.eq(byte.as_signed()),
-            self.o.p.row.eq(position - ROW_PREFIX),
-            self.o.p.last.eq(position == end - 1),
-            used.eq(running & (left != 0) & (~in_row | self.o.ready)),
-            unit_ends.eq(position[:exact_log2(UNIT)].all()),
+            in_row.eq((prefix_left == 0) & (row != self.rows)),
+            completes.eq(in_row & (~wide | low_there)),
+            self.o.valid.eq(running & (left != 0) & completes),
+            self.o.p.acc.eq(Mux(wide, Cat(low, byte), byte.as_signed())),
+            self.o.p.row.eq(row),
+            self.o.p.last.eq(row + 1 == self.rows),
+            used.eq(running & (left != 0) & (~completes | self.o.ready)),
             self.beats.ready.eq(running & (left == 0)),
-            self.done.eq(used & unit_ends & (position >= end - 1)),
+            self.done.eq(used & position.all()
+                         & ((row == self.rows) | (completes & self.o.p.last))),
         ]
 
         with m.If(self.start):
-            m.d.sync += [running.eq(1), position.eq(0), left.eq(0)]
+            m.d.sync += [running.eq(1), position.eq(0), left.eq(0), row.eq(0), low_there.eq(0),
+                         prefix_left.eq(ROW_PREFIX)]
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += [beat.eq(self.beats.payload), left.eq(width)]
         with m.If(used):
             m.d.sync += [beat.eq(beat >> 8), left.eq(left - 1), position.eq(position + 1)]
-            with m.Switch(position):
-                with m.Case(0):
-                    m.d.sync += self.mantissa[:8].eq(byte)
-                with m.Case(1):
-                    m.d.sync += self.mantissa[8:].eq(byte)
-                with m.Case(2):
-                    m.d.sync += self.shift.eq(byte)
+            with m.If(in_row):
+                m.d.sync += [low.eq(byte), low_there.eq(~completes), row.eq(row + completes)]
+            with m.Elif(prefix_left != 0):
+                prefix = Cat(self.mantissa, self.shift, Signal(2), wide)
+                m.d.sync += prefix_left.eq(prefix_left - 1)
+                for n in range(ROW_PREFIX):
+                    with m.If(prefix_left == ROW_PREFIX - n):
+                        m.d.sync += prefix[8 * n:8 * (n + 1)].eq(byte)
         with m.If(self.done):
             m.d.sync += running.eq(0)
         return m

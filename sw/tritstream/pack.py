@@ -1,9 +1,10 @@
 """Checkpoint to image: folds gains, packs trits, and derives every binary point.
 
-No format is guessed. For each projection a bound on its output follows from its weights: a normalised
-vector of K elements has Euclidean length at most sqrt(K), so by Cauchy and Schwarz no row's sum exceeds
-`b sqrt(K) |trits * gain|`. Binary points are put where these bounds fit, the residual's where the sum of
-all fits; nothing can overflow, whatever the text. `docs/numerics.md` has the arguments.
+No format is guessed. For each projection a bound on its output follows from its weights: a
+normalised vector of K elements has Euclidean length at most sqrt(K), so by Cauchy and Schwarz no
+row's sum exceeds `b sqrt(K) |trits * gain|`. Binary points are put where these bounds fit, the
+residual's where the sum of all fits; nothing can overflow, whatever the text. `docs/numerics.md`
+has the arguments.
 """
 
 import dataclasses
@@ -28,8 +29,8 @@ INNER_EPS = 1e-6
 MAX_FRACTION = 20
 """Most fraction bits of an element; the sigmoid's argument shift covers 0 to this."""
 
-# Rounding of `vector * pre` adds up to half a unit per element, and the squared norm is at least one
-# unit squared per element: (a + 1/2) / sqrt(a**2 + 1) is at most this.
+# Rounding of `vector * pre` adds up to half a unit per element, and the squared norm is at least
+# one unit squared per element: (a + 1/2) / sqrt(a**2 + 1) is at most this.
 _ROUNDING = math.sqrt(1.25)
 _MARGIN = 1.01              # truncations in the scalar unit (2**-14 each) and of q (half a step)
 
@@ -73,8 +74,8 @@ class Gain:
 class Norms:
     """The folded norms in front of a stage's quantisers.
 
-    `pre` is the gain of the first of two stacked norms (None if there is one), `gains` the products of
-    all gains for each quantiser, `inner` what is left of each behind `pre`.
+    `pre` is the gain of the first of two stacked norms (None if there is one), `gains` the
+    products of all gains for each quantiser, `inner` what is left of each behind `pre`.
     """
 
     pre: Gain | None
@@ -260,7 +261,10 @@ class _Layout:
         ratio = scalar(INNER_EPS * 2.0 ** (2 * (inner - first))) if first is not None else Scalar()
         eps = INNER_EPS * norms.eps if first is not None else INNER_EPS
         floor = max(columns, round(columns * eps * 4.0 ** inner))
-        largest = columns * 2 ** 62 * (1 + ratio.mantissa * 2.0 ** ratio.exponent) + floor
+        # S1 is made of x, or for z of g.
+        s1_bits = FORMATS.element_bits if stage.op.reads_z else FORMATS.vector_bits
+        largest = floor + columns * (4.0 ** (FORMATS.vector_bits - 1) + 4.0 ** (s1_bits - 1)
+                                     * ratio.mantissa * 2.0 ** ratio.exponent)
         if largest >= 2.0 ** NORM_BITS:
             raise BadInput(f"{self.path}: {norms.names[0]} is so small (largest gain "
                            f"{np.abs(norms.pre.real).max():.3g}) that the squared norm needs "
@@ -304,18 +308,27 @@ def _section_bytes(stage: Stage, header: Header):
 
 
 class _Embedding:
-    """The embedding rows: int8 with a scale each."""
+    """The embedding rows: int8 with a scale each, or int16 if 8 bits would lose small elements.
+
+    Eight bits are plenty for a row whose elements are alike (no change in bits per byte was
+    measured). Beside an outlier they would round everything else to zero.
+    """
 
     CHUNK = 1024
+    COARSE = 0.25           # largest step of int8 against the typical element
 
     def __init__(self, checkpoint: Checkpoint):
         self.checkpoint = checkpoint
         self.config = checkpoint.config
-        self.row_bytes = padded(ROW_PREFIX + self.config.hidden)
-
-    def largest(self) -> float:
-        """Largest absolute value of any row."""
-        return max(float(np.abs(rows).max()) for rows in self._chunks())
+        self.largest, coarsest = 0.0, 0.0
+        for rows in self._chunks():
+            magnitude = np.abs(rows)
+            peak, typical = magnitude.max(axis=1), np.median(magnitude, axis=1)
+            self.largest = max(self.largest, float(peak.max()))
+            coarsest = max(coarsest, float(np.quantile(
+                np.divide(peak, 127 * typical, out=np.zeros_like(peak), where=typical > 0), 0.99)))
+        self.wide = coarsest > self.COARSE
+        self.row_bytes = padded(ROW_PREFIX + self.config.hidden * (1 + self.wide))
 
     def _chunks(self):
         for start in range(0, self.config.vocab, self.CHUNK):
@@ -323,17 +336,19 @@ class _Embedding:
 
     def packed(self, fraction: int):
         """Yield rows with `fraction` fraction bits, as the hardware reads them."""
+        most, kind = (0x7FFF, "<i2") if self.wide else (0x7F, "<i1")
         for rows in self._chunks():
             peak = np.abs(rows).max(axis=1).astype(np.float64)
-            step = np.where(peak > 0, peak / 127, 1.0)
-            out = np.zeros((len(rows), self.row_bytes), np.uint8)
+            step = np.where(peak > 0, peak / most, 1.0)
             scales = [scalar(value * 2.0 ** fraction) for value in step.tolist()]
+            out = np.zeros((len(rows), self.row_bytes), np.uint8)
+            mantissas = np.array([s.mantissa for s in scales], "<u2")
+            out[:, 0:2] = mantissas.view(np.uint8).reshape(-1, 2)
             # A row so small that the shift saturates is zero in the residual's format.
-            shifts = [min(FORMATS.dequant_up - s.exponent, FORMATS.max_shift) for s in scales]
-            out[:, 0:2] = np.array([s.mantissa for s in scales], "<u2").view(np.uint8).reshape(-1, 2)
-            out[:, 2] = shifts
-            q = np.rint(rows / step[:, None]).astype(np.int8)
-            out[:, ROW_PREFIX:ROW_PREFIX + self.config.hidden] = q.view(np.uint8)
+            out[:, 2] = [min(FORMATS.dequant_up - s.exponent, FORMATS.max_shift) for s in scales]
+            out[:, 3] = self.wide
+            elements = np.rint(rows / step[:, None]).astype(kind).view(np.uint8)
+            out[:, ROW_PREFIX:ROW_PREFIX + elements.shape[1]] = elements
             yield out.reshape(-1)
 
 
@@ -362,7 +377,7 @@ def pack(checkpoint: Checkpoint, path: pathlib.Path, *, progress=lambda tensor: 
     config = checkpoint.config
     stages = list(_stages(checkpoint, progress))
     embedding = _Embedding(checkpoint)
-    layout = _Layout(checkpoint, stages, embedding.largest())
+    layout = _Layout(checkpoint, stages, embedding.largest)
     headers, metas = zip(*layout.headers(stages), strict=True)
     meta = {
         "formats": FORMATS.version, "hidden": config.hidden, "intermediate": config.intermediate,

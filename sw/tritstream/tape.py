@@ -33,7 +33,8 @@ __all__ = [
 MAGIC = 0x54
 
 ROW_PREFIX = 4
-"""Bytes in front of an embedding row's elements: mantissa u16, shift u8, zero u8."""
+"""Bytes in front of an embedding row's elements: mantissa u16, shift u8, and 0 if the elements are
+int8, 1 if they are int16."""
 
 
 class Op(enum.IntEnum):

@@ -1,7 +1,7 @@
 """Element-wise datapath: dequantise, sigmoid, MLGRU and gated channel mixer.
 
-All functions take and return int64 arrays of any shape; every result is checked against the width that
-the hardware has for it. Shifts to the right round half up: `(x + half) >> shift`.
+All functions take and return int64 arrays of any shape; every result is checked against the width
+that the hardware has for it. Shifts to the right round half up: `(x + half) >> shift`.
 """
 
 import numpy as np

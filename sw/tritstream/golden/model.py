@@ -10,13 +10,13 @@ import zlib
 
 import numpy as np
 
-from tritstream.config import FORMATS
+from tritstream.config import FORMATS, UNIT
 from tritstream.errors import BadInput
 from tritstream.golden.elementwise import checked, dequantise, glu, mlgru
 from tritstream.golden.quantise import quantise, statistics
 from tritstream.golden.scalars import Statistics, dequantiser, squared_norm
 from tritstream.image import Image, Section
-from tritstream.tape import ROW_PREFIX, Bank, Op
+from tritstream.tape import ROW_PREFIX, Bank
 from tritstream.trits import decode
 
 __all__ = ["Banks", "GoldenModel", "Logits", "candidates", "chain"]
@@ -87,8 +87,8 @@ class GoldenModel:
 
     Notes
     -----
-    State is int64 [sequences, L, H]. Methods take tokens [sequences, T] and advance the state in place;
-    all sequences of a call have the same length.
+    State is int64 [sequences, L, H]. Methods take tokens [sequences, T] and advance the state in
+    place; all sequences of a call have the same length.
     """
 
     def __init__(self, image: Image):
@@ -153,9 +153,11 @@ class GoldenModel:
 
     def rows(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Embedding rows as `(q [n, H], mantissa [n, 1], shift [n, 1])`, int64."""
-        size = self.image.row_units * 64
+        size = self.image.row_units * UNIT
         table = self.image.payload[:self.image.vocab * size].reshape(-1, size)[tokens]
-        q = table[:, ROW_PREFIX:ROW_PREFIX + self.image.hidden].view(np.int8).astype(np.int64)
+        wide = bool(table[0, 3])
+        elements = table[:, ROW_PREFIX:ROW_PREFIX + self.image.hidden * (1 + wide)]
+        q = np.ascontiguousarray(elements).view("<i2" if wide else np.int8).astype(np.int64)
         mantissa = np.ascontiguousarray(table[:, 0:2]).view("<u2").astype(np.int64)
         return q, mantissa, table[:, 2:3].astype(np.int64)
 

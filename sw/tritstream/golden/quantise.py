@@ -1,7 +1,7 @@
 """Statistics of a vector, and its quantisation to int8.
 
-No vector is divided by its RMS. A positive factor in front of a BitLinear vanishes when its input is
-scaled to int8, so `q` needs only the vector times its gains and the largest of these; the norms
+No vector is divided by its RMS. A positive factor in front of a BitLinear vanishes when its input
+is scaled to int8, so `q` needs only the vector times its gains and the largest of these; the norms
 themselves go into the one scalar of the dequantiser (`golden.scalars`).
 """
 

@@ -1,7 +1,7 @@
 """Scalar arithmetic, once per vector: reciprocal for the quantiser, scales for the dequantiser.
 
-Everything is floor arithmetic on Python integers, as digit-recurrence hardware does it: a value is a
-mantissa whose top bit is set and a power of two; quotients and roots are truncated.
+Everything is floor arithmetic on Python integers, as digit-recurrence hardware does it: a value is
+a mantissa whose top bit is set and a power of two; quotients and roots are truncated.
 """
 
 import dataclasses
@@ -57,8 +57,8 @@ def squared_norm(stats: Statistics, ratio: Scalar, floor: Scalar) -> int:
 def dequantiser(amax: int, norm: int, scale: Scalar) -> tuple[int, int]:
     """Return `(mantissa, shift)` of `scale * amax / sqrt(norm)`.
 
-    The value is `mantissa * 2**(10 - shift)`, so that `(acc * mantissa << 10) >> shift` is an output.
-    All three divisions are truncated: relative error below 2**-14.
+    The value is `mantissa * 2**(10 - shift)`, so that `(acc * mantissa << 10) >> shift` is an
+    output. All three divisions are truncated: relative error below 2**-14.
     """
     if amax == 0 or scale.mantissa == 0:
         return 0, FORMATS.max_shift
