@@ -53,34 +53,41 @@ class TopK(wiring.Component):
             "best":    Out(best_layout(config)),
             "settled": Out(1),
         })
+        # What each cell keeps, and what arrives at it: the input at the first, what the cell before
+        # handed on at the others. Attributes, because a proof has to compare them.
+        cells = range(config.candidates)
+        layout = best_layout(config)
+        self.kept = [Signal(layout, name=f"kept_{n}") for n in cells]
+        self.offers = [Signal(layout, name=f"offer_{n}") for n in cells]
+        self.displaced = [Signal(name=f"displaced_{n}") for n in cells]
 
     def elaborate(self, platform):
         m = Module()
         candidates = self.config.candidates
 
         taken = Signal()
-        m.d.comb += [self.i.ready.eq(~self.clear), taken.eq(self.i.valid & self.i.ready)]
-
-        own = Array(Signal(best_layout(self.config), name=f"own_{n}") for n in range(candidates))
-        offer = Signal(best_layout(self.config), name="offer_0")
-        displaced = Const(0)
         m.d.comb += [
-            offer.token.eq(self.i.p.row),
-            offer.acc.eq(self.i.p.acc),
-            offer.valid.eq(taken),
+            self.i.ready.eq(~self.clear),
+            taken.eq(self.i.valid & self.i.ready),
+            self.offers[0].token.eq(self.i.p.row),
+            self.offers[0].acc.eq(self.i.p.acc),
+            self.offers[0].valid.eq(taken),
         ]
-        for n, kept in enumerate(own):
-            better = Signal(name=f"better_{n}")
-            m.d.comb += better.eq(
-                offer.valid & (displaced | ~kept.valid | (offer.acc > kept.acc)))
-            handed_on = Signal.like(kept, name=f"offer_{n + 1}")
-            displaced = Signal(name=f"displaced_{n + 1}")
-            m.d.sync += [handed_on.eq(offer), displaced.eq(better)]
-            with m.If(better):
-                m.d.sync += [kept.eq(offer), handed_on.eq(kept)]
+        better = Signal(candidates)
+        for n, (kept, offer) in enumerate(zip(self.kept, self.offers, strict=True)):
+            m.d.comb += better[n].eq(
+                offer.valid & (self.displaced[n] | ~kept.valid | (offer.acc > kept.acc)))
+            with m.If(better[n]):
+                m.d.sync += kept.eq(offer)
             with m.If(self.clear):
-                m.d.sync += [kept.valid.eq(0), handed_on.valid.eq(0)]
-            offer = handed_on
+                m.d.sync += kept.valid.eq(0)
+        for n in range(1, candidates):
+            before = n - 1
+            m.d.sync += self.displaced[n].eq(better[before])
+            m.d.sync += self.offers[n].eq(
+                Mux(better[before], self.kept[before], self.offers[before]))
+            with m.If(self.clear):
+                m.d.sync += self.offers[n].valid.eq(0)
 
         ended = Signal(candidates)
         m.d.sync += ended.eq(Cat(taken & self.i.p.last, ended))
@@ -88,7 +95,7 @@ class TopK(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [ended.eq(0), self.settled.eq(0)]
 
-        m.d.sync += self.best.eq(own[self.index])
+        m.d.sync += self.best.eq(Array(self.kept)[self.index])
         with m.If(self.index >= candidates):
             m.d.sync += self.best.valid.eq(0)
         return m

@@ -1,0 +1,88 @@
+"""The faults that the tests have to notice, block by block. See `tritstream_sim.mutants`."""
+
+from tritstream_sim.mutants import Mutant
+
+__all__ = ["MUTANTS"]
+
+TRIT = "hw/tritstream_hw/trit.py"
+CORE = "hw/tritstream_hw/core.py"
+ACTIVATIONS = "hw/tritstream_hw/activations.py"
+FEEDER = "hw/tritstream_hw/feeder.py"
+SERIALISER = "hw/tritstream_hw/serialiser.py"
+TOPK = "hw/tritstream_hw/topk.py"
+DIGEST = "hw/tritstream_hw/digest.py"
+
+RTL_CORE = "tests/test_rtl_core.py::test_core"
+RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
+RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv"
+RTL_TOPK = "tests/test_rtl_topk.py::test_topk_and_digest"
+FORMAL_CORE = "tests/test_formal_core.py::test_core"
+FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
+FORMAL_SERIALISER = "tests/test_formal_core.py::test_serialiser"
+FORMAL_TOPK = "tests/test_formal_core.py::test_topk"
+
+MUTANTS = [
+    Mutant("trit.both-ninth", "a byte whose pairs are both the ninth decodes only one of them",
+           TRIT, "escape & (~q[2] | p[:2].all())", "escape & ~q[2]", RTL_DECODER),
+    Mutant("trit.pair-index", "the escaped pair Q loses its high bit",
+           TRIT, "Mux(p_ninth, p[2], q[2])", "q[2]", RTL_DECODER),
+    Mutant("core.carry-lost", "an adder keeps only one of its operands' two carries",
+           CORE, "carry.eq(handed_on)", "carry.eq(0)", RTL_CORE),
+    Mutant("core.adder-width", "the sums of a tree do not grow",
+           CORE, "Signal(signed(len(a) + 1), name=f\"total_{where}\"",
+           "Signal(signed(len(a)), name=f\"total_{where}\"", RTL_CORE),
+    Mutant("core.zero-trit", "a zero trit lets its activation through",
+           CORE, "(act ^ ones[0]) & ones[1]", "act ^ ones[0]", RTL_CORE),
+    Mutant("core.rows-swapped", "the rows of a byte come out in reverse",
+           CORE, "tree.trits[column].eq(trits[row])",
+           "tree.trits[column].eq(trits[ROWS - 1 - row])", RTL_CORE),
+    Mutant("core.columns-swapped", "the columns of a beat meet the wrong activations",
+           CORE, "m.d.sync += trits[column].eq(decoder.trits)",
+           "m.d.sync += trits[-1 - column].eq(decoder.trits)", RTL_CORE),
+    Mutant("core.acc-kept", "a group begins with the sum of the one before",
+           CORE, "m.d.sync += acc.eq(0)", "m.d.sync += acc.eq(total)", RTL_CORE),
+    Mutant("core.idle-counted", "the accumulators also add in cycles without a beat",
+           CORE, "with m.Elif(self.lives[-1]):", "with m.Else():", RTL_CORE),
+    Mutant("core.place-too-many", "one group more is promised than the queue holds",
+           CORE, "!= self.places),", "!= self.places + 1),", FORMAL_CORE),
+    Mutant("core.stall-dropped", "a beat counts as taken although the core was not ready",
+           CORE, "taken.eq(self.i.valid & self.i.ready)", "taken.eq(self.i.valid)", FORMAL_CORE),
+    Mutant("activations.part", "a write of V elements fills all parts of a beat",
+           ACTIVATIONS, "write.en.eq(self.write.en << part)",
+           "write.en.eq(self.write.en.replicate(parts))", RTL_GEMV),
+    Mutant("activations.vector", "reads follow the vector that is being written",
+           ACTIVATIONS, "Cat(self.read.beat, self.read.vector)",
+           "Cat(self.read.beat, self.write.vector)", RTL_GEMV),
+    Mutant("feeder.interlock-late", "a beat is read one too early",
+           FEEDER, "column < self.available[vector]", "column <= self.available[vector]",
+           FORMAL_FEEDER),
+    Mutant("feeder.interlock-vector", "the interlock looks at vector 0 only",
+           FEEDER, "self.available[vector]", "self.available[0]", RTL_GEMV),
+    Mutant("feeder.shared-vector", "every projection reads a vector of its own",
+           FEEDER, "Mux(separate, projection, 0)", "projection", RTL_GEMV),
+    Mutant("feeder.stall-dropped", "a beat is read although the one before still waits",
+           FEEDER, "(~self.o.valid | self.o.ready)", "1", FORMAL_FEEDER),
+    Mutant("feeder.last-lost", "only the last group of a block ends",
+           FEEDER, "self.o.p.last.eq(group_ends)", "self.o.p.last.eq(block_ends)", RTL_GEMV),
+    Mutant("serialiser.padding", "rows that only fill up the last block come out",
+           SERIALISER, "group_ends.eq(row_ends | (member == ROWS - 1))",
+           "group_ends.eq(member == ROWS - 1)", RTL_GEMV),
+    Mutant("serialiser.last-early", "the last row of each projection is marked last",
+           SERIALISER, "self.o.p.last.eq(command_ends)", "self.o.p.last.eq(row_ends)", RTL_GEMV),
+    Mutant("serialiser.row", "the second projection of a block goes on counting rows",
+           SERIALISER, "row.eq(first_row), projection", "row.eq(row + 1), projection", RTL_GEMV),
+    Mutant("serialiser.stall-dropped", "a row sum is overwritten while it waits",
+           SERIALISER, "permitted.eq(running & (~self.o.valid | self.o.ready))",
+           "permitted.eq(running)", FORMAL_SERIALISER),
+    Mutant("topk.tie", "of equal logits the later one wins",
+           TOPK, "offer.acc > kept.acc", "offer.acc >= kept.acc", FORMAL_TOPK),
+    Mutant("topk.displaced", "a displaced logit is compared again and loses a tie",
+           TOPK, "self.displaced[n] | ~kept.valid", "~kept.valid", RTL_TOPK),
+    Mutant("topk.clear", "a logit on its way survives a clear",
+           TOPK, "m.d.sync += self.offers[n].valid.eq(0)",
+           "m.d.sync += self.offers[n].token.eq(0)", RTL_TOPK),
+    Mutant("topk.settled-early", "the ranking is called settled as soon as the last logit is taken",
+           TOPK, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)", RTL_TOPK),
+    Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
+           DIGEST, "crc.start.eq(self.clear)", "crc.start.eq(self.clear & ~self.valid)", RTL_TOPK),
+]

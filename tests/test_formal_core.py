@@ -1,0 +1,121 @@
+"""Stream contracts of the blocks around the core, proved without a bound on time."""
+
+from amaranth import *
+from amaranth.hdl import Assert, Assume
+from amaranth.lib import wiring
+
+from tritstream.config import BuildConfig
+from tritstream_hw.core import TernaryCore
+from tritstream_hw.feeder import Feeder
+from tritstream_hw.gemv import Gemv
+from tritstream_hw.serialiser import Serialiser
+from tritstream_hw.topk import TopK
+from tritstream_sim.formal import held_until_taken, prove
+
+CONFIG = BuildConfig(beat_bytes=1, elements=1, candidates=3, max_hidden=1, max_intermediate=1)
+
+
+class Contract(wiring.Component):
+    """A device whose neighbours keep the contract on its inputs, and which must on its outputs."""
+
+    def __init__(self, dut, *, inputs, outputs):
+        self.dut, self.inputs, self.outputs = dut, inputs, outputs
+        super().__init__(dut.signature)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = self.dut
+        wiring.connect(m, wiring.flipped(self), self.dut)
+        for name in self.inputs:
+            held_until_taken(m, getattr(self, name), Assume)
+        for name in self.outputs:
+            held_until_taken(m, getattr(self, name), Assert)
+        self.invariants(m)
+        return m
+
+    def invariants(self, m):
+        """Add what else holds, and what induction needs to know."""
+
+
+class CoreContract(Contract):
+    """The core, whose pipeline cannot stop: no sum may come without a place in the queue."""
+
+    def invariants(self, m):
+        core = self.dut
+        places = len(core.promised)
+        held, promised = Signal(places), Signal(places)
+        ended = sum(core.lane.lasts) + (core.live & core.last) + core.lane.done
+        m.d.comb += [
+            held.eq(core.written - core.read),
+            promised.eq(core.promised - core.read),
+            Assert(promised == held + ended),
+            Assert(promised <= core.places),
+        ]
+
+
+class FeederContract(Contract):
+    """The feeder before a memory that keeps its output while it is not enabled."""
+
+    def invariants(self, m):
+        read = self.dut.read
+        enabled, before = Signal(), Signal.like(Value.cast(read.data))
+        m.d.sync += [enabled.eq(read.en), before.eq(read.data)]
+        with m.If(~enabled):
+            m.d.comb += Assume(Value.cast(read.data) == before)
+        with m.If(read.en):
+            m.d.comb += Assert(read.beat < self.dut.available[read.vector])
+
+
+class TopKContract(Contract):
+    """The ranking of ascending rows: in order at any time, also while logits are moving."""
+
+    def invariants(self, m):
+        topk = self.dut
+        latest, started = Signal(16), Signal()
+        with m.If(topk.i.valid & topk.i.ready):
+            m.d.sync += [latest.eq(topk.i.p.row), started.eq(1)]
+            with m.If(started):
+                m.d.comb += Assume(topk.i.p.row > latest)
+        with m.If(topk.clear):
+            m.d.sync += started.eq(0)
+
+        def claim(a, b, relation):
+            with m.If(a.valid & b.valid):
+                m.d.comb += Assert(relation)
+
+        def before(a, b):
+            return (a.acc > b.acc) | ((a.acc == b.acc) & (a.token < b.token))
+
+        cells = range(len(topk.kept))
+        for n in cells:
+            kept, offer, displaced = topk.kept[n], topk.offers[n], topk.displaced[n]
+            with m.If((kept.valid | (offer.valid & bool(n))) & ~started):
+                m.d.comb += Assert(0)
+            m.d.comb += Assert(~kept.valid | (kept.token <= latest))
+            behind = [topk.kept[k] for k in cells if k >= n]
+            behind += [topk.offers[k] for k in cells if k > n]
+            for other in behind:
+                claim(offer, other, Mux(displaced, before(offer, other), offer.token > other.token))
+                if other is not kept:
+                    claim(kept, other, before(kept, other))
+                    m.d.comb += Assert(kept.valid | ~other.valid)
+
+
+def test_core(tmp_path):
+    prove(CoreContract(TernaryCore(CONFIG), inputs=["i"], outputs=["o"]), tmp_path)
+
+
+def test_feeder(tmp_path):
+    prove(FeederContract(Feeder(CONFIG), inputs=["command", "beats"], outputs=["o"]), tmp_path)
+
+
+def test_serialiser(tmp_path):
+    prove(Contract(Serialiser(CONFIG), inputs=["command", "i"], outputs=["o"]), tmp_path)
+
+
+def test_gemv(tmp_path):
+    prove(FeederContract(Gemv(CONFIG), inputs=["command", "beats"], outputs=["o"]), tmp_path)
+
+
+def test_topk(tmp_path):
+    prove(TopKContract(TopK(CONFIG), inputs=["i"], outputs=[]), tmp_path)
