@@ -6,7 +6,7 @@ import subprocess
 from amaranth import *
 from amaranth.back import rtlil
 
-from tritstream_sim.yosys import find_yosys
+from tritstream.tools import find_yosys
 
 __all__ = ["NotProved", "held_until_taken", "prove"]
 

