@@ -1,0 +1,86 @@
+"""The command line: verbs, and how errors leave it."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tritstream.commands.bench import bench
+from tritstream.commands.boards import boards
+from tritstream.commands.build import build
+from tritstream.commands.doctor import doctor
+from tritstream.commands.evaluate import evaluate_text
+from tritstream.commands.generate import INTERRUPTED, generate
+from tritstream.commands.inspect import inspect
+from tritstream.commands.logits import logits
+from tritstream.commands.pack import pack
+from tritstream.commands.verify import verify_device
+from tritstream.console import notes
+from tritstream.errors import TritstreamError
+
+__all__ = ["app", "main", "run"]
+
+USAGE = 2
+INTERNAL = 70               # sysexits.h: the program itself is wrong
+
+# What typer raises for a wrong command line; it names the class only by its descendants.
+_UsageError = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(name="tritstream", add_completion=False, no_args_is_help=True,
+                  rich_markup_mode=None, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option(
+        "--debug", help="Show the traceback of an error; anywhere on the line.")] = False,
+):
+    """MatMul-free language models on FPGAs."""
+
+
+for _name, _verb in {
+    "doctor": doctor, "boards": boards, "build": build, "pack": pack, "inspect": inspect,
+    "generate": generate, "logits": logits, "eval": evaluate_text, "verify": verify_device,
+    "bench": bench,
+}.items():
+    app.command(_name)(_verb)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments say, and return the exit code; errors are one sentence."""
+    arguments = list(arguments)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        return app(arguments, standalone_mode=False) or 0
+    except TritstreamError as error:
+        return _failed(error, str(error), error.exit_code, debug)
+    except _UsageError as error:
+        return _failed(error, error.format_message(), USAGE, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        notes().print("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = None               # nobody reads any more, and nothing is left to flush
+        return 0
+    except Exception as error:
+        return _failed(error, f"This is a fault of the program ({type(error).__name__}: {error}); "
+                       "repeat with --debug, and report what it shows.", INTERNAL, debug)
+
+
+def main() -> None:
+    """Entry point of the `tritstream` program."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _failed(error: Exception, sentence: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    console = notes()
+    console.print("error: ", style="bold red", end="")
+    console.out(" ".join(sentence.split()))
+    return code

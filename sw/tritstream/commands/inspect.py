@@ -1,0 +1,103 @@
+"""`tritstream inspect`: what is in an image."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tritstream.commands.options import Json, open_model
+from tritstream.console import output, print_json, quantity
+from tritstream.errors import BadInput
+from tritstream.image import Image
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    name: Annotated[str | None, typer.Argument(
+        metavar="[MODEL]", help="Image, checkpoint directory, or a bundled model.")] = None,
+    model: Annotated[str | None, typer.Option("-m", "--model", metavar="MODEL",
+                                              help="The same as an option.")] = None,
+    json: Json = False,
+):
+    """Show shapes, scales, share of zeros, bytes per section, digest, and what the model needs."""
+    if (name is None) == (model is None):
+        raise BadInput("inspect takes one model: tritstream inspect MODEL.")
+    image = open_model(name or model).image
+    table = describe(image)
+    if json:
+        print_json(table)
+    else:
+        _show(table)
+
+
+def describe(image: Image) -> dict:
+    """Return everything that `inspect` tells, ready for JSON."""
+    matrices = [_matrix(section, index) for section in image.sections
+                for index in range(len(section.meta["matrices"]))]
+    weights = sum(matrix["rows"] * matrix["columns"] for matrix in matrices)
+    sections = _sections(image)
+    return {
+        "path": str(image.path), "digest": image.digest, "formats": image.meta["formats"],
+        "hidden": image.hidden, "intermediate": image.intermediate, "layers": image.layers,
+        "vocab": image.vocab, "bos": image.start_token, "eos": image.stop_token,
+        "tokenizer": image.tokenizer_json is not None,
+        "ternary_weights": weights, "parameters": weights + image.vocab * image.hidden,
+        "bits_per_weight": 8 * sections["trits"] / weights,
+        "zeros": sum(m["zeros"] * m["rows"] * m["columns"] for m in matrices) / weights,
+        "residual": {"bound": image.meta["residual_bound"],
+                     "fraction_bits": image.meta["residual_fraction"]},
+        "bytes": sections,
+        "bytes_per_token": image.tape_units * 64 + image.row_units * 64,
+        "matrices": matrices,
+        "needs": {"memory_bytes": len(image.payload), "max_hidden": image.hidden,
+                  "max_intermediate": image.intermediate, "max_vocab": image.vocab,
+                  "max_state": image.layers * image.hidden, "max_stages": image.stages},
+    }
+
+
+def _matrix(section, index: int) -> dict:
+    name, scale, zeros, bound = section.meta["matrices"][index][:4]
+    return {"stage": section.name, "name": name, "rows": section.header.rows,
+            "columns": section.header.columns, "scale": scale, "zeros": zeros, "bound": bound,
+            "fraction_bits": section.meta["fractions"][index]}
+
+
+def _sections(image: Image) -> dict[str, int]:
+    headers = [section.header for section in image.sections]
+    payload = len(image.payload)
+    return {
+        "preamble": image.path.stat().st_size - payload,
+        "embedding": image.tape_unit * 64,
+        "headers": 64 * len(headers),
+        "gains": sum(header.bank_bytes for header in headers),
+        "trits": sum(header.body_bytes for header in headers),
+        "payload": payload,
+    }
+
+
+def _show(table: dict) -> None:
+    console = output()
+    console.print(f"{table['path']}  digest {table['digest'][:16]}")
+    console.print(f"hidden {table['hidden']}, intermediate {table['intermediate']}, layers "
+                  f"{table['layers']}, vocabulary {table['vocab']}: "
+                  f"{quantity(table['parameters'])} parameters, "
+                  f"{quantity(table['ternary_weights'])} of them ternary at "
+                  f"{table['bits_per_weight']:.3f} bits, {table['zeros']:.1%} zero")
+    grid = Table(box=None, pad_edge=False)
+    for column in ("stage", "matrix"):
+        grid.add_column(column, no_wrap=True)
+    for column in ("rows", "columns", "scale", "zeros", "bound", "fraction bits"):
+        grid.add_column(column, justify="right")
+    for matrix in table["matrices"]:
+        grid.add_row(matrix["stage"], matrix["name"], str(matrix["rows"]), str(matrix["columns"]),
+                     f"{matrix['scale']:.6f}", f"{matrix['zeros']:.1%}", f"{matrix['bound']:.4g}",
+                     str(matrix["fraction_bits"]))
+    console.print(grid)
+    for name, count in table["bytes"].items():
+        console.print(f"{name:10}{count:14,} bytes")
+    needs = table["needs"]
+    console.print(f"needs {quantity(needs['memory_bytes'], 'B')} of memory, or "
+                  f"{quantity(table['bytes_per_token'], 'B')} over the link per token; a build "
+                  "with " + ", ".join(f"{name} >= {value}" for name, value in needs.items()
+                              if name != "memory_bytes"))

@@ -1,0 +1,48 @@
+"""`tritstream logits`: all logits of a list of tokens."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from tritstream.commands.generate import digest_text
+from tritstream.commands.options import (
+    Device,
+    Json,
+    ModelName,
+    TokenList,
+    open_device,
+    open_model,
+    parse_tokens,
+)
+from tritstream.console import output, print_json
+from tritstream.errors import BadInput
+
+__all__ = ["logits"]
+
+
+def logits(
+    tokens: TokenList,
+    path: Annotated[Path, typer.Option("-o", "--output", metavar="FILE",
+                                       help="NumPy file to write: float32 [tokens, vocabulary].")],
+    model: ModelName = "classics-7m",
+    device: Device = "golden",
+    json: Json = False,
+):
+    """Write all logits after each of some tokens to a NumPy file."""
+    opened = open_model(model)
+    numbers = parse_tokens(tokens, opened.config.vocab)
+    with open_device(device, opened) as (engine, _):
+        values = engine.logits(numbers)
+        digest = digest_text(engine.digest)
+    try:
+        with path.open("wb") as file:
+            np.save(file, values)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}.") from error
+    if json:
+        print_json({"output": str(path), "shape": list(values.shape), "digest": digest})
+    else:
+        output().print(f"{path}: float32 {list(values.shape)}"
+                       f"{f', digest {digest}' if digest else ''}")

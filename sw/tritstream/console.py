@@ -1,0 +1,55 @@
+"""What the command line writes: results to the output, everything about them beside it.
+
+Colours and progress appear only at a terminal, and colours not where NO_COLOR is set.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+__all__ = ["notes", "output", "print_json", "progress", "quantity"]
+
+PREFIXES = "kMGT"
+FILE_COLUMNS = 200          # where there is no terminal to fit
+
+
+def output() -> Console:
+    """Where results go."""
+    columns = None if sys.stdout.isatty() else FILE_COLUMNS
+    return Console(markup=False, highlight=False, soft_wrap=True, width=columns)
+
+
+def notes() -> Console:
+    """Where timings, progress and errors go."""
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(table) -> None:
+    """Write one JSON value to the output, on one line."""
+    print(json.dumps(table, ensure_ascii=False), flush=True)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that is told how much is done, and how much there is."""
+    console = notes()
+    columns = (TextColumn("{task.description}"), BarColumn(),
+               TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4,
+                  disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def quantity(value: float, unit: str = "") -> str:
+    """Write a number with three digits and a decimal prefix."""
+    prefix = ""
+    for prefix in ("", *PREFIXES):
+        if abs(value) < 999.5 or prefix == PREFIXES[-1]:
+            break
+        value /= 1000
+    return f"{value:.3g} {prefix}{unit}".rstrip()

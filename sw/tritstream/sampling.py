@@ -1,0 +1,93 @@
+"""The choice of the next token among a device's best candidates.
+
+Everything is float64 on numbers that every device reports exactly, and the random numbers are
+Python's own, whose sequence is part of its contract: the same seed gives the same text on the
+golden model, in simulation and on a board.
+"""
+
+import dataclasses
+import itertools
+import math
+import random
+
+from tritstream.errors import BadInput
+
+__all__ = ["CANDIDATES", "Candidates", "Sampler"]
+
+CANDIDATES = 16
+"""Best logits that every device keeps unless it was built otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Best tokens of a pass with their logits, best first, ties to the lower token.
+
+    An accumulator of at most 32 bits times a scale with a mantissa of 16 bits is exact in float64.
+    """
+
+    tokens: tuple[int, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def best(self) -> int:
+        """The most likely token."""
+        return self.tokens[0]
+
+
+class Sampler:
+    """Draws tokens; one sampler serves one text.
+
+    Parameters
+    ----------
+    temperature : float
+        Divides the logits; 0 always takes the best candidate.
+    top_k : int
+        How many of the best candidates take part.
+    top_p : float
+        Of these, the fewest whose probabilities add up to at least this take part.
+    seed : int
+        The same seed draws the same tokens.
+
+    Raises
+    ------
+    BadInput
+        A number is out of its range.
+    """
+
+    def __init__(self, *, temperature: float = 0.0, top_k: int = CANDIDATES, top_p: float = 1.0,
+                 seed: int = 0):
+        if not 0 <= temperature < math.inf:
+            raise BadInput(f"The temperature must be at least 0 and finite, not {temperature}.")
+        if top_k < 1:
+            raise BadInput(f"top-k must be at least 1, not {top_k}.")
+        if not 0 < top_p <= 1:
+            raise BadInput(f"top-p must be above 0 and at most 1, not {top_p}.")
+        self.temperature = temperature
+        self.top_k = top_k
+        self.top_p = top_p
+        self._random = random.Random(seed)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the best candidate is always taken, so that a device can go on by itself."""
+        return self.temperature == 0
+
+    def check(self, kept: int, device: str) -> None:
+        """Raise `BadInput` if `device`, which keeps `kept` candidates, cannot offer enough."""
+        if not self.greedy and self.top_k > kept:
+            raise BadInput(f"top-k is {self.top_k}, but {device} reports only its {kept} best "
+                           f"candidates: give --top-k {kept} or less.")
+
+    def choose(self, candidates: Candidates) -> int:
+        """Return the next token."""
+        if self.greedy:
+            return candidates.best
+        best = candidates.scores[0]
+        weights = [math.exp((score - best) / self.temperature)
+                   for score in candidates.scores[:self.top_k]]
+        sums = list(itertools.accumulate(weights))
+        enough = self.top_p * sums[-1]
+        last = next(index for index, total in enumerate(sums) if total >= enough)
+        drawn = self._random.random() * sums[last]
+        chosen = next(index for index, total in enumerate(sums) if total > drawn or index == last)
+        return candidates.tokens[chosen]
