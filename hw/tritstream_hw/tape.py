@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tritstream.config import FORMATS, UNIT, BuildConfig
-from tritstream.tape import HEADER_FIELDS, MAGIC, ROW_PREFIX, Op
+from tritstream.tape import HEADER_FIELDS, MAGIC, ROW_PREFIX, WIDE_BYTES, Op
 
 __all__ = ["HEADER_LAYOUT", "RowReader", "TapeReader", "row_element_layout"]
 
@@ -17,11 +17,11 @@ HEADER_LAYOUT = data.StructLayout({
 
 def row_element_layout() -> data.StructLayout:
     """Layout of an element of an embedding row."""
-    return data.StructLayout({"acc": signed(16), "row": 16, "last": 1})
+    return data.StructLayout({"acc": signed(8 * WIDE_BYTES), "row": 16, "last": 1})
 
 
 class RowReader(wiring.Component):
-    """Takes an embedding row apart: one scale for the dequantiser, then int8 or int16 elements.
+    """Takes an embedding row apart: one scale for the dequantiser, then int8 or 24-bit elements.
 
     Throughput is one byte per cycle. Padding behind the elements is taken and dropped.
 
@@ -62,13 +62,13 @@ class RowReader(wiring.Component):
         position = Signal(exact_log2(UNIT))     # in the unit
         prefix_left = Signal(range(ROW_PREFIX + 1))
         row = Signal(16)                        # of the next element
-        wide, low_there, low = Signal(), Signal(), Signal(8)
+        wide, there, low = Signal(), Signal(range(WIDE_BYTES)), Signal(8 * (WIDE_BYTES - 1))
         running = Signal()
         byte = beat[:8]
         in_row, completes, used = Signal(), Signal(), Signal()
         m.d.comb += [
             in_row.eq((prefix_left == 0) & (row != self.rows)),
-            completes.eq(in_row & (~wide | low_there)),
+            completes.eq(in_row & (~wide | (there == WIDE_BYTES - 1))),
             self.o.valid.eq(running & (left != 0) & completes),
             self.o.p.acc.eq(Mux(wide, Cat(low, byte), byte.as_signed())),
             self.o.p.row.eq(row),
@@ -80,14 +80,17 @@ class RowReader(wiring.Component):
         ]
 
         with m.If(self.start):
-            m.d.sync += [running.eq(1), position.eq(0), left.eq(0), row.eq(0), low_there.eq(0),
+            m.d.sync += [running.eq(1), position.eq(0), left.eq(0), row.eq(0), there.eq(0),
                          prefix_left.eq(ROW_PREFIX)]
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += [beat.eq(self.beats.payload), left.eq(width)]
         with m.If(used):
             m.d.sync += [beat.eq(beat >> 8), left.eq(left - 1), position.eq(position + 1)]
             with m.If(in_row):
-                m.d.sync += [low.eq(byte), low_there.eq(~completes), row.eq(row + completes)]
+                m.d.sync += [low.eq(Cat(low, byte)[8:]), there.eq(there + 1),
+                             row.eq(row + completes)]
+                with m.If(completes):
+                    m.d.sync += there.eq(0)
             with m.Elif(prefix_left != 0):
                 prefix = Cat(self.mantissa, self.shift, Signal(2), wide)
                 m.d.sync += prefix_left.eq(prefix_left - 1)

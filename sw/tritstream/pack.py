@@ -18,7 +18,17 @@ from tritstream.config import FORMATS
 from tritstream.errors import BadInput
 from tritstream.golden.scalars import NORM_BITS
 from tritstream.image import Image, write_image
-from tritstream.tape import ROW_PREFIX, Bank, Header, Op, Scalar, blocks, padded, units_of
+from tritstream.tape import (
+    ROW_PREFIX,
+    WIDE_BYTES,
+    Bank,
+    Header,
+    Op,
+    Scalar,
+    blocks,
+    padded,
+    units_of,
+)
 from tritstream.trits import encode
 
 __all__ = ["pack"]
@@ -308,7 +318,7 @@ def _section_bytes(stage: Stage, header: Header):
 
 
 class _Embedding:
-    """The embedding rows: int8 with a scale each, or int16 if 8 bits would lose small elements.
+    """The embedding rows: int8 with a scale each, or 24 bits if 8 would lose small elements.
 
     Eight bits are plenty for a row whose elements are alike (no change in bits per byte was
     measured). Beside an outlier they would round everything else to zero.
@@ -328,7 +338,8 @@ class _Embedding:
             coarsest = max(coarsest, float(np.quantile(
                 np.divide(peak, 127 * typical, out=np.zeros_like(peak), where=typical > 0), 0.99)))
         self.wide = coarsest > self.COARSE
-        self.row_bytes = padded(ROW_PREFIX + self.config.hidden * (1 + self.wide))
+        self.element_bytes = WIDE_BYTES if self.wide else 1
+        self.row_bytes = padded(ROW_PREFIX + self.config.hidden * self.element_bytes)
 
     def _chunks(self):
         for start in range(0, self.config.vocab, self.CHUNK):
@@ -336,7 +347,7 @@ class _Embedding:
 
     def packed(self, fraction: int):
         """Yield rows with `fraction` fraction bits, as the hardware reads them."""
-        most, kind = (0x7FFF, "<i2") if self.wide else (0x7F, "<i1")
+        most = (1 << (8 * self.element_bytes - 1)) - 1
         for rows in self._chunks():
             peak = np.abs(rows).max(axis=1).astype(np.float64)
             step = np.where(peak > 0, peak / most, 1.0)
@@ -347,8 +358,9 @@ class _Embedding:
             # A row so small that the shift saturates is zero in the residual's format.
             out[:, 2] = [min(FORMATS.dequant_up - s.exponent, FORMATS.max_shift) for s in scales]
             out[:, 3] = self.wide
-            elements = np.rint(rows / step[:, None]).astype(kind).view(np.uint8)
-            out[:, ROW_PREFIX:ROW_PREFIX + elements.shape[1]] = elements
+            elements = np.rint(rows / step[:, None]).astype("<i4").view(np.uint8)
+            elements = elements.reshape(*rows.shape, 4)[..., :self.element_bytes]
+            out[:, ROW_PREFIX:][:, :elements[0].size] = elements.reshape(len(rows), -1)
             yield out.reshape(-1)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "HEADER_FIELDS",
     "MAGIC",
     "ROW_PREFIX",
+    "WIDE_BYTES",
     "Bank",
     "Header",
     "Op",
@@ -34,7 +35,10 @@ MAGIC = 0x54
 
 ROW_PREFIX = 4
 """Bytes in front of an embedding row's elements: mantissa u16, shift u8, and 0 if the elements are
-int8, 1 if they are int16."""
+int8, 1 if they are 24 bits wide."""
+
+WIDE_BYTES = 3
+"""Bytes of a wide element."""
 
 
 class Op(enum.IntEnum):
@@ -100,7 +104,7 @@ HEADER_FIELDS = (
     ("ratio_exponent", 16, True),
     ("floor_mantissa", 16, False),  # added to the squared norm
     ("floor_exponent", 16, True),
-    ("blocks", 16, False),          # row groups of each projection, so that no gateware divides by 5
+    ("blocks", 16, False),          # row groups of each projection, ceil(rows / 5)
     ("fraction1", 8, False),        # fraction bits of f (MLGRU)
 )
 

@@ -16,7 +16,7 @@ from tritstream.golden.elementwise import checked, dequantise, glu, mlgru
 from tritstream.golden.quantise import quantise, statistics
 from tritstream.golden.scalars import Statistics, dequantiser, squared_norm
 from tritstream.image import Image, Section
-from tritstream.tape import ROW_PREFIX, Bank
+from tritstream.tape import ROW_PREFIX, WIDE_BYTES, Bank
 from tritstream.trits import decode
 
 __all__ = ["Banks", "GoldenModel", "Logits", "candidates", "chain"]
@@ -155,9 +155,11 @@ class GoldenModel:
         """Embedding rows as `(q [n, H], mantissa [n, 1], shift [n, 1])`, int64."""
         size = self.image.row_units * UNIT
         table = self.image.payload[:self.image.vocab * size].reshape(-1, size)[tokens]
-        wide = bool(table[0, 3])
-        elements = table[:, ROW_PREFIX:ROW_PREFIX + self.image.hidden * (1 + wide)]
-        q = np.ascontiguousarray(elements).view("<i2" if wide else np.int8).astype(np.int64)
+        size = WIDE_BYTES if table[0, 3] else 1
+        parts = table[:, ROW_PREFIX:ROW_PREFIX + self.image.hidden * size]
+        parts = parts.reshape(len(table), -1, size).astype(np.int64)
+        q = sum(part << 8 * n for n, part in enumerate(np.moveaxis(parts, -1, 0)))
+        q -= (q >> 8 * size - 1) << 8 * size
         mantissa = np.ascontiguousarray(table[:, 0:2]).view("<u2").astype(np.int64)
         return q, mantissa, table[:, 2:3].astype(np.int64)
 
