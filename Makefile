@@ -8,7 +8,7 @@ SEED  ?= 1
 PYTHON     ?= python3
 TRITSTREAM  = .venv/bin/tritstream
 PYTEST      = .venv/bin/python -m pytest --seed $(SEED) $(if $(TEST),-k '$(TEST)') $(if $(V),-v)
-JUNIT       = --junitxml=build/$@/results.xml
+PARALLEL    = -n auto --dist worksteal --junitxml=build/$@/results.xml
 INSTALLED   = .venv/.installed
 
 Q = $(if $(V),,@)
@@ -52,11 +52,11 @@ demo: $(INSTALLED)
 	$(Q)$(TRITSTREAM) generate -m $(MODEL) -p 'It was a dark night, and' -n 48 --device sim
 
 test: $(INSTALLED)
-	$(Q)$(PYTEST) $(JUNIT) -n auto --dist worksteal
+	$(Q)$(PYTEST) $(PARALLEL)
 
 sim: $(INSTALLED)
 	@[ '$(SIM)' = verilator ] || { echo "SIM=$(SIM) is not known; the only simulator is verilator"; exit 2; }
-	$(Q)$(PYTEST) $(JUNIT) -m verilator $(if $(filter 1,$(WAVES)),--waves)
+	$(Q)$(PYTEST) $(PARALLEL) -m verilator $(if $(filter 1,$(WAVES)),--waves)
 
 waves:
 	$(Q)$(MAKE) --no-print-directory sim WAVES=1

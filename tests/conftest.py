@@ -2,18 +2,36 @@
 
 import functools
 import re
+import time
 
 import pytest
+
+CACHE = "build/sim"
+RUNS = f"{CACHE}/runs"
+STARTED = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser):
     group = parser.getgroup("tritstream")
     group.addoption("--seed", type=int, default=1, help="of everything random in the benches")
-    group.addoption("--waves", action="store_true", help="record FST files under build/sim/runs")
+    group.addoption("--waves", action="store_true", help=f"record FST files under {RUNS}")
 
 
 def pytest_report_header(config):
     return f"seed: {config.getoption('seed')}"
+
+
+def pytest_sessionstart(session):
+    session.config.stash[STARTED] = time.time()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    recorded = [path for path in sorted((config.rootpath / RUNS).glob("*/dump.fst"))
+                if path.stat().st_mtime >= config.stash[STARTED]]
+    if recorded:
+        terminalreporter.section("waves; open one with `gtkwave FILE` or `surfer FILE`")
+    for path in recorded:
+        terminalreporter.write_line(str(path.relative_to(config.rootpath)))
 
 
 @pytest.fixture
@@ -27,8 +45,7 @@ def simulate(request, seed):
     """`tritstream_sim.runner.simulate` with this run's seed, waves and directories filled in."""
     from tritstream_sim import runner
 
-    build = request.config.rootpath / "build" / "sim"
+    root = request.config.rootpath
     run = re.sub(r"[^\w.=-]+", "_", f"{request.module.__name__}-{request.node.name}")
-    directory = build / "runs" / run
-    return functools.partial(runner.simulate, cache=build, directory=directory, seed=seed,
-                             waves=request.config.getoption("waves"))
+    return functools.partial(runner.simulate, cache=root / CACHE, directory=root / RUNS / run,
+                             seed=seed, waves=request.config.getoption("waves"))

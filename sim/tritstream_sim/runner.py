@@ -89,8 +89,6 @@ def simulate(component, bench: str | Sequence[str], *, cache: pathlib.Path, dire
         failure = str(error)
     else:
         failure = ""
-    if waves:
-        print(f"waves in {directory / 'dump.fst'}; open them with `gtkwave` or `surfer`")
     if failure or (failure := _verdict(results)):
         tail = "\n".join(log.read_text().splitlines()[-TAIL:]) if log.exists() else ""
         raise SimulationFailed(f"{bench} on {name}, seed {seed}: {_verdict(results) or failure}; "
