@@ -1,0 +1,12 @@
+"""The element-wise datapath in Verilator."""
+
+import pytest
+
+from tritstream_sim.benches import elementwise
+
+BENCHES = ["multiply", "sigmoid", "dequantise", "residual", "mixer"]
+
+
+@pytest.mark.verilator
+def test_elementwise(simulate):
+    simulate(elementwise.components(), [f"tritstream_sim.benches.{name}" for name in BENCHES])
