@@ -1,0 +1,64 @@
+"""Sequential left shifter: by a distance, or until the top bit is set."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Shifter"]
+
+_STEPS = 16, 4, 1
+
+
+class Shifter(wiring.Component):
+    """Shifts by 16, 4 or 1 bits per cycle: at most :py:`width // 16 + 6` cycles.
+
+    Parameters
+    ----------
+    width : int
+        Bits of the number.
+
+    Members
+    -------
+    start : :py:`In(1)`
+        Strobe: take the operands. Drops what is under way.
+    i : :py:`In(width)`
+        Number; bits shifted out are lost.
+    normalise : :py:`In(1)`
+        Shift until the top bit is set, or :py:`width` places.
+    distance : :py:`In(range(width + 1))`
+        Places, or :py:`width` if `normalise` is to count them.
+    o : :py:`Out(width)`
+        The number shifted so far.
+    left : :py:`Out(range(width + 1))`
+        Places that remain. When settled, the length in bits of a number that was normalised, and
+        else 0.
+    settled : :py:`Out(1)`
+        The shift has ended; goes down in the cycle after `start` if there is anything to shift.
+    """
+
+    def __init__(self, width: int):
+        super().__init__({
+            "start":     In(1),
+            "i":         In(width),
+            "normalise": In(1),
+            "distance":  In(range(width + 1)),
+            "o":         Out(width),
+            "left":      Out(range(width + 1)),
+            "settled":   Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        normalise = Signal()
+        m.d.comb += self.settled.eq(1)
+        with m.If(self.start):
+            m.d.sync += [self.o.eq(self.i), self.left.eq(self.distance),
+                         normalise.eq(self.normalise)]
+        for n, step in enumerate(_STEPS):
+            possible = (self.left >= step) & ~(normalise & self.o[-step:].any())
+            with m.If(possible) if n == 0 else m.Elif(possible):
+                m.d.comb += self.settled.eq(0)
+                with m.If(~self.start):
+                    m.d.sync += [self.o.eq(self.o << step), self.left.eq(self.left - step)]
+        return m
