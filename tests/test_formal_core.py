@@ -79,26 +79,22 @@ class TopKContract(Contract):
         with m.If(topk.clear):
             m.d.sync += started.eq(0)
 
-        def claim(a, b, relation):
-            with m.If(a.valid & b.valid):
-                m.d.comb += Assert(relation)
-
         def before(a, b):
             return (a.acc > b.acc) | ((a.acc == b.acc) & (a.token < b.token))
 
         cells = range(len(topk.kept))
         for n in cells:
-            kept, offer, displaced = topk.kept[n], topk.offers[n], topk.displaced[n]
-            with m.If((kept.valid | (offer.valid & bool(n))) & ~started):
-                m.d.comb += Assert(0)
-            m.d.comb += Assert(~kept.valid | (kept.token <= latest))
-            behind = [topk.kept[k] for k in cells if k >= n]
-            behind += [topk.offers[k] for k in cells if k > n]
-            for other in behind:
-                claim(offer, other, Mux(displaced, before(offer, other), offer.token > other.token))
+            kept, keeps = topk.kept[n], topk.keeps[n]
+            offer, offered = topk.offers[n], topk.offered[n]
+            m.d.comb += Assert(~keeps | (started & (kept.token <= latest)))
+            behind = [(topk.kept[k], topk.keeps[k]) for k in cells if k >= n]
+            behind += [(topk.offers[k], topk.offered[k]) for k in cells if k > n]
+            for other, there in behind:
+                with m.If(offered & there):
+                    m.d.comb += Assert(Mux(topk.displaced[n], before(offer, other),
+                                           offer.token > other.token))
                 if other is not kept:
-                    claim(kept, other, before(kept, other))
-                    m.d.comb += Assert(kept.valid | ~other.valid)
+                    m.d.comb += Assert(~there | (keeps & before(kept, other)))
 
 
 def test_core(tmp_path):

@@ -56,10 +56,11 @@ class TopK(wiring.Component):
         # What each cell keeps, and what arrives at it: the input at the first, what the cell before
         # handed on at the others. Attributes, because a proof has to compare them.
         cells = range(config.candidates)
-        layout = best_layout(config)
-        self.kept = [Signal(layout, name=f"kept_{n}") for n in cells]
-        self.offers = [Signal(layout, name=f"offer_{n}") for n in cells]
-        self.displaced = [Signal(name=f"displaced_{n}") for n in cells]
+        shape = data.StructLayout({"token": 16, "acc": signed(config.acc_bits)})
+        self.kept = [Signal(shape, name=f"kept_{n}", reset_less=True) for n in cells]
+        self.offers = [Signal(shape, name=f"offer_{n}", reset_less=True) for n in cells]
+        self.keeps, self.offered, self.displaced = (
+            Signal(config.candidates, name=name) for name in ("keeps", "offered", "displaced"))
 
     def elaborate(self, platform):
         m = Module()
@@ -71,23 +72,26 @@ class TopK(wiring.Component):
             taken.eq(self.i.valid & self.i.ready),
             self.offers[0].token.eq(self.i.p.row),
             self.offers[0].acc.eq(self.i.p.acc),
-            self.offers[0].valid.eq(taken),
+            self.offered[0].eq(taken),
         ]
         better = Signal(candidates)
         for n, (kept, offer) in enumerate(zip(self.kept, self.offers, strict=True)):
+            # The sign of a difference: a carry chain whose carry need not leave it.
+            larger = (kept.acc - offer.acc)[-1]
             m.d.comb += better[n].eq(
-                offer.valid & (self.displaced[n] | ~kept.valid | (offer.acc > kept.acc)))
+                self.offered[n] & (self.displaced[n] | ~self.keeps[n] | larger))
             with m.If(better[n]):
                 m.d.sync += kept.eq(offer)
-            with m.If(self.clear):
-                m.d.sync += kept.valid.eq(0)
         for n in range(1, candidates):
-            before = n - 1
-            m.d.sync += self.displaced[n].eq(better[before])
             m.d.sync += self.offers[n].eq(
-                Mux(better[before], self.kept[before], self.offers[before]))
-            with m.If(self.clear):
-                m.d.sync += self.offers[n].valid.eq(0)
+                Mux(better[n - 1], self.kept[n - 1], self.offers[n - 1]))
+        m.d.sync += [
+            self.displaced[1:].eq(better),
+            self.offered[1:].eq(self.offered & (self.keeps | ~better)),
+            self.keeps.eq(self.keeps | better),
+        ]
+        with m.If(self.clear):
+            m.d.sync += [self.offered[1:].eq(0), self.keeps.eq(0)]
 
         ended = Signal(candidates)
         m.d.sync += ended.eq(Cat(taken & self.i.p.last, ended))
@@ -95,7 +99,11 @@ class TopK(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [ended.eq(0), self.settled.eq(0)]
 
-        m.d.sync += self.best.eq(Array(self.kept)[self.index])
-        with m.If(self.index >= candidates):
-            m.d.sync += self.best.valid.eq(0)
+        place = self.index[:(candidates - 1).bit_length()]
+        shown = Array(self.kept)[place]
+        m.d.sync += [
+            self.best.token.eq(shown.token),
+            self.best.acc.eq(shown.acc),
+            self.best.valid.eq((self.index < candidates) & self.keeps.bit_select(place, 1)),
+        ]
         return m
