@@ -206,8 +206,8 @@ class Accelerator(wiring.Component):
         ]
 
     def _connect_elements(self, m):
-        """Row sums, or elements of a row, to the element path; those of the head to the top-k
-        unit.""" gemv, row, elements = self.gemv, self.row_reader, self.elements
+        """Row sums or elements of a row to the element path, those of the head to top-k."""
+        gemv, row, elements = self.gemv, self.row_reader, self.elements
         stage = self.sequencer.stage
 
         # The head's sums leave in step: to the top-k unit, and to the host if it wants them.
