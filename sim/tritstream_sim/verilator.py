@@ -139,7 +139,8 @@ def _make(tool: Verilator, directory: pathlib.Path, name: str, optimise: str,
     # libraries of which `fst` makes do without.
     _run(["make", "-s", "-C", str(objects), "-f", "Vtop.mk", f"-j{os.cpu_count()}",
           f"VERILATOR_ROOT={tool.root}", "CXX=g++", "LINK=g++", "AR=ar",
-          f"PYTHON3={sys.executable}", f"OPT_FAST={optimise}", "LDLIBS=$(VM_USER_LDLIBS)"],
+          f"PYTHON3={sys.executable}", f"OPT_FAST={optimise}", "LDLIBS=$(VM_USER_LDLIBS)",
+          "CFG_CXXFLAGS_PCH_I=-include"],     # of large models the wheel would not find the header
          what=f"the C++ build of {name}", log=log)
     if not runtime.exists():
         _keep_runtime(objects, runtime)
