@@ -121,7 +121,8 @@ class LinkStream:
     def _wait(self, done, patience_seconds: float | None = None) -> None:
         patience = self._patience_seconds if patience_seconds is None else patience_seconds
         start = moved_at = self._clock()
-        probe_at = start + PROBE_SECONDS
+        interval = min(PROBE_SECONDS, self._dead_seconds / 4)
+        probe_at = start + interval
         progress = self.endpoint.progress
         while not done():
             self._turn(LONGEST_TURN)
@@ -134,23 +135,23 @@ class LinkStream:
                 raise self._dead(quiet)
             if now - moved_at >= patience:
                 raise DeviceError(f"The device at {self.transport.name} is alive but has not moved "
-                                  f"for {now - moved_at:.0f} s: reset the board, or allow it more "
+                                  f"for {now - moved_at:.2g} s: reset the board, or allow it more "
                                   "time.")
             if now >= probe_at:
                 self.endpoint.probe()
-                probe_at = now + PROBE_SECONDS
+                probe_at = now + interval
 
     def _dead(self, seconds: float) -> DeviceError:
         heard = self.endpoint.bytes_heard
         counts = self.endpoint.statistics
         if counts.good:
             return DeviceError(f"The device at {self.transport.name} has not answered for "
-                               f"{seconds:.0f} s ({counts.good} good and {counts.bad} damaged "
+                               f"{seconds:.2g} s ({counts.good} good and {counts.bad} damaged "
                                "frames before): check that it still runs, and repeat the command.")
         if heard:
             return DeviceError(f"The device at {self.transport.name} answers garbage ({heard} "
                                "bytes without one good frame): check the baud rate, and that the "
                                "board holds a tritstream bitstream.")
         return DeviceError(f"The device at {self.transport.name} does not answer (nothing came for "
-                           f"{seconds:.0f} s): check that it is the right port and that the board "
+                           f"{seconds:.2g} s): check that it is the right port and that the board "
                            "holds a tritstream bitstream.")
