@@ -117,7 +117,9 @@ class Accelerator(wiring.Component):
             reader.row_done.eq(row_reader.done),
             row_reader.start.eq(self.sequencer.begin & self.is_embed),
             row_reader.rows.eq(stage.rows),
-            self.sequencer.stalled.eq(self.beats.ready & ~self.beats.valid),
+            # A header is collected ahead; that is waited for only when the sequencer wants it.
+            self.sequencer.stalled.eq(self.beats.ready & ~self.beats.valid & (
+                ~reader.collecting | self.sequencer.header.ready)),
         ]
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += self.beats_taken.eq(self.beats_taken + 1)

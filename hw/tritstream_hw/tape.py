@@ -124,6 +124,8 @@ class TapeReader(wiring.Component):
         Embedding row, behind the first section.
     row_done : :py:`In(1)`
         Strobe: the row's last beat has been used.
+    collecting : :py:`Out(1)`
+        What is taken is a header.
     bad : :py:`Out(1)`
         The tape is none, or needs a larger build.
     """
@@ -138,6 +140,7 @@ class TapeReader(wiring.Component):
             "trits":    Out(beats),
             "row":      Out(beats),
             "row_done": In(1),
+            "collecting": Out(1),
             "bad":      Out(1),
         })
 
@@ -162,7 +165,7 @@ class TapeReader(wiring.Component):
 
         with m.FSM():
             with m.State("HEADER"):
-                m.d.comb += self.beats.ready.eq(1)
+                m.d.comb += [self.beats.ready.eq(1), self.collecting.eq(1)]
                 with m.If(taken):
                     m.d.sync += [
                         unit.eq(Cat(unit, self.beats.payload)[8 * config.beat_bytes:]),

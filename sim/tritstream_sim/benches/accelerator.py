@@ -1,0 +1,254 @@
+"""Bench of the whole `Accelerator`: random models, every stage of every token against golden."""
+
+import pathlib
+import tempfile
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from tritstream.checkpoint import ModelConfig
+from tritstream.config import UNIT, BuildConfig
+from tritstream.dummy import DummyCheckpoint
+from tritstream.golden import GoldenModel, candidates, chain
+from tritstream.image import Image
+from tritstream.pack import pack
+from tritstream.protocol import Space, Status
+from tritstream_hw.accelerator import Accelerator
+from tritstream_hw.core_ports import BEST, DONE, SCALE, START
+from tritstream_hw.sequencer import RECORD_WORDS
+from tritstream_sim.agents import Sink, Source, as_signed, reset, stall, start_clock
+
+CONFIG = BuildConfig(beat_bytes=16, elements=4, candidates=5, max_hidden=64, max_intermediate=128,
+                     max_vocab=256, max_state=256, max_stages=32)
+
+
+def components() -> Accelerator:
+    """Return the device under test."""
+    return Accelerator(CONFIG)
+
+
+def dummy(seed: int, *, outliers=False, **shape) -> Image:
+    """Return a packed random model."""
+    with tempfile.TemporaryDirectory() as directory:
+        return pack(DummyCheckpoint(ModelConfig(**shape), seed=seed, outliers=outliers),
+                    pathlib.Path(directory) / "image")
+
+
+def pass_bytes(image: Image, token: int, stages: int) -> bytes:
+    """Return what a source plays for a pass: lead, row, rest."""
+    tape = image.tape(image.units_before(stages)).tobytes()
+    lead = 64 * image.lead_units
+    return tape[:lead] + image.row(token) + tape[lead:]
+
+
+class Bench:
+    """The accelerator with a source, a host, and a golden twin."""
+
+    def __init__(self, dut, image: Image, *, i_stall=0.0, o_stall=0.0):
+        self.dut, self.image = dut, image
+        self.golden = GoldenModel(image)
+        self.state = self.golden.new_state()
+        self.digest = 0
+        self.beats = Source(dut, "beats", stall=stall(i_stall))
+        self.starts = Source(dut, "start")
+        self.done = Sink(dut, "done")
+        self.logits = Sink(dut, "logits", stall=stall(o_stall))
+
+    async def read(self, space: Space, address: int) -> int:
+        """Read a word through the debug port."""
+        dut, edge = self.dut, RisingEdge(self.dut.clk)
+        dut.memory__space.value, dut.memory__address.value = int(space), address
+        dut.memory__read.value = 1
+        await edge
+        dut.memory__read.value = 0
+        while not dut.memory__data_valid.value:
+            await edge
+        return dut.memory__data.value.to_signed()
+
+    async def write(self, space: Space, address: int, value: int):
+        """Write a word through the debug port."""
+        dut = self.dut
+        dut.memory__space.value, dut.memory__address.value = int(space), address
+        dut.memory__write_data.value = value & 0xFFFFFFFF
+        dut.memory__write.value = 1
+        await RisingEdge(dut.clk)
+        dut.memory__write.value = 0
+        await RisingEdge(dut.clk)
+
+    def send(self, data: bytes):
+        """Let the source play these bytes."""
+        width = CONFIG.beat_bytes
+        self.beats.send(int.from_bytes(data[n:n + width], "little")
+                        for n in range(0, len(data), width))
+
+    def play(self, token: int, stages: int):
+        """Let the source play a pass."""
+        self.send(pass_bytes(self.image, token, stages))
+
+    async def run(self, token: int, *, fresh=False, logits=False, stages=None):
+        """Run one pass and compare everything that can be seen of it."""
+        stages = stages or self.image.stages
+        if fresh:
+            self.state[:] = 0
+            self.digest = 0
+        expected = []
+        wanted = self.golden.forward([[token]], self.state, stages=stages,
+                                     observe=lambda stage, vector: expected.append(vector[0, 0]))
+        self.play(token, stages)
+        self.starts.send([START.const(
+            {"fresh": fresh, "logits": logits, "stages": stages}).as_bits()])
+        done = DONE.from_bits((await self.done.take(1, patience=50_000))[0])
+        assert done.status == 0
+        assert done.head == (stages == self.image.stages)
+        await self._compare_stages(expected)
+        if done.head:
+            await self._compare_head(wanted, logits)
+
+    async def _compare_stages(self, expected):
+        for index, vector in enumerate(expected):
+            self.digest = chain(vector, self.digest)
+            name = self.image.sections[index].name
+            got = await self.read(Space.RECORDS, RECORD_WORDS * index) & 0xFFFFFFFF
+            cycles = await self.read(Space.RECORDS, RECORD_WORDS * index + 1)
+            cocotb.log.debug("%s: %d cycles", name, cycles)
+            if got != self.digest:
+                await self._explain(name, expected[index], index)
+        assert int(self.dut.digest.value) == self.digest
+
+    async def _explain(self, name, vector, index):
+        base = CONFIG.z_base if name.endswith(("mlgru", "glu")) else 0
+        got = [await self.read(Space.VECTORS, base + row) for row in range(len(vector))]
+        raise AssertionError(f"stage {index} {name} differs in digest; the memory now has {got}, "
+                             f"golden {vector.tolist()}")
+
+    async def _compare_head(self, wanted, logits: bool):
+        if logits:
+            got = [as_signed(value, 32) for value in await self.logits.take(self.image.vocab)]
+            assert got == wanted.acc[0].tolist()
+        scale = SCALE.from_bits(int(self.dut.scale.value))
+        assert (scale.mantissa, scale.shift) == (wanted.mantissa[0], wanted.shift[0])
+        best = []
+        for index in range(CONFIG.candidates):
+            self.dut.candidate.value = index
+            await ClockCycles(self.dut.clk, 3)
+            one = BEST.from_bits(int(self.dut.best.value))
+            best.append((one.token, one.acc))
+        assert best == candidates(wanted.acc[0], CONFIG.candidates)
+        for layer in range(self.image.layers):
+            for row in np.random.default_rng(layer).integers(0, self.image.hidden, 3).tolist():
+                address = layer * self.image.hidden + row
+                assert await self.read(Space.STATE, address) == self.state[0, layer, row]
+
+
+async def begin(dut, image: Image, **stalls) -> Bench:
+    """Start clock, agents and reset."""
+    start_clock(dut)
+    for name in ("candidate", "clear_digest", "memory__read", "memory__write", "memory__space",
+                 "memory__address", "memory__write_data"):
+        dut[name].value = 0
+    bench = Bench(dut, image, **stalls)
+    await reset(dut)
+    return bench
+
+
+SHAPES = {
+    "plain": {"hidden": 32, "intermediate": 40, "layers": 2, "vocab": 53},
+    "odd": {"hidden": 23, "intermediate": 61, "layers": 1, "vocab": 7},
+    "narrow": {"hidden": 1, "intermediate": 2, "layers": 3, "vocab": 3, "bos": None, "eos": None},
+    "wide": {"hidden": 64, "intermediate": 128, "layers": 4, "vocab": 256},
+    "unbounded": {"hidden": 20, "intermediate": 30, "layers": 2, "vocab": 11,
+                  "use_lower_bound": False},
+}
+
+
+@cocotb.test
+@cocotb.parametrize(shape=list(SHAPES), stalled=[False, True])
+async def tokens_equal_golden(dut, shape, stalled):
+    """All shapes on one build, with a source and a host that pause or do not."""
+    stalls = {"i_stall": 0.4, "o_stall": 0.6} if stalled else {}
+    bench = await begin(dut, dummy(cocotb.RANDOM_SEED + stalled, **SHAPES[shape]), **stalls)
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    for index, token in enumerate(rng.integers(0, bench.image.vocab, 4).tolist()):
+        await bench.run(token, fresh=index == 0, logits=index % 2 == 0)
+    await bench.logits.nothing_more()
+
+
+@cocotb.test
+async def outliers_equal_golden(dut):
+    """Embedding rows of 24 bits."""
+    bench = await begin(dut, dummy(3, outliers=True, **SHAPES["wide"]))
+    assert bench.image.row(0)[3] == 1
+    for index, token in enumerate([255, 1, 1]):
+        await bench.run(token, fresh=index == 0)
+
+
+@cocotb.test
+async def a_prefix_of_the_tape(dut):
+    """A pass may stop after any stage, and the state it leaves goes into the next."""
+    bench = await begin(dut, dummy(4, **SHAPES["plain"]))
+    await bench.run(1, fresh=True)
+    for stages in (1, 2, 3, 5, bench.image.body_stages, bench.image.stages):
+        await bench.run(9, stages=stages)
+
+
+@cocotb.test
+async def fresh_forgets_the_conversation(dut):
+    bench = await begin(dut, dummy(5, **SHAPES["plain"]))
+    for token, fresh in [(1, True), (2, False), (1, True), (2, True)]:
+        await bench.run(token, fresh=fresh)
+
+
+@cocotb.test
+async def state_is_restored_through_the_debug_port(dut):
+    bench = await begin(dut, dummy(6, **SHAPES["plain"]))
+    await bench.run(1, fresh=True)
+    bench.state[:] = np.random.default_rng(6).integers(-1 << 20, 1 << 20, bench.state.shape)
+    for address, value in enumerate(bench.state.reshape(-1).tolist()):
+        await bench.write(Space.STATE, address, value)
+    await bench.run(2)
+
+
+@cocotb.test
+async def a_reset_in_the_middle_of_a_pass(dut):
+    """Wherever a pass is cut off, the next fresh one is right."""
+    bench = await begin(dut, dummy(7, **SHAPES["odd"]))
+    for cycles in (3, 50, 120, 300, 700, 1100):
+        bench.play(6, bench.image.stages)
+        bench.starts.send([START.const({"fresh": 0, "logits": 1, "stages": 6}).as_bits()])
+        await ClockCycles(dut.clk, cycles)
+        bench.beats.clear()
+        bench.starts.clear()
+        await reset(dut)
+        bench.logits.clear()
+        bench.done.clear()
+        await bench.run(2, fresh=True, logits=True)
+
+
+@cocotb.test
+@cocotb.parametrize(damage=["magic", "op", "rows", "columns", "state"])
+async def a_bad_tape_ends_the_pass(dut, damage):
+    bench = await begin(dut, dummy(8, **SHAPES["plain"]))
+    data = bytearray(pass_bytes(bench.image, 0, bench.image.stages))
+    section = bench.image.sections[1].start - bench.image.tape_unit * UNIT
+    position = section + UNIT * bench.image.row_units
+    offset, value = {"magic": (0, 0), "op": (1, 5), "rows": (7, 1), "columns": (5, 1),
+                     "state": (9, 1)}[damage]
+    data[position + offset] = value
+    bench.send(bytes(data))
+    bench.starts.send([START.const({"fresh": 1, "stages": bench.image.stages}).as_bits()])
+    [done] = await bench.done.take(1, patience=50_000)
+    assert DONE.from_bits(done).status == Status.BAD_TAPE
+
+
+@cocotb.test
+async def cycles_follow_the_tape(dut):
+    """A pass without stalls takes a cycle per beat, and per stage what cannot be hidden."""
+    bench = await begin(dut, dummy(9, **SHAPES["wide"]))
+    await bench.run(1, fresh=True)
+    beats = len(pass_bytes(bench.image, 1, bench.image.stages)) // CONFIG.beat_bytes
+    cycles, stages = int(dut.cycles.value), bench.image.stages
+    cocotb.log.info("%d cycles, %d beats, %d stages", cycles, beats, stages)
+    assert int(dut.beats_taken.value) == beats
+    assert cycles < beats + 250 * stages
+    assert int(dut.stalls.value) == 0
