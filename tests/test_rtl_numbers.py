@@ -2,7 +2,7 @@
 
 import pytest
 
-from tritstream_sim.benches import scalars, statistics
+from tritstream_sim.benches import banks, quantiser, scalars, statistics
 
 pytestmark = pytest.mark.verilator
 
@@ -13,3 +13,11 @@ def test_statistics(simulate):
 
 def test_scalars(simulate):
     simulate(scalars.component(), "tritstream_sim.benches.scalars")
+
+
+def test_quantiser(simulate):
+    simulate(quantiser.components(), "tritstream_sim.benches.quantiser")
+
+
+def test_banks(simulate):
+    simulate(banks.components(), "tritstream_sim.benches.banks")

@@ -15,11 +15,10 @@ _ALIGNMENT = 32     # gains in a unit of the tape
 
 
 def banks_layout(count: int) -> data.StructLayout:
-    """Layout of `count` neighbouring gains of each bank."""
-    bits = FORMATS.gain_bits
+    """Layout of `count` neighbouring gains of each bank but `keep`."""
     return data.StructLayout({
-        bank.name.lower(): data.ArrayLayout(
-            unsigned(bits) if bank is Bank.KEEP else signed(bits), count) for bank in Bank})
+        bank.name.lower(): data.ArrayLayout(signed(FORMATS.gain_bits), count)
+        for bank in Bank if bank is not Bank.KEEP})
 
 
 def load_layout(config: BuildConfig) -> data.StructLayout:
@@ -51,7 +50,10 @@ class GainBanks(wiring.Component):
     read_half : :py:`In(1)`, read_address : :py:`In(range(max_columns / V))`
         Number of a word of `V` gains.
     read_data : :py:`Out(banks_layout(V))`
-        That word of all banks, one cycle later. Arbitrary for a bank that has no such word.
+        That word of all banks but `keep`, one cycle later. Arbitrary for a bank that has no such
+        word.
+    keep_half, keep_address, keep_data
+        The same for bank `keep`, which is read where a vector begins, not where it ends.
     """
 
     def __init__(self, config: BuildConfig):
@@ -63,6 +65,9 @@ class GainBanks(wiring.Component):
             "read_half":    In(1),
             "read_address": In(range(config.max_columns // config.elements)),
             "read_data":    Out(banks_layout(config.elements)),
+            "keep_half":    In(1),
+            "keep_address": In(range(config.max_columns // config.elements)),
+            "keep_data":    Out(data.ArrayLayout(FORMATS.gain_bits, config.elements)),
         })
 
     def _address_bits(self, bank: Bank) -> int:
@@ -121,7 +126,11 @@ class GainBanks(wiring.Component):
                 write.addr.eq(Cat(address[len(part):][:bits], self.half)),
                 write.data.eq(written.replicate(word_bytes // chunk_bytes)),
                 write.en.eq(enable[index] << address[:len(part)]),
-                read.addr.eq(Cat(self.read_address[:bits], self.read_half)),
-                self.read_data[bank.name.lower()].eq(read.data),
             ]
+            if bank is Bank.KEEP:
+                m.d.comb += [read.addr.eq(Cat(self.keep_address[:bits], self.keep_half)),
+                             self.keep_data.eq(read.data)]
+            else:
+                m.d.comb += [read.addr.eq(Cat(self.read_address[:bits], self.read_half)),
+                             self.read_data[bank.name.lower()].eq(read.data)]
         return m

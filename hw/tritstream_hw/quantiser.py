@@ -184,7 +184,8 @@ class Quantiser(wiring.Component):
 
     def _compute(self, m, vectors):
         lane = self._lanes[0]
-        up, factor = Signal.like(lane.up, reset_less=True), Signal.like(lane.factor, reset_less=True)
+        up = Signal.like(lane.up, reset_less=True)
+        factor = Signal.like(lane.factor, reset_less=True)
         # An element is in its lane one cycle after its address; these registers take another.
         m.d.sync += [
             up.eq(self.reciprocal[vectors[lane.up_delay - 1]].up),

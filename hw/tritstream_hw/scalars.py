@@ -143,7 +143,7 @@ class Scalars(wiring.Component):
     reciprocal : :py:`Out(data.ArrayLayout(RECIPROCAL, 3))`, reciprocal_valid : :py:`Out(3)`
         A maximum of 0 gives factor 0. Valid at most 29 cycles after `start`, until the next start.
     scales : :py:`Out(data.ArrayLayout(SCALE, 3))`, scales_valid : :py:`Out(1)`
-        Valid at most 112 cycles after `start`, until the next start.
+        Valid at most 101 cycles after `start`, until the next start.
     """
 
     def __init__(self):

@@ -42,8 +42,8 @@ class Bench:
         self.words = [0] * ROWS
         self.strobes = []       # times
         start_clock(dut)
-        for port in (dut.dut__i__valid, dut.dut__clear, dut.dut__use_pre, dut.dut__use_first, dut.dut__i__payload):
-            port.value = 0
+        for port in ("i__valid", "i__payload", "clear", "use_pre", "use_first"):
+            dut[f"dut__{port}"].value = 0
         serve(dut.clk, dut.dut__bank, lambda: self.words[int(dut.dut__bank_row.value) % ROWS])
         cocotb.start_soon(self._count())
 
@@ -79,7 +79,8 @@ class Bench:
             await self.edge
             dut.dut__i__valid.value = 0
             dut.dut__clear.value = 0
-            dut.dut__i__payload.value = random.getrandbits(len(dut.dut__i__payload))  # means nothing
+            # Without valid, a payload means nothing.
+            dut.dut__i__payload.value = random.getrandbits(RESULT.size)
 
     async def done(self):
         """Wait for the strobe; return in how many cycles it came. Results are checked in it."""
