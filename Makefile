@@ -74,7 +74,7 @@ bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
 
 mutants: $(INSTALLED)
-	$(Q).venv/bin/python -m tritstream_sim.mutants $(if $(TEST),-k '$(TEST)')
+	$(Q).venv/bin/python -m tritstream_sim.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')
 
 cost: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_hw.cost
