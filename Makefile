@@ -38,9 +38,9 @@ help:
 
 # Everything but these three is installed by pip.
 $(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "$(PYTHON) is older than 3.11 or absent: install Python 3.11, or say make PYTHON=python3.x"; exit 3; }
-	@$(PYTHON) -c 'import ensurepip, venv' || \
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make environments: install its venv package, e.g. apt install python3-venv"; exit 3; }
 	@command -v g++ >/dev/null || { echo "g++ is absent: install a C++ compiler, e.g. apt install g++"; exit 3; }
 	$(Q)[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
