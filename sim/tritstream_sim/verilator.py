@@ -28,6 +28,8 @@ FST = ["--trace-fst", "--trace-structs", "-CFLAGS", f"-I{pathlib.Path(__file__).
 class BuildFailed(TritstreamError):
     """Verilator or the C++ compiler refused a model; the end of their log is in the message."""
 
+    exit_code = MissingTool.exit_code       # what is installed does not do
+
 
 def export(component, name: str) -> str:
     """Return `component` as Verilog text whose top module is called `name`."""
