@@ -47,7 +47,7 @@ class Digest(wiring.Component):
         extent = self.command.p
         status, left = Signal(8), Signal(32)
         rest = Signal(8 * self._config.beat_bytes)      # of a beat, not yet in the CRC
-        steps_left = Signal(range(steps + 1))
+        steps_left = Signal(range(max(2, steps) + 1))
         m.d.comb += [
             self.region.p.beat.eq(extent.unit << shift),
             self.region.p.beats.eq(extent.units << shift),

@@ -21,7 +21,7 @@ EXTENT = data.StructLayout({"unit": 32, "units": 32})
 ACCESS = data.StructLayout({"space": 8, "address": 32, "words": 32})
 
 ARGUMENTS = {
-    Code.IDENTIFY: data.StructLayout({}),
+    Code.IDENTIFY: data.StructLayout({"nothing": 1}),     # a port must have some width
     Code.WRITE: EXTENT,
     Code.DIGEST: EXTENT,
     Code.CONFIGURE: CONFIGURATION,

@@ -1,0 +1,346 @@
+"""The device without its core: the real driver talks to the gateware in Amaranth's simulator."""
+
+import contextlib
+import dataclasses
+import itertools
+import random
+import zlib
+
+import numpy as np
+import pytest
+
+from tritstream.config import UNIT, BuildConfig
+from tritstream.device import Device
+from tritstream.errors import DeviceError
+from tritstream.messages import ARGUMENTS, Configuration, Identity, Run
+from tritstream.protocol import NO_STOP, Code, RunFlag, Space, Status
+from tritstream_sim.fake_core import FakeCore, predict
+from tritstream_sim.on_chip import OnChipDevice
+from tritstream_sim.stepped import SteppedTransport, build_stepper
+
+VOCAB = 8
+CONFIG = BuildConfig(beat_bytes=8, max_hidden=64, max_intermediate=64, max_vocab=VOCAB,
+                     max_state=64, max_stages=8, memory_bytes=2048, candidates=3,
+                     ack_cycles=500, retry_cycles=5_000)
+NO_MEMORY = dataclasses.replace(CONFIG, memory_bytes=0)
+NARROW = dataclasses.replace(CONFIG, beat_bytes=4, elements=4)
+WIDE = dataclasses.replace(CONFIG, beat_bytes=64)
+CONFIGS = [CONFIG, NO_MEMORY, NARROW, WIDE]
+
+pytestmark = pytest.mark.verilator
+
+
+@dataclasses.dataclass
+class Image:
+    """What the driver wants of an image; the content steers `FakeCore`."""
+
+    payload: bytes
+    stop_token: int | None = None
+    hidden: int = 64
+    intermediate: int = 64
+    layers: int = 1
+    vocab: int = VOCAB
+    rows_unit: int = 5
+    row_units: int = 2
+    tape_unit: int = 1
+    lead_units: int = 1
+    tape_units: int = 4
+    stages: int = 6
+    body_units: int = 3
+    body_stages: int = 5
+
+    @classmethod
+    def random(cls, seed: int, *, head: bool = True, bad: bool = False, candidates: int = 3,
+               beats: int = 48, pace: int = 0, **changes):
+        content = bytearray(random.Random(seed).randbytes(21 * UNIT))
+        content[UNIT:UNIT + 4] = beats, head | bad << 1, candidates, pace
+        return cls(bytes(content), **changes)
+
+    def tape(self, units: int) -> bytes:
+        return self.payload[self.tape_unit * UNIT:][:units * UNIT]
+
+    def row(self, token: int) -> bytes:
+        start = (self.rows_unit + token * self.row_units) * UNIT
+        return self.payload[start:start + self.row_units * UNIT]
+
+    def played(self, token: int, units: int | None = None) -> bytes:
+        tape = self.tape(units or self.tape_units)
+        lead = self.lead_units * UNIT
+        return tape[:lead] + self.row(token) + tape[lead:]
+
+
+@pytest.fixture(scope="module")
+def stepper(request):
+    """All devices in one executable."""
+    devices = [OnChipDevice(config, FakeCore(config, vocab=VOCAB)) for config in CONFIGS]
+    return build_stepper(devices, "control", request.config.rootpath / "build" / "sim")
+
+
+@pytest.fixture
+def connect(stepper, seed):
+    """Open the driver on the device that was built from a configuration."""
+    with contextlib.ExitStack() as stack:
+        def open_device(config=CONFIG, *, stall=0):
+            transport = SteppedTransport(stepper, CONFIGS.index(config), stall=stall, seed=seed)
+            stack.callback(transport.close)
+            return Device(transport, dead_seconds=1e9, patience_seconds=1e9)
+        yield open_device
+
+
+def expected(image, token, count, *, streamed=False):
+    """Passes of a greedy run, and the digest after each."""
+    digest = 0
+    for n in range(count):
+        answer = predict(CONFIG, image.played(token), VOCAB)
+        digest = (digest + answer.total) & 0xFFFF_FFFF
+        last = n == count - 1 or answer.candidates[0][0] == image.stop_token
+        yield token, answer, digest, last or streamed       # then every pass is a run
+        if last:
+            return
+        token = answer.candidates[0][0]
+
+
+def check(results, predictions):
+    for result, (token, answer, digest, last) in itertools.zip_longest(results, predictions):
+        assert result.token == token
+        assert result.candidates == answer.candidates
+        assert result.mantissa == answer.total & 0xFFFF
+        assert result.shift == 17
+        assert result.digest == digest
+        assert result.last == last
+        assert result.stalls == 6                   # the fake core shows the stages here
+
+
+def command(device, code, arguments=b"", data=b"", *, reply):
+    """Send a command as bytes, past the checks of the driver."""
+    stream = device._stream
+    stream.write(bytes([code]) + arguments + data)
+    return stream.read(reply)
+
+
+def test_identify(connect):
+    device = connect()
+    assert device.identity == Identity.of(CONFIG)
+
+
+@pytest.mark.parametrize("config", [CONFIG, NARROW, WIDE], ids=lambda c: f"P={c.beat_bytes}")
+def test_upload_is_read_back(connect, config):
+    device = connect(config)
+    content = random.Random(2).randbytes(2048)
+    assert device.upload(content) == 2048
+    assert device.upload(content) == 0              # it is there already
+    for unit, units in ((0, 0), (3, 1), (31, 1), (7, 20)):
+        reply = command(device, Code.DIGEST, ARGUMENTS["units"].pack(unit, units), reply=6)
+        crc = zlib.crc32(content[unit * UNIT:(unit + units) * UNIT])
+        assert reply == bytes([Code.DIGEST, Status.OK]) + crc.to_bytes(4, "little")
+
+
+def test_greedy_run_goes_on_alone(connect):
+    device = connect()
+    image = Image.random(3)
+    device.load(image)
+    check(device.run([5], 6, fresh=True), expected(image, 5, 6))
+
+
+def test_the_stop_token_ends_a_run(connect):
+    image = Image.random(4)
+    image.stop_token = list(expected(image, 1, 3))[2][1].candidates[0][0]
+    passes = list(expected(image, 1, 9))
+    device = connect()
+    device.load(image)
+    check(device.run([1], 9, fresh=True), passes)
+    assert len(passes) <= 3
+
+
+def test_as_many_candidates_as_there_are(connect):
+    device = connect()
+    for candidates in 0, 1, 2, 9:
+        image = Image.random(5, candidates=candidates)
+        device.load(image, streamed=True)
+        reply = _one_pass(device, image)
+        count = min(candidates, CONFIG.candidates)
+        assert reply[0] == 1 and reply[1] == count
+        assert len(reply) == 5 + 8 * count + 12
+
+
+def _one_pass(device, image):
+    """Stream one pass as bytes; return the answer behind its status."""
+    device._configure()
+    run = Run(token=2, flags=RunFlag.STREAMED, tape_units=image.tape_units, stages=image.stages)
+    reply = command(device, Code.RUN, run.pack(), image.played(2), reply=7)
+    assert reply[:2] == bytes([Code.RUN, Status.OK])
+    return reply[2:] + device._stream.read(8 * reply[3] + 12)
+
+
+def test_a_run_without_a_head_ends(connect):
+    device = connect()
+    image = Image.random(6, head=False)
+    device.load(image)
+    device._configure()
+    run = Run(token=2, count=9, tape_units=image.tape_units, stages=image.stages)
+    reply = command(device, Code.RUN, run.pack(), reply=19)
+    assert reply[:4] == bytes([Code.RUN, Status.OK, 1, 0])
+    assert device.identify() == Identity.of(CONFIG)     # and nothing else has come
+
+
+@pytest.mark.parametrize("config", [CONFIG, NO_MEMORY], ids=["memory", "no memory"])
+def test_streamed_weights(connect, config):
+    device = connect(config)
+    image = Image.random(7, pace=3)
+    device.load(image, streamed=True)
+    check(device.run([5], 4, fresh=True), expected(image, 5, 4, streamed=True))
+
+
+def test_beats_that_the_core_leaves_are_dropped(connect):
+    device = connect()
+    image = Image.random(8, beats=5)
+    for streamed in (False, True):
+        device.load(image, streamed=streamed)
+        check(device.run([1], 3, fresh=True), expected(image, 1, 3, streamed=streamed))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_logits_come_before_their_pass(connect, streamed):
+    device = connect()
+    image = Image.random(9, vocab=6)
+    device.load(image, streamed=streamed)
+    predictions = list(expected(image, 1, 2))
+    # The fake core knows eight tokens, the image six: only runs of one pass are within both.
+    result, = device.run([1], 1, fresh=True, logits=True)
+    assert tuple(result.logits) == predictions[0][1].logits
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_bad_tape_ends_a_run_and_leaves_the_device_ready(connect, streamed):
+    device = connect()
+    device.load(Image.random(10, bad=True, beats=9), streamed=streamed)
+    with pytest.raises(DeviceError, match="the tape does not make sense"):
+        list(device.run([1], 3))
+    image = Image.random(3)
+    device.load(image, streamed=streamed)
+    check(device.run([5], 2, fresh=True), expected(image, 5, 2, streamed=streamed))
+
+
+def test_runs_that_are_refused(connect):
+    device = connect()
+    device.load(Image.random(11))
+    device._configure()
+    for changes, status in (
+        ({"token": VOCAB}, Status.BAD_TOKEN),
+        ({"token": 1 << 31}, Status.BAD_TOKEN),
+        ({"count": 0}, Status.OUT_OF_RANGE),
+        ({"stages": 0}, Status.OUT_OF_RANGE),
+        ({"stages": 9}, Status.OUT_OF_RANGE),
+        ({"tape_units": 0}, Status.OUT_OF_RANGE),
+        ({"tape_units": 32}, Status.OUT_OF_RANGE),
+        ({"tape_units": 0xFFFF_FFFF}, Status.OUT_OF_RANGE),
+    ):
+        run = Run(**{"token": 1, "tape_units": 4, "stages": 6, **changes})
+        assert command(device, Code.RUN, run.pack(), reply=2) == bytes([Code.RUN, status])
+    assert device.identify() == Identity.of(CONFIG)
+
+
+def test_a_row_beyond_the_memory_is_refused(connect):
+    device = connect()
+    device.load(Image.random(11, beats=9))
+    where = Configuration(rows_unit=30, tape_unit=1, lead_units=1, row_units=1, vocab=VOCAB,
+                          stop_token=NO_STOP)
+    assert command(device, Code.CONFIGURE, where.pack(), reply=2) == bytes([Code.CONFIGURE, 0])
+    for token, status in ((1, Status.OK), (2, Status.OUT_OF_RANGE)):
+        run = Run(token=token, tape_units=4, stages=6)
+        assert command(device, Code.RUN, run.pack(), reply=2)[1] == status
+        if status == Status.OK:
+            count = device._stream.read(5)[1]
+            device._stream.read(8 * count + 12)
+
+
+def test_a_refused_streamed_pass_is_consumed(connect):
+    device = connect()
+    image = Image.random(12)
+    device.load(image, streamed=True)
+    device._configure()
+    run = Run(token=1, flags=RunFlag.STREAMED, tape_units=4, stages=0)
+    reply = command(device, Code.RUN, run.pack(), image.played(1), reply=2)
+    assert reply == bytes([Code.RUN, Status.OUT_OF_RANGE])
+    check(device.run([5], 2, fresh=True), expected(image, 5, 2, streamed=True))
+
+
+def test_too_large_a_vocabulary_is_refused(connect):
+    device = connect()
+    where = Configuration(rows_unit=0, tape_unit=0, lead_units=1, row_units=1, vocab=VOCAB + 1,
+                          stop_token=NO_STOP)
+    reply = command(device, Code.CONFIGURE, where.pack(), reply=2)
+    assert reply == bytes([Code.CONFIGURE, Status.OUT_OF_RANGE])
+
+
+@pytest.mark.parametrize("config, unit, units, status", [
+    (CONFIG, 31, 2, Status.OUT_OF_RANGE),
+    (CONFIG, 0xFFFF_FFFF, 1, Status.OUT_OF_RANGE),
+    (NO_MEMORY, 0, 1, Status.NO_MEMORY),
+])
+def test_extents_beyond_the_memory(connect, config, unit, units, status):
+    device = connect(config)
+    arguments = ARGUMENTS["units"].pack(unit, units)
+    reply = command(device, Code.WRITE, arguments, bytes(units * UNIT), reply=2)
+    assert reply == bytes([Code.WRITE, status])
+    reply = command(device, Code.DIGEST, arguments, reply=6)
+    assert reply == bytes([Code.DIGEST, status]) + bytes(4)
+
+
+def test_spaces(connect):
+    device = connect()
+    assert device.read(Space.VECTORS, 3, 4).tolist() == [3, 4, 5, 6]
+    device.store(Space.STATE, 5, np.array([-1, 7]))
+    assert device.read(Space.STATE, 4, 4).tolist() == [4, -1, 7, 7]
+    assert device.read(Space.RECORDS, 31, 1).tolist() == [31]
+    for space, words in ((Space.VECTORS, CONFIG.vector_words), (Space.STATE, CONFIG.max_state),
+                         (Space.RECORDS, 32), (Space.COUNTERS, 5)):
+        device.read(space, words - 1, 1)
+        for address, count in ((words, 1), (0, words + 1), (0xFFFF_FFFF, 1)):
+            reply = command(device, Code.READ, ARGUMENTS["words"].pack(space, address, count),
+                            reply=2)
+            assert reply == bytes([Code.READ, Status.OUT_OF_RANGE])
+    for code, space in ((Code.READ, 4), (Code.STORE, 4), (Code.STORE, 2), (Code.STORE, 3)):
+        data = bytes(8) if code == Code.STORE else b""
+        reply = command(device, code, ARGUMENTS["words"].pack(space, 0, 2), data, reply=2)
+        assert reply == bytes([code, Status.UNKNOWN_SPACE])
+    assert device.read(Space.RECORDS, 0, 2).tolist() == [0, 1]
+
+
+def test_counters(connect):
+    device = connect()
+    image = Image.random(3)
+    device.load(image)
+    list(device.run([5], 2))
+    counters = device.counters()
+    assert counters.beats == 2 * 48
+    assert counters.frames_good > 0
+    assert counters.frames_bad == counters.frames_out_of_order == counters.frames_resent == 0
+
+
+def test_unknown_code_silences_the_device_until_reset(connect):
+    device = connect()
+    assert command(device, 0x33, reply=1) == bytes([Code.UNKNOWN])
+    device._stream.write(bytes([Code.IDENTIFY]) * 600)
+    device._stream.flush()
+    for _ in range(40):
+        assert device._stream.poll() == 0
+    device.stop()
+    assert device.identify() == Identity.of(CONFIG)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("cycles", [100, 700, 1_500, 2_500])
+def test_reset_in_the_middle_of_a_run(connect, streamed, cycles):
+    device = connect()
+    device.load(Image.random(3, pace=50), streamed=streamed)
+    device._configure()
+    device._send(Run(token=1, count=50, tape_units=4, stages=6))
+    device._stream.transport.step(cycles)
+    device.stop()
+    assert device._stream.available == 0
+    image = Image.random(3)
+    device.load(image, streamed=streamed)
+    check(device.run([5], 2, fresh=True), expected(image, 5, 2, streamed=streamed))
+
+
