@@ -51,6 +51,10 @@ class Gate(wiring.Component):
         self._silu = SigmoidProduct()
         element = signed(FORMATS.element_bits)
         self._multiplier = Multiplier(element, element)
+        # Attributes, because a proof has to count what is under way and what waits.
+        self.under_way = Signal(self._silu.latency)
+        self.silus = SyncFIFO(width=element.width, depth=PLACES)
+        self.factors = SyncFIFO(width=FACTOR.size, depth=PLACES)
 
     @property
     def factor_latency(self) -> int:
@@ -66,23 +70,24 @@ class Gate(wiring.Component):
         m = Module()
         m.submodules.silu = silu = self._silu
         m.submodules.multiplier = multiplier = self._multiplier
-        m.submodules.ready = ready = SyncFIFO(width=len(silu.o), depth=PLACES)
-        m.submodules.factors = factors = SyncFIFO(width=FACTOR.size, depth=PLACES)
+        m.submodules.silus = silus = self.silus
+        m.submodules.factors = factors = self.factors
         factor = data.View(FACTOR, factors.r_data)
 
         met = Signal()
+        m.d.sync += self.under_way.eq(Cat(self.x.valid, self.under_way))
         m.d.comb += [
             silu.x.eq(self.x.payload),
             silu.factor.eq(self.x.payload),
             silu.fraction.eq(self.fraction),
-            ready.w_data.eq(silu.o),
-            ready.w_en.eq(delay(m, self.x.valid, silu.latency, name="x_valid", reset_less=False)),
+            silus.w_data.eq(silu.o),
+            silus.w_en.eq(self.under_way[-1]),
             factors.w_data.eq(self.y.payload),
             factors.w_en.eq(self.y.valid),
-            met.eq(ready.r_rdy & factors.r_rdy),
-            ready.r_en.eq(met),
+            met.eq(silus.r_rdy & factors.r_rdy),
+            silus.r_en.eq(met),
             factors.r_en.eq(met),
-            multiplier.a.eq(ready.r_data.as_signed()),
+            multiplier.a.eq(silus.r_data.as_signed()),
             multiplier.b.eq(factor.value),
         ]
 

@@ -1,7 +1,7 @@
 """Mixer: joins the projections of a stage, as MLGRU or as gated channel mixer."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
@@ -66,7 +66,17 @@ class Mixer(wiring.Component):
         })
         self._activation = SigmoidProduct()
         self._recurrence = Recurrence()
-        self._gate = Gate()
+        self.gate = Gate()
+        # Attributes, like those of the gate, because a proof has to count what is under way: what
+        # came in the latest cycle, and which stages of the pipelines hold something.
+        self.is_i, self.is_f, self.is_a, self.is_y = (
+            Signal(name=name) for name in ("is_i", "is_f", "is_a", "is_y"))
+        self.i_under_way = Signal(self._activation.latency)
+        self.f_under_way = Signal(self._activation.latency)
+        self.h_under_way = Signal(self._recurrence.latency)
+        self.states = SyncFIFO(width=len(self.state_read_data) + len(self.state_read_address),
+                               depth=PLACES)
+        self.candidates = SyncFIFO(width=FORMATS.element_bits, depth=PLACES)
 
     @property
     def state_latency(self) -> int:
@@ -76,64 +86,60 @@ class Mixer(wiring.Component):
     @property
     def gate_latency(self) -> int:
         """Cycles from the write of a new state to the result, if g was there before."""
-        return 1 + self._gate.latency
+        return 1 + self.gate.latency
 
     @property
     def factor_latency(self) -> int:
         """Cycles from g or b to the result, if the other operand was there before."""
-        return 1 + self._gate.factor_latency
+        return 1 + self.gate.factor_latency
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.activation = activation = self._activation
         m.submodules.recurrence = recurrence = self._recurrence
-        m.submodules.gate = gate = self._gate
+        m.submodules.gate = gate = self.gate
 
         element = Signal(FORMATS.element_bits, reset_less=True)
-        is_i, is_f, is_a, is_y = (Signal(name=name) for name in ("is_i", "is_f", "is_a", "is_y"))
         there, projection = self.i.valid, self.i.p.projection
         m.d.sync += [
             element.eq(self.i.p.value),
-            is_i.eq(there & ~self.glu & (projection == 0)),
-            is_f.eq(there & ~self.glu & (projection == 1)),
-            is_a.eq(there & self.glu & (projection == 0)),
-            is_y.eq(there & (projection == Mux(self.glu, 1, 2))),
+            self.is_i.eq(there & ~self.glu & (projection == 0)),
+            self.is_f.eq(there & ~self.glu & (projection == 1)),
+            self.is_a.eq(there & self.glu & (projection == 0)),
+            self.is_y.eq(there & (projection == Mux(self.glu, 1, 2))),
+            self.i_under_way.eq(Cat(self.is_i, self.i_under_way)),
+            self.f_under_way.eq(Cat(self.is_f, self.f_under_way)),
+            self.h_under_way.eq(Cat(self.f_under_way[-1], self.h_under_way)),
         ]
 
         # i and f: candidate = silu(i), opened = keep * sigmoid(-f).
         m.d.comb += [
             self.keep_row.eq(self.i.p.row),
             activation.x.eq(element.as_signed()),
-            activation.fraction.eq(Mux(is_f, self.fraction1, self.fraction0)),
-            activation.negate.eq(is_f),
-            activation.factor.eq(Mux(is_f, self.keep, element.as_signed())),
+            activation.fraction.eq(Mux(self.is_f, self.fraction1, self.fraction0)),
+            activation.negate.eq(self.is_f),
+            activation.factor.eq(Mux(self.is_f, self.keep, element.as_signed())),
         ]
 
-        # State waits for its f to come out of the pipeline, candidates for the f's of their block.
-        waiting_layout = data.StructLayout({"h": FORMATS.state_bits,
-                                            "address": len(self.state_read_address)})
-        m.submodules.states = states = SyncFIFO(width=waiting_layout.size, depth=PLACES)
-        m.submodules.candidates = candidates = SyncFIFO(width=len(activation.o), depth=PLACES)
-        read, waiting = (data.View(waiting_layout, value)
-                         for value in (states.w_data, states.r_data))
+        # A candidate waits for its f, a state with its address for the same f to be through.
+        m.submodules.candidates = candidates = self.candidates
+        m.submodules.states = states = self.states
+        h, address = states.r_data[:FORMATS.state_bits], states.r_data[FORMATS.state_bits:]
         m.d.sync += self.state_read_address.eq(self.state_base + self.i.p.row)
-        opens = Signal()
         m.d.comb += [
-            read.h.eq(Mux(self.fresh, 0, self.state_read_data)),
-            read.address.eq(delay(m, self.state_read_address, 1, name="address")),
-            states.w_en.eq(delay(m, is_f, 1, name="read", reset_less=False)),
+            states.w_data.eq(Cat(Mux(self.fresh, 0, self.state_read_data),
+                                 delay(m, self.state_read_address, 1, name="address"))),
+            states.w_en.eq(self.f_under_way[0]),
+            states.r_en.eq(self.f_under_way[-1]),
             candidates.w_data.eq(activation.o),
-            candidates.w_en.eq(delay(m, is_i, activation.latency, name="i", reset_less=False)),
-            opens.eq(delay(m, is_f, activation.latency, name="f", reset_less=False)),
-            states.r_en.eq(opens),
-            candidates.r_en.eq(opens),
-            recurrence.h.eq(waiting.h.as_signed()),
+            candidates.w_en.eq(self.i_under_way[-1]),
+            candidates.r_en.eq(self.f_under_way[-1]),
+            recurrence.h.eq(h.as_signed()),
             recurrence.candidate.eq(candidates.r_data.as_signed()),
             recurrence.opened.eq(activation.o),
-            self.state_write_en.eq(
-                delay(m, opens, recurrence.latency, name="opens", reset_less=False)),
+            self.state_write_en.eq(self.h_under_way[-1]),
             self.state_write_address.eq(
-                delay(m, waiting.address, recurrence.latency, name="write_address")),
+                delay(m, address, recurrence.latency, name="write_address")),
             self.state_write_data.eq(recurrence.o),
         ]
 
@@ -142,14 +148,14 @@ class Mixer(wiring.Component):
         m.d.sync += [
             gate.x.payload.eq(Mux(self.glu, element.as_signed(),
                                   recurrence.o[extra:].as_signed() + recurrence.o[extra - 1])),
-            gate.x.valid.eq(is_a | self.state_write_en),
+            gate.x.valid.eq(self.is_a | self.state_write_en),
         ]
         m.d.comb += [
             gate.fraction.eq(self.fraction0),
             gate.y.p.value.eq(element.as_signed()),
             gate.y.p.row.eq(delay(m, self.i.p.row, 1, name="row")),
             gate.y.p.last.eq(delay(m, self.i.p.last, 1, name="last")),
-            gate.y.valid.eq(is_y),
+            gate.y.valid.eq(self.is_y),
             self.o.p.eq(gate.o.p),
             self.o.valid.eq(gate.o.valid),
         ]
