@@ -1,10 +1,14 @@
-"""The whole accelerator in Verilator."""
+"""The whole accelerator in Verilator, for narrow and wide beats."""
 
 import pytest
 
-from tritstream_sim.benches import accelerator
+from tritstream.config import BuildConfig
+from tritstream_hw.accelerator import Accelerator
 
 
 @pytest.mark.verilator
-def test_accelerator(simulate):
-    simulate(accelerator.components(), "tritstream_sim.benches.accelerator")
+@pytest.mark.parametrize("beat_bytes, elements", [(1, 1), (4, 2), (16, 8), (64, 4)])
+def test_accelerator(simulate, beat_bytes, elements):
+    config = BuildConfig(beat_bytes=beat_bytes, elements=elements, candidates=5, max_hidden=64,
+                         max_intermediate=128, max_vocab=256, max_state=256, max_stages=32)
+    simulate(Accelerator(config), "tritstream_sim.benches.accelerator", config=config)
