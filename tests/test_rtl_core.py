@@ -4,9 +4,9 @@ import pytest
 from amaranth.sim import Simulator
 
 from tritstream import trits
+from tritstream.config import BuildConfig
+from tritstream_hw.core import TernaryCore
 from tritstream_hw.trit import TritDecoder
-from tritstream_sim.benches import core
-from tritstream_sim.several import Several
 
 
 def test_decoder_equals_the_table_for_all_codes():
@@ -30,5 +30,7 @@ def test_decoder_equals_the_table_for_all_codes():
 
 
 @pytest.mark.verilator
-def test_core(simulate):
-    simulate(Several(core.components()), "tritstream_sim.benches.core")
+@pytest.mark.parametrize("beat_bytes", [1, 4, 16, 64])
+def test_core(simulate, beat_bytes):
+    config = BuildConfig(beat_bytes=beat_bytes, elements=1, max_hidden=128, max_intermediate=128)
+    simulate(TernaryCore(config), "tritstream_sim.benches.core", config=config)

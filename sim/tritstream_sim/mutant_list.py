@@ -12,14 +12,26 @@ SERIALISER = "hw/tritstream_hw/serialiser.py"
 TOPK = "hw/tritstream_hw/topk.py"
 DIGEST = "hw/tritstream_hw/digest.py"
 
-RTL_CORE = "tests/test_rtl_core.py::test_core"
+RTL_CORE = "tests/test_rtl_core.py::test_core[4]"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
-RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv"
+RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-192]"
 RTL_TOPK = "tests/test_rtl_topk.py::test_topk_and_digest"
 FORMAL_CORE = "tests/test_formal_core.py::test_core"
 FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
 FORMAL_SERIALISER = "tests/test_formal_core.py::test_serialiser"
 FORMAL_TOPK = "tests/test_formal_core.py::test_topk"
+
+MULTIPLY = "hw/tritstream_hw/multiply.py"
+PIPELINE = "hw/tritstream_hw/pipeline.py"
+DEQUANTISE = "hw/tritstream_hw/dequantise.py"
+RESIDUAL = "hw/tritstream_hw/residual.py"
+SIGMOID = "hw/tritstream_hw/sigmoid.py"
+RECURRENCE = "hw/tritstream_hw/recurrence.py"
+GATE = "hw/tritstream_hw/gate.py"
+MIXER = "hw/tritstream_hw/mixer.py"
+
+RTL_ELEMENTWISE = "tests/test_rtl_elementwise.py::test_elementwise"
+FORMAL_MIXER = "tests/test_formal_mixer.py::test_queues"
 
 MUTANTS = [
     Mutant("trit.both-ninth", "a byte whose pairs are both the ninth decodes only one of them",
@@ -84,4 +96,54 @@ MUTANTS = [
            TOPK, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)", RTL_TOPK),
     Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
            DIGEST, "crc.start.eq(self.clear)", "crc.start.eq(self.clear & ~self.valid)", RTL_TOPK),
+    Mutant("multiply.limb-sign", "a low limb counts as signed",
+           MULTIPLY, "Cat(value[n * _LIMB:(n + 1) * _LIMB], C(0, 1)).as_signed()",
+           "value[n * _LIMB:(n + 1) * _LIMB].as_signed()", RTL_ELEMENTWISE),
+    Mutant("multiply.weight", "partial products are added one limb apart, whatever their weights",
+           MULTIPLY, "y << (high - low)", "y << _LIMB", RTL_ELEMENTWISE),
+    Mutant("pipeline.reset", "what is under way survives a reset",
+           PIPELINE, "reset_less=reset_less", "reset_less=True", RTL_ELEMENTWISE),
+    Mutant("dequantise.round", "elements are truncated",
+           DEQUANTISE, "fine[1:].as_signed() + fine[0]", "fine[1:].as_signed()", RTL_ELEMENTWISE),
+    Mutant("dequantise.projection", "the shift is that of a later row sum",
+           DEQUANTISE, "self.scales[then].shift", "self.scales[projection].shift",
+           RTL_ELEMENTWISE),
+    Mutant("dequantise.dropped", "a bit too many is dropped between the shifter's steps",
+           DEQUANTISE, "signed(kept + 7)", "signed(kept + 6)", RTL_ELEMENTWISE),
+    Mutant("residual.embed", "an embedding row is added to what is there",
+           RESIDUAL, "Mux(self.embed, 0, self.x)", "self.x", RTL_ELEMENTWISE),
+    Mutant("residual.late", "an element is added to the x of the one before",
+           RESIDUAL, "delay(m, self.i.p.value, 1,", "delay(m, self.i.p.value, 0,",
+           RTL_ELEMENTWISE),
+    Mutant("sigmoid.saturation", "an argument beyond 16 wraps round",
+           SIGMOID, "fine | fine[_ARGUMENT:].any().replicate(_ARGUMENT)", "fine", RTL_ELEMENTWISE),
+    Mutant("sigmoid.magnitude", "the lowest argument counts as 0",
+           SIGMOID, "magnitude = Signal(bits,", "magnitude = Signal(bits - 1,", RTL_ELEMENTWISE),
+    Mutant("sigmoid.fraction", "the second step of the shift takes the next argument's fraction",
+           SIGMOID, "delay(m, fraction[:3], 1, name=\"fine_fraction\")", "fraction[:3]",
+           RTL_ELEMENTWISE),
+    Mutant("recurrence.width", "the difference of two states overflows",
+           RECURRENCE, "signed(FORMATS.state_bits + 1)", "signed(FORMATS.state_bits)",
+           RTL_ELEMENTWISE),
+    Mutant("gate.round", "products are truncated",
+           GATE, "multiplier.o[_DOWN:].as_signed() + multiplier.o[_DOWN - 1]",
+           "multiplier.o[_DOWN:].as_signed()", RTL_ELEMENTWISE),
+    Mutant("gate.alone", "a SiLU does not wait for its factor",
+           GATE, "met.eq(silus.r_rdy & factors.r_rdy)", "met.eq(silus.r_rdy)", FORMAL_MIXER),
+    Mutant("gate.places", "the queues have half the places",
+           GATE, "PLACES = 16", "PLACES = 8", (FORMAL_MIXER, RTL_ELEMENTWISE)),
+    Mutant("mixer.negate", "the forget gate opens where it should close",
+           MIXER, "activation.negate.eq(self.is_f)", "activation.negate.eq(0)", RTL_ELEMENTWISE),
+    Mutant("mixer.fraction", "f is read with the fraction bits of i",
+           MIXER, "Mux(self.is_f, self.fraction1, self.fraction0)", "self.fraction0",
+           RTL_ELEMENTWISE),
+    Mutant("mixer.fresh", "a fresh conversation begins with the state of the last",
+           MIXER, "Mux(self.fresh, 0, self.state_read_data)", "self.state_read_data",
+           RTL_ELEMENTWISE),
+    Mutant("mixer.candidate", "a candidate is taken a cycle before its f is through",
+           MIXER, "candidates.r_en.eq(self.f_under_way[-1])",
+           "candidates.r_en.eq(self.f_under_way[-2])", FORMAL_MIXER),
+    Mutant("mixer.address", "a new state is written to the row after its own",
+           MIXER, "delay(m, self.state_read_address, 1, name=\"address\")",
+           "self.state_read_address", RTL_ELEMENTWISE),
 ]

@@ -1,4 +1,4 @@
-"""Bench of `Gemv` with its activation memory, at several widths of a beat, against NumPy's `@`."""
+"""Bench of `Gemv` with its activation memory, against NumPy's `@`."""
 
 import dataclasses
 
@@ -7,6 +7,7 @@ import numpy as np
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream import trits as code
@@ -14,15 +15,7 @@ from tritstream.config import BuildConfig
 from tritstream_hw.activations import VECTORS, ActivationMemory, ActivationWrite
 from tritstream_hw.gemv import Gemv, available_layout, command_layout, element_layout
 from tritstream_sim.agents import Monitor, Sink, Source, reset, stall, start_clock
-
-ELEMENTS = {1: 1, 4: 2, 16: 16, 64: 8}      # V for each P
-WIDTHS = list(ELEMENTS)
-
-
-def config(beat_bytes: int) -> BuildConfig:
-    """Return a configuration whose longest vector is no power of two of beats."""
-    return BuildConfig(beat_bytes=beat_bytes, elements=ELEMENTS[beat_bytes], max_hidden=192,
-                       max_intermediate=192)
+from tritstream_sim.parameters import build_config
 
 
 class GemvWithMemory(wiring.Component):
@@ -49,11 +42,6 @@ class GemvWithMemory(wiring.Component):
         wiring.connect(m, gemv.read, memory.read)
         wiring.connect(m, gemv.o, wiring.flipped(self.o))
         return m
-
-
-def components() -> dict[str, GemvWithMemory]:
-    """Return the devices under test, called `p<width>`."""
-    return {f"p{width}": GemvWithMemory(config(width)) for width in WIDTHS}
 
 
 @dataclasses.dataclass
@@ -104,26 +92,20 @@ def random_product(rng, config: BuildConfig, vectors, *, beats: int, rows: int, 
 
 
 class Bench:
-    """Agents at the device with beats of `beat_bytes`."""
+    """Agents at the device."""
 
-    def __init__(self, dut, beat_bytes: int, *, tape_stall=0.0, o_stall=0.0):
-        self.dut, self.config = dut, config(beat_bytes)
-        self.name = f"p{beat_bytes}"
-        self.commands = Source(dut, f"{self.name}__command", stall=stall(tape_stall))
-        self.tape = Source(dut, f"{self.name}__beats", stall=stall(tape_stall))
-        self.sink = Sink(dut, f"{self.name}__o", stall=stall(o_stall))
-        self.watch_tape = Monitor(dut, f"{self.name}__beats")
-        self.watch_o = Monitor(dut, f"{self.name}__o")
+    def __init__(self, dut, *, tape_stall=0.0, o_stall=0.0):
+        self.dut, self.config = dut, build_config()
+        self.commands = Source(dut, "command", stall=stall(tape_stall))
+        self.tape = Source(dut, "beats", stall=stall(tape_stall))
+        self.sink = Sink(dut, "o", stall=stall(o_stall))
+        self.watch_tape, self.watch_o = Monitor(dut, "beats"), Monitor(dut, "o")
         self.show([0] * VECTORS)
-        self.port("write__en").value = 0
-
-    def port(self, name: str):
-        """Return the handle of a port of this device."""
-        return self.dut[f"{self.name}__{name}"]
+        dut.write__en.value = 0
 
     def show(self, counts: list[int]):
         """Tell the device how many beats of each vector are in the memory."""
-        self.port("available").value = available_layout(self.config).const(counts).as_bits()
+        self.dut.available.value = available_layout(self.config).const(counts).as_bits()
 
     async def write(self, vectors, first: int, last: int):
         """Write the beats from `first` to before `last` of all vectors into the memory."""
@@ -132,13 +114,13 @@ class Bench:
         for vector in range(VECTORS):
             for address in range(first * words, last * words):
                 start = address * config.elements
-                self.port("write__vector").value = vector
-                self.port("write__address").value = address
-                self.port("write__data").value = int.from_bytes(
+                self.dut.write__vector.value = vector
+                self.dut.write__address.value = address
+                self.dut.write__data.value = int.from_bytes(
                     vectors[vector, start:start + config.elements].tobytes(), "little")
-                self.port("write__en").value = 1
+                self.dut.write__en.value = 1
                 await clock
-        self.port("write__en").value = 0
+        self.dut.write__en.value = 0
         await clock
 
     def send(self, products, rng):
@@ -160,10 +142,10 @@ class Bench:
         assert not self.tape.pending and not self.commands.pending
 
 
-async def start(dut, beat_bytes: int, **stalls):
+async def start(dut, **stalls):
     """Return a bench after reset, a seeded generator, and vectors that are in the memory."""
     start_clock(dut)
-    bench = Bench(dut, beat_bytes, **stalls)
+    bench = Bench(dut, **stalls)
     await reset(dut)
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     vectors = rng.integers(-127, 128, (VECTORS, bench.config.max_columns), np.int8)
@@ -181,18 +163,18 @@ def random_products(rng, config: BuildConfig, vectors, count: int) -> list[Produ
 
 
 @cocotb.test
-@cocotb.parametrize(beat_bytes=WIDTHS, tape_stall=[0.0, 0.4], o_stall=[0.0, 0.6])
-async def products_of_all_shapes(dut, beat_bytes, tape_stall, o_stall):
-    bench, rng, vectors = await start(dut, beat_bytes, tape_stall=tape_stall, o_stall=o_stall)
+@cocotb.parametrize(tape_stall=[0.0, 0.4], o_stall=[0.0, 0.6])
+async def products_of_all_shapes(dut, tape_stall, o_stall):
+    bench, rng, vectors = await start(dut, tape_stall=tape_stall, o_stall=o_stall)
     products = random_products(rng, bench.config, vectors, 12)
     bench.send(products, rng)
     await bench.check(products)
 
 
 @cocotb.test
-@cocotb.parametrize(beat_bytes=WIDTHS, act=[-127, 127])
-async def extremes(dut, beat_bytes, act):
-    bench, rng, _ = await start(dut, beat_bytes)
+@cocotb.parametrize(act=[-127, 127])
+async def extremes(dut, act):
+    bench, rng, _ = await start(dut)
     columns = bench.config.max_columns
     vectors = np.full((VECTORS, columns), act, np.int8)
     await bench.write(vectors, 0, bench.config.column_beats)
@@ -203,9 +185,9 @@ async def extremes(dut, beat_bytes, act):
 
 
 @cocotb.test
-@cocotb.parametrize(beat_bytes=WIDTHS, vector=[0, 1, 2], tape_stall=[0.0, 0.4])
-async def activations_are_not_read_before_they_are_there(dut, beat_bytes, vector, tape_stall):
-    bench, rng, _ = await start(dut, beat_bytes, tape_stall=tape_stall)
+@cocotb.parametrize(vector=[0, 1, 2], tape_stall=[0.0, 0.4])
+async def activations_are_not_read_before_they_are_there(dut, vector, tape_stall):
+    bench, rng, _ = await start(dut, tape_stall=tape_stall)
     beats = min(bench.config.column_beats, 9)
     bench.show([0] * VECTORS)
     vectors = rng.integers(-127, 128, (VECTORS, bench.config.max_columns), np.int8)
@@ -223,9 +205,8 @@ async def activations_are_not_read_before_they_are_there(dut, beat_bytes, vector
 
 
 @cocotb.test
-@cocotb.parametrize(beat_bytes=WIDTHS)
-async def only_the_vector_that_is_read_has_to_be_there(dut, beat_bytes):
-    bench, rng, vectors = await start(dut, beat_bytes)
+async def only_the_vector_that_is_read_has_to_be_there(dut):
+    bench, rng, vectors = await start(dut)
     shape = {"beats": 2, "rows": 6, "projections": 3}
     bench.show([2, 0, 0])
     shared = random_product(rng, bench.config, vectors, separate=False, **shape)
@@ -245,9 +226,8 @@ async def only_the_vector_that_is_read_has_to_be_there(dut, beat_bytes):
 
 
 @cocotb.test
-@cocotb.parametrize(beat_bytes=[1, 4, 16])
-async def a_beat_per_cycle_from_command_to_command(dut, beat_bytes):
-    bench, rng, vectors = await start(dut, beat_bytes)
+async def a_beat_per_cycle_from_command_to_command(dut):
+    bench, rng, vectors = await start(dut)
     products = [random_product(rng, bench.config, vectors, beats=beats, rows=rows, projections=n,
                                separate=True)
                 for beats, rows, n in ((5, 15, 3), (12, 15, 1), (6, 13, 2), (5, 20, 1), (8, 9, 3))]
@@ -255,14 +235,14 @@ async def a_beat_per_cycle_from_command_to_command(dut, beat_bytes):
     await bench.check(products)
     cycles = bench.watch_tape.cycles
     assert cycles == list(range(cycles[0], cycles[0] + len(cycles)))
-    latency = 6 + (beat_bytes.bit_length() - 1)
+    latency = 6 + exact_log2(bench.config.beat_bytes)
     assert bench.watch_o.cycles[0] == cycles[4] + latency
 
 
 @cocotb.test
-@cocotb.parametrize(beat_bytes=WIDTHS, beats=[1, 2, 3])
-async def a_row_per_cycle_from_command_to_command(dut, beat_bytes, beats):
-    bench, rng, vectors = await start(dut, beat_bytes)
+@cocotb.parametrize(beats=[1, 2, 3])
+async def a_row_per_cycle_from_command_to_command(dut, beats):
+    bench, rng, vectors = await start(dut)
     products = [random_product(rng, bench.config, vectors, beats=beats, rows=rows, projections=n,
                                separate=False)
                 for rows, n in ((33, 2), (30, 3), (41, 1))]
@@ -273,9 +253,9 @@ async def a_row_per_cycle_from_command_to_command(dut, beat_bytes, beats):
 
 
 @cocotb.test
-@cocotb.parametrize(beat_bytes=WIDTHS, cycles=[3, 9, 25, 60])
-async def reset_forgets_everything(dut, beat_bytes, cycles):
-    bench, rng, vectors = await start(dut, beat_bytes, o_stall=0.3)
+@cocotb.parametrize(cycles=[3, 9, 25, 60])
+async def reset_forgets_everything(dut, cycles):
+    bench, rng, vectors = await start(dut, o_stall=0.3)
     bench.send(random_products(rng, bench.config, vectors, 8), rng)
     await ClockCycles(dut.clk, cycles)
     bench.commands.clear()
