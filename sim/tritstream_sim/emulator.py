@@ -207,7 +207,9 @@ class Emulator:
         if run.stages == 0 or run.stages > self.config.max_stages or sizes[2] < 0:
             raise _Refused(Status.OUT_OF_RANGE)
         if run.flags & RunFlag.STREAMED:
-            lead, row, rest = (self._stream.read(size) for size in sizes)
+            # Unit by unit: a read waits for all its bytes, and the link has not room for a tape.
+            lead, row, rest = (b"".join(self._stream.read(UNIT) for _ in range(size // UNIT))
+                               for size in sizes)
             return lead, row, rest
         if token >= configuration.vocab:
             raise _Refused(Status.BAD_TOKEN)

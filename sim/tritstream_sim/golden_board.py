@@ -28,8 +28,9 @@ class GoldenBoard:
     config : BuildConfig
         The build that it pretends to be.
     fault : callable or None
-        Called as `fault(stage, vector)` with every vector, int64; what it returns takes its place
-        in digests, memory and logits, though not in what is computed from it.
+        Called as `fault(position, stage, vector)` with every vector, int64, and the number of
+        passes since the state was fresh; what it returns takes the vector's place in digests,
+        memory and logits, though not in what is computed from it.
     """
 
     def __init__(self, image: Image, config: BuildConfig, fault=None):
@@ -38,9 +39,10 @@ class GoldenBoard:
         self._z_base = config.z_base
         self._image = image
         self._golden = GoldenModel(image)
-        self._fault = fault or (lambda stage, vector: vector)
+        self._fault = fault or (lambda position, stage, vector: vector)
         self._tokens = {image.row(token): token for token in range(image.vocab)}
         self._digest = 0
+        self._position = 0
 
     def clear_digest(self) -> None:
         """Start the running digest anew."""
@@ -55,10 +57,11 @@ class GoldenBoard:
         if fresh:
             self.clear_digest()
             self.state[:] = 0
+            self._position = 0
         records = []
 
         def observe(stage, vector):
-            seen = self._fault(stage, vector[0, 0])
+            seen = self._fault(self._position, stage, vector[0, 0])
             self._digest = chain(seen, self._digest)
             records.append(StageRecord(self._digest, CYCLES, CYCLES // 10))
             self._keep(stage, seen)
@@ -67,6 +70,7 @@ class GoldenBoard:
         state = self.state[:used].astype(np.int64).reshape(1, self._image.layers, -1)
         logits = self._golden.forward([[self._tokens[row]]], state, stages=stages, observe=observe)
         self.state[:used] = state.reshape(-1)
+        self._position += 1
         if logits is None:
             return ModelResult(logits=None, records=records)
         return ModelResult(logits=self._logits, mantissa=int(logits.mantissa[0]),

@@ -5,6 +5,7 @@ records of its stages tell the first stage that differs; then that vector is rea
 element.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
@@ -126,6 +127,8 @@ class _Comparison:
     def run(self) -> Verification:
         self.engine.start()
         difference = self._prompt() or self._generation()
+        if difference and difference.stage is None:
+            difference = self._locate(difference.token)
         passes = len(self.fed)
         heads = max(0, passes - len(self.prompt) + 1)
         return Verification(tuple(self.generated), passes,
@@ -142,24 +145,27 @@ class _Comparison:
 
     def _generation(self) -> Difference | None:
         token = self.prompt[-1]
-        for actual in self.engine.run(token, self.count):
-            expected = self.golden.step(token)
-            difference = self._compare(token, expected, actual)
-            if difference:
-                return difference
-            token = expected.candidates.best
-            self.generated.append(token)
+        # Closed before the device is asked anything else: it may be ahead of the comparison.
+        with contextlib.closing(self.engine.run(token, self.count)) as passes:
+            for actual in passes:
+                expected = self.golden.step(token)
+                difference = self._compare(token, expected, actual)
+                if difference:
+                    return difference
+                token = expected.candidates.best
+                self.generated.append(token)
         if len(self.generated) < self.count and token != self.golden.stop_token:
             return Difference(token=len(self.fed), stage="run", element=0, expected=self.count,
                               actual=len(self.generated))
         return None
 
     def _compare(self, token, expected, actual) -> Difference | None:
+        """Compare one pass; a difference in the digest is not located yet."""
         self.fed.append(token)
         self.digest = expected.digest
         self.progress(len(self.fed), len(self.prompt) - 1 + self.count)
         if expected.digest != actual.digest:
-            return self._locate(head=expected.candidates is not None)
+            return Difference(token=len(self.fed) - 1)
         return self._candidates(expected.candidates, actual.candidates)
 
     def _candidates(self, expected, actual) -> Difference | None:
@@ -176,9 +182,9 @@ class _Comparison:
                                   expected=score, actual=other_score)
         return None
 
-    def _locate(self, *, head: bool) -> Difference:
+    def _locate(self, position: int) -> Difference:
         """Find the first stage and element of the latest pass that differ."""
-        position = len(self.fed) - 1
+        head = position >= len(self.prompt) - 1
         expected = self.golden.stage_digests(self.fed, head=head)
         actual = self.engine.stage_digests(self.fed, head=head)
         stage = next((index for index, pair in enumerate(zip(expected, actual, strict=True))

@@ -41,7 +41,8 @@ def generate(
             generation.run(writer.push)
         except KeyboardInterrupt:
             interrupted = True
-        writer.finish()
+        finally:
+            writer.finish()
     if json:
         print_json({"text": writer.text, "tokens": generation.tokens,
                     "digest": digest_text(generation.digest),

@@ -1,5 +1,6 @@
 """What `-m` names: an image, a checkpoint directory, or a bundled model."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from tritstream.checkpoint import Checkpoint
 from tritstream.errors import BadInput
-from tritstream.image import Image, is_image
+from tritstream.image import Image
 from tritstream.image_checkpoint import ImageCheckpoint
 from tritstream.pack import pack
 from tritstream.tokenizer import Tokenizer
@@ -43,7 +44,7 @@ class Model:
         if not self.path.is_dir():
             return Image(self.path)
         cached = cache_directory() / f"{_digest(self.path, self.checkpoint)}.trit"
-        if is_image(cached):
+        with contextlib.suppress(BadInput):     # absent or damaged: it is made anew
             return Image(cached)
         try:
             cached.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,154 @@
+"""What `-m` names, and images read as checkpoints."""
+
+import numpy as np
+import pytest
+
+from tritstream.checkpoint import Checkpoint, ModelConfig, tensor_shapes
+from tritstream.dummy import DummyCheckpoint, byte_tokenizer
+from tritstream.errors import BadInput
+from tritstream.image import Image
+from tritstream.image_checkpoint import ImageCheckpoint
+from tritstream.models import bundled_models, model, resolve
+from tritstream.pack import pack
+from tritstream.reference import FloatModel
+
+CONFIG = ModelConfig(hidden=32, intermediate=48, layers=2, vocab=300, bos=0, eos=1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tritstream" / "images"
+
+
+@pytest.fixture
+def directory(tmp_path):
+    DummyCheckpoint(CONFIG, seed=3).save(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+@pytest.fixture
+def packed(tmp_path, directory):
+    return pack(Checkpoint.open(directory), tmp_path / "model.trit")
+
+
+# Names.
+
+def test_checkpoint_directory_is_packed_once(directory, cache):
+    tensors = []
+    first = resolve(str(directory), tensors.append)
+    assert first.image.digest == Image(first.image.path).digest
+    assert len(tensors) == 6 * CONFIG.layers + 1
+    assert [path.parent for path in cache.iterdir()] == [cache]
+    tensors.clear()
+    again = resolve(str(directory), tensors.append)
+    assert again.image.digest == first.image.digest
+    assert not tensors
+
+
+def test_the_cache_goes_by_contents(directory, tmp_path, cache):
+    assert resolve(str(directory)).image.hidden == 32
+    directory.rename(tmp_path / "elsewhere")
+    assert resolve(str(tmp_path / "elsewhere")).image.hidden == 32
+    assert len(list(cache.iterdir())) == 1
+    DummyCheckpoint(CONFIG, seed=4).save(tmp_path / "elsewhere")
+    assert resolve(str(tmp_path / "elsewhere")).image.hidden == 32
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_damaged_cache_is_mended(directory, cache):
+    digest = resolve(str(directory)).image.digest
+    cached, = cache.iterdir()
+    cached.write_bytes(cached.read_bytes()[:-1])
+    assert resolve(str(directory)).image.digest == digest
+
+
+def test_a_cache_that_cannot_be_written(directory, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(BadInput, match="cannot hold the packed model .*set XDG_CACHE_HOME"):
+        _ = resolve(str(directory)).image
+
+
+def test_image_needs_no_cache(packed, cache):
+    opened = resolve(str(packed.path))
+    assert opened.image.digest == packed.digest
+    assert opened.config == CONFIG
+    assert opened.tokenizer.encode("ab") == [0, *byte_tokenizer().encode("ab").ids]
+    assert not cache.exists()
+
+
+def test_bundled_model(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "BUNDLED", tmp_path / "bundled")
+    assert bundled_models() == []
+    place = tmp_path / "bundled" / "tiny"
+    place.mkdir(parents=True)
+    (place / "tiny.trit").write_bytes(packed.path.read_bytes())
+    assert bundled_models() == ["tiny"]
+    assert resolve("tiny").image.digest == packed.digest
+    with pytest.raises(BadInput, match="no model 'tinny': give an image or .*, or tiny"):
+        resolve("tinny")
+
+
+def test_image_without_tokenizer(tmp_path):
+    config = ModelConfig(hidden=16, intermediate=16, layers=1, vocab=20)
+    image = pack(DummyCheckpoint(config), tmp_path / "bare.trit")
+    with pytest.raises(BadInput, match="packed without a tokenizer"):
+        _ = resolve(str(image.path)).tokenizer
+
+
+def test_neither_image_nor_directory(tmp_path):
+    (tmp_path / "letter").write_text("Dear reader, ")
+    with pytest.raises(BadInput, match="is no tritstream image"):
+        _ = resolve(str(tmp_path / "letter")).image
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="config.json cannot be read"):
+        _ = resolve(str(tmp_path / "empty")).image
+
+
+# An image as a checkpoint.
+
+def names(suffix):
+    return [name.removesuffix(".weight") for name in tensor_shapes(CONFIG)
+            if name.endswith(suffix)]
+
+
+def test_trits_and_scales_are_exact(directory, packed):
+    checkpoint, image = Checkpoint.open(directory), ImageCheckpoint(packed)
+    for name in names("_proj.weight") + ["lm_head"]:
+        codes, scale = checkpoint.ternary(name)
+        found, found_scale = image.ternary(name)
+        assert np.array_equal(found, codes), name
+        assert found_scale == scale, name
+
+
+def test_gains_are_those_of_the_checkpoint_rounded(directory, packed):
+    checkpoint, image = Checkpoint.open(directory), ImageCheckpoint(packed)
+    for name in names("norm.weight"):
+        gain = checkpoint.gain(name)
+        assert np.allclose(image.gain(name), gain, rtol=1e-3, atol=1e-3 * gain.max()), name
+
+
+def test_rows_and_bounds(directory, packed):
+    checkpoint, image = Checkpoint.open(directory), ImageCheckpoint(packed)
+    rows = checkpoint.embedding_rows(7, 30)
+    step = np.abs(rows).max(axis=1, keepdims=True) / 127
+    assert (np.abs(image.embedding_rows(7, 30) - rows) <= 0.51 * step).all()
+    assert np.allclose(image.lower_bounds(), checkpoint.lower_bounds(), atol=1 / 65536)
+
+
+def test_the_float_reference_runs_on_an_image(directory, packed):
+    tokens = np.random.default_rng(1).integers(0, CONFIG.vocab, 40)
+    expected = FloatModel(Checkpoint.open(directory)).logits(tokens)
+    found = FloatModel(ImageCheckpoint(packed)).logits(tokens)
+    cosine = (expected * found).sum(-1) / np.linalg.norm(expected, axis=-1) / np.linalg.norm(
+        found, axis=-1)
+    assert cosine.mean() > 0.999
+
+
+def test_names_that_are_not_there(packed):
+    image = ImageCheckpoint(packed)
+    with pytest.raises(BadInput, match="no gain model.layers.9.attn_norm"):
+        image.gain("model.layers.9.attn_norm")
+    with pytest.raises(BadInput, match="no matrix model.embeddings"):
+        image.ternary("model.embeddings")

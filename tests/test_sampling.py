@@ -1,0 +1,81 @@
+"""Choice of tokens among candidates."""
+
+import collections
+import math
+
+import pytest
+
+from tritstream.errors import BadInput
+from tritstream.sampling import Candidates, Sampler
+
+FOUR = Candidates((7, 3, 9, 1), (math.log(8), math.log(4), math.log(3), math.log(1)))
+
+
+def draws(count=4000, **options):
+    sampler = Sampler(**options)
+    return collections.Counter(sampler.choose(FOUR) for _ in range(count))
+
+
+def test_greedy_takes_the_best():
+    assert draws(10) == {7: 10}
+    assert Sampler().greedy
+    assert not Sampler(temperature=0.1).greedy
+
+
+def test_probabilities_are_those_of_the_logits():
+    counts = draws(temperature=1.0, seed=1)
+    for token, share in zip(FOUR.tokens, (8 / 16, 4 / 16, 3 / 16, 1 / 16), strict=True):
+        assert counts[token] / 4000 == pytest.approx(share, abs=0.03)
+
+
+def test_temperature_sharpens_and_flattens():
+    assert draws(temperature=0.5, seed=1)[7] / 4000 == pytest.approx(64 / 90, abs=0.03)
+    assert draws(temperature=100.0, seed=1)[7] / 4000 == pytest.approx(0.25, abs=0.03)
+
+
+def test_top_k_keeps_the_best():
+    assert set(draws(temperature=1.0, top_k=2)) == {7, 3}
+    assert set(draws(temperature=1.0, top_k=1)) == {7}
+
+
+@pytest.mark.parametrize("top_p, kept", [
+    (0.4, {7}), (0.5, {7}), (0.51, {7, 3}), (0.75, {7, 3}), (0.8, {7, 3, 9}), (1.0, {7, 3, 9, 1})])
+def test_top_p_keeps_the_fewest_that_suffice(top_p, kept):
+    assert set(draws(temperature=1.0, top_p=top_p)) == kept
+
+
+def test_the_seed_decides():
+    def text(seed):
+        sampler = Sampler(temperature=2.0, seed=seed)
+        return [sampler.choose(FOUR) for _ in range(50)]
+
+    assert text(5) == text(5)
+    assert text(5) != text(6)
+    # Written down, so that another release does not tell another story.
+    assert text(5)[:8] == [3, 9, 9, 1, 9, 1, 7, 3]
+
+
+def test_extreme_logits_and_temperatures():
+    wide = Candidates((1, 2), (1e30, -1e30))
+    assert Sampler(temperature=1e-300).choose(wide) == 1
+    assert Sampler(temperature=1e-9).choose(FOUR) == 7
+
+
+@pytest.mark.parametrize("options, sentence", [
+    (dict(temperature=-1), "temperature must be at least 0 and finite, not -1"),
+    (dict(temperature=math.nan), "not nan"),
+    (dict(temperature=math.inf), "not inf"),
+    (dict(top_k=0), "top-k must be at least 1, not 0"),
+    (dict(top_p=0.0), "top-p must be above 0 and at most 1, not 0.0"),
+    (dict(top_p=1.5), "not 1.5"),
+])
+def test_numbers_out_of_range(options, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        Sampler(**options)
+
+
+def test_no_more_candidates_than_the_device_keeps():
+    Sampler(temperature=1.0).check(16, "sim")
+    Sampler(top_k=99).check(16, "sim")      # greedy needs one
+    with pytest.raises(BadInput, match="top-k is 17, but sim reports only its 16 best"):
+        Sampler(temperature=1.0, top_k=17).check(16, "sim")
