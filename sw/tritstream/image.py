@@ -1,7 +1,8 @@
 """The image of a model: one file with everything that a device or the golden model needs.
 
-`docs/image.md` documents it. A fixed header, JSON metadata, the compressed tokenizer, and the payload: the
-embedding rows, then the tape (`tritstream.tape`). The payload is what goes into a board's memory.
+`docs/image.md` documents it. A fixed header, JSON metadata, the compressed tokenizer, and the
+payload: the embedding rows, then the tape (`tritstream.tape`). The payload is what goes into a
+board's memory.
 """
 
 import dataclasses
@@ -22,7 +23,8 @@ __all__ = ["Image", "Section", "is_image", "write_image"]
 
 _MAGIC = b"TRITSTRM"
 _VERSION = 1
-_PREAMBLE = struct.Struct("<8sIIIIQ32s")     # magic, version, metadata, tokenizer, start, payload, sha256
+# Magic, version, lengths of metadata and tokenizer, start and length of the payload, SHA-256.
+_PREAMBLE = struct.Struct("<8sIIIIQ32s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +124,8 @@ class Image:
             actual = hashlib.sha256(data[_PREAMBLE.size:middle + packed])
             actual.update(self.payload)
             if actual.digest() != digest:
-                raise BadInput(f"{self.path} is corrupt: its SHA-256 is {actual.hexdigest()[:16]}…, "
-                               f"its header says {digest.hex()[:16]}…; copy or pack it again.")
+                raise BadInput(f"{self.path} is corrupt: SHA-256 {actual.hexdigest()[:16]}… and not "
+                               f"{digest.hex()[:16]}…; copy or pack it again.")
         self.digest = digest.hex()
         self.meta = json.loads(bytes(data[_PREAMBLE.size:middle]))
         self._tokenizer = bytes(data[middle:middle + packed])

@@ -1,8 +1,8 @@
 """Five trits in a byte: the code of the tape.
 
-3**5 = 243 <= 256, so a byte holds the weights of five consecutive rows in one column, 1.6 bits each.
-Any bijection would do on the host; this one is chosen for the decoder in the gateware (16 LUT4, where
-plain base 3 needs 112). A byte is `r[1:0] q[2:0] p[2:0]`:
+3**5 = 243 <= 256, so a byte holds the weights of five consecutive rows in one column, 1.6 bits
+each. Any bijection would do on the host; this one is chosen for the decoder in the gateware (16
+LUT4, where plain base 3 needs 112). A byte is `r[1:0] q[2:0] p[2:0]`:
 
 =========  =======  ==========  ===============================================================
 `r`        `q`      `p`         meaning
@@ -13,8 +13,8 @@ plain base 3 needs 112). A byte is `r[1:0] q[2:0] p[2:0]`:
 3          0b1RR    0bx11       both are the ninth; R is in `q[1:0]`
 =========  =======  ==========  ===============================================================
 
-A pair counts through (0, +1, -1) with its second member fastest; a single is 0, +1, -1 as 0, 1, 2. Byte
-0 is five zeros. Thirteen bytes mean nothing (`VALID` is false there).
+A pair counts through (0, +1, -1) with its second member fastest; a single is 0, +1, -1 as 0, 1, 2.
+Byte 0 is five zeros. Thirteen bytes mean nothing (`VALID` is false there).
 """
 
 import itertools
