@@ -31,7 +31,7 @@ def served(image, config=CONFIG, model=FakeModel, wrap=None, **options):
 
 @pytest.fixture
 def image():
-    return FakeImage()
+    return FakeImage(tape_units=200)        # more than the device has room for on the way
 
 
 @pytest.fixture

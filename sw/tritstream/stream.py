@@ -70,8 +70,14 @@ class LinkStream:
     def read(self, count: int) -> bytes:
         """Return the next `count` bytes."""
         self.endpoint.push()
-        self._wait(lambda: self.endpoint.available >= count)
-        return self.endpoint.read(count)
+        pieces = []
+        while count:
+            # Taken as it comes: more than an end has room for arrives only when that is freed.
+            self._wait(lambda: self.endpoint.available)
+            piece = self.endpoint.read(min(count, self.endpoint.available))
+            count -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def poll(self) -> int:
         """Let the link work without waiting; return how many bytes can be read at once."""
@@ -135,23 +141,24 @@ class LinkStream:
                 raise self._dead(quiet)
             if now - moved_at >= patience:
                 raise DeviceError(f"The device at {self.transport.name} is alive but has not moved "
-                                  f"for {now - moved_at:.2g} s: reset the board, or allow it more "
-                                  "time.")
+                                  f"for {round(now - moved_at, 1):g} s: reset the board, or "
+                                  "allow it more time.")
             if now >= probe_at:
                 self.endpoint.probe()
                 probe_at = now + interval
 
     def _dead(self, seconds: float) -> DeviceError:
-        heard = self.endpoint.bytes_heard
+        name = self.transport.name
+        silence = f"{round(seconds, 1):g} s"
         counts = self.endpoint.statistics
         if counts.good:
-            return DeviceError(f"The device at {self.transport.name} has not answered for "
-                               f"{seconds:.2g} s ({counts.good} good and {counts.bad} damaged "
-                               "frames before): check that it still runs, and repeat the command.")
-        if heard:
-            return DeviceError(f"The device at {self.transport.name} answers garbage ({heard} "
+            return DeviceError(f"The device at {name} has not answered for {silence} "
+                               f"({counts.good} good and {counts.bad} damaged frames before): "
+                               "check that it still runs, and repeat the command.")
+        if self.endpoint.bytes_heard:
+            return DeviceError(f"The device at {name} answers garbage ({self.endpoint.bytes_heard} "
                                "bytes without one good frame): check the baud rate, and that the "
                                "board holds a tritstream bitstream.")
-        return DeviceError(f"The device at {self.transport.name} does not answer (nothing came for "
-                           f"{seconds:.2g} s): check that it is the right port and that the board "
-                           "holds a tritstream bitstream.")
+        return DeviceError(f"The device at {name} does not answer (nothing came for {silence}): "
+                           "check that it is the right port and that the board holds a tritstream "
+                           "bitstream.")
