@@ -124,7 +124,7 @@ class Image:
             actual = hashlib.sha256(data[_PREAMBLE.size:middle + packed])
             actual.update(self.payload)
             if actual.digest() != digest:
-                raise BadInput(f"{self.path} is corrupt: SHA-256 {actual.hexdigest()[:16]}… and not "
+                raise BadInput(f"{self.path} is corrupt: SHA-256 {actual.hexdigest()[:16]}…, not "
                                f"{digest.hex()[:16]}…; copy or pack it again.")
         self.digest = digest.hex()
         self.meta = json.loads(bytes(data[_PREAMBLE.size:middle]))
