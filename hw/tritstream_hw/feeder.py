@@ -40,7 +40,8 @@ class Feeder(wiring.Component):
     beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
         Tape.
     available : :py:`In(available_layout(config))`
-        What the memory holds. May only shrink for a vector that no command under way reads.
+        What the memory holds. May only shrink while no command is under way that reads the vector;
+        what it grows by is used a cycle later.
     read : :py:`Out(ActivationRead(config))`
         To the activation memory.
     o : :py:`Out(stream.Signature(beat_layout(config)))`
@@ -56,20 +57,22 @@ class Feeder(wiring.Component):
             "read":      Out(ActivationRead(config)),
             "o":         Out(stream.Signature(beat_layout(config))),
         })
+        # An attribute, because a proof has to know when `available` may shrink.
+        self.running = Signal()
 
     def elaborate(self, platform):
         m = Module()
 
-        running, separate = Signal(), Signal()
+        running, separate = self.running, Signal()
         column, last_column = Signal(range(self.config.column_beats)), Signal.like(self.read.beat)
         projection, last_projection = Signal(range(VECTORS)), Signal(range(VECTORS))
         blocks_left = Signal(16)
-        vector = Signal(range(VECTORS))
+        vector, following = Signal(range(VECTORS)), Signal(range(VECTORS))
+        limit = Signal(range(self.config.column_beats + 1))
         permitted, taken, group_ends, block_ends, command_ends = (Signal() for _ in range(5))
         m.d.comb += [
-            vector.eq(Mux(separate, projection, 0)),
-            permitted.eq(running & (column < self.available[vector])
-                         & (~self.o.valid | self.o.ready)),
+            following.eq(Mux(separate & (projection != last_projection), projection + 1, 0)),
+            permitted.eq(running & (column < limit) & (~self.o.valid | self.o.ready)),
             taken.eq(permitted & self.beats.valid),
             group_ends.eq(column == last_column),
             block_ends.eq(group_ends & (projection == last_projection)),
@@ -78,10 +81,14 @@ class Feeder(wiring.Component):
             self.command.ready.eq(~running | (taken & command_ends)),
         ]
 
+        # A cycle old, which is safe because it only grows, and takes the selection out of the
+        # longest path.
+        m.d.sync += limit.eq(self.available[vector])
         with m.If(taken):
             m.d.sync += column.eq(column + 1)
             with m.If(group_ends):
                 m.d.sync += [column.eq(0), projection.eq(projection + 1)]
+                m.d.sync += [vector.eq(following), limit.eq(self.available[following])]
             with m.If(block_ends):
                 m.d.sync += [projection.eq(0), blocks_left.eq(blocks_left - 1)]
             with m.If(command_ends):

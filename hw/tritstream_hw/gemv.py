@@ -39,7 +39,8 @@ class Gemv(wiring.Component):
     beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
         Tape.
     available : :py:`In(available_layout(config))`
-        What the memory holds. May only shrink for a vector that no command under way reads.
+        What the memory holds. May only shrink while no command is under way that reads the vector;
+        what it grows by is used a cycle later.
     read : :py:`Out(ActivationRead(config))`
         To the activation memory.
     o : :py:`Out(stream.Signature(element_layout(config)))`
