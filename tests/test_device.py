@@ -473,34 +473,37 @@ def test_interrupt_leaves_a_device_that_can_go_on(device, server, image):
     assert digests(device.run([1, 2], 30, fresh=True)) == whole
 
 
+@pytest.mark.parametrize("call", ["read", "write"])
 @pytest.mark.parametrize("streamed", [False, True])
-def test_interrupt_at_any_byte(server, image, streamed, monkeypatch):
+def test_interrupt_at_any_byte(server, image, streamed, call, monkeypatch):
     with Device.open(server.uri) as device:
         device.load(image, streamed=streamed)
         whole = digests(device.run([1, 2], 5, fresh=True))
         for nth in range(1, 12):
             with monkeypatch.context() as patch:
-                interrupt_at(patch, device, nth)
+                interrupt_at(patch, device._stream.transport, call, nth)
                 with pytest.raises(KeyboardInterrupt):
                     list(device.run([1, 2], 1000))
             assert digests(device.run([1, 2], 5, fresh=True)) == whole
 
 
-def interrupt_at(patch, device, nth):
-    """Raise KeyboardInterrupt in the middle of the `nth` write of the transport, once."""
-    transport = device._stream.transport
-    write = transport.write
+def interrupt_at(patch, transport, call, nth):
+    """Raise KeyboardInterrupt in the `nth` call of a method of `transport`, once.
+
+    Half of what is written then has gone out; what is read then is lost.
+    """
+    method = getattr(transport, call)
     count = 0
 
-    def interrupted(data):
+    def interrupted(argument):
         nonlocal count
         count += 1
         if count == nth:
-            write(data[:len(data) // 2])
+            method(argument[:len(argument) // 2] if call == "write" else argument)
             raise KeyboardInterrupt
-        write(data)
+        return method(argument)
 
-    patch.setattr(transport, "write", interrupted)
+    patch.setattr(transport, call, interrupted)
 
 
 def test_a_run_that_is_not_read_to_its_end(device, server, image):
