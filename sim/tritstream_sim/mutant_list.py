@@ -33,6 +33,12 @@ MIXER = "hw/tritstream_hw/mixer.py"
 RTL_ELEMENTWISE = "tests/test_rtl_elementwise.py::test_elementwise"
 FORMAL_MIXER = "tests/test_formal_mixer.py::test_queues"
 
+TAPE = "hw/tritstream_hw/tape.py"
+ELEMENTS = "hw/tritstream_hw/elements.py"
+SEQUENCER = "hw/tritstream_hw/sequencer.py"
+ACCELERATOR = "hw/tritstream_hw/accelerator.py"
+RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2]"
+
 MUTANTS = [
     Mutant("trit.both-ninth", "a byte whose pairs are both the ninth decodes only one of them",
            TRIT, "escape & (~q[2] | p[:2].all())", "escape & ~q[2]", RTL_DECODER),
@@ -146,4 +152,40 @@ MUTANTS = [
     Mutant("mixer.address", "a new state is written to the row after its own",
            MIXER, "delay(m, self.state_read_address, 1, name=\"address\")",
            "self.state_read_address", RTL_ELEMENTWISE),
+    Mutant("tape.row-end", "the last element of an embedding row is not marked",
+           TAPE, "self.o.p.last.eq(row + 1 == self.rows)", "self.o.p.last.eq(row == self.rows)",
+           RTL_ACCELERATOR),
+    Mutant("tape.row-stall", "a row's byte is used up although its element is not taken",
+           TAPE, "(~completes | self.o.ready))", "1)", "tests/test_rtl_tape.py::test_tape"),
+    Mutant("tape.wide-sign", "elements of 8 bits lose their sign",
+           TAPE, "byte.as_signed())", "byte)", RTL_ACCELERATOR),
+    Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
+           TAPE, "(header.rows + 31) >> 5", "header.rows >> 5", RTL_ACCELERATOR),
+    Mutant("tape.state-check", "a section whose state is out of range is let through",
+           TAPE, "& state_fits &", "&", RTL_ACCELERATOR),
+    Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
+           SEQUENCER, "index + 1 == self.run.stages", "index == self.run.stages", RTL_ACCELERATOR),
+    Mutant("sequencer.record", "records hold cycles since the pass began, not of the stage",
+           SEQUENCER, "self.cycles - before.cycles", "self.cycles", RTL_ACCELERATOR),
+    Mutant("accelerator.half", "gain banks are overwritten while they are in use",
+           ACCELERATOR, "self.half.eq(~self.half)", "self.half.eq(self.half)", RTL_ACCELERATOR),
+    Mutant("accelerator.input", "projections after a gated vector quantise x",
+           ACCELERATOR, "stage.op == Op.RESIDUAL, self.config.z_base // self.config.elements, 0",
+           "stage.op == Op.RESIDUAL, 0, 0", RTL_ACCELERATOR),
+    Mutant("accelerator.first-norm", "the channel mixer's vector counts as normed twice",
+           ACCELERATOR, "statistics.use_first.eq(stage.op != Op.GLU)",
+           "statistics.use_first.eq(1)", RTL_ACCELERATOR),
+    Mutant("accelerator.logit-stall", "logits are dropped while the host is not ready",
+           ACCELERATOR, "self.flowing & (~to_host | self.logits.ready)", "self.flowing",
+           RTL_ACCELERATOR),
+    Mutant("accelerator.early", "row sums pass before the scales are there",
+           ACCELERATOR, "gemv.o.ready.eq(self.flowing & (", "gemv.o.ready.eq((", RTL_ACCELERATOR),
+    Mutant("accelerator.keep-half", "lower bounds are read from the half of the stage before",
+           ACCELERATOR, "banks.keep_half.eq(self.half)", "banks.keep_half.eq(~self.half)",
+           RTL_ACCELERATOR),
+    Mutant("accelerator.fresh-digest", "a fresh conversation continues the digest of the last",
+           ACCELERATOR, "self.start.valid & self.start.ready\n", "0\n", RTL_ACCELERATOR),
+    Mutant("elements.gate", "the residual sees the elements of the mixer",
+           ELEMENTS, "self.o.valid.eq(Mux(mixes, mixer.o.valid, residual.o.valid))",
+           "self.o.valid.eq(residual.o.valid)", RTL_ACCELERATOR),
 ]

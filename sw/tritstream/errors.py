@@ -13,9 +13,9 @@ __all__ = [
 class TritstreamError(Exception):
     """Base of all errors whose message is the whole story.
 
-    The message is one sentence: what, where (file, tensor, layer, port), the number that failed, and
-    what to do next. The command line prints it and exits with `exit_code`; a traceback appears only
-    with ``--debug``.
+    The message is one sentence: what, where (file, tensor, layer, port), the number that failed,
+    and what to do next. The command line prints it and exits with `exit_code`; a traceback
+    appears only with ``--debug``.
     """
 
     exit_code = 2

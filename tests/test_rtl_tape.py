@@ -1,0 +1,13 @@
+"""The reader of the tape in Verilator."""
+
+import pytest
+
+from tritstream.config import BuildConfig
+from tritstream_sim.benches import tape
+
+
+@pytest.mark.verilator
+def test_tape(simulate):
+    config = BuildConfig(beat_bytes=4, elements=2, max_hidden=48, max_intermediate=100,
+                         max_vocab=256, max_state=256)
+    simulate(tape.Reader(config), "tritstream_sim.benches.tape", config=config)
