@@ -198,7 +198,8 @@ def test_faults_repeat_with_their_seed(pair):
 
     def heard(seed):
         pieces = []
-        inner = types.SimpleNamespace(name="x", rate=None, retry_seconds=1.0, write=pieces.append)
+        inner = types.SimpleNamespace(name="x", rate=None, retry_seconds=1.0,
+                                      write=pieces.append)
         faulty = FaultyTransport(inner, faults, seed=seed)
         for _ in range(20):
             faulty.write(bytes(100))
@@ -274,3 +275,16 @@ def test_files_that_are_no_sessions(tmp_path, text, sentence):
     path.write_text(text)
     with pytest.raises(BadInput, match=sentence):
         ReplayTransport(path)
+
+
+def test_time_of_a_replay_passes_only_in_vain_reads(session):
+    path, _ = session
+    replay = ReplayTransport(path)
+    replay.nonce()
+    assert replay.now() == 0
+    replay.read(2.0)                        # nothing comes before "abcd" is written
+    assert replay.now() == pytest.approx(2.0, abs=1e-3)
+    replay.write(b"abcd")
+    before = replay.now()
+    assert replay.read(2.0) == b"ef"
+    assert replay.now() == before

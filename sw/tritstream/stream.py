@@ -1,7 +1,6 @@
 """A reliable stream of bytes over a transport, with bounded waits."""
 
 import contextlib
-import time
 
 from tritstream.errors import DeviceError
 from tritstream.link import Endpoint, LinkOptions
@@ -35,18 +34,18 @@ class LinkStream:
         Fail when nothing at all has come from the other end for so long, though it was asked.
     patience_seconds : float or None
         Fail when the other end lives but nothing has moved for so long.
-    clock : callable
-        Seconds, monotonic.
+    clock : callable or None
+        Seconds, monotonic; None: the transport's.
     """
 
     def __init__(self, transport: Transport, options: LinkOptions, *,
                  dead_seconds: float | None = 10.0, patience_seconds: float | None = 300.0,
-                 clock=time.monotonic):
+                 clock=None):
         self.transport = transport
         self.endpoint = Endpoint(options)
         self._dead_seconds = float("inf") if dead_seconds is None else dead_seconds
         self._patience_seconds = float("inf") if patience_seconds is None else patience_seconds
-        self._clock = clock
+        self._clock = transport.now if clock is None else clock
         self._resets = 0
 
     def reset(self) -> None:

@@ -2,6 +2,7 @@
 
 import abc
 import secrets
+import time
 
 __all__ = ["Transport"]
 
@@ -33,6 +34,10 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Release the port; further calls do nothing."""
+
+    def now(self) -> float:
+        """Return the time in seconds by which the link's timers go."""
+        return time.monotonic()
 
     def nonce(self) -> int:
         """Return a byte that tells this session from an earlier one; a replay returns the same."""

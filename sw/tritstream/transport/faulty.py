@@ -120,6 +120,9 @@ class FaultyTransport(Transport):
         if damaged:
             self._inner.write(damaged)
 
+    def now(self) -> float:
+        return self._inner.now()
+
     def close(self) -> None:
         self._inner.close()
 

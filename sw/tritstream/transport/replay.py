@@ -5,7 +5,6 @@ The file is text: a first line with name and version, then one event a line: ``n
 """
 
 import pathlib
-import time
 
 from tritstream.errors import BadInput, DeviceError
 from tritstream.transport.base import Transport
@@ -13,6 +12,9 @@ from tritstream.transport.base import Transport
 __all__ = ["RecordingTransport", "ReplayTransport"]
 
 HEADER = "tritstream-session 1"
+
+RESOLUTION = 1e-6
+"""Seconds that the shortest wait takes, so that rounding cannot keep a timer from its end."""
 
 
 class RecordingTransport(Transport):
@@ -44,6 +46,9 @@ class RecordingTransport(Transport):
         self._inner.write(data)
         self._log(f"w {bytes(data).hex()}")
 
+    def now(self) -> float:
+        return self._inner.now()
+
     def nonce(self) -> int:
         number = self._inner.nonce()
         self._log(f"n {number}")
@@ -61,6 +66,8 @@ class ReplayTransport(Transport):
     """The device's part of a recorded session.
 
     The host must write the bytes that it wrote then; `DeviceError` names the first that differs.
+    Time stands still but while the host waits for what comes only after it has written: so its
+    timers fire where they fired then, however fast or slow this computer is.
 
     Parameters
     ----------
@@ -74,6 +81,7 @@ class ReplayTransport(Transport):
         self._next = 0              # index of the event under way
         self._matched = 0           # its bytes that the host has written so far
         self._written = 0
+        self._now = 0.0
 
     @property
     def finished(self) -> bool:
@@ -83,7 +91,7 @@ class ReplayTransport(Transport):
     def read(self, timeout: float) -> bytes:
         kind, value = self._event()
         if kind != "r":
-            time.sleep(max(0.0, timeout))
+            self._now += timeout + RESOLUTION
             return b""
         self._next += 1
         return value
@@ -104,6 +112,9 @@ class ReplayTransport(Transport):
             if self._matched == len(value):
                 self._next += 1
                 self._matched = 0
+
+    def now(self) -> float:
+        return self._now
 
     def nonce(self) -> int:
         kind, value = self._event()
