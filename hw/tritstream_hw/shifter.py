@@ -51,14 +51,19 @@ class Shifter(wiring.Component):
         m = Module()
 
         normalise = Signal()
+        shifted, places = Signal.like(self.o), Signal(range(_STEPS[0] + 1))
         m.d.comb += self.settled.eq(1)
-        with m.If(self.start):
-            m.d.sync += [self.o.eq(self.i), self.left.eq(self.distance),
-                         normalise.eq(self.normalise)]
         for n, step in enumerate(_STEPS):
             possible = (self.left >= step) & ~(normalise & self.o[-step:].any())
             with m.If(possible) if n == 0 else m.Elif(possible):
-                m.d.comb += self.settled.eq(0)
-                with m.If(~self.start):
-                    m.d.sync += [self.o.eq(self.o << step), self.left.eq(self.left - step)]
+                m.d.comb += [shifted.eq(self.o << step), places.eq(step), self.settled.eq(0)]
+
+        # One enable around it all: the flip-flops have that for free.
+        with m.If(self.start | ~self.settled):
+            m.d.sync += [
+                self.o.eq(Mux(self.start, self.i, shifted)),
+                self.left.eq(Mux(self.start, self.distance, self.left - places)),
+            ]
+        with m.If(self.start):
+            m.d.sync += normalise.eq(self.normalise)
         return m
