@@ -1,0 +1,612 @@
+"""The command line: every verb, its JSON, its exit codes, and a sentence for every bad input."""
+
+import contextlib
+import functools
+import json
+import lzma
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from tritstream.checkpoint import ModelConfig
+from tritstream.cli import run
+from tritstream.config import BuildConfig
+from tritstream.device import Device
+from tritstream.doctor import Check, Status
+from tritstream.dummy import DummyCheckpoint
+from tritstream.engines.golden import GoldenEngine
+from tritstream.image import Image
+from tritstream_sim.emulator import Emulator, Server
+from tritstream_sim.golden_board import GoldenBoard
+
+CONFIG = ModelConfig(hidden=32, intermediate=48, layers=2, vocab=300, bos=0, eos=1)
+SIZES = dict(max_hidden=64, max_intermediate=64, max_state=128, max_vocab=512)
+BUILD = BuildConfig(memory_bytes=1 << 17, **SIZES)
+STAGES = 4 * CONFIG.layers + 2
+PROMPT = ["-p", "It was a dark"]
+FLOAT_AND_GOLDEN = ["float", "golden"]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """A cache and a directory of the test's own, and no long waits for silent devices."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Device, "open", functools.partial(Device.open, dead_seconds=0.5))
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    """A checkpoint; tests damage copies of it."""
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    DummyCheckpoint(CONFIG, seed=3).save(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def image(pristine, tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "tiny.trit"
+    assert run(["pack", str(pristine), "-o", str(path)]) == 0
+    return str(path)
+
+
+@pytest.fixture
+def checkpoint(pristine, tmp_path):
+    return shutil.copytree(pristine, tmp_path / "tiny")
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("The quick brown fox — jumps over the lazy dog.\n" * 4, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def served(image):
+    """Serve an emulated board, perhaps with a fault, and return its name."""
+    with contextlib.ExitStack() as stack:
+        def serve(build=BUILD, fault=None):
+            board = GoldenBoard(Image(image), build, fault)
+            return stack.enter_context(Server(Emulator(build, board))).uri
+
+        yield serve
+
+
+@pytest.fixture
+def tritstream(capfd):
+    """Run a command line; its exit code, output and notes."""
+    def call(*arguments):
+        code = run([str(argument) for argument in arguments])
+        return code, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def good(tritstream):
+    """Run what has to succeed; its output."""
+    def call(*arguments):
+        code, out, err = tritstream(*arguments)
+        assert code == 0, err
+        return out
+
+    return call
+
+
+@pytest.fixture
+def refused(tritstream):
+    """Run what has to fail with one sentence; the sentence."""
+    def call(exit_code, *arguments):
+        code, _, err = tritstream(*arguments)
+        lines = err.strip().splitlines()
+        assert code == exit_code, err
+        assert "Traceback" not in err
+        assert lines[-1].startswith("error: ") and len(lines[-1]) < 400
+        assert not any(line.startswith("error: ") for line in lines[:-1])
+        return lines[-1].removeprefix("error: ")
+
+    return call
+
+
+# generate
+
+def test_generate_json(good, image):
+    result = json.loads(good("generate", "-m", image, *PROMPT, "-n", 8, "--json"))
+    assert list(result) == ["text", "tokens", "digest", "timings"]
+    assert isinstance(result["text"], str) and len(result["tokens"]) <= 8
+    assert re.fullmatch("[0-9a-f]{8}", result["digest"])
+    timings = result["timings"]
+    assert timings["evidence"] == "measured"
+    assert timings["prompt_tokens"] == 14
+    assert timings["generated_tokens"] == len(result["tokens"])
+    assert timings["tokens_per_second"] > 0 and timings["prompt_tokens_per_second"] > 0
+
+
+def test_generate_writes_text_and_timings_apart(tritstream, image):
+    code, out, err = tritstream("generate", "-m", image, *PROMPT, "-n", 8)
+    assert code == 0
+    assert out.startswith("It was a dark") and out.endswith("\n")
+    assert "tok/s  measured" in err and re.search("digest [0-9a-f]{8} on golden", err)
+    assert "tok/s" not in out
+
+
+def test_text_appears_as_it_is_made(image, monkeypatch, capfd):
+    seen = []
+    step = GoldenEngine.step
+
+    def watched(engine, token):
+        seen.append(len(capfd.readouterr().out))
+        return step(engine, token)
+
+    monkeypatch.setattr(GoldenEngine, "step", watched)
+    assert run(["generate", "-m", image, *PROMPT, "-n", "6"]) == 0
+    assert seen[0] > 0 and any(seen[1:])
+
+
+def test_checkpoint_and_image_give_the_same(good, image, checkpoint):
+    options = [*PROMPT, "-n", 6, "--json"]
+    first = json.loads(good("generate", "-m", image, *options))
+    second = json.loads(good("generate", "-m", checkpoint, *options))
+    assert (first["tokens"], first["digest"]) == (second["tokens"], second["digest"])
+
+
+def test_boards_give_the_same_text_and_digest(good, image, served, seed):
+    uri = served()
+    for options in ([], ["--temp", 1.0], ["--temp", 2, "--top-k", 5, "--top-p", 0.9]):
+        results = []
+        for device in ("golden", uri):
+            result = json.loads(good("generate", "-m", image, *PROMPT, "-n", 8, "--seed", seed,
+                                     "--device", device, "--json", *options))
+            results.append([result[name] for name in ("text", "tokens", "digest")])
+        assert results[0] == results[1]
+    assert result["timings"]["evidence"] == "simulated"
+    assert result["timings"]["cycles"] > result["timings"]["stalls"] > 0
+
+
+def test_seeds(good, image):
+    def text(seed):
+        return good("generate", "-m", image, *PROMPT, "-n", 12, "--temp", 2, "-s", seed)
+
+    assert text(1) == text(1)
+    assert text(1) != text(2)
+
+
+def test_float_has_no_digest(good, image, checkpoint):
+    for model in (image, checkpoint):
+        result = json.loads(good("generate", "-m", model, *PROMPT, "-n", 4, "--device", "float",
+                                 "--json"))
+        assert result["digest"] is None and len(result["tokens"]) == 4
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_interrupt_leaves_what_there_is(tritstream, image, monkeypatch, form):
+    step = GoldenEngine.step
+    steps = []
+
+    def interrupted(engine, token):
+        steps.append(token)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        return step(engine, token)
+
+    monkeypatch.setattr(GoldenEngine, "step", interrupted)
+    code, out, err = tritstream("generate", "-m", image, *PROMPT, "-n", 50, *form)
+    assert code == 130
+    assert "Traceback" not in err
+    if form:
+        assert len(json.loads(out)["tokens"]) == 2
+    else:
+        assert "interrupted after 2 of 50 tokens" in err and "tok/s" in err
+
+
+# logits
+
+def test_logits(good, image, served, tmp_path):
+    rows = {}
+    for device in ("float", "golden", served()):
+        path = tmp_path / "out"
+        good("logits", "-m", image, "--tokens", "5,6,7", "--device", device, "-o", path)
+        rows[device] = np.load(path)
+        assert rows[device].dtype == np.float32 and rows[device].shape == (3, CONFIG.vocab)
+    fine, golden, board = rows.values()
+    assert np.array_equal(golden, board)
+    assert np.corrcoef(fine.ravel(), golden.ravel())[0, 1] > 0.99
+    result = json.loads(good("logits", "-m", image, "--tokens", "5, 6", "-o", path, "--json"))
+    assert result["shape"] == [2, CONFIG.vocab]
+
+
+# eval
+
+@pytest.mark.parametrize("device", FLOAT_AND_GOLDEN)
+def test_eval(good, image, text, device):
+    arguments = ["eval", "-m", image, "--text", text, "--device", device]
+    result = json.loads(good(*arguments, "--json"))
+    assert list(result) == ["tokens", "bytes", "bits_per_byte", "perplexity", "top1_equal_float"]
+    assert result["tokens"] == result["bytes"] == os.path.getsize(text)
+    assert 0 < result["bits_per_byte"] < 20
+    assert 0.8 < result["top1_equal_float"] <= 1.0
+    assert device != "float" or result["top1_equal_float"] == 1.0
+    assert json.loads(good(*arguments, "--max-tokens", 5, "--json"))["tokens"] == 5
+    assert "bits per byte" in good(*arguments, "--max-tokens", 5)
+
+
+def test_eval_on_a_board_is_eval_on_golden(good, image, text, served):
+    results = [json.loads(good("eval", "-m", image, "--text", text, "--max-tokens", 20, "--device",
+                               device, "--json")) for device in ("golden", served())]
+    assert results[0] == results[1]
+
+
+# verify
+
+def test_verify(good, image, served):
+    for device in ("golden", served()):
+        arguments = ["verify", "-m", image, *PROMPT, "-n", 3, "--device", device]
+        result = json.loads(good(*arguments, "--json"))
+        assert result["equal"] is True
+        assert len(result["tokens"]) == 3 and result["passes"] == 16
+        assert result["stages"] == 16 * STAGES - 13
+        assert "equals golden" in good(*arguments)
+
+
+def test_verify_names_the_difference(tritstream, refused, image, served):
+    def fault(position, stage, vector):
+        wrong = (position, stage) == (14, 5)
+        return vector + 4 * wrong * (np.arange(len(vector)) == 9)
+
+    arguments = ["verify", "-m", image, *PROMPT, "-n", 3, "--device", served(fault=fault)]
+    assert re.match("Token 14, layer 1, stage layers.1.mlgru, element 9: golden -?[0-9]+, device",
+                    refused(1, *arguments))
+    code, out, _ = tritstream(*arguments, "--json")
+    result = json.loads(out)
+    difference = result["difference"]
+    assert code == 1 and result["equal"] is False
+    assert {name: difference[name] for name in ("token", "layer", "stage", "element")} == {
+        "token": 14, "layer": 1, "stage": "layers.1.mlgru", "element": 9}
+    assert difference["actual"] == difference["expected"] + 4
+
+
+# pack and inspect
+
+def test_pack(good, checkpoint, tmp_path):
+    result = json.loads(good("pack", checkpoint, "-o", tmp_path / "a.trit", "--json"))
+    assert result["bytes"] == (tmp_path / "a.trit").stat().st_size
+    assert result["digest"] == Image(tmp_path / "a.trit").digest
+    assert "tiny.trit: " in good("pack", "-m", checkpoint)
+    assert (tmp_path / "tiny.trit").read_bytes() == (tmp_path / "a.trit").read_bytes()
+
+
+@pytest.mark.parametrize("options", [[], ["--outliers"]])
+def test_pack_makes_dummies(good, tmp_path, options):
+    def digest(seed):
+        return json.loads(good("pack", "--dummy", "64,96,1,270", "--seed", seed, *options, "-o",
+                               "d.trit", "--json"))["digest"]
+
+    first = digest(1)
+    assert digest(2) != first
+    assert digest(1) == first
+    image = Image(tmp_path / "d.trit")
+    assert (image.hidden, image.intermediate, image.layers, image.vocab) == (64, 96, 1, 270)
+    assert good("generate", "-m", "d.trit", *PROMPT, "-n", 3).startswith("It was a dark")
+
+
+def test_inspect(good, image, checkpoint):
+    result = json.loads(good("inspect", image, "--json"))
+    assert result == json.loads(good("inspect", "-m", image, "--json"))
+    assert result["digest"] == Image(image).digest
+    assert [result[name] for name in ("hidden", "intermediate", "layers", "vocab")] == [
+        32, 48, 2, 300]
+    sections = result["bytes"]
+    assert sections["preamble"] + sections["payload"] == os.path.getsize(image)
+    assert sections["payload"] == sum(sections[name] for name in (
+        "embedding", "headers", "gains", "trits"))
+    assert len(result["matrices"]) == 7 * CONFIG.layers + 1
+    assert all(0.2 < matrix["zeros"] < 0.5 and matrix["scale"] > 0 for matrix in result["matrices"])
+    assert result["needs"]["max_stages"] == STAGES
+    shown = good("inspect", checkpoint)
+    assert "model.layers.1.attn.o_proj" in shown and result["digest"][:16] in shown
+
+
+# bench
+
+@pytest.mark.parametrize("form", ["md", "csv", "json", "jsonl"])
+def test_bench(good, image, form):
+    out = good("bench", "-m", image, "-p", 3, "-n", 2, "-r", 2, "--device", "float,golden", "-o",
+               form)
+    if form == "md":
+        head, _, *rows = out.strip().splitlines()
+        assert head == "| model | size | params | device | test | t/s | evidence |"
+        assert all(row.endswith("| measured |") and " ± " in row for row in rows)
+        rows = [row.split("|")[4:6] for row in rows]
+        assert [[cell.strip() for cell in row] for row in rows] == [
+            [device, test] for device in FLOAT_AND_GOLDEN for test in ("pp3", "tg2")]
+        return
+    if form == "csv":
+        head, *lines = (line.split(",") for line in out.strip().splitlines())
+        rows = [dict(zip(head, line, strict=True)) for line in lines]
+    else:
+        rows = json.loads(out) if form == "json" else [
+            json.loads(line) for line in out.strip().splitlines()]
+    assert [(row["device"], row["test"]) for row in rows] == [
+        (device, test) for device in FLOAT_AND_GOLDEN for test in ("pp3", "tg2")]
+    assert all(float(row["avg_ts"]) > 0 and row["evidence"] == "measured" for row in rows)
+
+
+def test_bench_of_a_board_counts_cycles(good, image, served):
+    row, = json.loads(good("bench", "-m", image, "-p", 0, "-n", 4, "-r", 2, "--device", served(),
+                           "-o", "json"))
+    assert row["evidence"] == "simulated" and row["stddev_ts"] == pytest.approx(0, abs=1e-6)
+    assert row["avg_ts"] == pytest.approx(BUILD.clock_hz / (STAGES * 1000))
+
+
+# doctor
+
+@pytest.mark.parametrize("status, exit_code", [(Status.OK, 0), (Status.WARN, 0), (Status.FAIL, 3)])
+def test_doctor(tritstream, monkeypatch, status, exit_code):
+    checks = [Check(name="make", status=Status.OK, found="4.3", needed_for="the simulated board"),
+              Check(name="g++", status=status, found="not found", needed_for="the simulated board",
+                    mend="apt install g++")]
+    monkeypatch.setattr("tritstream.commands.doctor.examine", lambda: checks)
+    code, out, _ = tritstream("doctor", "--json")
+    assert code == exit_code
+    assert json.loads(out)[1] == {
+        "name": "g++", "status": status.value, "found": "not found",
+        "needed_for": "the simulated board", "mend": "apt install g++"}
+    code, out, _ = tritstream("doctor")
+    assert code == exit_code
+    assert status.value in out and "apt install g++" in out
+
+
+# Bad models.
+
+def corrupt(path, position, data):
+    with open(path, "r+b") as file:
+        file.seek(position, os.SEEK_SET if position >= 0 else os.SEEK_END)
+        file.write(data)
+
+
+def change_config(directory, **changes):
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+BAD_CHECKPOINTS = {
+    "truncated tensors": (
+        lambda d: os.truncate(d / "model.safetensors", 20_000), "model.safetensors"),
+    "tensors cut in the header": (
+        lambda d: os.truncate(d / "model.safetensors", 100), "model.safetensors"),
+    "an empty file": (lambda d: os.truncate(d / "model.safetensors", 0), "model.safetensors"),
+    "a corrupt header": (
+        lambda d: corrupt(d / "model.safetensors", 8, b"!!!!"), "model.safetensors"),
+    "no tensors": (lambda d: os.remove(d / "model.safetensors"), "model.safetensors"),
+    "a number that is none": (
+        lambda d: corrupt(d / "model.safetensors", -2, b"\x00\x7e"), "lm_head.weight|not finite"),
+    "an infinite number": (
+        lambda d: corrupt(d / "model.safetensors", -2, b"\x00\x7c"), "lm_head.weight|not finite"),
+    "another shape": (lambda d: change_config(d, intermediate_size=64), r"\[128, 32\]"),
+    "another number of layers": (lambda d: change_config(d, num_hidden_layers=3), r"\[3, 32\]"),
+    "a short convolution": (lambda d: change_config(d, use_short_conv=True), "use_short_conv"),
+    "an expanded state": (lambda d: change_config(d, expand_ratio=2), "expand_ratio is 2"),
+    "another kind of model": (lambda d: change_config(d, model_type="llama"), "'llama'"),
+    "a config that is no JSON": (lambda d: corrupt(d / "config.json", 0, b"?"), "is not JSON"),
+    "no config": (lambda d: os.remove(d / "config.json"), "config.json cannot be read"),
+    "no tokenizer": (lambda d: os.remove(d / "tokenizer.json"), "tokenizer.json cannot be read"),
+    "a broken tokenizer": (
+        lambda d: corrupt(d / "tokenizer.json", 0, b"?"), "is not a tokenizer"),
+    "another vocabulary": (lambda d: change_config(d, vocab_size=100), r"\[100, 32\]"),
+}
+
+
+@pytest.mark.parametrize("device", FLOAT_AND_GOLDEN)
+@pytest.mark.parametrize("name", BAD_CHECKPOINTS)
+def test_bad_checkpoints(refused, checkpoint, name, device):
+    damage, sentence = BAD_CHECKPOINTS[name]
+    damage(checkpoint)
+    assert re.search(sentence, refused(2, "generate", "-m", checkpoint, *PROMPT, "-n", 2,
+                                       "--device", device))
+
+
+def test_a_shard_that_is_missing(refused, tmp_path):
+    DummyCheckpoint(CONFIG).save(tmp_path / "sharded", shards=3)
+    (tmp_path / "sharded" / "model-00002-of-00003.safetensors").unlink()
+    assert "model-00002-of-00003.safetensors is missing" in refused(2, "pack", tmp_path / "sharded")
+
+
+BAD_IMAGES = {
+    "cut short": (lambda path: os.truncate(path, os.path.getsize(path) - 64), "cut short"),
+    "cut in the preamble": (lambda path: os.truncate(path, 20), "is no tritstream image"),
+    "empty": (lambda path: os.truncate(path, 0), "cannot be read as an image"),
+    "corrupt trits": (lambda path: corrupt(path, -100, b"\xff\xfe"), "is corrupt"),
+    "corrupt metadata": (lambda path: corrupt(path, 80, b"\xff"), "is corrupt"),
+    "corrupt lengths": (lambda path: corrupt(path, 12, b"\xff\xff\xff\x7f"), "corrupt|cut short"),
+    "another version": (lambda path: corrupt(path, 8, b"\x63"), "version 99"),
+}
+
+
+@pytest.mark.parametrize("verb", ["generate", "inspect"])
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_bad_images(refused, image, tmp_path, name, verb):
+    damage, sentence = BAD_IMAGES[name]
+    path = shutil.copy(image, tmp_path / "bad.trit")
+    damage(path)
+    arguments = PROMPT if verb == "generate" else []
+    assert re.search(sentence, refused(2, verb, "-m", path, *arguments))
+
+
+def test_a_model_that_does_not_exist(refused):
+    assert "no model 'absent'" in refused(2, "generate", "-m", "absent", *PROMPT)
+
+
+# Bad options.
+
+BAD_LINES = {
+    "an unknown verb": ("sing", "No such command 'sing'"),
+    "an unknown option": ("generate -p x --loud", "--loud"),
+    "no prompt": ("generate", "'-p'"),
+    "an empty prompt": ("generate -p ''", "text is empty"),
+    "no tokens to make": ("generate -p x -n 0", "at least 1, not 0"),
+    "fewer than no tokens": ("generate -p x -n -3", "at least 1, not -3"),
+    "a count that is no number": ("generate -p x -n many", "'many'|valid integer"),
+    "a temperature below zero": ("generate -p x --temp -1", "at least 0"),
+    "a temperature that is no number": ("generate -p x --temp nan", "not nan"),
+    "no best candidates": ("generate -p x --temp 1 --top-k 0", "top-k must be at least 1"),
+    "too many candidates": ("generate -p x --temp 1 --top-k 40", "its 16 best candidates"),
+    "no probability": ("generate -p x --temp 1 --top-p 0", "top-p must be above 0"),
+    "an unknown device": ("generate -p x --device gpu", "'gpu' is not a device"),
+    "half a device": ("generate -p x --device tcp:localhost", "write tcp:HOST:PORT"),
+    "a port out of range": ("generate -p x --device tcp:localhost:99999", "1 to 65535"),
+    "a strange baud rate": ("generate -p x --device serial:/dev/null?baud=fast", "rate 'fast'"),
+    "token out of range": ("logits --tokens 5,300 -o x", "Token 300 .*0 to 299"),
+    "a token below zero": ("logits --tokens -1 -o x", "Token -1 is out of range"),
+    "a token that is no number": ("logits --tokens 5,a -o x", "'a'"),
+    "no token": ("logits --tokens '' -o x", "has ''"),
+    "a place that cannot be written": ("logits --tokens 5 -o no/where", "cannot be written"),
+    "a directory as output": ("logits --tokens 5 -o .", "cannot be written"),
+    "a text that does not exist": ("eval --text absent", "absent cannot be read"),
+    "no tokens to read": ("eval --text empty.txt", "no token to predict"),
+    "fewer than one token to read": ("eval --text empty.txt --max-tokens 0", "at least 1, not 0"),
+    "bytes that are no text": ("eval --text binary.txt", "is not UTF-8: byte 3 is 0xff"),
+    "half an archive": ("eval --text half.xz", "not a complete xz file"),
+    "lines without text": ("eval --text lines.jsonl", "line 2"),
+    "verifying the reference": ("verify -p x --device float", "no integer stages"),
+    "nothing to verify": ("verify -p x -n 0", "at least 1, not 0"),
+    "an empty prompt to verify": ("verify -p ''", "text is empty"),
+    "nothing to measure": ("bench -p 0 -n 0", "nothing to measure"),
+    "no repetition": ("bench -r 0", "at least 1, not 0"),
+    "an unknown format": ("bench -o xml", "md, csv, json, jsonl"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_bad_options(refused, image, tmp_path, name):
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "binary.txt").write_bytes(b"abc\xffdef")
+    (tmp_path / "half.xz").write_bytes(lzma.compress(b"some text" * 100)[:-20])
+    (tmp_path / "lines.jsonl").write_text('{"text": "one"}\n{"title": "two"}\n')
+    line, sentence = BAD_LINES[name]
+    verb, *rest = shlex.split(line)
+    model = [] if verb == "sing" else ["-m", image]
+    assert re.search(sentence, refused(2, verb, *model, *rest))
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    ([], "not 0 of them"), (["a", "--dummy", "370M"], "not 2 of them"),
+    (["--dummy", "9B"], "'9B' is no shape"), (["--dummy", "1,2,3"], "no shape"),
+    (["--dummy", "0,16,1,16"], "hidden must be a positive integer"),
+    (["absent"], "config.json cannot be read"),
+    (["--dummy", "16,16,1,16", "-o", "no/where.trit"], "no/where.trit cannot be written"),
+])
+def test_bad_packs(refused, arguments, sentence):
+    assert sentence in refused(2, "pack", *arguments)
+
+
+def test_a_prompt_that_is_no_text(refused, image):
+    assert "is not UTF-8" in refused(2, "generate", "-m", image, "-p", "caf\udce9")
+
+
+# Bad devices.
+
+def test_a_device_that_is_absent(refused, image):
+    for device in ("tcp:127.0.0.1:1", "serial:/dev/absent", "serial:/dev/absent?baud=115200"):
+        for verb in (["generate", *PROMPT], ["verify", *PROMPT], ["bench"],
+                     ["logits", "--tokens", "5", "-o", "x"]):
+            refused(4, *verb, "-m", image, "--device", device)
+
+
+@pytest.mark.parametrize("changes, sentence", [
+    (dict(max_vocab=299), "vocabulary of 300, .* at most 299"),
+    (dict(max_hidden=31), "hidden size of 32, .* at most 31"),
+])
+def test_a_model_larger_than_the_build(refused, image, served, changes, sentence):
+    build = BuildConfig(**(SIZES | changes))
+    assert re.search(sentence, refused(2, "generate", "-m", image, *PROMPT, "--device",
+                                       served(build)))
+
+
+def test_a_device_that_goes_away(refused, image):
+    board = GoldenBoard(Image(image), BUILD, lambda position, stage, vector: (
+        server.hang_up() if (position, stage) == (15, 3) else None, vector)[1])
+    with Server(Emulator(BUILD, board)) as server:
+        sentence = refused(4, "generate", "-m", image, *PROMPT, "-n", 9, "--device", server.uri)
+        assert "went away" in sentence
+        # It has been left in a known state: the next host finds it as if nothing had been.
+        server.emulator.model.__init__(Image(image), BUILD)
+        assert run(["verify", "-m", image, *PROMPT, "-n", "3", "--device", server.uri]) == 0
+
+
+@pytest.mark.parametrize("answer, sentence", [
+    (b"", "does not answer"), (b"login: \r\n" * 50, "answers garbage")])
+def test_a_device_that_is_none(refused, image, answer, sentence):
+    def chatter():
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(answer)
+            while connection.recv(4096):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=chatter)
+        thread.start()
+        port = listener.getsockname()[1]
+        assert sentence in refused(4, "generate", "-m", image, *PROMPT, "--device",
+                                   f"tcp:127.0.0.1:{port}")
+        thread.join()
+
+
+def test_a_simulator_that_is_not_installed(refused, image, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tritstream_sim.board", None)
+    assert "pip install" in refused(3, "generate", "-m", image, *PROMPT, "--device", "sim")
+
+
+@pytest.mark.parametrize("line", [["boards"], ["build", "ulx3s_85f"]])
+def test_gateware_that_is_not_installed(refused, monkeypatch, line):
+    for name in ("boards", "build"):
+        monkeypatch.setitem(sys.modules, f"tritstream_hw.{name}", None)
+    assert "pip install 'tritstream[hw]'" in refused(3, *line)
+
+
+# The program itself.
+
+def test_debug_shows_the_traceback(tritstream):
+    code, _, err = tritstream("generate", "-m", "absent", *PROMPT, "--debug")
+    assert code == 2
+    assert "Traceback" in err and err.strip().splitlines()[-1].startswith("error: ")
+
+
+def test_a_fault_of_the_program_is_a_sentence_too(refused, image, monkeypatch):
+    monkeypatch.setattr(GoldenEngine, "step", lambda engine, token: 1 / 0)
+    assert "ZeroDivisionError" in refused(70, "generate", "-m", image, *PROMPT)
+
+
+def test_help_names_every_verb(tritstream):
+    code, out, _ = tritstream("--help")
+    assert code == 0
+    for verb in ("doctor", "boards", "build", "pack", "inspect", "generate", "logits", "eval",
+                 "verify", "bench"):
+        assert verb in out
+        assert tritstream(verb, "--help")[0] == 0
+
+
+def test_as_a_program(image):
+    """Bytes that are no text, a reader that leaves, and colours: only a process shows these."""
+    def start(*arguments, **options):
+        return subprocess.run([sys.executable, "-m", "tritstream", *arguments],
+                              capture_output=True, timeout=60, **options)
+
+    done = start("generate", "-m", image, "-p", b"caf\xe9", "-n", "2")
+    assert done.returncode == 2 and b"is not UTF-8" in done.stderr
+    assert b"Traceback" not in done.stderr and done.stderr.count(b"\n") == 1
+    done = start("generate", "-m", image, *PROMPT, "-n", "4",
+                 env=os.environ | {"FORCE_COLOR": "1", "NO_COLOR": "1"})
+    assert done.returncode == 0 and b"\x1b[3" not in done.stdout + done.stderr
+    command = f"{sys.executable} -m tritstream inspect {image} --json | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stderr=subprocess.PIPE)
+    assert b"Traceback" not in done.stderr
