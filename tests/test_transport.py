@@ -114,10 +114,10 @@ def test_simulated_board_that_is_not_installed(monkeypatch):
 @pytest.mark.parametrize("uri, board", [("sim", None), ("sim:ulx3s_85f", "ulx3s_85f")])
 def test_simulated_board_is_launched(monkeypatch, pair, uri, board):
     asked = []
-    module = types.SimpleNamespace(launch=lambda name: asked.append(name) or pair[0])
+    module = types.SimpleNamespace(launch=lambda *given: asked.append(given) or pair[0])
     monkeypatch.setitem(sys.modules, "tritstream_sim.board", module)
-    assert open_transport(uri) is pair[0]
-    assert asked == [board]
+    assert open_transport(uri, "image") is pair[0]
+    assert asked == [(board, "image")]
 
 
 class Terminal(Transport):

@@ -82,12 +82,12 @@ class Device:
             raise
 
     @classmethod
-    def open(cls, uri: str, *, record=None, **options) -> "Device":
-        """Open the device called `uri`, see `open_transport`.
+    def open(cls, uri: str, *, image=None, record=None, **options) -> "Device":
+        """Open the device called `uri`, for `image` if it is made to measure: see `open_transport`.
 
         `record` names a file for all its traffic; the other options are those of the class.
         """
-        transport = open_transport(uri)
+        transport = open_transport(uri, image)
         if record is not None:
             transport = RecordingTransport(transport, record)
         return cls(transport, **options)

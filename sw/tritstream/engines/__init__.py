@@ -47,7 +47,7 @@ def open_engine(uri: str, model, *, progress=None) -> Engine:
     from tritstream.engines.device import DeviceEngine
 
     image = model.image                 # a model that cannot be used need not start a board
-    device = Device.open(uri)
+    device = Device.open(uri, image=image)
     try:
         return DeviceEngine(device, image, simulated=uri.partition(":")[0] in SIMULATED,
                             progress=progress)

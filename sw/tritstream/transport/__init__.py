@@ -22,10 +22,10 @@ __all__ = [
 ]
 
 
-def launch_board(board: str | None) -> Transport:
+def launch_board(board: str | None, image=None) -> Transport:
     """Start the simulated board `board` (None: the default one) and return its open transport.
 
-    Closing the transport ends the board. The board comes from `tritstream_sim`, which a host that
+    It is made large enough for `image`. Closing the transport ends the board. The board comes from `tritstream_sim`, which a host that
     talks to real boards need not have: `MissingTool` says so when it is not there.
     """
     try:
@@ -33,16 +33,18 @@ def launch_board(board: str | None) -> Transport:
     except ImportError as error:
         raise MissingTool(f"The simulated board is not installed ({error}): run "
                           "'pip install tritstream[sim]'.") from error
-    return module.launch(board)
+    return module.launch(board, image)
 
 
-def open_transport(uri: str) -> Transport:
+def open_transport(uri: str, image=None) -> Transport:
     """Open the device that `uri` names.
 
     Parameters
     ----------
     uri : str
         ``sim[:BOARD]``, ``tcp:HOST:PORT``, ``serial:PORT[?baud=N]`` or ``replay:FILE``.
+    image : Image or None
+        The model that a simulated board has to hold; others are as large as they are.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def open_transport(uri: str) -> Transport:
     """
     scheme, _, rest = uri.partition(":")
     if scheme == "sim":
-        return launch_board(rest or None)
+        return launch_board(rest or None, image)
     if scheme == "tcp":
         return TcpTransport.connect(rest)
     if scheme == "serial":

@@ -1,0 +1,47 @@
+"""What the device name ``sim`` means."""
+
+from tritstream.transport import TcpTransport, Transport
+from tritstream_sim.board.configs import board_config, config_for
+from tritstream_sim.board.process import Board
+
+__all__ = ["launch"]
+
+
+class _BoardTransport(Transport):
+    """The cable to a board that is ended with it."""
+
+    def __init__(self, board: Board, name: str):
+        self._board = board
+        try:
+            self._tcp = TcpTransport.connect(board.uri.removeprefix("tcp:"))
+        except BaseException:
+            board.close()
+            raise
+        self._tcp.name = self.name = name
+
+    def read(self, timeout: float) -> bytes:
+        return self._tcp.read(timeout)
+
+    def write(self, data: bytes) -> None:
+        self._tcp.write(data)
+
+    def close(self) -> None:
+        self._tcp.close()
+        self._board.close()
+
+
+def launch(board: str | None = None, image=None, **options) -> Transport:
+    """Start a simulated board and return its open transport; closing that ends the board.
+
+    Parameters
+    ----------
+    board : str or None
+        One of `configs.BOARDS`, ``p1`` to ``p64`` by the bytes per beat; None: ``p16``.
+    image : Image or None
+        The model that has to fit; None: the bundled one.
+    options
+        Of `Board`: bandwidth, latency, refresh, cache.
+    """
+    config = board_config(board) if image is None else config_for(image, board)
+    name = "sim" if board is None else f"sim:{board}"
+    return _BoardTransport(Board(config, **options), name)

@@ -1,0 +1,81 @@
+"""The top of a simulated board: a SoC whose ports are plain signals, as C++ sees them."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.config import BuildConfig
+from tritstream_hw.accelerator import Accelerator
+from tritstream_hw.soc import Soc
+
+__all__ = ["BoardTop"]
+
+
+class BoardTop(wiring.Component):
+    """The whole device with one signal per port; Verilator would mangle names of nested members.
+
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build; its digest is the build id.
+
+    Members
+    -------
+    rx_valid, rx_payload, rx_ready : :py:`In(1)`, :py:`In(8)`, :py:`Out(1)`
+        Bytes from the host.
+    tx_valid, tx_payload, tx_ready : :py:`Out(1)`, :py:`Out(8)`, :py:`In(1)`
+        Bytes to the host.
+    request_valid, request_beat, request_beats, request_ready
+        :py:`Out(1)`, :py:`Out(32)`, :py:`Out(32)`, :py:`In(1)`: read requests, see
+        :class:`MemorySignature`; this and what follows only if there is memory.
+    data_valid, data_payload, data_ready : :py:`In(1)`, :py:`In(8 * P)`, :py:`Out(1)`
+        Beats read.
+    write_valid, write_beat, write_payload, write_ready
+        :py:`Out(1)`, :py:`Out(32)`, :py:`Out(8 * P)`, :py:`In(1)`: beats to be written.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self._config = config
+        beat_bits = 8 * config.beat_bytes
+        members = {
+            "rx_valid": In(1), "rx_payload": In(8), "rx_ready": Out(1),
+            "tx_valid": Out(1), "tx_payload": Out(8), "tx_ready": In(1),
+        }
+        if config.memory_bytes:
+            members |= {
+                "request_valid": Out(1), "request_beat": Out(32), "request_beats": Out(32),
+                "request_ready": In(1),
+                "data_valid": In(1), "data_payload": In(beat_bits), "data_ready": Out(1),
+                "write_valid": Out(1), "write_beat": Out(32), "write_payload": Out(beat_bits),
+                "write_ready": In(1),
+            }
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        m.submodules.soc = soc = Soc(config, config.digest(), Accelerator(config))
+        m.d.comb += [
+            soc.rx.valid.eq(self.rx_valid),
+            soc.rx.payload.eq(self.rx_payload),
+            self.rx_ready.eq(soc.rx.ready),
+            self.tx_valid.eq(soc.tx.valid),
+            self.tx_payload.eq(soc.tx.payload),
+            soc.tx.ready.eq(self.tx_ready),
+        ]
+        if config.memory_bytes:
+            request, data, write = (soc.memory.read_request, soc.memory.read_data, soc.memory.write)
+            m.d.comb += [
+                self.request_valid.eq(request.valid),
+                self.request_beat.eq(request.p.beat),
+                self.request_beats.eq(request.p.beats),
+                request.ready.eq(self.request_ready),
+                data.valid.eq(self.data_valid),
+                data.payload.eq(self.data_payload),
+                self.data_ready.eq(data.ready),
+                self.write_valid.eq(write.valid),
+                self.write_beat.eq(write.p.beat),
+                self.write_payload.eq(write.p.data),
+                write.ready.eq(self.write_ready),
+            ]
+        return m
