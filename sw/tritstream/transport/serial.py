@@ -1,5 +1,6 @@
 """Bytes over a serial port."""
 
+import contextlib
 import time
 import urllib.parse
 
@@ -16,6 +17,7 @@ BITS_PER_BYTE = 10          # start bit, eight bits, stop bit
 WRITE_SECONDS = 10.0
 SLICE_SECONDS = 0.005       # pyserial's own timeout, set once: changing it reconfigures the port
 LATENCY_SECONDS = 0.1       # of USB adapters and of the operating system
+CANNOT = (AttributeError, RuntimeError, ValueError)     # pyserial: on this system, with this port
 FAILURES = (OSError, TypeError)     # pyserial: a port that is gone, and one closed meanwhile
 
 
@@ -41,6 +43,9 @@ class SerialTransport(Transport):
             raise DeviceError(f"The serial port {port} cannot be opened at {baud} baud ({error}): "
                               "plug the board in, check the port's name, and that you may use it."
                               ) from error
+        # USB adapters hold back short answers for 16 ms unless told not to, where that can be told.
+        with contextlib.suppress(*CANNOT):
+            self._port.set_low_latency_mode(True)
 
     def read(self, timeout: float) -> bytes:
         end = time.monotonic() + timeout
