@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from tritstream.errors import BadInput, TritstreamError
 
-__all__ = ["Mutant", "Outcome", "main", "run", "table"]
+__all__ = ["Mutant", "Outcome", "check", "main", "run", "table"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPIED = ("hw/tritstream_hw", "sw/tritstream", "sim/tritstream_sim", "tests", "pyproject.toml")
@@ -139,8 +139,8 @@ def _try(mutant: Mutant, seed: int) -> Outcome:
     return Outcome(mutant, status != 0, reason if status != 0 else "survived")
 
 
-def _check(mutants: Sequence[Mutant]):
-    """Refuse a list that cannot work, before anything slow."""
+def check(mutants: Sequence[Mutant]):
+    """Raise `BadInput` if a mutant does not fit the sources, or two have the same name."""
     names = [mutant.name for mutant in mutants]
     if twice := {name for name in names if names.count(name) > 1}:
         raise BadInput(f"Two mutants are called {sorted(twice)[0]}; rename one.")
@@ -173,7 +173,7 @@ def run(mutants: Sequence[Mutant], *, jobs: int = 1, seed: int = 1,
     TritstreamError
         If a mutant does not fit the sources, or the tests fail without one.
     """
-    _check(mutants)
+    check(mutants)
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         directory = pathlib.Path(name)
         _copy(directory)
