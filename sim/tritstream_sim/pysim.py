@@ -49,8 +49,10 @@ async def collect(ctx, stream, count, idle):
     return payloads
 
 
-def run(dut, *testbenches, cycles: int = 100_000):
+def run(dut, *testbenches, background=(), cycles: int = 100_000):
     """Simulate `dut` under one clock until every testbench has returned.
+
+    Those in `background` may go on for ever.
 
     Raises
     ------
@@ -67,5 +69,6 @@ def run(dut, *testbenches, cycles: int = 100_000):
     simulator.add_clock(period)
     for testbench in testbenches:
         simulator.add_testbench(testbench)
-    simulator.add_testbench(watchdog, background=True)
+    for testbench in (watchdog, *background):
+        simulator.add_testbench(testbench, background=True)
     simulator.run()

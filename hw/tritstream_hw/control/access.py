@@ -15,6 +15,8 @@ __all__ = ["COUNTER_WORDS", "Access", "space_words"]
 COUNTER_WORDS = 5
 """Words of the space of counters."""
 
+WRITABLE = (Space.VECTORS, Space.STATE)
+
 
 def space_words(config: BuildConfig) -> dict[Space, int]:
     """Return the size of every space."""
@@ -50,26 +52,17 @@ class Access(wiring.Component):
             "counters": In(data.ArrayLayout(32, COUNTER_WORDS)),
         })
 
-    def _status(self, command, spaces):
-        """Status of `command` if it may address `spaces`."""
-        sizes = space_words(self._config)
-        status = C(Status.UNKNOWN_SPACE, 8)
-        for space in spaces:
-            beyond = command.address + command.words > sizes[space]
-            status = Mux(command.space == space,
-                         Mux(beyond, C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)), status)
-        return status
-
     def elaborate(self, platform):
         m = Module()
         memory = self.memory
         code, status = Signal(8), Signal(8)
+        space, end = Signal(8), Signal(33)   # asked for; the end of what is asked for
         left, word, count = Signal(32), Signal(32), Signal(2)
 
-        def begin(this, command, spaces):
+        def begin(this, command):
             m.d.sync += [
                 code.eq(this),
-                status.eq(self._status(command.p, spaces)),
+                space.eq(command.p.space),
                 memory.space.eq(command.p.space),
                 memory.address.eq(command.p.address),
                 left.eq(command.p.words),
@@ -81,11 +74,24 @@ class Access(wiring.Component):
         m.d.comb += memory.write_data.eq(word)
         with m.FSM():
             with m.State("IDLE"):
+                m.next = "ADD"
                 with m.If(self.read.valid):
-                    begin(Code.READ, self.read, Space)
-                    m.next = "READ STATUS"
+                    begin(Code.READ, self.read)
                 with m.Elif(self.store.valid):
-                    begin(Code.STORE, self.store, (Space.VECTORS, Space.STATE))
+                    begin(Code.STORE, self.store)
+                with m.Else():
+                    m.next = "IDLE"
+            with m.State("ADD"):
+                m.d.sync += end.eq(memory.address + left)
+                m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += status.eq(Status.UNKNOWN_SPACE)
+                for known, words in space_words(self._config).items():
+                    allowed = (code == Code.READ) | C(known in WRITABLE)
+                    with m.If((space == known) & allowed):
+                        m.d.sync += status.eq(Mux(end > words, Status.OUT_OF_RANGE, Status.OK))
+                m.next = "READ STATUS"
+                with m.If(code == Code.STORE):
                     m.next = "TAKE"
 
             with m.State("READ STATUS"):

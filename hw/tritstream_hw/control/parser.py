@@ -60,6 +60,15 @@ class Parser(wiring.Component):
         data_left, more = Signal(40), Signal()       # data bytes to come; are there any
         arguments = Signal(max(layout.size for layout in ARGUMENTS.values()))
         taken, finished = Signal(), Signal()
+        # Registered, because whoever carries out a command decides much by it.
+        offered = {known: Signal(name=f"offered_{known.name.lower()}") for known in ARGUMENTS}
+        for known, offer in offered.items():
+            command = getattr(self, known.name.lower())
+            m.d.comb += command.valid.eq(offer)
+            m.d.comb += command.payload.eq(_view(arguments, known))
+            with m.If(offer & command.ready):
+                m.d.sync += offer.eq(0)
+                m.d.comb += finished.eq(1)
         m.d.comb += taken.eq(self.i.valid & self.i.ready)
         m.d.comb += self.o.payload.eq(self.i.payload)
 
@@ -74,7 +83,7 @@ class Parser(wiring.Component):
                         with m.Case(known):
                             m.d.sync += left.eq(size)
                             with m.If(taken):
-                                m.next = "ARGUMENTS" if size else "EXECUTE"
+                                m.next = "ARGUMENTS" if size else "MEASURE"
             with m.State("ARGUMENTS"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(taken):
@@ -85,6 +94,7 @@ class Parser(wiring.Component):
             with m.State("MEASURE"):
                 size = self._data_bytes(code, arguments)
                 m.d.sync += [data_left.eq(size), more.eq(size != 0)]
+                m.d.sync += [offer.eq(code == known) for known, offer in offered.items()]
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += self.o.valid.eq(self.i.valid & more)
@@ -92,13 +102,6 @@ class Parser(wiring.Component):
                 with m.If(taken):
                     m.d.sync += data_left.eq(data_left - 1)
                     m.d.sync += more.eq(data_left != 1)
-                with m.Switch(code):
-                    for known in ARGUMENTS:
-                        command = getattr(self, known.name.lower())
-                        with m.Case(known):
-                            m.d.comb += command.valid.eq(1)
-                            m.d.comb += command.payload.eq(_view(arguments, known))
-                            m.d.comb += finished.eq(command.ready)
                 with m.If(finished):
                     m.next = "CODE"
             with m.State("UNKNOWN"):

@@ -5,8 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.protocol import SYNC
-
-from .frame import CRC_BYTES, HEADER, HEADER_BYTES, LENGTH_BITS, frame_crc
+from tritstream_hw.link.frame import CRC_BYTES, HEADER, HEADER_BYTES, LENGTH_BITS, frame_crc
 
 __all__ = ["Framer"]
 

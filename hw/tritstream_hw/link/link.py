@@ -6,11 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.config import BuildConfig
 from tritstream.protocol import Kind
-
-from .acknowledger import Acknowledger
-from .deframer import Deframer
-from .receiver import Receiver
-from .transmitter import Transmitter
+from tritstream_hw.link.acknowledger import Acknowledger
+from tritstream_hw.link.deframer import Deframer
+from tritstream_hw.link.receiver import Receiver
+from tritstream_hw.link.transmitter import Transmitter
 
 __all__ = ["COUNTERS", "Link"]
 

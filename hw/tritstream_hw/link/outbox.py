@@ -5,8 +5,7 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.protocol import DEVICE_WINDOW, MAX_PAYLOAD
-
-from .frame import LENGTH_BITS
+from tritstream_hw.link.frame import LENGTH_BITS
 
 __all__ = ["Outbox"]
 

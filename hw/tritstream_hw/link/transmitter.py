@@ -6,11 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.config import BuildConfig
 from tritstream.protocol import Kind
-
-from .frame import HEADER
-from .framer import Framer
-from .outbox import Outbox
-from .window import Window
+from tritstream_hw.link.frame import HEADER
+from tritstream_hw.link.framer import Framer
+from tritstream_hw.link.outbox import Outbox
+from tritstream_hw.link.window import Window
 
 __all__ = ["Transmitter"]
 

@@ -5,8 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.protocol import Kind
-
-from .frame import HEADER
+from tritstream_hw.link.frame import HEADER
 
 __all__ = ["Window"]
 
