@@ -39,10 +39,18 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     console = notes()
     columns = (TextColumn("{task.description}"), BarColumn(),
                TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, refresh_per_second=4,
-                  disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(*columns, console=console, transient=True, refresh_per_second=4,
+                   disable=not console.is_terminal)
+    task = bar.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        bar.start()                     # not before: until then others may want the terminal
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        bar.stop()
 
 
 def quantity(value: float, unit: str = "") -> str:
