@@ -25,8 +25,9 @@ __all__ = [
 def launch_board(board: str | None, image=None) -> Transport:
     """Start the simulated board `board` (None: the default one) and return its open transport.
 
-    It is made large enough for `image`. Closing the transport ends the board. The board comes from `tritstream_sim`, which a host that
-    talks to real boards need not have: `MissingTool` says so when it is not there.
+    It is made large enough for `image`. Closing the transport ends the board. The board comes from
+    `tritstream_sim`, which a host that talks to real boards need not have: `MissingTool` says so
+    when it is not there.
     """
     try:
         module = importlib.import_module("tritstream_sim.board")

@@ -17,9 +17,6 @@ class Transport(abc.ABC):
     name: str
     """What the user called it, for messages: ``tcp:localhost:7000``."""
 
-    rate: float | None = None
-    """Bytes per second if that is known and slow enough to matter; otherwise None."""
-
     retry_seconds: float = 1.0
     """How long an acknowledgement may take before frames are sent again."""
 

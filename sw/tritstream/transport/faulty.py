@@ -99,7 +99,6 @@ class FaultyTransport(Transport):
     def __init__(self, inner: Transport, faults: Faults, *, seed: int,
                  gone_after: int | None = None):
         self.name = inner.name
-        self.rate = inner.rate
         self.retry_seconds = inner.retry_seconds
         self._inner = inner
         self._to_device = FaultyChannel(faults, 2 * seed)

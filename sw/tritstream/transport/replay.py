@@ -30,7 +30,6 @@ class RecordingTransport(Transport):
 
     def __init__(self, inner: Transport, path):
         self.name = inner.name
-        self.rate = inner.rate
         self.retry_seconds = inner.retry_seconds
         self._inner = inner
         self._file = pathlib.Path(path).open("w", encoding="ascii")

@@ -33,12 +33,11 @@ class SerialTransport(Transport):
     def __init__(self, address: str):
         port, baud = _split_address(address)
         self.name = f"serial:{address}"
-        self.rate = baud / BITS_PER_BYTE
-        self.retry_seconds = LATENCY_SECONDS + 2 * DEVICE_ROOM * MAX_PAYLOAD / self.rate
-        write_seconds = WRITE_SECONDS + 2 * DEVICE_ROOM * MAX_PAYLOAD / self.rate
+        window_seconds = DEVICE_ROOM * MAX_PAYLOAD * BITS_PER_BYTE / baud
+        self.retry_seconds = LATENCY_SECONDS + 2 * window_seconds
         try:
-            self._port = serial.Serial(port, baud, timeout=SLICE_SECONDS,
-                                       write_timeout=write_seconds, exclusive=True)
+            self._port = serial.Serial(port, baud, timeout=SLICE_SECONDS, exclusive=True,
+                                       write_timeout=WRITE_SECONDS + 2 * window_seconds)
         except (OSError, ValueError) as error:       # SerialException is an OSError
             raise DeviceError(f"The serial port {port} cannot be opened at {baud} baud ({error}): "
                               "plug the board in, check the port's name, and that you may use it."
