@@ -212,6 +212,6 @@ class Quantiser(wiring.Component):
         beat_ends = address[:exact_log2(words)] == words - 1
         with m.If(valid):
             m.d.sync += address.eq(Mux(address == last, 0, address + 1))
-            with m.If(beat_ends):
-                m.d.sync += self.available[vector].eq(self.available[vector] + 1)
+            for index, available in enumerate(self.available):
+                m.d.sync += available.eq(available + (beat_ends & (vector == index)))
         return m

@@ -39,6 +39,21 @@ SEQUENCER = "hw/tritstream_hw/sequencer.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
 RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2]"
 
+STATISTICS = "hw/tritstream_hw/statistics.py"
+SHIFTER = "hw/tritstream_hw/shifter.py"
+DIVIDER = "hw/tritstream_hw/divider.py"
+SQUARE_ROOT = "hw/tritstream_hw/square_root.py"
+NORM = "hw/tritstream_hw/norm.py"
+SCALARS = "hw/tritstream_hw/scalars.py"
+QUANTISER = "hw/tritstream_hw/quantiser.py"
+BANKS = "hw/tritstream_hw/banks.py"
+VECTORS = "hw/tritstream_hw/vectors.py"
+
+RTL_STATISTICS = "tests/test_rtl_numbers.py::test_statistics"
+RTL_SCALARS = "tests/test_rtl_numbers.py::test_scalars"
+RTL_QUANTISER = "tests/test_rtl_numbers.py::test_quantiser"
+RTL_BANKS = "tests/test_rtl_numbers.py::test_banks"
+
 MUTANTS = [
     Mutant("trit.both-ninth", "a byte whose pairs are both the ninth decodes only one of them",
            TRIT, "escape & (~q[2] | p[:2].all())", "escape & ~q[2]", RTL_DECODER),
@@ -188,4 +203,56 @@ MUTANTS = [
     Mutant("elements.gate", "the residual sees the elements of the mixer",
            ELEMENTS, "self.o.valid.eq(Mux(mixes, mixer.o.valid, residual.o.valid))",
            "self.o.valid.eq(residual.o.valid)", RTL_ACCELERATOR),
+    Mutant("statistics.round", "the product with the first gain is truncated",
+           STATISTICS, "(self._pre.o + (1 << _PRE_SHIFT - 1))", "self._pre.o", RTL_STATISTICS),
+    Mutant("statistics.width", "the sums of squares are 72 bits wide",
+           STATISTICS, "total.eq(total + square.o.as_unsigned())",
+           "total.eq((total + square.o.as_unsigned())[:72])", RTL_STATISTICS),
+    Mutant("statistics.clear", "elements on their way survive a clear",
+           STATISTICS, "Mux(self.clear, 0, valids)", "valids", RTL_STATISTICS),
+    Mutant("statistics.gain", "all maxima are of the first gain",
+           STATISTICS, "multiplier.b.eq(self.bank[f\"gain{index}\"])",
+           "multiplier.b.eq(self.bank.gain0)", RTL_STATISTICS),
+    Mutant("shifter.top", "a number counts as normalised one bit too early",
+           SHIFTER, "self.o[-step:].any()", "self.o[-step - 1:].any()", RTL_SCALARS),
+    Mutant("divider.equal", "a remainder as large as the denominator gives the digit 0",
+           DIVIDER, "digit.eq(difference >= 0)", "digit.eq(difference > 0)", RTL_SCALARS),
+    Mutant("square_root.digits", "a root is a bit short",
+           SQUARE_ROOT, "left.eq(self._bits), operand", "left.eq(self._bits - 1), operand",
+           RTL_SCALARS),
+    Mutant("norm.odd", "a norm of odd length is not moved to an even place",
+           NORM, "Mux(shifter.left[0], shifter.o[-2 * ROOT_BITS:] >> 1,",
+           "Mux(0, shifter.o[-2 * ROOT_BITS:] >> 1,", RTL_SCALARS),
+    Mutant("norm.right", "a ratio that shifts S1 far to the right shifts it to the left",
+           NORM, "places = Signal(signed(18))", "places = Signal(7)", RTL_SCALARS),
+    Mutant("scalars.zero", "a maximum of 0 has a reciprocal",
+           SCALARS, "Mux(shifter.left == 0, 0, divider.o)", "divider.o", RTL_SCALARS),
+    Mutant("scalars.saturation", "shifts above 62 wrap round",
+           SCALARS, "(shifter.left == 0) | (shift > FORMATS.max_shift)", "shifter.left == 0",
+           RTL_SCALARS),
+    Mutant("scalars.vectors", "projections with a common vector look at maxima of their own",
+           SCALARS, "Mux(self.vectors == VECTORS, self.amax[index], self.amax[0])",
+           "self.amax[index]", RTL_SCALARS),
+    Mutant("quantiser.round", "activations are truncated",
+           QUANTISER, "(scaled.o + (1 << bits - 1)) >> bits", "scaled.o >> bits", RTL_QUANTISER),
+    Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
+           QUANTISER, "vectors[lane.factor_delay - 1]", "vectors[lane.factor_delay - 2]",
+           RTL_QUANTISER),
+    Mutant("quantiser.available", "a beat is called available with its first word",
+           QUANTISER, "self.config.beat_bytes // self.config.elements\n        address",
+           "1\n        address", RTL_QUANTISER),
+    Mutant("quantiser.drain", "a command is taken while words of the last are on their way",
+           QUANTISER, "~running & ~valids.any()", "~running", RTL_QUANTISER),
+    Mutant("banks.half", "the half that is read is written",
+           BANKS, "Cat(address[len(part):][:bits], self.half)",
+           "Cat(address[len(part):][:bits], self.read_half)", RTL_BANKS),
+    Mutant("banks.order", "banks are filled from the last to the first",
+           BANKS, "current.eq(remaining & -remaining)",
+           "current.eq(Mux(remaining[4], 16, remaining & -remaining))", RTL_BANKS),
+    Mutant("banks.chunk", "every part of a beat is its first",
+           BANKS, "word_select(chunk, 8 * chunk_bytes)", "word_select(0, 8 * chunk_bytes)",
+           RTL_BANKS),
+    Mutant("vectors.member", "a write fills the whole word",
+           VECTORS, "write.en.eq(self.write_en << member)",
+           "write.en.eq(self.write_en.replicate(elements))", RTL_BANKS),
 ]
