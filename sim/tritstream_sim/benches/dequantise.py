@@ -82,6 +82,14 @@ async def scales_every_sum(dut, gaps):
 
 
 @cocotb.test
+async def uses_all_bits_at_every_shift(dut):
+    bench = await start(dut)
+    for bits in range(1, 17):
+        bench.scale([((1 << bits) - 1, BITS + bits + 10 - 32)] * 3)
+        await bench.check(bench.offers(12))
+
+
+@cocotb.test
 async def rounds_half_up_at_every_shift(dut):
     bench = await start(dut)
     for shift in range(63):
