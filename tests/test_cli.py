@@ -1,6 +1,7 @@
 """The command line: every verb, its JSON, its exit codes, and a sentence for every bad input."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import lzma
@@ -18,6 +19,7 @@ import pytest
 
 from tritstream.checkpoint import ModelConfig
 from tritstream.cli import run
+from tritstream.commands.inspect import fit
 from tritstream.config import BuildConfig
 from tritstream.device import Device
 from tritstream.doctor import Check, Status
@@ -311,8 +313,45 @@ def test_inspect(good, image, checkpoint):
     assert len(result["matrices"]) == 7 * CONFIG.layers + 1
     assert all(0.2 < matrix["zeros"] < 0.5 and matrix["scale"] > 0 for matrix in result["matrices"])
     assert result["needs"]["max_stages"] == STAGES
+    assert result["fits"]["ulx3s_85f"] == "yes, in its memory"
     shown = good("inspect", checkpoint)
     assert "model.layers.1.attn.o_proj" in shown and result["digest"][:16] in shown
+
+
+@pytest.mark.parametrize("changes, verdict", [
+    ({}, "yes, in its memory"),
+    (dict(max_vocab=299), "no: its vocabulary of 300 exceeds 299"),
+    (dict(max_stages=9), "no: its number of stages of 10 exceeds 9"),
+    (dict(memory_bytes=0), "streamed from the host"),
+    (dict(memory_bytes=0, link_rate=13_120), "streamed from the host, 1 s per token at least "
+     "(estimated)"),
+])
+def test_where_an_image_fits(image, changes, verdict):
+    assert fit(Image(image), dataclasses.replace(BUILD, **changes)) == verdict
+
+
+def test_inspect_without_gateware(good, image, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tritstream_hw.boards", None)
+    assert json.loads(good("inspect", image, "--json"))["fits"] is None
+    assert "ulx3s" not in good("inspect", image)
+
+
+# boards and build
+
+def test_boards(good):
+    row, = [row for row in json.loads(good("boards", "--json")) if row["name"] == "ulx3s_85f"]
+    assert row["fpga"].startswith("LFE5U-85F") and row["luts"] == 83_640
+    assert row["evidence"] in ("routed", "measured-silicon")
+    assert "ulx3s_85f" in good("boards")
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["ulx3s_84f"], "no board 'ulx3s_84f'.* ulx3s_85f"),
+    (["ulx3s_85f", "--freq", "0"], "1 to 1000 MHz, not 0"),
+    (["ulx3s_85f", "--seeds", "0"], "at least 1, not 0"),
+])
+def test_builds_that_cannot_be(refused, arguments, sentence):
+    assert re.search(sentence, refused(2, "build", *arguments))
 
 
 # bench

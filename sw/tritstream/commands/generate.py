@@ -98,8 +98,10 @@ def _report(generation: Generation, device: str, interrupted: bool) -> None:
                       f"{timings.evidence}")
     if timings.cycles is not None:
         console.print(_cycles(timings))
-    console.print(f"wall clock {timings.wall_seconds:.3f} s, loading {timings.load_seconds:.3f} s"
-                  "  measured")
+    tokens = timings.prompt_tokens + timings.generated_tokens
+    speed = f", {tokens / timings.wall_seconds:.2f} tok/s in all" if timings.wall_seconds else ""
+    console.print(f"wall clock {timings.wall_seconds:.3f} s{speed}; loading "
+                  f"{timings.load_seconds:.3f} s  measured")
     if generation.digest is not None:
         console.print(f"digest {digest_text(generation.digest)} on {device}")
 

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from tritstream.commands.gateware import gateware
 from tritstream.commands.options import Json, open_model
+from tritstream.config import UNIT, BuildConfig
 from tritstream.console import output, print_json, quantity
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, MissingTool
 from tritstream.image import Image
 
 __all__ = ["inspect"]
@@ -20,7 +22,7 @@ def inspect(
                                               help="The same as an option.")] = None,
     json: Json = False,
 ):
-    """Show shapes, scales, share of zeros, bytes per section, digest, and what the model needs."""
+    """Show shapes, scales, zeros, bytes per section, digest, and the boards that it fits."""
     if (name is None) == (model is None):
         raise BadInput("inspect takes one model: tritstream inspect MODEL.")
     image = open_model(name or model).image
@@ -48,12 +50,45 @@ def describe(image: Image) -> dict:
         "residual": {"bound": image.meta["residual_bound"],
                      "fraction_bits": image.meta["residual_fraction"]},
         "bytes": sections,
-        "bytes_per_token": image.tape_units * 64 + image.row_units * 64,
+        "bytes_per_token": _streamed(image),
         "matrices": matrices,
         "needs": {"memory_bytes": len(image.payload), "max_hidden": image.hidden,
                   "max_intermediate": image.intermediate, "max_vocab": image.vocab,
                   "max_state": image.layers * image.hidden, "max_stages": image.stages},
+        "fits": _boards(image),
     }
+
+
+def fit(image: Image, config: BuildConfig) -> str:
+    """Say how a build runs an image, or why it cannot."""
+    needs = {"hidden size": (image.hidden, config.max_hidden),
+             "intermediate size": (image.intermediate, config.max_intermediate),
+             "vocabulary": (image.vocab, config.max_vocab),
+             "recurrent state": (image.layers * image.hidden, config.max_state),
+             "number of stages": (image.stages, config.max_stages)}
+    for name, (needed, most) in needs.items():
+        if needed > most:
+            return f"no: its {name} of {needed} exceeds {most}"
+    if len(image.payload) <= config.memory_bytes:
+        return "yes, in its memory"
+    if not config.link_rate:
+        return "streamed from the host"
+    seconds = _streamed(image) / config.link_rate
+    return f"streamed from the host, {seconds:.3g} s per token at least (estimated)"
+
+
+def _boards(image: Image) -> dict[str, str] | None:
+    """How each board runs an image; None where the gateware is not installed."""
+    try:
+        targets = gateware("boards").TARGETS
+    except MissingTool:
+        return None
+    return {name: fit(image, target.config) for name, target in targets.items()}
+
+
+def _streamed(image: Image) -> int:
+    """Bytes that one token takes over the link if the weights are streamed."""
+    return (image.tape_units + image.row_units) * UNIT
 
 
 def _matrix(section, index: int) -> dict:
@@ -68,8 +103,8 @@ def _sections(image: Image) -> dict[str, int]:
     payload = len(image.payload)
     return {
         "preamble": image.path.stat().st_size - payload,
-        "embedding": image.tape_unit * 64,
-        "headers": 64 * len(headers),
+        "embedding": image.tape_unit * UNIT,
+        "headers": UNIT * len(headers),
         "gains": sum(header.bank_bytes for header in headers),
         "trits": sum(header.body_bytes for header in headers),
         "payload": payload,
@@ -101,3 +136,5 @@ def _show(table: dict) -> None:
                   f"{quantity(table['bytes_per_token'], 'B')} over the link per token; a build "
                   "with " + ", ".join(f"{name} >= {value}" for name, value in needs.items()
                               if name != "memory_bytes"))
+    for board, verdict in (table["fits"] or {}).items():
+        console.print(f"{board}: {verdict}")
