@@ -95,6 +95,11 @@ def _copy(directory: pathlib.Path):
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
+    # Verilator's runtime takes longer to compile than most models, and no mutant is in it.
+    cache = directory / "build" / "sim"
+    cache.mkdir(parents=True)
+    for runtime in (ROOT / "build" / "sim").glob("runtime-*"):
+        (cache / runtime.name).symlink_to(runtime)
 
 
 def _pytest(directory: pathlib.Path, nodes: Iterable[str], seed: int) -> tuple[int | None, str]:
@@ -225,7 +230,8 @@ def _select(mutants: Sequence[Mutant], names: Sequence[str] | None) -> list[Muta
     return chosen
 
 
-def _progress(outcome: Outcome):
+def progress(outcome: Outcome):
+    """Print an outcome as it comes."""
     verdict = "caught  " if outcome.caught else "SURVIVED"
     print(f"{verdict} {outcome.mutant.name}: {outcome.reason[:160]}", flush=True)
 
@@ -240,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.list:
             print("\n".join(f"{mutant.name}: {mutant.what}" for mutant in mutants))
             return 0
-        outcomes = run(mutants, jobs=options.jobs, seed=options.seed, report=_progress)
+        outcomes = run(mutants, jobs=options.jobs, seed=options.seed, report=progress)
     except TritstreamError as error:
         print(error, file=sys.stderr)
         return error.exit_code

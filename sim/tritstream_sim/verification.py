@@ -1,0 +1,184 @@
+"""Writes docs/verification.md: what was run, and what it found.
+
+``python -m tritstream_sim.verification STEP …`` runs steps and keeps what they found beside the
+document, in ``docs/verification.json``; the document is written anew from all that is there. Steps:
+
+* ``golden --checkpoint DIR --text FILE``: the golden model against the float reference, and that
+  against the logits of the authors' code if the checkpoint has them (``io.npz``).
+* ``rtl``: the bundled model on simulated boards, every stage of every token against golden.
+* ``tests``: the benches and proofs of the test suite.
+* ``mutants``: faults put into the RTL on purpose.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+
+from tritstream.engines import open_engine
+from tritstream.evaluate import evaluate, read_documents
+from tritstream.golden import GoldenModel
+from tritstream.models import resolve
+from tritstream.reference import FloatModel
+from tritstream.verification import verify
+from tritstream_sim import mutants
+from tritstream_sim.mutant_list import MUTANTS
+
+__all__ = ["main"]
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "verification.md"
+FINDINGS = DOCUMENT.with_suffix(".json")
+PROMPT = "It was a dark night, and"
+BOARDS = {"sim": 64, "sim:p4": 16, "sim:p64": 64}
+
+
+class _Golden:
+    """The golden model as `evaluate` sees a model."""
+
+    def __init__(self, image):
+        self._model = GoldenModel(image)
+
+    def new_state(self):
+        return self._model.new_state()
+
+    def logits(self, tokens, state):
+        return self._model.forward(np.asarray(tokens)[None], state).real()
+
+
+def golden(options) -> dict:
+    """Bits per byte and favourites of both models, and cosine against the authors' logits."""
+    model = resolve(str(options.checkpoint))
+    reference = FloatModel(model.checkpoint)
+    documents = read_documents(options.text)
+    found = {"text": options.text.name, "model": options.checkpoint.name}
+    ours = evaluate(_Golden(model.image), model.tokenizer, documents, reference=reference)
+    theirs = evaluate(reference, model.tokenizer, documents)
+    found |= {"tokens": ours.tokens, "bytes": ours.bytes, "golden": ours.bits_per_byte,
+              "float": theirs.bits_per_byte, "top1": ours.top1_equal_float}
+    authors = options.checkpoint / "io.npz"
+    if authors.exists():
+        found["cosine"] = _cosine(reference, np.load(authors))
+    return found
+
+
+def _cosine(reference: FloatModel, authors) -> float:
+    got, want = reference.logits(authors["ids"][0]), authors["logits"][0].astype(np.float64)
+    lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(want, axis=1)
+    return float(((got * want).sum(axis=1) / lengths).mean())
+
+
+def rtl(options) -> list[dict]:
+    """Every stage of every token on simulated boards."""
+    model = resolve(options.model)
+    tokens = model.tokenizer.encode(PROMPT)
+    found = []
+    for device, count in BOARDS.items():
+        with open_engine(device, model) as engine:
+            result = verify(engine, model.image, tokens, count)
+        found.append({"device": device, "passes": result.passes, "stages": result.stages,
+                      "equal": result.equal, "digest": f"{result.digest:08x}"})
+    return found
+
+
+def tests(options) -> dict:
+    """Cases of every bench, and the proofs, from the results of the test suite."""
+    results = ROOT / "build" / "verification.xml"
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--junitxml", results], cwd=ROOT)
+    if done.returncode:
+        raise SystemExit("The tests failed; the document is left as it was.")
+    cases = [case.get("classname").removeprefix("tests.") + "::" + case.get("name")
+             for case in ElementTree.parse(results).iter("testcase")]
+    benches = {}
+    for path in sorted((ROOT / "build" / "sim" / "runs").glob("*/results.xml")):
+        names = [case.get("name") for case in ElementTree.parse(path).iter("testcase")]
+        benches[path.parent.name.removeprefix("tests.")] = len(names)
+    return {"all": len(cases), "benches": benches,
+            "proofs": [case for case in cases if "formal" in case]}
+
+
+def mutate(options) -> dict:
+    """Whether each mutant is caught, and by what."""
+    outcomes = mutants.run(MUTANTS, jobs=options.jobs, report=mutants.progress)
+    return {"table": mutants.table(outcomes)}
+
+
+STEPS = {"golden": golden, "rtl": rtl, "tests": tests, "mutants": mutate}
+
+
+def document(found: dict) -> str:
+    """Text of the document."""
+    parts = ["# Verification: what was run, and what it found",
+             "Written by `python -m tritstream_sim.verification`; the steps are described there."]
+    for step, section in SECTIONS.items():
+        if step in found:
+            parts.append(section(found[step]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _golden_section(found: dict) -> str:
+    change = found["golden"] / found["float"] - 1
+    lines = [
+        "## Golden model against the float reference (measured)",
+        f"{found['model']} on the whole of {found['text']}: {found['tokens']:,} tokens, "
+        f"{found['bytes']:,} bytes, the state carried through each document.", "",
+        "| | bits per byte | favourite as in float |", "|---|---:|---:|",
+        f"| float64 reference | {found['float']:.5f} | |",
+        f"| golden, integers of the hardware | {found['golden']:.5f} ({change:+.3%}) "
+        f"| {found['top1']:.2%} |",
+    ]
+    if "cosine" in found:
+        lines += ["", "Logits of the reference against those of the authors' GPU code: mean cosine "
+                      f"{found['cosine']:.5f}."]
+    return "\n".join(lines)
+
+
+def _rtl_section(found: list[dict]) -> str:
+    rows = [f"| `{one['device']}` | {one['passes']} | {one['stages']:,} | "
+            f"{'equal' if one['equal'] else '**different**'} | {one['digest']} |" for one in found]
+    return "\n".join(["## The whole accelerator on the bundled model (simulated)",
+                      "Every stage of every token, by the digests that the hardware keeps, against "
+                      "golden.", "", "| device | tokens | stages compared | result | digest |",
+                      "|---|---:|---:|---|---|", *rows])
+
+
+def _tests_section(found: dict) -> str:
+    rows = [f"| {name} | {count} |" for name, count in found["benches"].items()]
+    proofs = [f"* `{name}`" for name in found["proofs"]]
+    return "\n".join([f"## Tests: {found['all']} cases, all passed",
+                      "Cases of each bench in Verilator (simulated):", "", "| bench | cases |",
+                      "|---|---:|", *rows, "", "Proved with Yosys by temporal induction:", "",
+                      *proofs])
+
+
+def _mutants_section(found: dict) -> str:
+    return ("## Mutants\nFaults put into the sources one at a time (`make mutants`). "
+            + found["table"])
+
+
+SECTIONS = {"golden": _golden_section, "rtl": _rtl_section, "tests": _tests_section,
+            "mutants": _mutants_section}
+
+
+def main(argv=None) -> None:
+    """Run the steps that are asked for, and write the document."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_sim.verification")
+    parser.add_argument("steps", nargs="*", choices=STEPS, metavar="STEP", help=", ".join(STEPS))
+    parser.add_argument("--checkpoint", type=pathlib.Path, help="directory, for golden")
+    parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
+    parser.add_argument("--model", default="classics-7m", help="for rtl")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    options = parser.parse_args(argv)
+    found = json.loads(FINDINGS.read_text()) if FINDINGS.exists() else {}
+    for step in options.steps:
+        found[step] = STEPS[step](options)
+        FINDINGS.write_text(json.dumps(found, indent=1) + "\n")
+    DOCUMENT.write_text(document(found))
+
+
+if __name__ == "__main__":
+    main()
