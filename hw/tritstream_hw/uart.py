@@ -1,0 +1,209 @@
+"""Asynchronous serial port: one start bit, eight data bits, one stop bit."""
+
+import math
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Uart", "UartReceiver", "UartTransmitter", "bit_parts"]
+
+SLOWEST = 8             # cycles per bit that the receiver needs to find the middle of a bit
+FRAME_BITS = 10
+
+
+def bit_parts(clock_hz: int, baud: int) -> tuple[int, int]:
+    """Return the parts of a bit, and how many of them pass in a cycle.
+
+    Raises
+    ------
+    ValueError
+        If there are too few cycles in a bit.
+    """
+    if clock_hz < SLOWEST * baud:
+        raise ValueError(f"clock_hz must be at least {SLOWEST} times the baud rate of {baud}, "
+                         f"not {clock_hz}")
+    divisor = math.gcd(clock_hz, baud)
+    return clock_hz // divisor, baud // divisor
+
+
+class BitClock(wiring.Component):
+    """Ticks once per bit, on average exactly, and never more than a cycle off.
+
+    Parameters
+    ----------
+    clock_hz, baud : int
+        Rates whose quotient, the cycles per bit, need not be an integer.
+
+    Members
+    -------
+    begin, begin_half : :py:`In(1)`
+        Let the first tick come a bit, or half a bit, after this cycle.
+    tick : :py:`Out(1)`
+        Strobe.
+    """
+
+    def __init__(self, clock_hz: int, baud: int):
+        self._period, self._step = bit_parts(clock_hz, baud)
+        super().__init__({
+            "begin": In(1),
+            "begin_half": In(1),
+            "tick": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        # Each cycle is `step` parts of a bit that has `period` parts.
+        phase = Signal(range(self._period))
+        advanced = Signal(range(self._period + self._step))
+        m.d.comb += advanced.eq(phase + self._step)
+        m.d.comb += self.tick.eq(advanced >= self._period)
+        m.d.sync += phase.eq(Mux(self.tick, advanced - self._period, advanced))
+        with m.If(self.begin):
+            m.d.sync += phase.eq(0)
+        with m.If(self.begin_half):
+            m.d.sync += phase.eq(self._period // 2)
+        return m
+
+
+class UartReceiver(wiring.Component):
+    """Receives bytes.
+
+    Each bit is sampled in its middle, after a vote of the last three samples: a glitch of one
+    cycle is not seen, nor a start bit that is gone in its middle. A byte without its stop bit is
+    dropped, and the next one is awaited when the line has been idle. So is a byte for which there
+    is no room, for the line cannot wait. A byte is out half a bit before its frame ends.
+
+    Members
+    -------
+    rx : :py:`In(1)`
+        The line, asynchronous.
+    o : :py:`Out(stream.Signature(8))`
+        Bytes. One that is not taken until the next one comes stands, and the next one is lost.
+    """
+
+    def __init__(self, clock_hz: int, baud: int):
+        self._clock = BitClock(clock_hz, baud)
+        super().__init__({
+            "rx": In(1, init=1),
+            "o": Out(stream.Signature(8)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.clock = clock = self._clock
+        synchronised = Signal(init=1)
+        m.submodules += FFSynchronizer(self.rx, synchronised, init=1)
+        samples = Signal(3, init=0b111)
+        line = Signal(init=1)
+        m.d.sync += samples.eq(Cat(synchronised, samples))
+        a, b, c = samples
+        m.d.sync += line.eq((a & b) | (b & c) | (a & c))
+
+        shift, left = Signal(8), Signal(range(8))
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += clock.begin_half.eq(1)
+                with m.If(~line):
+                    m.next = "START"
+            with m.State("START"):
+                m.d.sync += left.eq(7)
+                with m.If(clock.tick):
+                    m.next = "IDLE"
+                    with m.If(~line):
+                        m.next = "DATA"
+            with m.State("DATA"):
+                with m.If(clock.tick):
+                    m.d.sync += [shift.eq(Cat(shift[1:], line)), left.eq(left - 1)]
+                    with m.If(left == 0):
+                        m.next = "STOP"
+            with m.State("STOP"):
+                with m.If(clock.tick):
+                    m.next = "BREAK"
+                    with m.If(line):
+                        m.next = "IDLE"
+                        with m.If(~self.o.valid | self.o.ready):
+                            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(shift)]
+            with m.State("BREAK"):
+                with m.If(line):
+                    m.next = "IDLE"
+        return m
+
+
+class UartTransmitter(wiring.Component):
+    """Sends bytes, back to back if they come in time.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(8))`
+        Bytes.
+    tx : :py:`Out(1)`
+        The line, from a register.
+    """
+
+    def __init__(self, clock_hz: int, baud: int):
+        self._clock = BitClock(clock_hz, baud)
+        super().__init__({
+            "i": In(stream.Signature(8)),
+            "tx": Out(1, init=1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.clock = clock = self._clock
+        shift, left = Signal(FRAME_BITS - 1, init=-1), Signal(range(FRAME_BITS + 1))
+        ends = Signal()
+        m.d.comb += [
+            ends.eq((left == 1) & clock.tick),
+            self.i.ready.eq((left == 0) | ends),
+            clock.begin.eq(left == 0),
+        ]
+        with m.If(clock.tick & (left != 0)):
+            m.d.sync += [Cat(self.tx, shift).eq(Cat(shift, 1)), left.eq(left - 1)]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                self.tx.eq(0),
+                shift.eq(Cat(self.i.payload, 1)),
+                left.eq(FRAME_BITS),
+            ]
+        return m
+
+
+class Uart(wiring.Component):
+    """Both directions of a serial port.
+
+    Parameters
+    ----------
+    clock_hz, baud : int
+        Rates of the clock and of the bits on the line; at least eight cycles per bit.
+
+    Members
+    -------
+    rx, tx : :py:`In(1)`, :py:`Out(1)`
+        The lines.
+    i, o : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
+        Bytes to be sent, and bytes received, see :class:`UartReceiver`.
+    """
+
+    def __init__(self, clock_hz: int, baud: int):
+        self._receiver = UartReceiver(clock_hz, baud)
+        self._transmitter = UartTransmitter(clock_hz, baud)
+        super().__init__({
+            "rx": In(1, init=1),
+            "tx": Out(1, init=1),
+            "i": In(stream.Signature(8)),
+            "o": Out(stream.Signature(8)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = self._receiver
+        m.submodules.transmitter = transmitter = self._transmitter
+        m.d.comb += receiver.rx.eq(self.rx)
+        m.d.comb += self.tx.eq(transmitter.tx)
+        wiring.connect(m, wiring.flipped(self.i), transmitter.i)
+        wiring.connect(m, receiver.o, wiring.flipped(self.o))
+        return m
