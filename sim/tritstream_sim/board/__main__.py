@@ -1,4 +1,4 @@
-"""A simulated board started by hand: ``python -m tritstream_sim.board [OPTIONS] [-- ITS OPTIONS]``."""
+"""A simulated board started by hand: ``python -m tritstream_sim.board [OPTIONS] [-- ITS OWN]``."""
 
 import argparse
 import os

@@ -1,0 +1,319 @@
+"""The simulated board behind the real driver, against the golden model."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from tritstream.checkpoint import ModelConfig
+from tritstream.config import BuildConfig
+from tritstream.device import Device
+from tritstream.dummy import DummyCheckpoint
+from tritstream.errors import BadInput, DeviceError
+from tritstream.golden import GoldenModel, candidates, chain
+from tritstream.models import resolve
+from tritstream.pack import pack
+from tritstream.protocol import RunFlag, Space
+from tritstream.transport import Faults, FaultyTransport, TcpTransport
+from tritstream_sim.board import Board, board_config, config_for, launch
+
+DEFAULT = board_config()
+WITHOUT_MEMORY = BuildConfig(
+    beat_bytes=4, elements=4, candidates=5, max_hidden=64, max_intermediate=128, max_vocab=256,
+    max_state=128, max_stages=16, memory_bytes=0)
+TOKENS = [3, 1, 4, 1, 5, 92, 65]
+
+
+@pytest.fixture(scope="module")
+def cache(request):
+    return request.config.rootpath / "build" / "sim"
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    shape = ModelConfig(hidden=64, intermediate=128, layers=2, vocab=130)
+    return pack(DummyCheckpoint(shape, seed=7), tmp_path_factory.mktemp("model") / "tiny.trit")
+
+
+class Golden:
+    """What the device has to give, token by token."""
+
+    def __init__(self, image):
+        self._model = GoldenModel(image)
+        self._state = self._model.new_state()
+        self._digest = 0
+
+    def step(self, token):
+        """Return all row sums of the head, and the digest after each stage."""
+        digests = []
+
+        def observe(_, vector):
+            self._digest = chain(vector[0, 0], self._digest)
+            digests.append(self._digest)
+
+        logits = self._model.forward([[token]], self._state, observe=observe)
+        return logits.acc[0], digests
+
+    @property
+    def state(self):
+        return self._state[0]
+
+
+def golden_digest(image, tokens):
+    golden = Golden(image)
+    return [golden.step(token)[1][-1] for token in tokens][-1]
+
+
+def stepwise(device, image, tokens):
+    """Play `tokens` one by one with their heads; compare everything that a pass leaves behind."""
+    golden = Golden(image)
+    for position, token in enumerate(tokens):
+        acc, digests = golden.step(token)
+        play = device.play_of(token)
+        if position == 0:
+            play = dataclasses.replace(play, flags=RunFlag.FRESH)
+        (result,) = device.play([play])
+        assert [record.digest for record in device.records()] == digests, f"token {position}"
+        assert list(result.candidates) == candidates(acc, device.identity.candidates)
+        assert result.digest == digests[-1]
+    np.testing.assert_array_equal(device.save_state(), golden.state)
+
+
+def digests_of(device, tokens):
+    return [result.digest for result in device.run(tokens, heads=True, fresh=True)]
+
+
+# What a board is, without building one.
+
+def test_bundled_model_fits_the_default_board():
+    assert config_for(resolve("classics-7m").image) == DEFAULT
+    assert DEFAULT.beat_bytes == 16
+
+
+def test_larger_models_get_a_larger_board(image):
+    class Large:
+        hidden, intermediate, layers, vocab, stages = 1000, 2816, 24, 32000, 98
+        payload = bytes(3 << 20) + bytes(5 << 20)
+
+    config = config_for(Large, "p64")
+    assert (config.beat_bytes, config.max_hidden, config.max_intermediate) == (64, 1024, 2816)
+    assert (config.max_state, config.max_vocab, config.max_stages) == (24_000, 32_000, 98)
+    assert config.memory_bytes == 8 << 20
+    assert config_for(image) == DEFAULT
+
+
+def test_unknown_board():
+    with pytest.raises(BadInput, match="'p5'.*sim:p16"):
+        launch("p5")
+
+
+# The default board.
+
+@pytest.mark.verilator
+def test_it_says_what_it_is(cache):
+    with Board(DEFAULT, cache=cache) as board, \
+            Device.open(board.uri, build=DEFAULT.digest()) as device:
+        identity = device.identity
+        assert (identity.beat_bytes, identity.elements, identity.max_hidden) == (16, 8, 256)
+        assert identity.memory_units * 64 == DEFAULT.memory_bytes
+
+
+@pytest.mark.verilator
+def test_memory_keeps_what_is_written(cache, seed):
+    content = np.random.default_rng(seed).bytes(64 * 300)
+    with Board(DEFAULT, cache=cache) as board:
+        with Device.open(board.uri) as device:
+            assert device.upload(content) == len(content)
+            assert device.upload(content) == 0
+        with Device.open(board.uri) as device:
+            assert device.upload(content) == 0
+            with pytest.raises(DeviceError, match="refused"):
+                device.upload(bytes(DEFAULT.memory_bytes + 64))
+
+
+@pytest.mark.verilator
+def test_spaces_keep_what_is_stored(cache, image, seed):
+    random = np.random.default_rng(seed)
+    state = random.integers(-(1 << 23), 1 << 23, (image.layers, image.hidden))
+    vectors = random.integers(-(1 << 31), 1 << 31, DEFAULT.vector_words)
+    with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
+        device.load(image)
+        device.restore_state(state)
+        device.store(Space.VECTORS, 0, vectors)
+        np.testing.assert_array_equal(device.save_state(), state)
+        np.testing.assert_array_equal(device.read(Space.VECTORS, 0, len(vectors)), vectors)
+        with pytest.raises(DeviceError, match="refused"):
+            device.store(Space.RECORDS, 0, vectors[:4])
+        with pytest.raises(DeviceError, match="refused"):
+            device.read(Space.STATE, DEFAULT.max_state - 1, 2)
+        np.testing.assert_array_equal(device.save_state(), state)
+
+
+@pytest.mark.verilator
+def test_every_stage_of_every_token_equals_golden(cache, image):
+    with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
+        device.load(image)
+        stepwise(device, image, TOKENS)
+        stepwise(device, image, TOKENS[::-1])
+
+
+@pytest.mark.verilator
+def test_bundled_model_runs_on_by_itself(cache):
+    """A prompt, then 64 tokens of greedy text without the host."""
+    image = resolve("classics-7m").image
+    prompt, golden = [1, 17, 400], Golden(image)
+    with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
+        device.load(image)
+        results = list(device.run(prompt, 64, fresh=True))
+        tokens = [result.token for result in results]
+        assert tokens[:len(prompt)] == prompt
+        assert len(tokens) == len(prompt) + 63
+        for position, result in enumerate(results):
+            acc, digests = golden.step(result.token)
+            if position >= len(prompt) - 1:
+                assert list(result.candidates) == candidates(acc, DEFAULT.candidates)
+        assert result.digest == chain_without_heads(image, prompt[:-1], tokens[len(prompt) - 1:])
+
+
+def chain_without_heads(image, bodies, tokens):
+    """Digest of a run in which `bodies` are fed without their heads."""
+    model, digest = GoldenModel(image), 0
+    state = model.new_state()
+
+    def observe(_, vector):
+        nonlocal digest
+        digest = chain(vector[0, 0], digest)
+
+    for token in bodies:
+        model.forward([[token]], state, stages=image.body_stages, observe=observe)
+    for token in tokens:
+        model.forward([[token]], state, observe=observe)
+    return digest
+
+
+@pytest.mark.verilator
+def test_all_logits(cache, image):
+    golden = Golden(image)
+    with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
+        device.load(image)
+        results = device.run(TOKENS, heads=True, logits=True, fresh=True)
+        for token, result in zip(TOKENS, results, strict=True):
+            np.testing.assert_array_equal(result.logits, golden.step(token)[0])
+
+
+@pytest.mark.verilator
+@pytest.mark.parametrize("options", [
+    {"bandwidth": 0.75}, {"latency": 700}, {"bandwidth": 8, "refresh": (600, 280)}], ids=str)
+def test_slow_memory_costs_stalls_and_changes_nothing(cache, image, options):
+    with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
+        device.load(image)
+        fast = list(device.run(TOKENS, heads=True, fresh=True))
+    with Board(DEFAULT, cache=cache, **options) as board, Device.open(board.uri) as device:
+        device.load(image)
+        slow = list(device.run(TOKENS, heads=True, fresh=True))
+    assert [result.digest for result in slow] == [result.digest for result in fast]
+    for one, other in zip(slow, fast, strict=True):
+        assert one.stalls > other.stalls
+        assert one.cycles > other.cycles
+
+
+@pytest.mark.verilator
+def test_bandwidth_bounds_a_pass(cache, image):
+    """Half a byte per cycle: a pass takes two cycles per byte, and a little more."""
+    with Board(DEFAULT, cache=cache, bandwidth=0.5) as board, Device.open(board.uri) as device:
+        device.load(image)
+        (result,) = device.run([5], fresh=True)
+        size = 64 * (image.tape_units + image.row_units)
+        assert 1.95 * size <= result.cycles <= 2.1 * size
+
+
+@pytest.mark.verilator
+def test_damaged_bytes_change_nothing(cache, image, seed):
+    with Board(DEFAULT, cache=cache) as board:
+        cable = TcpTransport.connect(board.uri.removeprefix("tcp:"))
+        cable.retry_seconds = 0.2
+        faults = Faults(flip=1e-4, drop=1e-4, duplicate=1e-4)
+        with Device(FaultyTransport(cable, faults, seed=seed)) as device:
+            device.load(image)
+            assert digests_of(device, TOKENS)[-1] == golden_digest(image, TOKENS)
+            assert device.statistics.resent + device.counters().frames_bad > 0
+
+
+# A host that leaves, and a board that does.
+
+@pytest.mark.verilator
+def test_host_that_hangs_up_in_mid_run(cache, image):
+    with Board(DEFAULT, cache=cache) as board:
+        cable = TcpTransport.connect(board.uri.removeprefix("tcp:"))
+        device = Device(cable)
+        device.load(image)
+        run = device.run([5], 50, fresh=True)
+        next(run)
+        cable.close()
+        with Device.open(board.uri) as second:
+            assert second.load(image) == 0
+            stepwise(second, image, TOKENS)
+
+
+@pytest.mark.verilator
+def test_stop_in_mid_run(cache, image):
+    with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
+        device.load(image)
+        run = device.run([5], 50, fresh=True)
+        next(run)
+        run.close()
+        stepwise(device, image, TOKENS)
+
+
+@pytest.mark.verilator
+def test_board_that_is_killed_in_mid_run(cache, image):
+    with Board(DEFAULT, cache=cache) as board:
+        device = Device.open(board.uri)
+        device.load(image)
+        run = device.run([5], 50, fresh=True)
+        next(run)
+        os.kill(board.pid, signal.SIGKILL)
+        with pytest.raises(DeviceError, match="went away"):
+            list(run)
+        device.close()
+
+
+@pytest.mark.verilator
+def test_board_ends_with_the_program_that_started_it(cache):
+    """The board holds this program's end of the pipe: `run` returns when both are gone."""
+    program = textwrap.dedent(f"""
+        import os, pathlib
+        from tritstream_sim.board import Board, board_config
+        Board(board_config(), cache=pathlib.Path({str(cache)!r}))
+        print("started", flush=True)
+        os._exit(0)
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          timeout=600)
+    assert done.stdout == "started\n"
+
+
+@pytest.mark.verilator
+def test_name_sim_is_a_board_that_fits(cache, image):
+    transport = launch(None, image, cache=cache)
+    with Device(transport) as device:
+        assert device.name == "sim"
+        device.load(image)
+        assert digests_of(device, TOKENS)[-1] == golden_digest(image, TOKENS)
+
+
+# A board without memory.
+
+@pytest.mark.verilator
+def test_streamed_weights_equal_golden(cache, image):
+    with Board(WITHOUT_MEMORY, cache=cache) as board, Device.open(board.uri) as device:
+        assert device.load(image) == 0
+        assert device.streamed
+        stepwise(device, image, TOKENS)
+        with pytest.raises(DeviceError, match="refused"):
+            device.upload(bytes(64))
