@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Uart", "UartReceiver", "UartTransmitter", "bit_parts"]
+__all__ = ["UartReceiver", "UartTransmitter", "bit_parts"]
 
 SLOWEST = 8             # cycles per bit that the receiver needs to find the middle of a bit
 FRAME_BITS = 10
@@ -68,16 +68,21 @@ class BitClock(wiring.Component):
 
 
 class UartReceiver(wiring.Component):
-    """Receives bytes.
+    """Receives bytes from a line whose bits take at least eight cycles.
 
     Each bit is sampled in its middle, after a vote of the last three samples: a glitch of one
     cycle is not seen, nor a start bit that is gone in its middle. A byte without its stop bit is
     dropped, and the next one is awaited when the line has been idle. So is a byte for which there
     is no room, for the line cannot wait. A byte is out half a bit before its frame ends.
 
+    Parameters
+    ----------
+    clock_hz, baud : int
+        Rates of the clock and of the bits on the line.
+
     Members
     -------
-    rx : :py:`In(1)`
+    pin : :py:`In(1)`
         The line, asynchronous.
     o : :py:`Out(stream.Signature(8))`
         Bytes. One that is not taken until the next one comes stands, and the next one is lost.
@@ -86,7 +91,7 @@ class UartReceiver(wiring.Component):
     def __init__(self, clock_hz: int, baud: int):
         self._clock = BitClock(clock_hz, baud)
         super().__init__({
-            "rx": In(1, init=1),
+            "pin": In(1, init=1),
             "o": Out(stream.Signature(8)),
         })
 
@@ -94,7 +99,7 @@ class UartReceiver(wiring.Component):
         m = Module()
         m.submodules.clock = clock = self._clock
         synchronised = Signal(init=1)
-        m.submodules += FFSynchronizer(self.rx, synchronised, init=1)
+        m.submodules += FFSynchronizer(self.pin, synchronised, init=1)
         samples = Signal(3, init=0b111)
         line = Signal(init=1)
         m.d.sync += samples.eq(Cat(synchronised, samples))
@@ -136,11 +141,16 @@ class UartReceiver(wiring.Component):
 class UartTransmitter(wiring.Component):
     """Sends bytes, back to back if they come in time.
 
+    Parameters
+    ----------
+    clock_hz, baud : int
+        Rates of the clock and of the bits on the line.
+
     Members
     -------
     i : :py:`In(stream.Signature(8))`
         Bytes.
-    tx : :py:`Out(1)`
+    pin : :py:`Out(1)`
         The line, from a register.
     """
 
@@ -148,7 +158,7 @@ class UartTransmitter(wiring.Component):
         self._clock = BitClock(clock_hz, baud)
         super().__init__({
             "i": In(stream.Signature(8)),
-            "tx": Out(1, init=1),
+            "pin": Out(1, init=1),
         })
 
     def elaborate(self, platform):
@@ -162,48 +172,11 @@ class UartTransmitter(wiring.Component):
             clock.begin.eq(left == 0),
         ]
         with m.If(clock.tick & (left != 0)):
-            m.d.sync += [Cat(self.tx, shift).eq(Cat(shift, 1)), left.eq(left - 1)]
+            m.d.sync += [Cat(self.pin, shift).eq(Cat(shift, 1)), left.eq(left - 1)]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
-                self.tx.eq(0),
+                self.pin.eq(0),
                 shift.eq(Cat(self.i.payload, 1)),
                 left.eq(FRAME_BITS),
             ]
-        return m
-
-
-class Uart(wiring.Component):
-    """Both directions of a serial port.
-
-    Parameters
-    ----------
-    clock_hz, baud : int
-        Rates of the clock and of the bits on the line; at least eight cycles per bit.
-
-    Members
-    -------
-    rx, tx : :py:`In(1)`, :py:`Out(1)`
-        The lines.
-    i, o : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
-        Bytes to be sent, and bytes received, see :class:`UartReceiver`.
-    """
-
-    def __init__(self, clock_hz: int, baud: int):
-        self._receiver = UartReceiver(clock_hz, baud)
-        self._transmitter = UartTransmitter(clock_hz, baud)
-        super().__init__({
-            "rx": In(1, init=1),
-            "tx": Out(1, init=1),
-            "i": In(stream.Signature(8)),
-            "o": Out(stream.Signature(8)),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.receiver = receiver = self._receiver
-        m.submodules.transmitter = transmitter = self._transmitter
-        m.d.comb += receiver.rx.eq(self.rx)
-        m.d.comb += self.tx.eq(transmitter.tx)
-        wiring.connect(m, wiring.flipped(self.i), transmitter.i)
-        wiring.connect(m, receiver.o, wiring.flipped(self.o))
         return m
