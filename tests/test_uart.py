@@ -8,7 +8,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream_hw.uart import UartReceiver, UartTransmitter, bit_parts
+from tritstream_hw.uart import UartReceiver, UartTransmitter, bit_ratio
 from tritstream_sim.formal import held_until_taken, prove
 from tritstream_sim.pysim import collect, feed, run, stalls
 
@@ -159,7 +159,7 @@ def test_loopback(clock, baud, stall, seed):
 
 def test_too_slow_a_clock_is_refused():
     with pytest.raises(ValueError, match="clock_hz must be at least 8 times the baud rate of 1000"):
-        bit_parts(7_999, 1_000)
+        bit_ratio(7_999, 1_000)
 
 
 class Contract(wiring.Component):

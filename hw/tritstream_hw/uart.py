@@ -7,13 +7,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["UartReceiver", "UartTransmitter", "bit_parts"]
+__all__ = ["BitClock", "UartReceiver", "UartTransmitter", "bit_ratio"]
 
 SLOWEST = 8             # cycles per bit that the receiver needs to find the middle of a bit
 FRAME_BITS = 10
 
 
-def bit_parts(clock_hz: int, baud: int) -> tuple[int, int]:
+def bit_ratio(clock_hz: int, baud: int) -> tuple[int, int]:
     """Return the parts of a bit, and how many of them pass in a cycle.
 
     Raises
@@ -21,9 +21,9 @@ def bit_parts(clock_hz: int, baud: int) -> tuple[int, int]:
     ValueError
         If there are too few cycles in a bit.
     """
-    if clock_hz < SLOWEST * baud:
+    if not 0 < SLOWEST * baud <= clock_hz:
         raise ValueError(f"clock_hz must be at least {SLOWEST} times the baud rate of {baud}, "
-                         f"not {clock_hz}")
+                         f"and that more than 0, not {clock_hz}")
     divisor = math.gcd(clock_hz, baud)
     return clock_hz // divisor, baud // divisor
 
@@ -40,16 +40,16 @@ class BitClock(wiring.Component):
     -------
     begin, begin_half : :py:`In(1)`
         Let the first tick come a bit, or half a bit, after this cycle.
-    tick : :py:`Out(1)`
-        Strobe.
+    strobe : :py:`Out(1)`
+        The tick.
     """
 
     def __init__(self, clock_hz: int, baud: int):
-        self._period, self._step = bit_parts(clock_hz, baud)
+        self._period, self._step = bit_ratio(clock_hz, baud)
         super().__init__({
             "begin": In(1),
             "begin_half": In(1),
-            "tick": Out(1),
+            "strobe": Out(1),
         })
 
     def elaborate(self, platform):
@@ -58,8 +58,8 @@ class BitClock(wiring.Component):
         phase = Signal(range(self._period))
         advanced = Signal(range(self._period + self._step))
         m.d.comb += advanced.eq(phase + self._step)
-        m.d.comb += self.tick.eq(advanced >= self._period)
-        m.d.sync += phase.eq(Mux(self.tick, advanced - self._period, advanced))
+        m.d.comb += self.strobe.eq(advanced >= self._period)
+        m.d.sync += phase.eq(Mux(self.strobe, advanced - self._period, advanced))
         with m.If(self.begin):
             m.d.sync += phase.eq(0)
         with m.If(self.begin_half):
@@ -116,17 +116,17 @@ class UartReceiver(wiring.Component):
                     m.next = "START"
             with m.State("START"):
                 m.d.sync += left.eq(7)
-                with m.If(clock.tick):
+                with m.If(clock.strobe):
                     m.next = "IDLE"
                     with m.If(~line):
                         m.next = "DATA"
             with m.State("DATA"):
-                with m.If(clock.tick):
+                with m.If(clock.strobe):
                     m.d.sync += [shift.eq(Cat(shift[1:], line)), left.eq(left - 1)]
                     with m.If(left == 0):
                         m.next = "STOP"
             with m.State("STOP"):
-                with m.If(clock.tick):
+                with m.If(clock.strobe):
                     m.next = "BREAK"
                     with m.If(line):
                         m.next = "IDLE"
@@ -167,11 +167,11 @@ class UartTransmitter(wiring.Component):
         shift, left = Signal(FRAME_BITS - 1, init=-1), Signal(range(FRAME_BITS + 1))
         ends = Signal()
         m.d.comb += [
-            ends.eq((left == 1) & clock.tick),
+            ends.eq((left == 1) & clock.strobe),
             self.i.ready.eq((left == 0) | ends),
             clock.begin.eq(left == 0),
         ]
-        with m.If(clock.tick & (left != 0)):
+        with m.If(clock.strobe & (left != 0)):
             m.d.sync += [Cat(self.pin, shift).eq(Cat(shift, 1)), left.eq(left - 1)]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
