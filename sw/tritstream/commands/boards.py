@@ -4,26 +4,79 @@ from rich.table import Table
 
 from tritstream.commands.gateware import gateware
 from tritstream.commands.options import Json
-from tritstream.console import output, print_json
+from tritstream.config import FORMATS, UNIT, BuildConfig
+from tritstream.console import output, print_json, quantity
+from tritstream.models import bundled_models, resolve
 
-__all__ = ["boards"]
+__all__ = ["boards", "tokens_per_second"]
 
-COLUMNS = ("name", "fpga", "luts", "block_rams", "memory", "link", "toolchain", "clock_hz",
-           "evidence")
+STAGE_CYCLES = 150          # of every stage, that its tape does not hide
 
 
 def boards(json: Json = False):
     """List the boards for which a bitstream can be built."""
-    rows = []
-    for target in gateware("boards").TARGETS.values():
-        row = {name: getattr(target, name) for name in COLUMNS if name != "clock_hz"}
-        rows.append(row | {"clock_hz": target.config.clock_hz})
+    models = {name: resolve(name).image for name in bundled_models()}
+    rows = [_row(target, models) for target in gateware("boards").TARGETS.values()]
     if json:
         print_json(rows)
         return
-    grid = Table(box=None, pad_edge=False)
-    for name in COLUMNS:
-        grid.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        grid.add_row(*(str(row[name]) for name in COLUMNS))
-    output().print(grid)
+        output().print(_table(row))
+
+
+def _row(target, models: dict) -> dict:
+    config = target.config
+    return {
+        "name": target.name,
+        "fpga": target.fpga,
+        "luts": target.luts,
+        "block_rams": target.block_rams,
+        "memory": target.memory,
+        "memory_bytes": config.memory_bytes,
+        "link": target.link,
+        "toolchain": target.toolchain,
+        "clock_hz": config.clock_hz,
+        "P": config.beat_bytes,
+        "V": config.elements,
+        "max_hidden": config.max_hidden,
+        "max_intermediate": config.max_intermediate,
+        "max_state": config.max_state,
+        "max_vocab": config.max_vocab,
+        "evidence": target.evidence,
+        "tokens_per_second": {name: round(tokens_per_second(config, image), 3)
+                              for name, image in models.items()},
+        "tokens_per_second_evidence": "estimated",
+    }
+
+
+def _table(row: dict) -> Table:
+    table = Table(show_header=False, box=None, title=row["name"], title_justify="left")
+    on_board = quantity(row["memory_bytes"] * FORMATS.trits_per_byte, "weights")
+    for name, text in {
+        "FPGA": row["fpga"],
+        "LUT4, block RAMs": f"{row['luts']:,}, {row['block_rams']}",
+        "memory": f"{row['memory']}: {on_board}",
+        "link": row["link"],
+        "toolchain": row["toolchain"],
+        "clock": f"{row['clock_hz'] / 1e6:g} MHz ({row['evidence']})",
+        "P, V": f"{row['P']} bytes of tape and {row['V']} elements per cycle",
+        "largest model": f"hidden {row['max_hidden']}, intermediate {row['max_intermediate']}, "
+                         f"vocabulary {row['max_vocab']}, layers x hidden {row['max_state']}",
+        **{f"tok/s of {model}": f"{rate:.3g} ({row['tokens_per_second_evidence']})"
+           for model, rate in row["tokens_per_second"].items()},
+    }.items():
+        table.add_row(name, text)
+    return table
+
+
+def tokens_per_second(config: BuildConfig, image) -> float:
+    """Return how fast an image is generated from: as its memory, or else the link, brings the tape.
+
+    Beats of the tape and the latency of the stages are counted; waits of the datapath are not.
+    """
+    size = (image.tape_units + image.row_units) * UNIT
+    cycles = size / config.beat_bytes + STAGE_CYCLES * image.stages
+    seconds = cycles / config.clock_hz
+    if len(image.payload) > config.memory_bytes:
+        seconds = max(seconds, size / config.link_rate)
+    return 1 / seconds

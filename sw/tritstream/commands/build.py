@@ -1,9 +1,12 @@
 """`tritstream build`: a bitstream for a board."""
 
-from pathlib import Path
+import pathlib
+import shutil
+import time
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from tritstream.commands.gateware import find_target, gateware
 from tritstream.commands.options import Json
@@ -12,14 +15,18 @@ from tritstream.errors import BadInput
 
 __all__ = ["build"]
 
+STYLES = {"PASS": "green", "FAIL": "bold red"}
+
 
 def build(
     board: Annotated[str, typer.Argument(help="See `tritstream boards`.")],
     freq: Annotated[float | None, typer.Option(metavar="MHZ", help="System clock.")] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Placements that are tried, at most, "
                                        "until one meets timing.")] = 4,
-    path: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIRECTORY",
-                                              help="Default: build/BOARD.")] = None,
+    path: Annotated[pathlib.Path | None, typer.Option(
+        "-o", "--output", metavar="DIRECTORY", help="Default: build/BOARD.")] = None,
+    reports: Annotated[pathlib.Path | None, typer.Option(
+        metavar="DIRECTORY", help="Copy report, manifest and summary to DIRECTORY/BOARD.")] = None,
     json: Json = False,
 ):
     """Synthesise, place and route a board's bitstream; a timing miss is a failure."""
@@ -30,14 +37,31 @@ def build(
     target = find_target(board)
     if freq is not None:
         target = target.at(round(freq * 1e6))
-    console = notes()
-    report = gateware("build").build(target, path, seeds=range(1, seeds + 1),
-                                     progress=console.print)
-    out = output()
+    path = path or pathlib.Path("build") / board
+    console, began = notes(), time.monotonic()
+
+    def progress(text: str) -> None:
+        console.print(f"{time.monotonic() - began:6.1f} s  {text}")
+
+    module = gateware("build")
+    report = module.build(target, path, seeds=range(1, seeds + 1), progress=progress)
+    if report.cached:
+        progress(f"cached: {path} holds this build already")
+    if reports is not None:
+        (reports / board).mkdir(parents=True, exist_ok=True)
+        for name in module.REPORTS:
+            shutil.copy(path / name, reports / board / name)
     if json:
-        out.out(report.to_json(), end="")
-        return
-    for what, used, available, share in report.rows():
-        out.print(f"{what:36}{used:>12}{available:>12}{share:>9}")
-    out.print(f"{path or Path('build') / target.name}: build {report.build_id}, seed {report.seed}"
-              f"{', made earlier' if report.cached else ''}  routed")
+        output().out(report.to_json(), end="")
+    else:
+        _show(report, path)
+
+
+def _show(report, path: pathlib.Path) -> None:
+    """Print the summary."""
+    table = Table("", "used, reached", "available, asked", "", title=report.board)
+    for *cells, verdict in report.rows():
+        table.add_row(*cells, verdict, style=STYLES.get(verdict))
+    console = output()
+    console.print(table)
+    console.print(f"{path / 'top.bit'}: build {report.build_id}, seed {report.seed}, routed")

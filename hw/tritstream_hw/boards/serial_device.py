@@ -1,0 +1,52 @@
+"""Everything below the pins of a board whose link is a UART and whose memory is block RAM."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.config import BuildConfig
+from tritstream_hw.accelerator import Accelerator
+from tritstream_hw.memory import BlockMemory
+from tritstream_hw.soc import Soc
+from tritstream_hw.uart import UartReceiver, UartTransmitter
+
+__all__ = ["SerialDevice"]
+
+
+class SerialDevice(wiring.Component):
+    """`Soc` with the accelerator, a UART, and a `BlockMemory` if the configuration has memory.
+
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build; `clock_hz` has to be the frequency of the domain ``sync``.
+    build_id : bytes
+        Eight bytes by which the driver knows the build again.
+    baud : int
+        Rate of the line.
+
+    Members
+    -------
+    rx, tx : :py:`In(1)`, :py:`Out(1)`
+        Lines from and to the host.
+    """
+
+    def __init__(self, config: BuildConfig, build_id: bytes, baud: int):
+        self._config = config
+        self._build_id = build_id
+        self._baud = baud
+        super().__init__({"rx": In(1), "tx": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        m.submodules.soc = soc = Soc(config, self._build_id, Accelerator(config))
+        m.submodules.receiver = receiver = UartReceiver(config.clock_hz, self._baud)
+        m.submodules.transmitter = transmitter = UartTransmitter(config.clock_hz, self._baud)
+        wiring.connect(m, receiver.o, soc.rx)
+        wiring.connect(m, soc.tx, transmitter.i)
+        m.d.comb += [receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin)]
+        if config.memory_bytes:
+            m.submodules.memory = memory = BlockMemory(config)
+            wiring.connect(m, soc.memory, memory.bus)
+        return m

@@ -1,0 +1,64 @@
+"""ULX3S, an open board with an ECP5 and a USB serial adapter."""
+
+from amaranth import *
+from amaranth.lib import io
+from amaranth_boards.ulx3s import ULX3S_85F_Platform
+
+from tritstream.config import BuildConfig
+from tritstream_hw.boards.ecp5_clock import Ecp5Clock
+from tritstream_hw.boards.serial_device import SerialDevice
+from tritstream_hw.boards.target import Target, clocked
+
+__all__ = ["ULX3S_85F", "Ulx3sTop"]
+
+BAUD = 3_000_000
+SOURCE_HZ = 25_000_000
+
+
+class Ulx3sTop(Elaboratable):
+    """Clock, pads and :class:`SerialDevice`.
+
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build.
+    build_id : bytes
+        Eight bytes by which the driver knows the build again.
+    baud : int
+        Rate of the UART.
+    """
+
+    def __init__(self, config: BuildConfig, build_id: bytes, baud: int):
+        self._config = config
+        self._build_id = build_id
+        self._baud = baud
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.oscillator = oscillator = io.Buffer("i", platform.request("clk25", dir="-"))
+        m.submodules.clock = Ecp5Clock(oscillator.i, SOURCE_HZ, self._config.clock_hz)
+        uart = platform.request("uart", dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.submodules.device = device = SerialDevice(self._config, self._build_id, self._baud)
+        m.d.comb += [device.rx.eq(rx.i), tx.o.eq(device.tx)]
+        return m
+
+
+ULX3S_85F = Target(
+    name="ulx3s_85f",
+    fpga="LFE5U-85F-6BG381C",
+    luts=83_640,
+    block_rams=208,
+    memory="128 KiB block RAM",
+    link="UART 3 Mbaud",
+    toolchain="Trellis (YoWASP)",
+    platform=ULX3S_85F_Platform,
+    top=Ulx3sTop,
+    source_hz=SOURCE_HZ,
+    baud=BAUD,
+    config=clocked(BuildConfig(memory_bytes=128 * 1024), 80_000_000, BAUD),
+    nextpnr_options=(),
+    synth_options=(),
+    evidence="routed",
+)

@@ -1,0 +1,87 @@
+"""A board's design below the pins, bit by bit: the real driver, a UART, the accelerator."""
+
+import contextlib
+import dataclasses
+import random
+
+import pytest
+
+from tritstream.checkpoint import ModelConfig
+from tritstream.config import UNIT, BuildConfig
+from tritstream.device import Device
+from tritstream.dummy import DummyCheckpoint
+from tritstream.engines.golden import GoldenEngine
+from tritstream.pack import pack
+from tritstream_hw.boards import TARGETS
+from tritstream_hw.boards.serial_device import SerialDevice
+from tritstream_hw.boards.target import clocked
+from tritstream_sim.line import LineTransport, build_line
+
+TARGET = TARGETS["ulx3s_85f"]
+MODEL = ModelConfig(hidden=32, intermediate=48, layers=1, vocab=40)
+# The board's own widths, clock and rate; small maxima, so that it compiles in seconds.
+SMALL = BuildConfig(beat_bytes=TARGET.config.beat_bytes, elements=TARGET.config.elements,
+                    candidates=4, max_hidden=64, max_intermediate=64, max_vocab=64, max_state=64,
+                    max_stages=8, memory_bytes=16 * 1024)
+CONFIG = clocked(SMALL, TARGET.config.clock_hz, TARGET.baud)
+BUILD_ID = bytes(range(1, 9))
+BIT = CONFIG.clock_hz / TARGET.baud
+
+pytestmark = pytest.mark.verilator
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    return pack(DummyCheckpoint(MODEL, seed=5), tmp_path_factory.mktemp("model") / "dummy.trit")
+
+
+@pytest.fixture(scope="module")
+def executable(request):
+    return build_line(SerialDevice(CONFIG, BUILD_ID, TARGET.baud), "board_top",
+                      request.config.rootpath / "build" / "sim")
+
+
+@pytest.fixture
+def connect(executable, seed):
+    """Open the driver on the board, with an error of the host's clock."""
+    with contextlib.ExitStack() as stack:
+        def open_device(error: float = 0.0, stall: int = 0, **options):
+            transport = LineTransport(executable, BIT * (1 + error), stall=stall, seed=seed)
+            stack.callback(transport.close)
+            return Device(transport, dead_seconds=1e9, patience_seconds=1e9, **options)
+        yield open_device
+
+
+def test_small_model_has_the_board_s_widths():
+    differing = {field.name for field in dataclasses.fields(BuildConfig)
+                 if getattr(CONFIG, field.name) != getattr(TARGET.config, field.name)}
+    assert differing == {"candidates", "max_hidden", "max_intermediate", "max_vocab", "max_state",
+                         "max_stages", "memory_bytes"}
+
+
+def test_build_id_is_checked(connect):
+    device = connect(build=BUILD_ID)
+    assert device.identity.build == BUILD_ID
+    assert device.identity.clock_hz == CONFIG.clock_hz
+    assert device.identity.link_rate == 300_000
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["block RAM", "streamed"])
+def test_greedy_tokens_equal_golden(connect, image, streamed):
+    device = connect()
+    assert (device.load(image, streamed=streamed) == 0) == streamed
+    prompt, count = [3, 17], 2
+    golden = GoldenEngine(image)
+    expected = [*golden.feed(prompt[:-1]), *golden.run(prompt[-1], count)]
+    results = list(device.run(prompt, count, fresh=True))
+    assert [result.digest for result in results] == [entry.digest for entry in expected]
+    for result, entry in zip(results[1:], expected[1:], strict=True):
+        assert tuple(token for token, _ in result.candidates) == entry.candidates.tokens
+    assert device.statistics.bad == device.statistics.resent == 0
+
+
+@pytest.mark.parametrize("error", [-0.02, 0.02])
+def test_host_s_clock_may_be_two_percent_off(connect, seed, error):
+    device = connect(error, stall=5)
+    device.upload(random.Random(seed).randbytes(8 * UNIT))
+    assert device.statistics.bad == device.statistics.resent == 0
