@@ -226,15 +226,17 @@ def test_link_source_takes_a_byte_per_cycle():
 
 
 @pytest.mark.parametrize("streamed", [0, 1])
-@pytest.mark.parametrize("lead, row, tape", [(1, 2, 4), (0, 1, 3), (2, 1, 2), (3, 0, 3)])
-def test_pass_source_splices_the_row(streamed, lead, row, tape):
-    dut = PassSource(config_of(16))
+@pytest.mark.parametrize("lead, row, tape, beat_bytes", [
+    (1, 2, 4, 16), (0, 1, 3, 64), (2, 1, 2, 1), (3, 0, 3, 64)])
+def test_pass_source_splices_the_row(streamed, lead, row, tape, beat_bytes):
+    dut = PassSource(config_of(beat_bytes))
+    per_unit = UNIT // beat_bytes
     play = {"streamed": streamed, "tape": 10, "lead_units": lead, "row": 70, "row_units": row,
             "tape_units": tape}
-    count = 4 * (row + tape)
+    count = per_unit * (row + tape)
     regions, found = [], []
     source = dut.link if streamed else dut.memory
-    beats = [beat_of(n, 16) for n in range(count)]
+    beats = [beat_of(n, beat_bytes) for n in range(count)]
 
     async def producer(ctx):
         await feed(ctx, source, beats, stalls(1, 0.3))
@@ -255,13 +257,14 @@ def test_pass_source_splices_the_row(streamed, lead, row, tape):
     assert bytes_of(found) == beats
     if not streamed:
         assert [(r.beat, r.beats) for r in regions] == [
-            (40, 4 * lead), (280, 4 * row), (40 + 4 * lead, 4 * (tape - lead))]
+            (10 * per_unit, lead * per_unit), (70 * per_unit, row * per_unit),
+            ((10 + lead) * per_unit, (tape - lead) * per_unit)]
 
 
 # Digest.
 
 
-@pytest.mark.parametrize("beat_bytes", [1, 2, 4, 16])
+@pytest.mark.parametrize("beat_bytes", [1, 2, 4, 16, 64])
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
     config = config_of(beat_bytes)
