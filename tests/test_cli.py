@@ -26,6 +26,7 @@ from tritstream.doctor import Check, Status
 from tritstream.dummy import DummyCheckpoint
 from tritstream.engines.golden import GoldenEngine
 from tritstream.image import Image
+from tritstream_sim.board import launch
 from tritstream_sim.emulator import Emulator, Server
 from tritstream_sim.golden_board import GoldenBoard
 
@@ -610,6 +611,32 @@ def test_gateware_that_is_not_installed(refused, monkeypatch, line):
     for name in ("boards", "build"):
         monkeypatch.setitem(sys.modules, f"tritstream_hw.{name}", None)
     assert "pip install 'tritstream[hw]'" in refused(3, *line)
+
+
+# The simulated board.
+
+@pytest.mark.verilator
+def test_every_verb_on_the_simulated_board(good, image, text, tmp_path, monkeypatch, request, seed):
+    cache = request.config.rootpath / "build" / "sim"
+    monkeypatch.setattr("tritstream_sim.board.launch", functools.partial(launch, cache=cache))
+
+    def both(verb, *options):
+        return [json.loads(good(verb, "-m", image, *options, "--device", device, "--json"))
+                for device in ("golden", "sim")]
+
+    for options in ([], ["--temp", 2, "--top-k", 5, "--top-p", 0.9, "--seed", seed]):
+        golden, board = both("generate", *PROMPT, "-n", 8, *options)
+        assert [golden[name] for name in ("text", "tokens", "digest")] == [
+            board[name] for name in ("text", "tokens", "digest")]
+        assert board["timings"]["evidence"] == "simulated" and board["timings"]["cycles"] > 1000
+    golden, board = both("verify", *PROMPT, "-n", 3)
+    assert board["equal"] is True and board == golden
+    golden, board = both("eval", "--text", text, "--max-tokens", 10)
+    assert board == golden
+    golden, board = (both("logits", "--tokens", "5,299", "-o", tmp_path / "out.npy"))
+    assert board == golden
+    rows = json.loads(good("bench", "-m", image, "-p", 2, "-n", 2, "-r", 1, "-o", "json"))
+    assert [(row["device"], row["evidence"]) for row in rows] == [("sim", "simulated")] * 2
 
 
 # The program itself.

@@ -5,6 +5,7 @@ import pytest
 
 from tritstream.checkpoint import Checkpoint, ModelConfig, tensor_shapes
 from tritstream.dummy import DummyCheckpoint, byte_tokenizer
+from tritstream.engines import open_engine
 from tritstream.errors import BadInput
 from tritstream.image import Image
 from tritstream.image_checkpoint import ImageCheckpoint
@@ -88,6 +89,16 @@ def test_bundled_model(packed, tmp_path, monkeypatch):
     assert resolve("tiny").image.digest == packed.digest
     with pytest.raises(BadInput, match="no model 'tinny': give an image or .*, or tiny"):
         resolve("tinny")
+
+
+def test_the_bundled_model_speaks():
+    assert "classics-7m" in bundled_models()
+    opened = resolve("classics-7m")
+    engine = open_engine("golden", opened)
+    prompt = opened.tokenizer.encode("It was a dark night, and")
+    engine.feed(prompt[:-1])
+    tokens = [result.candidates.best for result in engine.run(prompt[-1], 8)]
+    assert opened.tokenizer.decode(tokens) == " the night was still in the night."
 
 
 def test_image_without_tokenizer(tmp_path):
