@@ -39,9 +39,10 @@ FLOAT_AND_GOLDEN = ["float", "golden"]
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch):
+def surroundings(request, tmp_path, monkeypatch):
     """A cache and a directory of the test's own, and no long waits for silent devices."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if not request.node.get_closest_marker("verilator"):    # the toolchain's cache is there too
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Device, "open", functools.partial(Device.open, dead_seconds=0.5))
 
