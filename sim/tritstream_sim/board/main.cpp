@@ -116,9 +116,6 @@ public:
             m_trace->open(options.trace.c_str());
         }
 #endif
-        m_top.rst = 1;
-        cycle();
-        m_top.rst = 0;
     }
 
     ~Board() {

@@ -2,6 +2,7 @@
 
 from amaranth import *
 from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tritstream.config import BuildConfig
@@ -14,6 +15,10 @@ __all__ = ["BoardTop"]
 class BoardTop(wiring.Component):
     """The whole device with one signal per port; Verilator would mangle names of nested members.
 
+    Verilator computes again what depends on an input whenever it evaluates the model, twice per
+    cycle. Queues of two entries therefore cut all paths from the inputs, and there is no reset:
+    everything starts with its initial value.
+
     Parameters
     ----------
     config : :class:`BuildConfig`
@@ -21,6 +26,8 @@ class BoardTop(wiring.Component):
 
     Members
     -------
+    clk : :py:`In(1)`
+        Clock.
     rx_valid, rx_payload, rx_ready : :py:`In(1)`, :py:`In(8)`, :py:`Out(1)`
         Bytes from the host.
     tx_valid, tx_payload, tx_ready : :py:`Out(1)`, :py:`Out(8)`, :py:`In(1)`
@@ -38,6 +45,7 @@ class BoardTop(wiring.Component):
         self._config = config
         beat_bits = 8 * config.beat_bytes
         members = {
+            "clk": In(1),
             "rx_valid": In(1), "rx_payload": In(8), "rx_ready": Out(1),
             "tx_valid": Out(1), "tx_payload": Out(8), "tx_ready": In(1),
         }
@@ -54,25 +62,35 @@ class BoardTop(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
+        m.domains.sync = domain = ClockDomain(reset_less=True)
+        m.d.comb += domain.clk.eq(self.clk)
         m.submodules.soc = soc = Soc(config, config.digest(), Accelerator(config))
+        m.submodules.rx = rx = SyncFIFO(width=8, depth=2)
+        m.submodules.tx = tx = SyncFIFO(width=8, depth=2)
+        wiring.connect(m, rx.r_stream, soc.rx)
+        wiring.connect(m, soc.tx, tx.w_stream)
         m.d.comb += [
-            soc.rx.valid.eq(self.rx_valid),
-            soc.rx.payload.eq(self.rx_payload),
-            self.rx_ready.eq(soc.rx.ready),
-            self.tx_valid.eq(soc.tx.valid),
-            self.tx_payload.eq(soc.tx.payload),
-            soc.tx.ready.eq(self.tx_ready),
+            rx.w_en.eq(self.rx_valid),
+            rx.w_data.eq(self.rx_payload),
+            self.rx_ready.eq(rx.w_rdy),
+            self.tx_valid.eq(tx.r_rdy),
+            self.tx_payload.eq(tx.r_data),
+            tx.r_en.eq(self.tx_ready),
         ]
         if config.memory_bytes:
-            request, data, write = (soc.memory.read_request, soc.memory.read_data, soc.memory.write)
+            m.submodules.data = data = SyncFIFO(width=8 * config.beat_bytes, depth=2)
+            request, write = soc.memory.read_request, soc.memory.write
             m.d.comb += [
                 self.request_valid.eq(request.valid),
                 self.request_beat.eq(request.p.beat),
                 self.request_beats.eq(request.p.beats),
                 request.ready.eq(self.request_ready),
-                data.valid.eq(self.data_valid),
-                data.payload.eq(self.data_payload),
-                self.data_ready.eq(data.ready),
+                data.w_en.eq(self.data_valid),
+                data.w_data.eq(self.data_payload),
+                self.data_ready.eq(data.w_rdy),
+                soc.memory.read_data.valid.eq(data.r_rdy),
+                soc.memory.read_data.payload.eq(data.r_data),
+                data.r_en.eq(soc.memory.read_data.ready),
                 self.write_valid.eq(write.valid),
                 self.write_beat.eq(write.p.beat),
                 self.write_payload.eq(write.p.data),
