@@ -1,5 +1,7 @@
 """Transports: TCP, serial ports, faults, recordings, and their names."""
 
+import contextlib
+import json
 import os
 import pty
 import select
@@ -95,6 +97,7 @@ def test_tcp_by_name():
     ("serial:", "write serial:PORT"),
     ("serial:/dev/null?baud=fast", "baud rate 'fast'"),
     ("serial:/dev/null?baud=0", "baud rate '0'"),
+    ("serial:/dev/null?build=absent", "no manifest at absent/manifest.json"),
     ("serial:/dev/null?speed=9", "unknown option 'speed'"),
     ("usb:1", "'usb:1' is not a device"),
     ("", "'' is not a device"),
@@ -187,6 +190,22 @@ def test_a_whole_session_over_a_serial_port():
         tokens = [result.token for result in device.run([1, 2, 3], 4)]
         assert tokens[:3] == [1, 2, 3]
         assert len(tokens) == 6
+    thread.join()
+
+
+@pytest.mark.parametrize("build", [CONFIG.digest(), bytes(8)], ids=["the same", "another"])
+def test_a_serial_port_with_a_build(tmp_path, build):
+    (tmp_path / "manifest.json").write_text(json.dumps({"build_id": build.hex()}))
+    terminal = Terminal()
+    emulator = Emulator(CONFIG, FakeModel(FakeImage(), CONFIG))
+    thread = threading.Thread(target=emulator.serve, args=(terminal,))
+    thread.start()
+    same = build == CONFIG.digest()
+    refusal = pytest.raises(DeviceError, match=f"{CONFIG.digest().hex()}, not {'00' * 8}: load")
+    with contextlib.nullcontext() if same else refusal as caught:
+        Device.open(f"serial:{terminal.port}?build={tmp_path}").close()
+    assert same or caught.value.exit_code == 4
+    terminal.release()
     thread.join()
 
 

@@ -6,7 +6,17 @@ import re
 
 from tritstream.errors import BadInput, FitError
 
-__all__ = ["Clock", "Report", "Resource", "Utilisation", "parse_report", "parse_utilisation"]
+__all__ = [
+    "Clock",
+    "Report",
+    "Resource",
+    "Utilisation",
+    "check_fit",
+    "check_timing",
+    "parse_cells",
+    "parse_report",
+    "parse_utilisation",
+]
 
 # Cells of which there is one, a few, or that say nothing about a design are left out.
 SHOWN = {
@@ -152,6 +162,14 @@ def parse_report(text: str) -> tuple[Utilisation, tuple[Clock, ...]]:
         raise BadInput(f"This is not a report of nextpnr ({type(error).__name__}: {error}): build "
                        "again, with the nextpnr that pyproject.toml names.") from error
     return resources, clocks
+
+
+def parse_cells(text: str) -> tuple[dict[str, int], float]:
+    """Read how many cells of each kind a design with one clock uses, and its Fmax in MHz."""
+    table = json.loads(text)
+    (clock,) = table["fmax"].values()
+    used = {cell: entry["used"] for cell, entry in table["utilization"].items()}
+    return used, round(clock["achieved"], 1)
 
 
 def _clock_name(net: str) -> str:

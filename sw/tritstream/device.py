@@ -56,7 +56,8 @@ class Device:
     transport : Transport
         Carries the bytes, and is closed with the device.
     build : bytes or None
-        Identity of the only build that is accepted, see `BuildConfig.digest`.
+        Identity of the only build that is accepted; `open` takes it from the address if that names
+        a build.
     dead_seconds : float
         Fail when the device has been silent for so long.
     patience_seconds : float
@@ -88,6 +89,7 @@ class Device:
         `record` names a file for all its traffic; the other options are those of the class.
         """
         transport = open_transport(uri, image)
+        options.setdefault("build", transport.build)
         if record is not None:
             transport = RecordingTransport(transport, record)
         return cls(transport, **options)

@@ -20,6 +20,9 @@ class Transport(abc.ABC):
     retry_seconds: float = 1.0
     """How long an acknowledgement may take before frames are sent again."""
 
+    build: bytes | None = None
+    """Identity of the only build that the user accepts at the other end; None: any."""
+
     @abc.abstractmethod
     def read(self, timeout: float) -> bytes:
         """Return at least one byte as soon as there is one, or none after `timeout` seconds."""

@@ -7,6 +7,7 @@ import urllib.parse
 import serial
 
 from tritstream.errors import BadInput, DeviceError
+from tritstream.manifest import read_build_id
 from tritstream.protocol import DEVICE_ROOM, MAX_PAYLOAD
 from tritstream.transport.base import Transport
 
@@ -27,11 +28,12 @@ class SerialTransport(Transport):
     Parameters
     ----------
     address : str
-        Port and options as in ``/dev/ttyUSB0?baud=3000000``.
+        Port and options as in ``/dev/ttyUSB0?baud=3000000&build=build/ulx3s_85f``. Only a device
+        that holds the bitstream in the directory `build` is accepted; without it, any.
     """
 
     def __init__(self, address: str):
-        port, baud = _split_address(address)
+        port, baud, self.build = _split_address(address)
         self.name = f"serial:{address}"
         window_seconds = DEVICE_ROOM * MAX_PAYLOAD * BITS_PER_BYTE / baud
         self.retry_seconds = LATENCY_SECONDS + 2 * window_seconds
@@ -75,16 +77,17 @@ class SerialTransport(Transport):
                            "repeat the command.")
 
 
-def _split_address(address: str) -> tuple[str, int]:
+def _split_address(address: str) -> tuple[str, int, bytes | None]:
     port, _, query = address.partition("?")
     options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
     baud = options.pop("baud", str(DEFAULT_BAUD))
+    build = options.pop("build", None)
     if options:
         raise BadInput(f"serial:{address} has the unknown option {next(iter(options))!r}: "
-                       "the only one is baud.")
+                       "there are baud and build.")
     if not port:
         raise BadInput("serial: needs a port: write serial:PORT, as in serial:/dev/ttyUSB0.")
     if not (baud.isascii() and baud.isdigit()) or int(baud) == 0:
         raise BadInput(f"serial:{address} has the baud rate {baud!r}: it must be a whole number of "
                        "at least 1.")
-    return port, int(baud)
+    return port, int(baud), None if build is None else read_build_id(build)

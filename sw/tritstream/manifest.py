@@ -1,0 +1,33 @@
+"""The manifest that `tritstream build` leaves beside a bitstream."""
+
+import json
+import pathlib
+
+from tritstream.errors import BadInput
+
+__all__ = ["MANIFEST", "read_build_id"]
+
+MANIFEST = "manifest.json"
+
+
+def read_build_id(directory: pathlib.Path | str) -> bytes:
+    """Return the eight bytes by which a device that holds this bitstream is known again.
+
+    Raises
+    ------
+    BadInput
+        If there is no manifest in the directory, or not one of a build.
+    """
+    path = pathlib.Path(directory) / MANIFEST
+    try:
+        identity = bytes.fromhex(json.loads(path.read_text())["build_id"])
+    except OSError as error:
+        raise BadInput(f"There is no manifest at {path} ({error.strerror}): give the directory "
+                       "that `tritstream build` wrote.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path} is not the manifest of a build ({type(error).__name__}: {error}): "
+                       "build the bitstream again.") from error
+    if len(identity) != 8:
+        raise BadInput(f"{path} has a build id of {len(identity)} bytes, not 8: build the "
+                       "bitstream again.")
+    return identity
