@@ -12,7 +12,7 @@ __all__ = ["Residual"]
 
 
 class Residual(wiring.Component):
-    """Adds elements to the residual x; throughput one per cycle, latency two cycles.
+    """Adds elements to the residual x; throughput one per cycle, latency three cycles.
 
     A sum has to fit 32 bits, as the golden model asserts.
 
@@ -30,7 +30,7 @@ class Residual(wiring.Component):
         New x, as `value` and as `first`.
     """
 
-    latency = 2
+    latency = 3
 
     i: In(flow(ELEMENT))
     embed: In(1)
@@ -41,9 +41,11 @@ class Residual(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        added = delay(m, self.i.p.value, 1, name="added")
+        # x comes out of a block RAM and a multiplexer: it is added a cycle later.
+        added = delay(m, self.i.p.value, 2, name="added")
+        x = Signal.like(self.x, reset_less=True)
         total = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        m.d.sync += total.eq(added + Mux(self.embed, 0, self.x))
+        m.d.sync += [x.eq(Mux(self.embed, 0, self.x)), total.eq(added + x)]
         m.d.comb += [
             self.x_row.eq(self.i.p.row),
             self.o.p.value.eq(total),

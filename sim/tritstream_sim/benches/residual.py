@@ -7,7 +7,7 @@ import cocotb
 from tritstream_hw.elementwise import ELEMENT, RESULT
 from tritstream_sim.benches.elementwise import Device, spread, with_gaps
 
-LATENCY = 2
+LATENCY = 3
 LOW, HIGH = -(1 << 31), (1 << 31) - 1
 
 
