@@ -306,6 +306,38 @@ def test_spaces(connect):
     assert device.read(Space.RECORDS, 0, 2).tolist() == [0, 1]
 
 
+def test_commands_need_not_wait_for_replies(connect):
+    device = connect()
+    image = Image.random(14)
+    where = Configuration(rows_unit=5, tape_unit=1, lead_units=1, row_units=2, vocab=VOCAB,
+                          stop_token=NO_STOP)
+    run = Run(token=3, flags=RunFlag.STREAMED, tape_units=4, stages=6)
+    content = random.Random(15).randbytes(3 * UNIT)
+    extent = ARGUMENTS["units"].pack(4, 3)
+    words = ARGUMENTS["words"].pack(Space.STATE, 8, 2)
+    exchanges = [
+        (Code.CONFIGURE, where.pack(), b"", bytes(1)),
+        (Code.WRITE, extent, content, bytes(1)),
+        (Code.DIGEST, extent, b"", bytes(1) + zlib.crc32(content).to_bytes(4, "little")),
+        (Code.STORE, words, b"abcdefgh", bytes(1)),
+        (Code.READ, words, b"", bytes(1) + b"abcdefgh"),
+        (Code.IDENTIFY, b"", b"", Identity.of(CONFIG).pack()),
+    ]
+    stream = device._stream
+    for _ in range(3):
+        for code, arguments, data, _ in exchanges:
+            stream.write(bytes([code]) + arguments + data)
+        stream.write(bytes([Code.RUN]) + run.pack() + image.played(3))
+    for _ in range(3):
+        for code, _, _, reply in exchanges:
+            assert stream.read(1 + len(reply)) == bytes([code]) + reply
+        answer = predict(CONFIG, image.played(3), VOCAB)
+        head = stream.read(7)
+        assert head[:4] == bytes([Code.RUN, Status.OK, 1, len(answer.candidates)])
+        assert head[4:6] == (answer.total & 0xFFFF).to_bytes(2, "little")
+        stream.read(8 * head[3] + 12)
+
+
 def test_counters(connect):
     device = connect()
     image = Image.random(3)

@@ -54,6 +54,23 @@ RTL_SCALARS = "tests/test_rtl_numbers.py::test_scalars"
 RTL_QUANTISER = "tests/test_rtl_numbers.py::test_quantiser"
 RTL_BANKS = "tests/test_rtl_numbers.py::test_banks"
 
+UART = "hw/tritstream_hw/uart.py"
+MEMORY = "hw/tritstream_hw/memory.py"
+SOURCE = "hw/tritstream_hw/source.py"
+DEFRAMER = "hw/tritstream_hw/link/deframer.py"
+RECEIVER = "hw/tritstream_hw/link/receiver.py"
+ACKNOWLEDGER = "hw/tritstream_hw/link/acknowledger.py"
+OUTBOX = "hw/tritstream_hw/link/outbox.py"
+WINDOW = "hw/tritstream_hw/link/window.py"
+RUN = "hw/tritstream_hw/control/run.py"
+ACCESS = "hw/tritstream_hw/control/access.py"
+PARSER = "hw/tritstream_hw/control/parser.py"
+
+RTL_UART = "tests/test_uart.py"
+RTL_MEMORY = "tests/test_rtl_memory.py"
+RTL_LINK = "tests/test_rtl_link.py"
+RTL_CONTROL = "tests/test_rtl_control.py"
+
 MUTANTS = [
     Mutant("trit.both-ninth", "a byte whose pairs are both the ninth decodes only one of them",
            TRIT, "escape & (~q[2] | p[:2].all())", "escape & ~q[2]", RTL_DECODER),
@@ -134,7 +151,7 @@ MUTANTS = [
     Mutant("residual.embed", "an embedding row is added to what is there",
            RESIDUAL, "Mux(self.embed, 0, self.x)", "self.x", RTL_ELEMENTWISE),
     Mutant("residual.late", "an element is added to the x of the one before",
-           RESIDUAL, "delay(m, self.i.p.value, 1,", "delay(m, self.i.p.value, 0,",
+           RESIDUAL, "delay(m, self.i.p.value, 2,", "delay(m, self.i.p.value, 1,",
            RTL_ELEMENTWISE),
     Mutant("sigmoid.saturation", "an argument beyond 16 wraps round",
            SIGMOID, "fine | fine[_ARGUMENT:].any().replicate(_ARGUMENT)", "fine", RTL_ELEMENTWISE),
@@ -255,4 +272,54 @@ MUTANTS = [
     Mutant("vectors.member", "a write fills the whole word",
            VECTORS, "write.en.eq(self.write_en << member)",
            "write.en.eq(self.write_en.replicate(elements))", RTL_BANKS),
+    Mutant("uart.middle", "bits are sampled where they begin",
+           UART, "phase.eq(self._period // 2)", "phase.eq(self._period - self._step)",
+           RTL_UART + "::test_receiver_bears_a_clock_that_is_off"),
+    Mutant("uart.vote", "one sample decides instead of three",
+           UART, "line.eq((a & b) | (b & c) | (a & c))", "line.eq(a)",
+           RTL_UART + "::test_receiver_does_not_see_glitches"),
+    Mutant("uart.break", "a line that stays low goes on giving bytes",
+           UART, "m.next = \"BREAK\"", "m.next = \"IDLE\"",
+           RTL_UART + "::test_a_break_is_no_byte"),
+    Mutant("uart.overrun", "a byte not taken is overwritten",
+           UART, "with m.If(~self.o.valid | self.o.ready):", "with m.If(1):",
+           RTL_UART + "::test_received_bytes_stand"),
+    Mutant("memory.stall-dropped", "a beat is fetched over one that still waits",
+           MEMORY, "(~data_.valid | data_.ready) & (left != 0)", "(left != 0)",
+           RTL_MEMORY + "::test_block_memory_reads_what_was_written"),
+    Mutant("source.overlap", "a request waits for the end of the one before",
+           SOURCE, "(under_way <= CHUNK)", "(under_way == 0)",
+           RTL_MEMORY + "::test_memory_source_hides_the_latency"),
+    Mutant("source.abandon", "beats that were abandoned are passed on",
+           SOURCE, "[dropping.eq(1), left.eq(0)]", "[left.eq(0)]",
+           RTL_MEMORY + "::test_memory_source_drops_what_was_abandoned"),
+    Mutant("source.splice", "the tape begins again behind the row",
+           SOURCE, "ask(play.tape + play.lead_units,", "ask(play.tape,",
+           RTL_MEMORY + "::test_pass_source_splices_the_row"),
+    Mutant("deframer.crc", "a wrong CRC passes",
+           DEFRAMER, "self.good.eq(crc.match_detected)", "self.good.eq(1)",
+           RTL_LINK + "::test_damage_is_complained_of_once"),
+    Mutant("receiver.rollback", "the payload of a damaged frame is not rolled back",
+           RECEIVER, "m.d.sync += end.eq(head)", "m.d.sync += end.eq(end)",
+           RTL_LINK + "::test_faults_lose_nothing"),
+    Mutant("acknowledger.thrift", "every frame is acknowledged",
+           ACKNOWLEDGER, ">= DEVICE_ROOM // 2", ">= 1",
+           RTL_LINK + "::test_throughput_to_the_device"),
+    Mutant("outbox.window", "a payload not yet acknowledged is overwritten",
+           OUTBOX, "< DEVICE_WINDOW)", "<= DEVICE_WINDOW)",
+           RTL_LINK + "::test_faults_lose_nothing"),
+    Mutant("window.credit", "more is sent than there is room for",
+           WINDOW, "(probe | ((credit != 0) & ~credit[-1]))", "1",
+           RTL_LINK + "::test_no_more_than_the_credit_is_sent_but_for_probes"),
+    Mutant("parser.data", "data of a command are followed by one byte of the next",
+           PARSER, "more.eq(data_left != 1)", "more.eq(data_left != 0)",
+           RTL_CONTROL + "::test_commands_need_not_wait_for_replies"),
+    Mutant("run.last", "a run is one pass too long",
+           RUN, "(left == 1)", "(left == 0)",
+           RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
+    Mutant("run.fresh", "every pass of a run is fresh",
+           RUN, "[left.eq(left - 1), fresh.eq(0)]", "[left.eq(left - 1)]",
+           RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
+    Mutant("access.end", "the last word of a space is out of range",
+           ACCESS, "Mux(end > words,", "Mux(end >= words,", RTL_CONTROL + "::test_spaces"),
 ]
