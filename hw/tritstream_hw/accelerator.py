@@ -20,6 +20,7 @@ from tritstream.protocol import Space
 from tritstream.tape import Bank, Op
 from tritstream_hw.activations import VECTORS, ActivationMemory
 from tritstream_hw.banks import GainBanks
+from tritstream_hw.buffer import Buffer
 from tritstream_hw.core_ports import CoreSignature
 from tritstream_hw.digest import Digest
 from tritstream_hw.elements import ElementPath
@@ -109,7 +110,9 @@ class Accelerator(wiring.Component):
     def _connect_tape(self, m):
         """Tape beats to header, banks, trits and row."""
         reader, row_reader, stage = self.reader, self.row_reader, self.sequencer.stage
-        connect(m, flipped(self.beats), reader.beats)
+        m.submodules.buffer = buffer = Buffer(self.beats.payload.shape())
+        connect(m, flipped(self.beats), buffer.i)
+        connect(m, buffer.o, reader.beats)
         connect(m, reader.banks, self.banks.beats)
         connect(m, reader.trits, self.gemv.beats)
         connect(m, reader.row, row_reader.beats)
@@ -118,7 +121,7 @@ class Accelerator(wiring.Component):
             row_reader.start.eq(self.sequencer.begin & self.is_embed),
             row_reader.rows.eq(stage.rows),
             # A header is collected ahead; that is waited for only when the sequencer wants it.
-            self.sequencer.stalled.eq(self.beats.ready & ~self.beats.valid & (
+            self.sequencer.stalled.eq(reader.beats.ready & ~reader.beats.valid & (
                 ~reader.collecting | self.sequencer.header.ready)),
         ]
         with m.If(self.beats.valid & self.beats.ready):
