@@ -1,4 +1,4 @@
-"""A simulated board started by hand: ``python -m tritstream_sim.board [OPTIONS] [-- ITS OWN]``."""
+"""A simulated board started by hand: ``python -m tritstream_sim.board --help``."""
 
 import argparse
 import os
@@ -10,17 +10,21 @@ from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
 
 def main() -> None:
     """Build the board and become its process."""
-    parser = argparse.ArgumentParser(prog="python -m tritstream_sim.board", description="""
-        Starts a simulated board, which prints the TCP port that it listens to.
-        Options behind -- are its own; `-- --help` lists them.""")
-    parser.add_argument("board", nargs="?", default=DEFAULT, choices=BOARDS)
+    parser = argparse.ArgumentParser(
+        prog="python -m tritstream_sim.board", allow_abbrev=False,
+        description="Starts a simulated board, which prints the TCP port that it listens to.",
+        epilog="All other options are the board's own: --port N, --bandwidth BYTES_PER_CYCLE, "
+               "--latency CYCLES, --refresh INTERVAL:CYCLES, --max-cycles N, --stats, "
+               "--quit-on-disconnect.")
+    parser.add_argument("--board", default=DEFAULT, choices=BOARDS)
     parser.add_argument("-m", "--model", default="classics-7m", help="what has to fit")
-    parser.add_argument("--waves", action="store_true", help="allow --trace FILE.fst; slower")
-    parser.add_argument("options", nargs="*")
-    given = parser.parse_args()
+    parser.add_argument("--trace", metavar="FILE.fst", help="record all signals; slower")
+    given, own = parser.parse_known_args()
     config = config_for(resolve(given.model).image, given.board)
-    program = build(config, trace=given.waves)
-    os.execv(program, [str(program), "--memory", str(config.memory_bytes), *given.options])
+    program = build(config, trace=given.trace is not None)
+    if given.trace is not None:
+        own += ["--trace", given.trace]
+    os.execv(program, [str(program), "--memory", str(config.memory_bytes), *own])
 
 
 if __name__ == "__main__":
