@@ -65,4 +65,5 @@ def open_transport(uri: str, image=None) -> Transport:
         return SerialTransport(rest)
     if scheme == "replay":
         return ReplayTransport(rest)
-    raise BadInput(f"{uri!r} is not a device: use sim, tcp:HOST:PORT or serial:PORT.")
+    raise BadInput(f"{uri!r} is not a device: use float, golden, sim, tcp:HOST:PORT or "
+                   "serial:PORT.")
