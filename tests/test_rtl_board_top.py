@@ -76,7 +76,8 @@ def test_greedy_tokens_equal_golden(connect, image, streamed):
     results = list(device.run(prompt, count, fresh=True))
     assert [result.digest for result in results] == [entry.digest for entry in expected]
     for result, entry in zip(results[1:], expected[1:], strict=True):
-        assert tuple(token for token, _ in result.candidates) == entry.candidates.tokens
+        tokens = tuple(token for token, _ in result.candidates)
+        assert tokens == entry.candidates.tokens[:CONFIG.candidates]
     assert device.statistics.bad == device.statistics.resent == 0
 
 
