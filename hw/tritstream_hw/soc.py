@@ -33,7 +33,7 @@ class WriteBuffer(wiring.Component):
 class Soc(wiring.Component):
     """Link, control, source and accelerator core.
 
-    RESET of the link resets control and core in one cycle; memories keep their content.
+    RESET of the link resets control and core; memories keep their content.
 
     Parameters
     ----------
@@ -68,13 +68,22 @@ class Soc(wiring.Component):
         m = Module()
         control, core = Control(self._config, self._build_id), self._accelerator
         m.submodules.link = link = Link(self._config)
-        m.submodules.control = ResetInserter(link.reset)(control)
-        m.submodules.accelerator = ResetInserter(link.reset)(core)
+
+        # With thousands of loads the reset has to come out of a flip-flop, a cycle after the link
+        # has reset itself. In that cycle nothing passes between the link and what is reset.
+        reset = Signal()
+        m.d.sync += reset.eq(link.reset)
+        m.submodules.control = ResetInserter(reset)(control)
+        m.submodules.accelerator = ResetInserter(reset)(core)
+        for source, sink in ((link.o, control.i), (control.o, link.i)):
+            m.d.comb += [
+                sink.payload.eq(source.payload),
+                sink.valid.eq(source.valid & ~reset),
+                source.ready.eq(sink.ready & ~reset),
+            ]
 
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
-        wiring.connect(m, link.o, control.i)
-        wiring.connect(m, control.o, link.i)
         wiring.connect(m, control.core, core)
         m.d.comb += control.counters.eq(link.counters)
 
@@ -82,7 +91,7 @@ class Soc(wiring.Component):
             m.submodules.source = source = MemorySource(self._config)
             m.submodules.write_buffer = buffer = WriteBuffer(self._config)
             memory = wiring.flipped(self.memory)
-            m.d.comb += source.abandon.eq(link.reset)
+            m.d.comb += source.abandon.eq(reset)
             wiring.connect(m, control.region, source.region)
             wiring.connect(m, source.o, control.beats)
             wiring.connect(m, source.read_request, memory.read_request)
