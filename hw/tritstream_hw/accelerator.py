@@ -72,11 +72,19 @@ class Accelerator(wiring.Component):
         m.submodules.state = self.state = Memory(
             shape=signed(FORMATS.state_bits), depth=config.max_state, init=[])
 
-        stage = self.sequencer.stage
-        self.is_embed, self.is_head = Signal(), Signal()
+        # Registered together with the stage, for they decide nearly everything.
+        self.is_embed, self.is_head, self.is_mlgru = Signal(), Signal(), Signal()
         self.half = Signal()            # of the banks: that which is loaded in this stage
         self.flowing = Signal()         # the scales are there: elements may pass
-        m.d.comb += [self.is_embed.eq(stage.op == Op.EMBED), self.is_head.eq(stage.op == Op.HEAD)]
+        self.idle = Signal()            # no pass runs: the memories serve the debug port
+        m.d.sync += self.idle.eq(self.start.ready)
+        header = self.sequencer.header
+        with m.If(header.valid & header.ready):
+            m.d.sync += [
+                self.is_embed.eq(header.p.op == Op.EMBED),
+                self.is_head.eq(header.p.op == Op.HEAD),
+                self.is_mlgru.eq(header.p.op == Op.MLGRU),
+            ]
 
         self._connect_pass(m)
         self._connect_tape(m)
@@ -96,7 +104,8 @@ class Accelerator(wiring.Component):
         connect(m, self.reader.header, sequencer.header)
         m.d.comb += [
             sequencer.bad.eq(self.reader.bad),
-            sequencer.ended.eq(Mux(self.is_head, self.topk.settled, self.statistics.done)),
+            sequencer.ended.eq(Mux(self.is_head, self.topk.settled & ~self.logits.valid,
+                                   self.statistics.done)),
             sequencer.digest.eq(self.crc.value),
             self.cycles.eq(sequencer.cycles),
             self.stalls.eq(sequencer.stalls),
@@ -114,16 +123,19 @@ class Accelerator(wiring.Component):
         connect(m, flipped(self.beats), buffer.i)
         connect(m, buffer.o, reader.beats)
         connect(m, reader.banks, self.banks.beats)
-        connect(m, reader.trits, self.gemv.beats)
+        m.submodules.trits_buffer = trits_buffer = Buffer(self.beats.payload.shape())
+        connect(m, reader.trits, trits_buffer.i)
+        connect(m, trits_buffer.o, self.gemv.beats)
         connect(m, reader.row, row_reader.beats)
         m.d.comb += [
             reader.row_done.eq(row_reader.done),
             row_reader.start.eq(self.sequencer.begin & self.is_embed),
             row_reader.rows.eq(stage.rows),
-            # A header is collected ahead; that is waited for only when the sequencer wants it.
-            self.sequencer.stalled.eq(reader.beats.ready & ~reader.beats.valid & (
-                ~reader.collecting | self.sequencer.header.ready)),
         ]
+        # A header is collected ahead; that is waited for only when the sequencer wants it.
+        m.d.sync += self.sequencer.stalled.eq(
+            reader.beats.ready & ~reader.beats.valid & (
+                ~reader.collecting | self.sequencer.header.ready))
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += self.beats_taken.eq(self.beats_taken + 1)
 
@@ -159,7 +171,7 @@ class Accelerator(wiring.Component):
             scalars.s1.eq(statistics.s1),
             scalars.s2.eq(statistics.s2),
             scalars.amax.eq(statistics.amax),
-            scalars.vectors.eq(Mux(stage.op == Op.MLGRU, VECTORS, 1)),
+            scalars.vectors.eq(Mux(self.is_mlgru, VECTORS, 1)),
             statistics.clear.eq((begin & self.is_embed) | (scaling & scalars.scales_valid)),
             statistics.use_pre.eq(stage.banks[exact_log2(Bank.PRE)]),
             statistics.use_first.eq(stage.op != Op.GLU),
@@ -206,8 +218,8 @@ class Accelerator(wiring.Component):
             gemv.command.p.blocks.eq(stage.blocks),
             gemv.command.p.rows.eq(stage.rows),
             gemv.command.p.projections.eq(
-                Mux(stage.op == Op.MLGRU, 3, Mux(stage.op == Op.GLU, 2, 1))),
-            gemv.command.p.separate.eq(stage.op == Op.MLGRU),
+                Mux(self.is_mlgru, 3, Mux(stage.op == Op.GLU, 2, 1))),
+            gemv.command.p.separate.eq(self.is_mlgru),
         ]
 
     def _connect_elements(self, m):
@@ -216,12 +228,14 @@ class Accelerator(wiring.Component):
         stage = self.sequencer.stage
 
         # The head's sums leave in step: to the top-k unit, and to the host if it wants them.
+        m.submodules.logits_buffer = logits = Buffer(self.logits.payload.shape())
+        connect(m, logits.o, flipped(self.logits))
         to_host, taken = Signal(), Signal()
         m.d.comb += [
             to_host.eq(self.is_head & self.sequencer.run.logits),
-            gemv.o.ready.eq(self.flowing & (~to_host | self.logits.ready)),
-            self.logits.valid.eq(gemv.o.valid & self.flowing & to_host),
-            self.logits.payload.eq(gemv.o.p.acc),
+            gemv.o.ready.eq(self.flowing & (~to_host | logits.i.ready)),
+            logits.i.valid.eq(gemv.o.valid & self.flowing & to_host),
+            logits.i.payload.eq(gemv.o.p.acc),
             taken.eq(gemv.o.valid & gemv.o.ready),
             self.topk.clear.eq(self.sequencer.begin & self.is_head),
             self.topk.i.valid.eq(taken & self.is_head),
@@ -259,11 +273,13 @@ class Accelerator(wiring.Component):
             ]
 
         # Every stage ends in one vector, also the head, and the digest sees them all.
-        m.d.comb += [
+        m.d.sync += [
             self.crc.clear.eq(self.clear_digest | (self.start.valid & self.start.ready
                                                    & self.start.p.fresh)),
             self.crc.valid.eq(Mux(self.is_head, taken, elements.o.valid)),
             self.crc.data.eq(Mux(self.is_head, gemv.o.p.acc, elements.o.p.value)),
+        ]
+        m.d.comb += [
             self.statistics.i.p.eq(elements.o.p),
             self.statistics.i.valid.eq(elements.o.valid),
         ]
@@ -289,7 +305,7 @@ class Accelerator(wiring.Component):
                 self._writes_z(), self.config.z_base, 0)),
             vectors.write_data.eq(elements.o.p.value),
         ]
-        with m.If(self.start.ready):
+        with m.If(self.idle):
             m.d.comb += [
                 x_row.eq(debug.address),
                 vectors.write_en.eq(debug.write & (debug.space == Space.VECTORS)),
@@ -341,7 +357,7 @@ class Accelerator(wiring.Component):
             write.addr.eq(elements.state_write_address),
             write.data.eq(elements.state_write_data),
         ]
-        with m.If(self.start.ready):
+        with m.If(self.idle):
             m.d.comb += [
                 read.addr.eq(debug.address),
                 write.en.eq(debug.write & (debug.space == Space.STATE)),
@@ -353,13 +369,18 @@ class Accelerator(wiring.Component):
     def _connect_debug(self, m):
         """Reads of the debug port; its writes are muxed into the memories' own ports."""
         debug = self.memory
-        read = Signal()
-        m.d.sync += [read.eq(debug.read), debug.data_valid.eq(read)]
+        # The address stands until the data have come.
+        reads = Signal(2)
+        x, state, record = (Signal.like(debug.data, reset_less=True) for _ in range(3))
+        m.d.sync += [
+            Cat(reads, debug.data_valid).eq(Cat(debug.read, reads)),
+            x.eq(self.x), state.eq(self.state_data), record.eq(self.sequencer.record_data),
+        ]
         m.d.comb += self.sequencer.record_address.eq(debug.address)
         with m.Switch(debug.space):
             with m.Case(Space.VECTORS):
-                m.d.sync += debug.data.eq(self.x)
+                m.d.sync += debug.data.eq(x)
             with m.Case(Space.STATE):
-                m.d.sync += debug.data.eq(self.state_data)
+                m.d.sync += debug.data.eq(state)
             with m.Default():
-                m.d.sync += debug.data.eq(self.sequencer.record_data)
+                m.d.sync += debug.data.eq(record)

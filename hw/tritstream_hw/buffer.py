@@ -26,6 +26,8 @@ class Buffer(wiring.Component):
         m = Module()
         waiting, full = Signal.like(self.i.payload, reset_less=True), Signal()
         m.d.comb += self.i.ready.eq(~full)
+        with m.If(~full):
+            m.d.sync += waiting.eq(self.i.payload)
         with m.If(self.o.ready | ~self.o.valid):
             m.d.sync += [
                 self.o.valid.eq(self.i.valid | full),
@@ -33,5 +35,5 @@ class Buffer(wiring.Component):
                 full.eq(0),
             ]
         with m.Elif(self.i.valid & ~full):
-            m.d.sync += [waiting.eq(self.i.payload), full.eq(1)]
+            m.d.sync += full.eq(1)
         return m

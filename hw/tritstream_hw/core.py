@@ -200,10 +200,10 @@ class TernaryCore(wiring.Component):
         m.submodules.lane = lane = self.lane
 
         taken = Signal()
-        m.d.comb += [
-            self.i.ready.eq((self.promised - self.read)[:len(self.promised)] != self.places),
-            taken.eq(self.i.valid & self.i.ready),
-        ]
+        # Registered, so one place is held back for what may be promised in this cycle.
+        m.d.sync += self.i.ready.eq(
+            (self.promised - self.read)[:len(self.promised)] < self.places - 1)
+        m.d.comb += taken.eq(self.i.valid & self.i.ready)
         with m.If(taken & self.i.p.last):
             m.d.sync += self.promised.eq(self.promised + 1)
 

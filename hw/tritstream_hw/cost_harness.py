@@ -29,7 +29,8 @@ class Harness(wiring.Component):
     def __init__(self, component: wiring.Component):
         self._component = component
         ports = [(member.flow, Value.cast(signal))
-                 for _, member, signal in component.signature.flatten(component)]
+                 for _, member, signal in component.signature.flatten(component)
+                 if not isinstance(Value.cast(signal), Const)]      # `ready` that always is
         self._inputs = [signal for flow, signal in ports if flow is In]
         self._outputs = [signal for flow, signal in ports if flow is Out]
         self.input_bits = sum(map(len, self._inputs))

@@ -60,9 +60,9 @@ class ElementPath(wiring.Component):
         m.submodules.residual = residual = self._residual
         m.submodules.mixer = mixer = self._mixer
 
-        mixes = Signal()
+        mixes = Signal()        # a cycle late, long before the first element
+        m.d.sync += mixes.eq((self.stage.op == Op.MLGRU) | (self.stage.op == Op.GLU))
         m.d.comb += [
-            mixes.eq((self.stage.op == Op.MLGRU) | (self.stage.op == Op.GLU)),
             dequantise.i.p.eq(self.i.p),
             dequantise.i.valid.eq(self.i.valid),
             dequantise.scales.eq(self.scales),

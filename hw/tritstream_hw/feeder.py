@@ -36,7 +36,7 @@ class Feeder(wiring.Component):
     Members
     -------
     command : :py:`In(stream.Signature(command_layout(config)))`
-        Taken while idle, or together with the last beat of the command before it.
+        One command may wait while another is under way.
     beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
         Tape.
     available : :py:`In(available_layout(config))`
@@ -64,6 +64,7 @@ class Feeder(wiring.Component):
         m = Module()
 
         running, separate = self.running, Signal()
+        following_command, waiting = Signal(command_layout(self.config)), Signal()
         column, last_column = Signal(range(self.config.column_beats)), Signal.like(self.read.beat)
         projection, last_projection = Signal(range(VECTORS)), Signal(range(VECTORS))
         blocks_left = Signal(16)
@@ -78,7 +79,7 @@ class Feeder(wiring.Component):
             block_ends.eq(group_ends & (projection == last_projection)),
             command_ends.eq(block_ends & (blocks_left == 1)),
             self.beats.ready.eq(permitted),
-            self.command.ready.eq(~running | (taken & command_ends)),
+            self.command.ready.eq(~waiting),
         ]
 
         # A cycle old, which is safe because it only grows, and takes the selection out of the
@@ -93,14 +94,17 @@ class Feeder(wiring.Component):
                 m.d.sync += [projection.eq(0), blocks_left.eq(blocks_left - 1)]
             with m.If(command_ends):
                 m.d.sync += running.eq(0)
-        with m.If(self.command.valid & self.command.ready):
+        with m.If(waiting & (~running | (taken & command_ends))):
             m.d.sync += [
+                waiting.eq(0),
                 running.eq(1),
-                separate.eq(self.command.p.separate),
-                last_column.eq(self.command.p.column_beats - 1),
-                last_projection.eq(self.command.p.projections - 1),
-                blocks_left.eq(self.command.p.blocks),
+                separate.eq(following_command.separate),
+                last_column.eq(following_command.column_beats - 1),
+                last_projection.eq(following_command.projections - 1),
+                blocks_left.eq(following_command.blocks),
             ]
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [waiting.eq(1), following_command.eq(self.command.p)]
 
         # The memory keeps its output while it is not enabled, so the two halves wait together.
         m.d.comb += [
@@ -109,12 +113,11 @@ class Feeder(wiring.Component):
             self.read.beat.eq(column),
             self.o.p.acts.eq(self.read.data),
         ]
-        with m.If(taken):
+        # What is registered while nothing is taken does not matter, and `taken` has loads enough.
+        with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [
-                self.o.valid.eq(1),
+                self.o.valid.eq(taken),
                 self.o.p.codes.eq(self.beats.payload),
                 self.o.p.last.eq(group_ends),
             ]
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
         return m

@@ -34,8 +34,7 @@ class Gemv(wiring.Component):
     Members
     -------
     command : :py:`In(stream.Signature(command_layout(config)))`
-        Taken when the beats of the command before it have been, and all row sums of the one before
-        that.
+        One command may wait while another is under way.
     beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
         Tape.
     available : :py:`In(available_layout(config))`

@@ -80,7 +80,7 @@ class BlockMemory(wiring.Component):
         ]
 
         request, data_ = self.bus.read_request, self.bus.read_data
-        address, left = Signal.like(read.addr), Signal(32)
+        address, left = Signal.like(read.addr), Signal(range(store.depth + 1))
         m.d.comb += [
             read.addr.eq(address),
             read.en.eq((~data_.valid | data_.ready) & (left != 0)),

@@ -26,7 +26,7 @@ _FRACTION = 2 * _MANTISSA
 class Norm(wiring.Component):
     """:py:`sqrt(s2 + ratio * s1 + floor)`, see `golden.scalars.squared_norm` and `.dequantiser`.
 
-    Takes at most 70 cycles. The sum under the root has to be below :py:`2 ** 80`, which `pack`
+    Takes at most 78 cycles. The sum under the root has to be below :py:`2 ** 80`, which `pack`
     guarantees.
 
     Members

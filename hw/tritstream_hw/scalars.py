@@ -36,9 +36,9 @@ class ProjectionScalars(wiring.Component):
     root : :py:`In(17)`, root_exponent : :py:`In(signed(6))`, root_valid : :py:`In(1)`
         Norm of the vector.
     reciprocal : :py:`Out(RECIPROCAL)`, reciprocal_valid : :py:`Out(1)`
-        At most 29 cycles after `start`, until the next start. An `amax` of 0 gives factor 0.
+        At most 31 cycles after `start`, until the next start. An `amax` of 0 gives factor 0.
     scale : :py:`Out(SCALE)`, scale_valid : :py:`Out(1)`
-        At most 31 cycles after reciprocal and root are there, until the next start.
+        At most 33 cycles after reciprocal and root are there, until the next start.
     """
 
     start: In(1)
@@ -141,9 +141,9 @@ class Scalars(wiring.Component):
     vectors : :py:`In(range(4))`
         3: each projection has a maximum of its own, else all have the first.
     reciprocal : :py:`Out(data.ArrayLayout(RECIPROCAL, 3))`, reciprocal_valid : :py:`Out(3)`
-        A maximum of 0 gives factor 0. Valid at most 29 cycles after `start`, until the next start.
+        A maximum of 0 gives factor 0. Valid at most 31 cycles after `start`, until the next start.
     scales : :py:`Out(data.ArrayLayout(SCALE, 3))`, scales_valid : :py:`Out(1)`
-        Valid at most 101 cycles after `start`, until the next start.
+        Valid at most 111 cycles after `start`, until the next start.
     """
 
     def __init__(self):

@@ -10,7 +10,7 @@ _STEPS = 16, 4, 1
 
 
 class Shifter(wiring.Component):
-    """Shifts by 16, 4 or 1 bits per cycle: at most :py:`width // 16 + 6` cycles.
+    """Shifts by 16, 4 or 1 bits per cycle: at most :py:`width // 16 + 8` cycles.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ class Shifter(wiring.Component):
         Places that remain. When settled, the length in bits of a number that was normalised, and
         else 0.
     settled : :py:`Out(1)`
-        The shift has ended; goes down in the cycle after `start` if there is anything to shift.
+        The shift has ended; goes down in the cycle after `start`. Registered, because much depends
+        on it.
     """
 
     def __init__(self, width: int):
@@ -44,25 +45,32 @@ class Shifter(wiring.Component):
             "distance":  In(range(width + 1)),
             "o":         Out(width),
             "left":      Out(range(width + 1)),
-            "settled":   Out(1),
+            "settled":   Out(1, init=1),
         })
 
     def elaborate(self, platform):
         m = Module()
 
-        normalise = Signal()
+        # The operands are registered first: they are made from much, and the shift is long enough.
+        normalise, loads = Signal(), Signal()
+        number, distance = Signal.like(self.i, reset_less=True), Signal.like(self.distance)
+        m.d.sync += loads.eq(self.start)
+        with m.If(self.start):
+            m.d.sync += [number.eq(self.i), distance.eq(self.distance)]
+
         shifted, places = Signal.like(self.o), Signal(range(_STEPS[0] + 1))
-        m.d.comb += self.settled.eq(1)
+        moves = Signal()
+        m.d.sync += self.settled.eq(~self.start & ~loads & ~moves)
         for n, step in enumerate(_STEPS):
             possible = (self.left >= step) & ~(normalise & self.o[-step:].any())
             with m.If(possible) if n == 0 else m.Elif(possible):
-                m.d.comb += [shifted.eq(self.o << step), places.eq(step), self.settled.eq(0)]
+                m.d.comb += [shifted.eq(self.o << step), places.eq(step), moves.eq(1)]
 
         # One enable around it all: the flip-flops have that for free.
-        with m.If(self.start | ~self.settled):
+        with m.If(loads | moves):
             m.d.sync += [
-                self.o.eq(Mux(self.start, self.i, shifted)),
-                self.left.eq(Mux(self.start, self.distance, self.left - places)),
+                self.o.eq(Mux(loads, number, shifted)),
+                self.left.eq(Mux(loads, distance, self.left - places)),
             ]
         with m.If(self.start):
             m.d.sync += normalise.eq(self.normalise)

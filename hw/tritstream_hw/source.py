@@ -97,12 +97,19 @@ class MemorySource(wiring.Component):
         under_way = Signal(range(2 * CHUNK + 1))
         dropping = Signal()
 
+        # All three belong to `left` as it was a cycle ago, and has been since.
         asks, count, comes = Signal(), Signal(range(CHUNK + 1)), Signal()
-        m.d.comb += [
-            asks.eq((~request.valid | request.ready) & (left != 0) & (under_way <= CHUNK)),
+        more, idle = Signal(), Signal()
+        loads = self.region.valid & self.region.ready
+        m.d.sync += [
+            more.eq((left != 0) & ~asks & ~loads & ~self.abandon),
+            idle.eq((left == 0) & ~loads),
             count.eq(Mux(left < CHUNK, left, CHUNK)),
+        ]
+        m.d.comb += [
+            asks.eq(~request.valid & more & (under_way <= CHUNK)),
             comes.eq(self.read_data.valid & self.read_data.ready),
-            self.region.ready.eq((left == 0) & ~dropping),
+            self.region.ready.eq(idle & ~dropping),
             self.o.payload.eq(self.read_data.payload),
             self.o.valid.eq(self.read_data.valid & ~dropping),
             self.read_data.ready.eq(self.o.ready | dropping),
@@ -118,7 +125,7 @@ class MemorySource(wiring.Component):
                 beat.eq(beat + count),
                 left.eq(left - count),
             ]
-        with m.If(self.region.valid & self.region.ready):
+        with m.If(loads):
             m.d.sync += [beat.eq(self.region.p.beat), left.eq(self.region.p.beats)]
 
         with m.If(under_way == 0):
@@ -176,7 +183,8 @@ class PassSource(wiring.Component):
         valid, open_ = Signal(), Signal()    # some source has a beat; the pass still has beats
         m.d.comb += [
             valid.eq(open_ & Mux(play.streamed, self.link.valid, self.memory.valid)),
-            self.o.payload.eq(Mux(play.streamed, self.link.payload, self.memory.payload)),
+            # From memory, nothing comes by the link. `streamed` has enough to drive as it is.
+            self.o.payload.eq(Mux(self.link.valid, self.link.payload, self.memory.payload)),
             self.o.valid.eq(valid & ~self.drop),
             moves.eq(valid & (self.o.ready | self.drop)),
             self.link.ready.eq(moves & play.streamed),

@@ -155,18 +155,22 @@ class TapeReader(wiring.Component):
         m.d.comb += [header.eq(unit[:HEADER_LAYOUT.size]), self.header.payload.eq(header)]
 
         banks_left = Signal(16 + 3)             # beats
+        banks_more = Signal()                   # there are any
+        bank_units, count = Signal(14), Signal(3)
         body_left = Signal(32)                  # beats
         taken = Signal()
         m.d.comb += taken.eq(self.beats.valid & self.beats.ready)
 
+        m.d.comb += [sink.payload.eq(self.beats.payload)
+                     for sink in (self.banks, self.trits, self.row)]
+
         def forward(sink):
-            return [sink.payload.eq(self.beats.payload), sink.valid.eq(self.beats.valid),
-                    self.beats.ready.eq(sink.ready)]
+            return [sink.valid.eq(self.beats.valid), self.beats.ready.eq(sink.ready)]
 
         with m.FSM():
             with m.State("HEADER"):
                 m.d.comb += [self.beats.ready.eq(1), self.collecting.eq(1)]
-                with m.If(taken):
+                with m.If(self.beats.valid):
                     m.d.sync += [
                         unit.eq(Cat(unit, self.beats.payload)[8 * config.beat_bytes:]),
                         collected.eq(collected + 1),
@@ -175,30 +179,38 @@ class TapeReader(wiring.Component):
                         m.d.sync += collected.eq(0)
                         m.next = "CHECK"
             with m.State("CHECK"):
-                # The two products are of a few bits; a section's length is on the tape.
-                bank_units = Signal(14)
-                m.d.comb += bank_units.eq((header.rows + 31) >> 5)
-                count = sum(header.banks[bit] for bit in range(5))
+                m.d.sync += [
+                    bank_units.eq((header.rows + 31) >> 5),
+                    count.eq(sum(header.banks[bit] for bit in range(5))),
+                ]
+                m.next = "BAD"
+                with m.If(_fits(header, config)):
+                    m.next = "MEASURE"
+            with m.State("MEASURE"):
+                # The product is of a few bits; a section's length is on the tape.
                 m.d.sync += [
                     banks_left.eq((bank_units * count) << unit_bits),
                     body_left.eq((header.units - 1) << unit_bits),
                 ]
-                m.next = "BAD"
-                with m.If(_fits(header, config)):
-                    m.next = "OFFER"
+                m.next = "COUNTED"
+            with m.State("COUNTED"):
+                m.d.sync += banks_more.eq(banks_left != 0)
+                m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += self.header.valid.eq(1)
                 with m.If(self.header.ready):
                     m.d.sync += body_left.eq(body_left - banks_left)
                     m.next = "BANKS"
             with m.State("BANKS"):
-                with m.If(banks_left == 0):
+                with m.If(~banks_more):
                     m.next = "BODY"
                     with m.If(header.op == Op.EMBED):
                         m.next = "ROW"
                 with m.Else():
                     m.d.comb += forward(self.banks)
                     m.d.sync += banks_left.eq(banks_left - taken)
+                    with m.If(taken):
+                        m.d.sync += banks_more.eq(banks_left != 1)
             with m.State("BODY"):
                 m.d.comb += forward(self.trits)
                 m.d.sync += body_left.eq(body_left - taken)

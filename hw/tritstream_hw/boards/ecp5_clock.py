@@ -3,7 +3,6 @@
 import dataclasses
 
 from amaranth import *
-from amaranth.lib.cdc import ResetSynchronizer
 
 from tritstream.errors import BadInput
 
@@ -48,7 +47,10 @@ class Dividers:
 
 
 class Ecp5Clock(Elaboratable):
-    """Makes the domain ``sync``, in reset until the PLL has locked.
+    """Makes the domain ``sync``, whose clock stands still until the PLL has locked.
+
+    That takes the place of a reset, whose thousands of loads would be the longest path: flip-flops
+    have their initial values from the bitstream, and keep them until then.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ class Ecp5Clock(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         dividers = Dividers.of(self._source_hz, self._clock_hz)
-        m.domains.sync = sync = ClockDomain()
-        locked = Signal()
+        m.domains.sync = sync = ClockDomain(reset_less=True)
+        output, locked = Signal(), Signal()
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=f"{self._source_hz / 1e6:g}",
@@ -83,12 +85,14 @@ class Ecp5Clock(Elaboratable):
             p_CLKOP_ENABLE="ENABLED",
             p_FEEDBK_PATH="CLKOP",
             i_CLKI=self._source,
-            i_CLKFB=sync.clk,
+            i_CLKFB=output,
             i_RST=C(0), i_STDBY=C(0),
             i_PHASESEL0=C(0), i_PHASESEL1=C(0), i_PHASEDIR=C(0), i_PHASESTEP=C(0),
             i_PHASELOADREG=C(0), i_PLLWAKESYNC=C(0), i_ENCLKOP=C(0),
-            o_CLKOP=sync.clk,
+            o_CLKOP=output,
             o_LOCK=locked,
         )
-        m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
+        # Starts and stops the clock without a glitch, whenever the lock comes or goes.
+        m.submodules.gate = Instance("DCCA", i_CLKI=output, i_CE=locked, o_CLKO=sync.clk)
+        platform.add_clock_constraint(sync.clk, self._clock_hz)
         return m

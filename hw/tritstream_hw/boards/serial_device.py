@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.config import BuildConfig
 from tritstream_hw.accelerator import Accelerator
+from tritstream_hw.buffer import Buffer
 from tritstream_hw.memory import BlockMemory
 from tritstream_hw.soc import Soc
 from tritstream_hw.uart import UartReceiver, UartTransmitter
@@ -44,7 +45,9 @@ class SerialDevice(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(config.clock_hz, self._baud)
         m.submodules.transmitter = transmitter = UartTransmitter(config.clock_hz, self._baud)
         wiring.connect(m, receiver.o, soc.rx)
-        wiring.connect(m, soc.tx, transmitter.i)
+        m.submodules.buffer = buffer = Buffer(8)
+        wiring.connect(m, soc.tx, buffer.i)
+        wiring.connect(m, buffer.o, transmitter.i)
         m.d.comb += [receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin)]
         if config.memory_bytes:
             m.submodules.memory = memory = BlockMemory(config)

@@ -1,15 +1,19 @@
 """The message layer: carries out the commands of a host."""
 
+import functools
+import operator
+
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.config import BuildConfig
 from tritstream.protocol import Code, Status
+from tritstream_hw.buffer import Buffer
 from tritstream_hw.control.access import Access
 from tritstream_hw.control.digest import Digest
 from tritstream_hw.control.identify import Identify
-from tritstream_hw.control.messages import CONFIGURATION
+from tritstream_hw.control.messages import CONFIGURATION, ITEM
 from tritstream_hw.control.parser import Parser
 from tritstream_hw.control.reply import ReplySerialiser, item
 from tritstream_hw.control.run import Run
@@ -74,7 +78,16 @@ class Control(wiring.Component):
         m.submodules.run = run = Run(config)
         m.submodules.access = access = Access(config)
 
-        wiring.connect(m, wiring.flipped(self.i), parser.i)
+        # Streams end at buffers, or `ready` would go from the core to the receiver in one cycle.
+        m.submodules.bytes_buffer = bytes_buffer = Buffer(8)
+        m.submodules.link_buffer = link_buffer = Buffer(beat_layout(config))
+        m.submodules.memory_buffer = memory_buffer = Buffer(beat_layout(config))
+        m.submodules.reply_buffer = reply_buffer = Buffer(ITEM)
+        wiring.connect(m, reply_buffer.o, reply.i)
+        wiring.connect(m, wiring.flipped(self.i), bytes_buffer.i)
+        wiring.connect(m, bytes_buffer.o, parser.i)
+        wiring.connect(m, link_source.o, link_buffer.i)
+        wiring.connect(m, wiring.flipped(self.beats), memory_buffer.i)
         wiring.connect(m, parser.identify, identify.command)
         wiring.connect(m, parser.write, write.command)
         wiring.connect(m, parser.digest, digest.command)
@@ -88,8 +101,9 @@ class Control(wiring.Component):
 
         self._connect_core(m, run, access, pass_source)
         self._configure(m, parser, run)
-        self._share(m, parser, link_source, pass_source, write, digest, access)
-        self._join_replies(m, parser, reply, (identify, write, digest, run, access))
+        self._share(m, parser, link_source, (link_buffer.o, memory_buffer.o),
+                    pass_source, write, digest, access)
+        self._join_replies(m, parser, reply_buffer, (identify, write, digest, run, access))
         return m
 
     def _connect_core(self, m, run, access, pass_source):
@@ -114,16 +128,17 @@ class Control(wiring.Component):
         with m.If(parser.identify.valid):
             m.d.comb += self.core.clear_digest.eq(1)
 
-    def _share(self, m, parser, link_source, pass_source, write, digest, access):
+    def _share(self, m, parser, link_source, beats, pass_source, write, digest, access):
         """Give streams to the command that is carried out."""
-        source, beats = link_source.i, link_source.o
+        source = link_source.i
+        from_link, from_memory = beats
         m.d.comb += [
             source.payload.eq(parser.o.payload),
             access.bytes.payload.eq(parser.o.payload),
-            write.beats.payload.eq(beats.payload),
-            pass_source.link.payload.eq(beats.payload),
-            digest.beats.payload.eq(self.beats.payload),
-            pass_source.memory.payload.eq(self.beats.payload),
+            write.beats.payload.eq(from_link.payload),
+            pass_source.link.payload.eq(from_link.payload),
+            digest.beats.payload.eq(from_memory.payload),
+            pass_source.memory.payload.eq(from_memory.payload),
             self.region.payload.eq(pass_source.region.payload),
         ]
 
@@ -132,36 +147,36 @@ class Control(wiring.Component):
 
         with m.If(parser.write.valid):
             give(parser.o, source)
-            give(beats, write.beats)
+            give(from_link, write.beats)
         with m.If(parser.run.valid):
             give(parser.o, source)
-            give(beats, pass_source.link)
+            give(from_link, pass_source.link)
             give(pass_source.region, self.region)
-            give(self.beats, pass_source.memory)
+            give(from_memory, pass_source.memory)
         with m.If(parser.store.valid):
             give(parser.o, access.bytes)
         with m.If(parser.digest.valid):
             give(digest.region, self.region)
-            give(self.beats, digest.beats)
+            give(from_memory, digest.beats)
             m.d.comb += self.region.payload.eq(digest.region.payload)
 
     def _join_replies(self, m, parser, reply, handlers):
         """Send what the command that is carried out has to say."""
-        for handler in handlers:
-            m.d.comb += handler.reply.ready.eq(reply.i.ready)
-            with m.If(handler.reply.valid):
-                m.d.comb += [reply.i.valid.eq(1), reply.i.payload.eq(handler.reply.payload)]
-
-        with m.If(parser.configure.valid):
-            fits = parser.configure.p.vocab <= self._config.max_vocab
-            status = Mux(fits, C(Status.OK, 8), C(Status.OUT_OF_RANGE, 8))
-            m.d.comb += [
-                reply.i.valid.eq(1),
-                reply.i.payload.eq(item(C(Code.CONFIGURE, 8), status)),
-                parser.configure.ready.eq(reply.i.ready),
-            ]
-
         refused = Signal()
-        with m.If(parser.unknown & ~refused):
-            m.d.comb += [reply.i.valid.eq(1), reply.i.payload.eq(item(C(Code.UNKNOWN, 8)))]
-            m.d.sync += refused.eq(reply.i.ready)
+        fits = parser.configure.p.vocab <= self._config.max_vocab
+        status = Mux(fits, C(Status.OK, 8), C(Status.OUT_OF_RANGE, 8))
+        offers = [
+            (parser.configure.valid, item(C(Code.CONFIGURE, 8), status)),
+            (parser.unknown & ~refused, item(C(Code.UNKNOWN, 8))),
+            *((handler.reply.valid, handler.reply.payload.as_value()) for handler in handlers),
+        ]
+        # One at most has anything to say.
+        m.d.comb += [
+            reply.i.valid.eq(Cat(valid for valid, _ in offers).any()),
+            reply.i.payload.eq(functools.reduce(
+                operator.or_, (Mux(valid, payload, 0) for valid, payload in offers))),
+            parser.configure.ready.eq(reply.i.ready),
+            *(handler.reply.ready.eq(reply.i.ready) for handler in handlers),
+        ]
+        with m.If(parser.unknown & reply.i.ready):
+            m.d.sync += refused.eq(1)

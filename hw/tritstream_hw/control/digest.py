@@ -60,9 +60,9 @@ class Digest(wiring.Component):
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += [rest.eq(self.beats.payload), steps_left.eq(steps), left.eq(left - 1)]
 
-        with m.FSM():
+        with m.FSM() as fsm:
+            m.d.sync += crc.start.eq(fsm.ongoing("IDLE"))
             with m.State("IDLE"):
-                m.d.comb += crc.start.eq(1)
                 m.d.sync += status.eq(extent_status(extent, self._config))
                 m.d.sync += left.eq(self.region.p.beats)
                 with m.If(self.command.valid):

@@ -75,18 +75,18 @@ class Parser(wiring.Component):
         with m.FSM():
             with m.State("CODE"):
                 m.d.comb += self.i.ready.eq(1)
-                with m.If(taken):
+                with m.If(self.i.valid):
                     m.d.sync += code.eq(self.i.payload)
                     m.next = "UNKNOWN"
                 with m.Switch(self.i.payload):
                     for known, size in ARGUMENT_BYTES.items():
                         with m.Case(known):
                             m.d.sync += left.eq(size)
-                            with m.If(taken):
+                            with m.If(self.i.valid):
                                 m.next = "ARGUMENTS" if size else "MEASURE"
             with m.State("ARGUMENTS"):
                 m.d.comb += self.i.ready.eq(1)
-                with m.If(taken):
+                with m.If(self.i.valid):
                     m.d.sync += arguments.eq(Cat(arguments[8:], self.i.payload))
                     m.d.sync += left.eq(left - 1)
                     with m.If(left == 1):

@@ -113,7 +113,7 @@ class Transmitter(wiring.Component):
             outbox.base.eq(window.base),
             outbox.seq.eq(window.next),
             outbox.play.eq(window.sent),
-            outbox.quiet.eq(framer.header.ready & ~framer.header.valid),
             outbox.clear.eq(self.clear),
         ]
+        m.d.sync += outbox.quiet.eq(framer.header.ready & ~framer.header.valid)
         return m

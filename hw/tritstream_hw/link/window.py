@@ -60,7 +60,9 @@ class Window(wiring.Component):
         probe = Signal()
         timer = Signal(range(self._retry_cycles + 1))
         credit = (limit - self.next)[:8]
-        m.d.comb += self.due.eq((self.next != self.fill)
+        # Registered, and 0 in the cycle after anything has changed that could take it back.
+        changes = Signal()
+        m.d.sync += self.due.eq((self.next != self.fill) & ~changes
                                 & (probe | ((credit != 0) & ~credit[-1])))
         m.d.comb += self.again.eq(self.next != newest)
 
@@ -69,9 +71,11 @@ class Window(wiring.Component):
             with m.If(~self.again):
                 m.d.sync += newest.eq(self.next + 1)
 
+        m.d.comb += changes.eq(self.sent | self.good | self.clear)
         with m.If((self.base == self.fill) | self.sending):
             m.d.sync += timer.eq(0)
         with m.Elif(timer == self._retry_cycles):
+            m.d.comb += changes.eq(1)
             m.d.sync += [self.next.eq(self.base), probe.eq(1), timer.eq(0)]
         with m.Elif(~self.due):
             m.d.sync += timer.eq(timer + 1)

@@ -21,7 +21,7 @@ from tritstream_hw.scalars import RECIPROCAL, Scalars
 from tritstream_sim.agents import PERIOD, reset, start_clock
 
 MOST = (1 << FORMATS.product_bits - 1) - 1
-RECIPROCAL_BUDGET, SCALES_BUDGET = 29, 101
+RECIPROCAL_BUDGET, SCALES_BUDGET = 31, 111
 
 
 def component() -> Scalars:
