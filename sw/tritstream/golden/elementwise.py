@@ -106,7 +106,8 @@ def mlgru(i, f, g, keep, h, fractions) -> tuple[np.ndarray, np.ndarray]:
     difference = (silu(i, fractions[0]) << extra) - h
     h = checked(h + rounded_shift(difference * opened, FORMATS.sigmoid_bits),
                 FORMATS.state_bits, "recurrent state")
-    return h, _gate(rounded_shift(h, extra), g, fractions[0])
+    element = checked(rounded_shift(h, extra), FORMATS.element_bits, "recurrent state")
+    return h, _gate(element, g, fractions[0])
 
 
 def glu(a, b, fraction: int) -> np.ndarray:
