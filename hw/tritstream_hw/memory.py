@@ -80,17 +80,21 @@ class BlockMemory(wiring.Component):
         ]
 
         request, data_ = self.bus.read_request, self.bus.read_data
-        address, left = Signal.like(read.addr), Signal(range(store.depth + 1))
+        # `left` counts beyond the beat that is read next; what is decided by it is registered.
+        address, left = Signal.like(read.addr), Signal(range(store.depth))
+        busy, last = Signal(), Signal()
         m.d.comb += [
             read.addr.eq(address),
-            read.en.eq((~data_.valid | data_.ready) & (left != 0)),
+            read.en.eq((~data_.valid | data_.ready) & busy),
             data_.payload.eq(read.data),
-            request.ready.eq((left == 0) | (read.en & (left == 1))),
+            request.ready.eq(~busy | (read.en & last)),
         ]
         with m.If(read.en):
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1), data_.valid.eq(1)]
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1), last.eq(left == 1),
+                         busy.eq(~last), data_.valid.eq(1)]
         with m.Elif(data_.ready):
             m.d.sync += data_.valid.eq(0)
         with m.If(request.valid & request.ready):
-            m.d.sync += [address.eq(request.p.beat), left.eq(request.p.beats)]
+            m.d.sync += [address.eq(request.p.beat), left.eq(request.p.beats - 1),
+                         last.eq(request.p.beats == 1), busy.eq(1)]
         return m

@@ -108,13 +108,16 @@ class MemorySource(wiring.Component):
         ]
         m.d.comb += [
             asks.eq(~request.valid & more & (under_way <= CHUNK)),
-            comes.eq(self.read_data.valid & self.read_data.ready),
             self.region.ready.eq(idle & ~dropping),
             self.o.payload.eq(self.read_data.payload),
             self.o.valid.eq(self.read_data.valid & ~dropping),
             self.read_data.ready.eq(self.o.ready | dropping),
         ]
-        m.d.sync += under_way.eq(under_way + Mux(asks, count, 0) - comes)
+        # Counted a cycle late, for it comes at the end of a long path.
+        m.d.sync += [
+            comes.eq(self.read_data.valid & self.read_data.ready),
+            under_way.eq(under_way + Mux(asks, count, 0) - comes),
+        ]
         with m.If(request.ready):
             m.d.sync += request.valid.eq(0)
         with m.If(asks):
