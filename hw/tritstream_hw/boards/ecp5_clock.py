@@ -94,5 +94,4 @@ class Ecp5Clock(Elaboratable):
         )
         # Starts and stops the clock without a glitch, whenever the lock comes or goes.
         m.submodules.gate = Instance("DCCA", i_CLKI=output, i_CE=locked, o_CLKO=sync.clk)
-        platform.add_clock_constraint(sync.clk, self._clock_hz)
         return m

@@ -64,6 +64,8 @@ class Link(wiring.Component):
 
         # The strobe is registered, and all parts see it in the same cycle.
         m.d.sync += self.reset.eq(deframer.good & (deframer.header.kind == Kind.RESET))
+        # A cycle late: a CRC and a comparison of numbers come before it.
+        m.d.sync += acknowledger.missed.eq(receiver.gap | deframer.bad)
         m.d.comb += [
             receiver.header.eq(deframer.header),
             receiver.begin.eq(deframer.begin),
@@ -75,7 +77,6 @@ class Link(wiring.Component):
             acknowledger.credit.eq(receiver.credit),
             acknowledger.accepted.eq(receiver.accepted),
             acknowledger.repeated.eq(receiver.repeated),
-            acknowledger.missed.eq(receiver.gap | deframer.bad),
             acknowledger.told.eq(transmitter.told),
             acknowledger.denied.eq(transmitter.denied),
             acknowledger.clear.eq(self.reset),
