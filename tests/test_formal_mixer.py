@@ -78,7 +78,7 @@ class MixerContract(wiring.Component):
             m.d.comb += [
                 Assert(first & second == 0),
                 Assert(~mixer.is_a),
-                Assert(mixer.states.level == f - x[2]),
+                Assert(mixer.states.level == f - x[3]),
                 Assert(i[-1] + mixer.candidates.level == f + ahead[0]),
             ]
         m.d.comb += [

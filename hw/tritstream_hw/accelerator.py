@@ -369,11 +369,12 @@ class Accelerator(wiring.Component):
     def _connect_debug(self, m):
         """Reads of the debug port; its writes are muxed into the memories' own ports."""
         debug = self.memory
-        # The address stands until the data have come.
-        reads = Signal(2)
-        x, state, record = (Signal.like(debug.data, reset_less=True) for _ in range(3))
+        # Two steps, for the memories are far apart.
+        read = Signal(2)
+        x, state, record = (Signal(signed(32), name=name) for name in ("x", "state", "record"))
         m.d.sync += [
-            Cat(reads, debug.data_valid).eq(Cat(debug.read, reads)),
+            read.eq(Cat(debug.read, read)),
+            debug.data_valid.eq(read[-1]),
             x.eq(self.x), state.eq(self.state_data), record.eq(self.sequencer.record_data),
         ]
         m.d.comb += self.sequencer.record_address.eq(debug.address)

@@ -125,11 +125,15 @@ class Mixer(wiring.Component):
         m.submodules.candidates = candidates = self.candidates
         m.submodules.states = states = self.states
         h, address = states.r_data[:FORMATS.state_bits], states.r_data[FORMATS.state_bits:]
-        m.d.sync += self.state_read_address.eq(self.state_base + self.i.p.row)
+        # A state comes out of a large memory, from far away: it goes into the queue a cycle later.
+        read = Signal.like(self.state_read_data, reset_less=True)
+        m.d.sync += [
+            self.state_read_address.eq(self.state_base + self.i.p.row),
+            read.eq(Mux(self.fresh, 0, self.state_read_data)),
+        ]
         m.d.comb += [
-            states.w_data.eq(Cat(Mux(self.fresh, 0, self.state_read_data),
-                                 delay(m, self.state_read_address, 1, name="address"))),
-            states.w_en.eq(self.f_under_way[0]),
+            states.w_data.eq(Cat(read, delay(m, self.state_read_address, 2, name="address"))),
+            states.w_en.eq(self.f_under_way[1]),
             states.r_en.eq(self.f_under_way[-1]),
             candidates.w_data.eq(activation.o),
             candidates.w_en.eq(self.i_under_way[-1]),
