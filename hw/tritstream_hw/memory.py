@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.config import BuildConfig
+from tritstream_hw.buffer import Buffer
 
 __all__ = ["REGION", "BlockMemory", "MemorySignature", "beat_layout", "write_layout"]
 
@@ -48,7 +49,7 @@ class MemorySignature(wiring.Signature):
 class BlockMemory(wiring.Component):
     """On-chip memory of `memory_bytes`.
 
-    Reads and writes one beat per cycle each. The first beat comes two cycles after its request;
+    Reads and writes one beat per cycle each. The first beat comes three cycles after its request;
     the next request is taken while the last beat is fetched, so that there is no gap between them.
 
     Parameters
@@ -79,7 +80,10 @@ class BlockMemory(wiring.Component):
             write.data.eq(self.bus.write.p.data),
         ]
 
-        request, data_ = self.bus.read_request, self.bus.read_data
+        # The memory is spread over the chip: what comes out of it is registered at once.
+        m.submodules.buffer = buffer = Buffer(beat_layout(self._config))
+        wiring.connect(m, buffer.o, wiring.flipped(self.bus.read_data))
+        request, data_ = self.bus.read_request, buffer.i
         # `left` counts beyond the beat that is read next; what is decided by it is registered.
         address, left = Signal.like(read.addr), Signal(range(store.depth))
         busy, last = Signal(), Signal()
