@@ -58,19 +58,20 @@ class Shifter(wiring.Component):
         with m.If(self.start):
             m.d.sync += [number.eq(self.i), distance.eq(self.distance)]
 
-        shifted, places = Signal.like(self.o), Signal(range(_STEPS[0] + 1))
+        shifted, remaining = Signal.like(self.o), Signal.like(self.left)
         moves = Signal()
         m.d.sync += self.settled.eq(~self.start & ~loads & ~moves)
         for n, step in enumerate(_STEPS):
             possible = (self.left >= step) & ~(normalise & self.o[-step:].any())
             with m.If(possible) if n == 0 else m.Elif(possible):
-                m.d.comb += [shifted.eq(self.o << step), places.eq(step), moves.eq(1)]
+                m.d.comb += [shifted.eq(self.o << step), moves.eq(1),
+                             remaining.eq(self.left - step)]
 
         # One enable around it all: the flip-flops have that for free.
         with m.If(loads | moves):
             m.d.sync += [
                 self.o.eq(Mux(loads, number, shifted)),
-                self.left.eq(Mux(loads, distance, self.left - places)),
+                self.left.eq(Mux(loads, distance, remaining)),
             ]
         with m.If(self.start):
             m.d.sync += normalise.eq(self.normalise)
