@@ -13,7 +13,7 @@ INSTALLED   = .venv/.installed
 
 Q = $(if $(V),,@)
 
-.PHONY: help demo test sim lint waves bitstream prog bench bench-full mutants cost clean
+.PHONY: help demo test sim lint waves bitstream bench bench-full mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,7 +25,6 @@ help:
 	  '  lint        ruff' \
 	  '  waves       sim with WAVES=1' \
 	  '  bitstream   synthesise, place and route for BOARD' \
-	  '  prog        load the bitstream into BOARD' \
 	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
 	  '  mutants     break the RTL in many ways; every one has to be caught' \
 	  '  cost        synthesise and route every block alone' \
@@ -34,7 +33,7 @@ help:
 	  '  BOARD=$(BOARD)  MODEL=$(MODEL)  SIM=$(SIM)  the only simulator' \
 	  '  SEED=$(SEED)   repeats a run        TEST=EXPRESSION  selects tests, as pytest -k' \
 	  '  WAVES=1  records FST files    FREQ=MHz         system clock of a bitstream' \
-	  '  PORT=/dev/ttyUSB0  cable of prog       V=1              shows commands and tests'
+	  '  V=1              shows commands and tests'
 
 # Everything but these three is installed by pip.
 $(INSTALLED): pyproject.toml
@@ -65,10 +64,7 @@ lint: $(INSTALLED)
 	$(Q).venv/bin/ruff check .
 
 bitstream: $(INSTALLED)
-	$(Q)$(TRITSTREAM) build $(BOARD) $(if $(FREQ),--freq $(FREQ))
-
-prog: $(INSTALLED)
-	$(Q)$(TRITSTREAM) program $(BOARD) $(if $(PORT),--port $(PORT))
+	$(Q)$(TRITSTREAM) build '$(BOARD)' $(if $(FREQ),--freq $(FREQ))
 
 bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
