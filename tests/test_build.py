@@ -331,7 +331,7 @@ def test_manifests_that_cannot_be_used(tmp_path, content, sentence):
 def test_committed_cost_of_the_core_is_within_bounds():
     costs = cost.load(ROOT / "bitstreams" / "cost.json")
     cost.check(costs)
-    assert set(costs) == set(cost.BLOCKS)
+    assert set(costs) <= set(cost.BLOCKS)
 
 
 @pytest.mark.parametrize("luts, mhz, sentence", [
