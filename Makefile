@@ -13,7 +13,7 @@ INSTALLED   = .venv/.installed
 
 Q = $(if $(V),,@)
 
-.PHONY: help demo test sim lint waves bitstream bench bench-full mutants cost clean
+.PHONY: help demo test sim lint waves bitstream bench bench-full cycles mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	  '  waves       sim with WAVES=1' \
 	  '  bitstream   synthesise, place and route for BOARD' \
 	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
+	  '  cycles      measure the cycles per token in the README' \
 	  '  mutants     break the RTL in many ways; every one has to be caught' \
 	  '  cost        synthesise and route every block alone' \
 	  '  clean       remove build/ and .venv' \
@@ -68,6 +69,9 @@ bitstream: $(INSTALLED)
 
 bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
+
+cycles: $(INSTALLED)
+	$(Q).venv/bin/python -m tritstream_sim.cycles --readme README.md
 
 mutants: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')
