@@ -77,7 +77,7 @@ mutants: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')
 
 cost: $(INSTALLED)
-	$(Q).venv/bin/python -m tritstream_hw.cost
+	$(Q).venv/bin/python -m tritstream_hw.cost --check
 
 clean:
 	$(Q)rm -rf build .venv
