@@ -174,7 +174,6 @@ class Accelerator(wiring.Component):
             scalars.vectors.eq(Mux(self.is_mlgru, VECTORS, 1)),
             statistics.clear.eq((begin & self.is_embed) | (scaling & scalars.scales_valid)),
             statistics.use_pre.eq(stage.banks[exact_log2(Bank.PRE)]),
-            statistics.use_first.eq(stage.op != Op.GLU),
         ]
         for name in ("scale0", "scale1", "scale2", "ratio", "floor"):
             port = getattr(scalars, name)

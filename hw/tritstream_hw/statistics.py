@@ -40,9 +40,7 @@ class Statistics(wiring.Component):
         Forget all elements taken before this cycle; one taken in it counts.
     use_pre : :py:`In(1)`
         There is a first gain; else `s2` is of the elements themselves. Stable from the first
-        element until `done`, as is `use_first`.
-    use_first : :py:`In(1)`
-        There is a first norm; else `s1` is 0.
+        element until `done`.
     bank_row : :py:`Out(16)`, bank : :py:`In(BANK)`
         Row whose gains are to be on `bank` in the next cycle.
     s1, s2 : :py:`Out(80)`
@@ -59,7 +57,6 @@ class Statistics(wiring.Component):
             "i":         In(flow(RESULT)),
             "clear":     In(1),
             "use_pre":   In(1),
-            "use_first": In(1),
             "bank_row":  Out(16),
             "bank":      In(BANK),
             "s1":        Out(NORM_BITS),
@@ -109,8 +106,7 @@ class Statistics(wiring.Component):
             self._square1.a.eq(first), self._square1.b.eq(first),
             self._square2.a.eq(inner), self._square2.b.eq(inner),
         ]
-        self._sum(m, self.s1, self._square1,
-                  valids[self._square1.latency] & self.use_first)
+        self._sum(m, self.s1, self._square1, valids[self._square1.latency])
         self._sum(m, self.s2, self._square2, valids[-1])
 
         for index, multiplier in enumerate(self._gains):

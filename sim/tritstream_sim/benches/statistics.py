@@ -42,7 +42,7 @@ class Bench:
         self.words = [0] * ROWS
         self.strobes = []       # times
         start_clock(dut)
-        for port in ("i__valid", "i__payload", "clear", "use_pre", "use_first"):
+        for port in ("i__valid", "i__payload", "clear", "use_pre"):
             dut[f"dut__{port}"].value = 0
         serve(dut.clk, dut.dut__bank, lambda: self.words[int(dut.dut__bank_row.value) % ROWS])
         cocotb.start_soon(self._count())
@@ -90,28 +90,28 @@ class Bench:
                 return cycles
         raise AssertionError("never done")
 
-    def check(self, elements, *, pre, first):
+    def check(self, elements, *, pre):
         """Compare the results with the golden model's."""
         value, divided = np.array(elements, np.int64).T[:, None]
         gains = {name: np.array([gain[name] for gain in self.gains[:len(elements)]], np.int64)
                  for name in NAMES}
-        (want,) = statistics(value, divided if first else None, gains["pre"] if pre else None,
+        (want,) = statistics(value, divided, gains["pre"] if pre else None,
                              [gains[name] for name in NAMES[1:]])
         peaks = int(self.dut.dut__amax.value)
         got = (int(self.dut.dut__s1.value), int(self.dut.dut__s2.value),
                tuple(peaks >> 47 * k & (1 << 47) - 1 for k in range(3)))
         assert got == (want.s1, want.s2, want.amax)
 
-    async def vector(self, elements, gains, *, pre=1, first=1, **options):
+    async def vector(self, elements, gains, *, pre=1, **options):
         """Send a vector and check everything about it."""
         self.load(gains)
-        self.dut.dut__use_pre.value, self.dut.dut__use_first.value = pre, first
+        self.dut.dut__use_pre.value = pre
         begin = get_sim_time()
         await self.send(elements, **options)
         assert await self.done() == LATENCY
-        self.check(elements, pre=pre, first=first)
+        self.check(elements, pre=pre)
         await ClockCycles(self.dut.clk, 3)
-        self.check(elements, pre=pre, first=first)      # they stay
+        self.check(elements, pre=pre)      # they stay
         assert sum(time > begin for time in self.strobes) == 1
 
 
@@ -129,12 +129,12 @@ def random_vector(count: int, bits: int = 32):
 
 
 @cocotb.test
-@cocotb.parametrize(gap=[0.0, 0.5], pre=[0, 1], first=[0, 1])
-async def random_vectors(dut, gap, pre, first):
+@cocotb.parametrize(gap=[0.0, 0.5], pre=[0, 1])
+async def random_vectors(dut, gap, pre):
     bench = await start(dut)
     for count in (1, 2, 3, 17, 60):
-        await bench.vector(*random_vector(count, random.randint(1, 32)), pre=pre, first=first,
-                           gap=gap, clear=True)
+        await bench.vector(*random_vector(count, random.randint(1, 32)), pre=pre, gap=gap,
+                           clear=True)
 
 
 @cocotb.test
@@ -178,7 +178,7 @@ async def an_element_per_cycle_and_the_next_vector_at_once(dut):
     bench = await start(dut)
     elements, gains = random_vector(50)
     bench.load(gains)
-    dut.dut__use_pre.value = dut.dut__use_first.value = 1
+    dut.dut__use_pre.value = 1
     for _ in range(3):
         await bench.send(elements, clear=True)
         await ClockCycles(dut.clk, LATENCY - 1)
@@ -186,7 +186,7 @@ async def an_element_per_cycle_and_the_next_vector_at_once(dut):
         send = cocotb.start_soon(bench.send(elements[:20], clear=True, last=False))
         await bench.edge
         assert dut.dut__done.value
-        bench.check(elements, pre=1, first=1)
+        bench.check(elements, pre=1)
         await send
 
 
@@ -196,7 +196,7 @@ async def forgets_what_is_on_its_way(dut, how, cycles):
     bench = await start(dut)
     elements, gains = random_vector(12)
     bench.load(gains)
-    dut.dut__use_pre.value = dut.dut__use_first.value = 1
+    dut.dut__use_pre.value = 1
     await bench.send(elements)
     if cycles:
         await ClockCycles(dut.clk, cycles)
