@@ -51,7 +51,7 @@ class Dequantise(wiring.Component):
         ]
 
         then = delay(m, projection, multiplier.latency - 1, name="projection")
-        shift = Signal(6, reset_less=True)
+        shift = Signal(FORMATS.shift_bits, reset_less=True)
         m.d.sync += shift.eq(self.scales[then].shift)
 
         # One fraction bit more than the result has decides how that is rounded. What it fits in is

@@ -8,7 +8,7 @@ from tritstream.tape import WIDE_BYTES
 
 __all__ = ["ELEMENT", "RESULT", "SCALE", "flow", "sum_layout"]
 
-SCALE = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "shift": 6})
+SCALE = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "shift": FORMATS.shift_bits})
 """Multiplier of the dequantiser, `mantissa * 2**(10 - shift)`."""
 
 _TAG = {"row": 16, "last": 1}       # `last`: the last element of a stage's output vector

@@ -48,7 +48,7 @@ class RowReader(wiring.Component):
             "rows":     In(16),
             "beats":    In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
             "mantissa": Out(FORMATS.mantissa_bits),
-            "shift":    Out(6),
+            "shift":    Out(FORMATS.shift_bits),
             "o":        Out(stream.Signature(row_element_layout())),
             "done":     Out(1),
         })

@@ -36,6 +36,11 @@ class Formats:
         return self.vector_bits + self.gain_bits
 
     @property
+    def shift_bits(self) -> int:
+        """Width of the dequantiser's shift."""
+        return self.max_shift.bit_length()
+
+    @property
     def state_extra(self) -> int:
         """Fraction bits that the state has more than an element."""
         return self.state_bits - self.element_bits
