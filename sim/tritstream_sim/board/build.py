@@ -10,10 +10,11 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 import tritstream
 import tritstream_hw
+from tritstream.cache import cache_directory
 from tritstream.config import BuildConfig
 from tritstream.console import notes
 
-__all__ = ["build", "cache_directory"]
+__all__ = ["build"]
 
 _HERE = pathlib.Path(__file__).parent
 _SOURCES = [_HERE / "main.cpp", _HERE / "host.h", _HERE / "memory.h"]
@@ -24,12 +25,6 @@ _SOURCES = [_HERE / "main.cpp", _HERE / "host.h", _HERE / "memory.h"]
 _OPTIMISE = "-O2"
 _ARGUMENTS = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert",
               "-Wno-ASCRANGE"]      # Amaranth writes signals of no bits so
-
-
-def cache_directory() -> pathlib.Path:
-    """Where builds are kept if nothing else is said."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "tritstream" / "boards"
 
 
 def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
@@ -54,7 +49,7 @@ def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
     BuildFailed
         With the end of the compiler's log.
     """
-    cache = cache_directory() if cache is None else cache.absolute()
+    cache = cache_directory("boards") if cache is None else cache.absolute()
     note = cache / f"plan-{_plan(config, trace)}"
     with contextlib.suppress(FileNotFoundError):
         program = cache / note.read_text()

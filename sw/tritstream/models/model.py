@@ -3,9 +3,9 @@
 import contextlib
 import functools
 import hashlib
-import os
 from pathlib import Path
 
+from tritstream.cache import cache_directory
 from tritstream.checkpoint import Checkpoint
 from tritstream.errors import BadInput
 from tritstream.image import Image
@@ -43,7 +43,7 @@ class Model:
         """The packed model; a checkpoint is packed into the cache."""
         if not self.path.is_dir():
             return Image(self.path)
-        cached = cache_directory() / f"{_digest(self.path, self.checkpoint)}.trit"
+        cached = cache_directory("images") / f"{_digest(self.path, self.checkpoint)}.trit"
         with contextlib.suppress(BadInput):     # absent or damaged: it is made anew
             return Image(cached)
         try:
@@ -104,12 +104,6 @@ def resolve(name: str, progress=None) -> Model:
         return Model(name, BUNDLED / name / f"{name}.trit", progress)
     known = "".join(f", or {name}" for name in bundled_models())
     raise BadInput(f"There is no model {name!r}: give an image or a checkpoint directory{known}.")
-
-
-def cache_directory() -> Path:
-    """Where packed checkpoints are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tritstream" / "images"
 
 
 def _digest(path: Path, checkpoint: Checkpoint) -> str:
