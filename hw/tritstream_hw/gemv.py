@@ -33,15 +33,8 @@ class Gemv(wiring.Component):
 
     Members
     -------
-    command : :py:`In(stream.Signature(command_layout(config)))`
-        One command may wait while another is under way.
-    beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
-        Tape.
-    available : :py:`In(available_layout(config))`
-        What the memory holds. May only shrink while no command is under way that reads the vector;
-        what it grows by is used a cycle later.
-    read : :py:`Out(ActivationRead(config))`
-        To the activation memory.
+    command, beats, available, read
+        As those of `Feeder`.
     o : :py:`Out(stream.Signature(element_layout(config)))`
         Row sums.
     """
