@@ -10,10 +10,12 @@ TRITSTREAM  = .venv/bin/tritstream
 PYTEST      = .venv/bin/python -m pytest --seed $(SEED) $(if $(TEST),-k '$(TEST)') $(if $(V),-v)
 PARALLEL    = -n auto --dist worksteal --junitxml=build/$@/results.xml
 INSTALLED   = .venv/.installed
+# What is needed to develop comes on top: torch alone is larger than everything else together.
+DEVELOPS    = .venv/.installed-dev
 
 Q = $(if $(V),,@)
 
-.PHONY: help demo test sim lint waves bitstream bench bench-full cycles mutants cost clean
+.PHONY: help demo test test-gpu sim lint waves bitstream bench bench-full cycles mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +23,7 @@ help:
 	  'Targets' \
 	  '  demo        generate text from MODEL on the simulated board' \
 	  '  test        every test; JUnit results in build/test/results.xml' \
+	  '  test-gpu    the tests that need a CUDA GPU' \
 	  '  sim         the RTL benches in Verilator; JUnit results in build/sim/results.xml' \
 	  '  lint        ruff' \
 	  '  waves       sim with WAVES=1' \
@@ -45,23 +48,31 @@ $(INSTALLED): pyproject.toml
 	@command -v g++ >/dev/null || { echo "g++ is absent: install a C++ compiler, e.g. apt install g++"; exit 3; }
 	$(Q)[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
 	@echo 'installing into .venv'
+	$(Q).venv/bin/python -m pip install $(if $(V),,--quiet) --disable-pip-version-check -e '.[sim]'
+	@touch $@
+
+$(DEVELOPS): $(INSTALLED)
+	@echo 'installing what the tests need'
 	$(Q).venv/bin/python -m pip install $(if $(V),,--quiet) --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
 	$(Q)$(TRITSTREAM) generate -m $(MODEL) -p 'It was a dark night, and' -n 48 --device sim
 
-test: $(INSTALLED)
+test: $(DEVELOPS)
 	$(Q)$(PYTEST) $(PARALLEL)
 
-sim: $(INSTALLED)
+test-gpu: $(DEVELOPS)
+	$(Q)$(PYTEST) tests/gpu --junitxml=build/$@/results.xml
+
+sim: $(DEVELOPS)
 	@[ '$(SIM)' = verilator ] || { echo "SIM=$(SIM) is not known; the only simulator is verilator"; exit 2; }
 	$(Q)$(PYTEST) $(PARALLEL) -m verilator $(if $(filter 1,$(WAVES)),--waves)
 
 waves:
 	$(Q)$(MAKE) --no-print-directory sim WAVES=1
 
-lint: $(INSTALLED)
+lint: $(DEVELOPS)
 	$(Q).venv/bin/ruff check .
 
 bitstream: $(INSTALLED)
@@ -70,10 +81,10 @@ bitstream: $(INSTALLED)
 bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
 
-cycles: $(INSTALLED)
+cycles: $(DEVELOPS)
 	$(Q).venv/bin/python -m tritstream_sim.cycles --readme README.md
 
-mutants: $(INSTALLED)
+mutants: $(DEVELOPS)
 	$(Q).venv/bin/python -m tritstream_sim.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')
 
 cost: $(INSTALLED)
