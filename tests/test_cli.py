@@ -455,6 +455,12 @@ def test_bad_checkpoints(refused, checkpoint, name, device):
                                        "--device", device))
 
 
+def test_a_broken_tokenizer_is_not_packed(refused, checkpoint, tmp_path):
+    (checkpoint / "tokenizer.json").write_text("{}")
+    assert "is not a tokenizer" in refused(2, "pack", checkpoint, "-o", tmp_path / "m.trit")
+    assert not (tmp_path / "m.trit").exists()
+
+
 def test_a_shard_that_is_missing(refused, tmp_path):
     DummyCheckpoint(CONFIG).save(tmp_path / "sharded", shards=3)
     (tmp_path / "sharded" / "model-00002-of-00003.safetensors").unlink()

@@ -108,7 +108,9 @@ class Image:
         try:
             data = np.memmap(self.path, np.uint8, "r")
         except (OSError, ValueError) as error:
-            raise BadInput(f"{self.path} cannot be read as an image: {error}.") from None
+            reason = getattr(error, "strerror", None) or error
+            raise BadInput(f"{self.path} cannot be read as an image ({reason}): give a file that "
+                           "`tritstream pack` wrote.") from None
         if len(data) < _PREAMBLE.size or bytes(data[:8]) != _MAGIC:
             raise BadInput(f"{self.path} is no tritstream image; make one with `tritstream pack`.")
         _, version, text, packed, start, size, digest = _PREAMBLE.unpack(data[:_PREAMBLE.size])

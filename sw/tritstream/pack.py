@@ -29,6 +29,7 @@ from tritstream.tape import (
     padded,
     units_of,
 )
+from tritstream.tokenizer import Tokenizer
 from tritstream.trits import encode
 
 __all__ = ["pack"]
@@ -364,6 +365,15 @@ class _Embedding:
             yield out.reshape(-1)
 
 
+def _tokenizer(checkpoint) -> bytes | None:
+    """Contents of the checkpoint's tokenizer, if it has one; what could not be used is refused."""
+    path = checkpoint.tokenizer_path
+    if not path.exists():
+        return None
+    Tokenizer.open(path, checkpoint.config)
+    return path.read_bytes()
+
+
 def pack(checkpoint: Checkpoint, path: pathlib.Path, *, progress=lambda tensor: None) -> Image:
     """Pack a checkpoint into an image file.
 
@@ -387,6 +397,7 @@ def pack(checkpoint: Checkpoint, path: pathlib.Path, *, progress=lambda tensor: 
         If the checkpoint cannot be used, or a range cannot hold; the message names the tensor.
     """
     config = checkpoint.config
+    tokenizer = _tokenizer(checkpoint)
     stages = list(_stages(checkpoint, progress))
     embedding = _Embedding(checkpoint)
     layout = _Layout(checkpoint, stages, embedding.largest)
@@ -398,13 +409,11 @@ def pack(checkpoint: Checkpoint, path: pathlib.Path, *, progress=lambda tensor: 
         "row_units": units_of(embedding.row_bytes), "residual_bound": layout.bound,
         "residual_fraction": layout.x_fraction, "stages": metas,
     }
-    tokenizer = checkpoint.tokenizer_path
-    text = tokenizer.read_bytes() if tokenizer.exists() else None
 
     def payload():
         yield from embedding.packed(layout.x_fraction)
         for stage, header in zip(stages, headers, strict=True):
             yield from _section_bytes(stage, header)
 
-    write_image(path, meta, text, payload())
+    write_image(path, meta, tokenizer, payload())
     return Image(path, check=False)

@@ -22,7 +22,9 @@ def generate(
     device: Device = "golden",
     temperature: Annotated[float, typer.Option(
         "--temp", help="Divides the logits; 0 always takes the best token.")] = 0.0,
-    top_k: Annotated[int, typer.Option(help="Best candidates that take part.")] = CANDIDATES,
+    top_k: Annotated[int, typer.Option(
+        help=f"Best candidates that take part, of the {CANDIDATES} that a device reports.",
+    )] = CANDIDATES,
     top_p: Annotated[float, typer.Option(help="Probability that suffices.")] = 1.0,
     seed: Annotated[int, typer.Option("-s", "--seed", help="Repeats the text.")] = 0,
     json: Json = False,
