@@ -81,14 +81,25 @@ class HGRNBit(nn.Module):
         Returns
         -------
         Tensor
-            Logits [B, T, V], or the mean cross entropy in nats over all targets that count.
+            Logits [B, T, V] (without gradients if the model is fused), or the mean cross entropy in
+            nats over all targets that count.
         """
+        if self.fused:
+            return self._fused(tokens, targets, state)
         with torch.autocast(tokens.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = self.lm_head(self.model(tokens, state))
         if targets is None:
             return logits
         return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(),
                                         ignore_index=IGNORE)
+
+    def _fused(self, tokens, targets, state):
+        from tritstream_train.fused import head
+        from tritstream_train.loss import fused_loss
+        x, delta = self.model.fused(tokens, state, self.dtype)
+        if targets is None:
+            return head(x, delta, self.model.norm, self.lm_head, self.dtype).view(*tokens.shape, -1)
+        return fused_loss(x, delta, self.model.norm, self.lm_head, targets.flatten(), self.dtype)
 
     def loss(self, tokens, targets, state=None):
         """Mean cross entropy in nats, see `forward`."""
@@ -114,6 +125,15 @@ class _Backbone(nn.Module):
             x = layer(x, bounds[number], None if state is None else state[:, number])
         return self.norm(x)
 
+    def fused(self, tokens, state, dtype):
+        """Return the residual stream [B T, H] in two parts that the head adds up."""
+        x, delta = self.embeddings(tokens).flatten(0, 1), None
+        bounds = self._bounds()
+        for number, layer in enumerate(self.layers):
+            state_part = None if state is None else state[:, number]
+            x, delta = layer(x, bounds[number], state_part, (delta, len(tokens), dtype))
+        return x, delta
+
     def _bounds(self):
         """Lower bounds of the forget gates [L, H]: 0 in the first layer, growing with depth."""
         if not self.config.use_lower_bound:
@@ -130,9 +150,16 @@ class _Block(nn.Module):
         self.mlp_norm = RMSNorm(config.hidden, config.eps)
         self.mlp = _ChannelMixer(config)
 
-    def forward(self, x, bound, state):
+    def forward(self, x, bound, state, fused=None):
+        if fused is not None:
+            return self._fused(x, bound, state, *fused)
         x = x + self.attn(self.attn_norm(x), bound, state)
         return x + self.mlp(self.mlp_norm(x))
+
+    def _fused(self, x, bound, state, delta, batch, dtype):
+        from tritstream_train.fused import channel_mixer, token_mixer
+        x, delta = token_mixer(x, delta, self.attn_norm, self.attn, bound, state, batch, dtype)
+        return channel_mixer(x, delta, self.mlp_norm, self.mlp, dtype)
 
 
 class _TokenMixer(nn.Module):

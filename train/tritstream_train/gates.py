@@ -1,0 +1,235 @@
+"""What stands in front of the output projections: gate, norm and quantiser, in one pass over a row.
+
+After the MLGRU that is `rms(g) w silu(h)`, in the GLU `silu(a) b`; then follow the projection's own
+norm and its int8 quantiser. The backward passes compute everything again from what they have to
+read anyway.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from tritstream_train.kernels import (
+    LINEAR_EPS,
+    quantised,
+    row_launch,
+    row_programs,
+    silu,
+    silu_slope,
+)
+
+__all__ = ["glu_backward", "glu_quantise", "output_gate_backward", "output_gate_quantise"]
+
+
+@triton.jit
+def _inverse_rms(x, columns, eps):
+    return tl.rsqrt(tl.sum(x * x, axis=0) / columns + eps)
+
+
+@triton.jit
+def _load(pointer, place, mask):
+    return tl.load(pointer + place, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _glu_kernel(ab, gain, codes, steps, columns, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    mask = column < columns
+    place = row * 2 * columns + column
+    p = silu(_load(ab, place, mask)) * _load(ab, place + columns, mask)
+    y = p * _inverse_rms(p, columns, LINEAR_EPS) * _load(gain, column, mask)
+    values, step = quantised(y)
+    tl.store(codes + row * columns + column, values.to(tl.int8), mask=mask)
+    tl.store(steps + row, step)
+
+
+def glu_quantise(ab, gain):
+    """Quantise `silu(a) b` for the down projection.
+
+    Parameters
+    ----------
+    ab : Tensor
+        Both halves, [N, 2 I].
+    gain : Tensor
+        Of the projection's norm, [I].
+
+    Returns
+    -------
+    codes : Tensor
+        int8 [1, N, I].
+    steps : Tensor
+        float32 [1, N].
+    """
+    rows, columns = ab.shape[0], ab.shape[1] // 2
+    codes = torch.empty(1, rows, columns, dtype=torch.int8, device=ab.device)
+    steps = torch.empty(1, rows, device=ab.device)
+    _glu_kernel[(rows,)](ab, gain, codes, steps, columns, **row_launch(columns))
+    return codes, steps
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _glu_backward_kernel(ab, dy, scale, gain, dab, values, partial, rows, columns,
+                         BLOCK: tl.constexpr):
+    column = tl.arange(0, BLOCK)
+    mask = column < columns
+    stride = columns.to(tl.int64)
+    n = _load(gain, column, mask)
+    sums = tl.zeros((BLOCK,), tl.float32)
+    for number in range(tl.program_id(0), rows, tl.num_programs(0)):
+        place = number * stride + column
+        half = place + number * stride
+        a, b = _load(ab, half, mask), _load(ab, half + stride, mask)
+        p = silu(a) * b
+        factor = _inverse_rms(p, columns, LINEAR_EPS)
+        p *= factor
+        codes, step = quantised(p * n)
+        tl.store(values + place, (codes * step).to(values.dtype.element_ty), mask=mask)
+        grad = _load(dy, place, mask) * tl.load(scale)
+        sums += grad * p
+        grad *= n
+        grad = factor * (grad - p * (tl.sum(grad * p, axis=0) / columns))
+        tl.store(dab + half, (grad * b * silu_slope(a)).to(dab.dtype.element_ty), mask=mask)
+        tl.store(dab + half + stride, (grad * silu(a)).to(dab.dtype.element_ty), mask=mask)
+    tl.store(partial + tl.program_id(0) * columns + column, sums, mask=mask)
+
+
+def glu_backward(ab, dy, scale, gain):
+    """Gradients of `glu_quantise`, and the quantised input of the down projection.
+
+    Parameters
+    ----------
+    ab : Tensor
+        [N, 2 I].
+    dy : Tensor
+        Gradient of the projection's result times its codes, [N, I].
+    scale : Tensor
+        Of the matrix, float32 [1], by which `dy` is still to be multiplied.
+    gain : Tensor
+        [I].
+
+    Returns
+    -------
+    dab : Tensor
+        [N, 2 I].
+    values : Tensor
+        Dequantised input of the product, [N, I].
+    dgain : Tensor
+        float32 [I].
+    """
+    rows, columns = dy.shape
+    dab, values = torch.empty_like(ab), torch.empty_like(dy)
+    programs = row_programs(dy, rows)
+    partial = torch.empty(programs, columns, device=dy.device)
+    _glu_backward_kernel[(programs,)](ab, dy, scale, gain, dab, values, partial, rows, columns,
+                                      **row_launch(columns))
+    return dab, values, partial.sum(0)
+
+
+@triton.jit
+def _gate_kernel(g, h, weight, gain, codes, steps, columns, eps, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    mask = column < columns
+    place = row * columns + column
+    gate = _load(g, place, mask)
+    z = gate * _inverse_rms(gate, columns, eps) * _load(weight, column, mask)
+    z *= silu(_load(h, place, mask))
+    y = z * _inverse_rms(z, columns, LINEAR_EPS) * _load(gain, column, mask)
+    values, step = quantised(y)
+    tl.store(codes + place, values.to(tl.int8), mask=mask)
+    tl.store(steps + row, step)
+
+
+def output_gate_quantise(g, h, weight, gain, eps):
+    """Quantise `rms(g) weight silu(h)` for the output projection.
+
+    Parameters
+    ----------
+    g, h : Tensor
+        Gate and states, [N, H].
+    weight : Tensor
+        Gain of the gate's norm, [H].
+    gain : Tensor
+        Of the projection's norm, [H].
+    eps : float
+        Of the gate's norm.
+
+    Returns
+    -------
+    codes : Tensor
+        int8 [1, N, H].
+    steps : Tensor
+        float32 [1, N].
+    """
+    rows, columns = g.shape
+    codes = torch.empty(1, rows, columns, dtype=torch.int8, device=g.device)
+    steps = torch.empty(1, rows, device=g.device)
+    _gate_kernel[(rows,)](g, h, weight, gain, codes, steps, columns, eps, **row_launch(columns))
+    return codes, steps
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _gate_backward_kernel(g, h, dy, scale, weight, gain, dg, dh, values, partial, rows, columns,
+                          eps, BLOCK: tl.constexpr):
+    column = tl.arange(0, BLOCK)
+    mask = column < columns
+    stride = columns.to(tl.int64)
+    w, n = _load(weight, column, mask), _load(gain, column, mask)
+    sums_w, sums_n = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
+    for number in range(tl.program_id(0), rows, tl.num_programs(0)):
+        place = number * stride + column
+        gate, state = _load(g, place, mask), _load(h, place, mask)
+        factor = _inverse_rms(gate, columns, eps)
+        gate *= factor
+        swish = silu(state)
+        z = gate * w * swish
+        inner = _inverse_rms(z, columns, LINEAR_EPS)
+        z *= inner
+        codes, step = quantised(z * n)
+        tl.store(values + place, (codes * step).to(values.dtype.element_ty), mask=mask)
+        grad = _load(dy, place, mask) * tl.load(scale)
+        sums_n += grad * z
+        grad *= n
+        grad = inner * (grad - z * (tl.sum(grad * z, axis=0) / columns))
+        sums_w += grad * gate * swish
+        grad *= w
+        tl.store(dh + place, (grad * gate * silu_slope(state)).to(dh.dtype.element_ty), mask=mask)
+        grad *= swish
+        grad = factor * (grad - gate * (tl.sum(grad * gate, axis=0) / columns))
+        tl.store(dg + place, grad.to(dg.dtype.element_ty), mask=mask)
+    partial += tl.program_id(0) * 2 * columns + column
+    tl.store(partial, sums_w, mask=mask)
+    tl.store(partial + columns, sums_n, mask=mask)
+
+
+def output_gate_backward(g, h, dy, scale, weight, gain, eps, dg):
+    """Gradients of `output_gate_quantise`, and the quantised input of the output projection.
+
+    Parameters
+    ----------
+    g, h, weight, gain, eps
+        As for `output_gate_quantise`.
+    dy : Tensor
+        Gradient of the projection's result times its codes, [N, H].
+    scale : Tensor
+        Of the matrix, float32 [1], by which `dy` is still to be multiplied.
+    dg : Tensor
+        Filled with the gradient of `g`, [N, H].
+
+    Returns
+    -------
+    dh : Tensor
+        [N, H].
+    values : Tensor
+        Dequantised input of the product, [N, H].
+    dgains : Tensor
+        Gradients of `weight` and `gain`, float32 [2, H].
+    """
+    rows, columns = dy.shape
+    dh, values = torch.empty_like(dy), torch.empty_like(dy)
+    programs = row_programs(dy, rows)
+    partial = torch.empty(programs, 2, columns, device=dy.device)
+    _gate_backward_kernel[(programs,)](g, h, dy, scale, weight, gain, dg, dh, values, partial,
+                                       rows, columns, eps, **row_launch(columns))
+    return dh, values, partial.sum(0)
