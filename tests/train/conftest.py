@@ -1,4 +1,4 @@
-"""Kernels run in Triton's interpreter where there is no GPU; it has to be told before its import."""
+"""Without a GPU kernels run in Triton's interpreter, which must be set before its import."""
 
 import os
 

@@ -92,6 +92,14 @@ def test_loss_is_the_mean_over_the_targets_that_count():
     assert model.loss(TOKENS, targets) == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_training_carries_a_state_on():
+    model = random_model()
+    state = model.new_state(2).normal_()
+    before = state.clone()
+    model.loss(TOKENS, TOKENS.roll(-1, 1), state).backward()
+    assert not torch.equal(state, before) and not state.requires_grad
+
+
 def test_every_parameter_learns():
     model = random_model()
     model.loss(TOKENS, TOKENS.roll(-1, 1)).backward()

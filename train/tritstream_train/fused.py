@@ -105,8 +105,8 @@ class _TokenMixer(torch.autograd.Function):
         dx, dx_low, values, (dgain, *dgains) = norm_backward(
             kept, torch.bmm(difg, trits), scales, dtotal, gain, [i_gain, f_gain, g_gain], ctx.eps)
         dweights = [matmul(grad.T, value) for grad, value in zip(difg, values, strict=True)]
-        return (dx, None if ctx.first else dx_low, dgain, *dgains, *dweights, dg_norm, do_gain, do_weight, dbound,
-                None, None, None, None)
+        return (dx, None if ctx.first else dx_low, dgain, *dgains, *dweights, dg_norm, do_gain,
+                do_weight, dbound, None, None, None, None)
 
 
 class _ChannelMixer(torch.autograd.Function):

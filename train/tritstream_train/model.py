@@ -174,7 +174,8 @@ class _TokenMixer(nn.Module):
     def forward(self, y, bound, state):
         forget = bound + (1 - bound) * self.f_proj(y).float().sigmoid()
         update = functional.silu(self.i_proj(y).float()) * (1 - forget)
-        h = recurrence(forget, update, state)
+        # A copy, since the state moves on before the backward pass asks what it was.
+        h = recurrence(forget, update, None if state is None else state.clone())
         if state is not None:
             state.copy_(h[:, -1].detach())
         return self.o_proj(self.g_norm(self.g_proj(y)) * functional.silu(h))

@@ -91,8 +91,7 @@ def norm_quantise(x, delta, gain, gains, eps, dtype):
     codes = torch.empty(count, rows, columns, dtype=torch.int8, device=x.device)
     steps = torch.empty(count, rows, device=x.device)
     _quantise_kernel[(rows,)](
-        x, x if delta is None else delta, total, kept, gain, gains[0], gains[-1 if count == 1 else 1],
-        gains[-1], codes, steps, rows, columns, eps,
+        x, x if delta is None else delta, total, kept, gain, *_three(gains), codes, steps, rows, columns, eps,
         COUNT=count, DELTA=delta is not None, KEEP=kept is not total, **row_launch(columns))
     return total, kept, codes, steps
 
@@ -106,6 +105,11 @@ def _share(dy, scales, values, n, y, sums, number: tl.constexpr, size, place, co
     grad = tl.load(dy + number * size + place, mask=mask, other=0.0).to(tl.float32)
     grad *= tl.load(scales + number)
     return grad * gain, sums + grad * y
+
+
+def _three(gains):
+    """Three arguments for a kernel, of which it uses one or all."""
+    return gains if len(gains) == 3 else gains * 3
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -182,7 +186,7 @@ def norm_backward(kept, dy, scales, residual, gain, gains, eps):
     programs = row_programs(kept, rows)
     partial = torch.empty(programs, 1 + count, columns, device=kept.device)
     _backward_kernel[(programs,)](
-        kept, dy, scales, dx if residual is None else residual, gain, gains[0],
-        gains[-1 if count == 1 else 1], gains[-1], dx, dx_low, values, partial, rows, columns, eps,
+        kept, dy, scales, dx if residual is None else residual, gain, *_three(gains), dx, dx_low,
+        values, partial, rows, columns, eps,
         COUNT=count, RESIDUAL=residual is not None, **row_launch(columns))
     return dx, dx_low, values, partial.sum(0)
