@@ -21,6 +21,8 @@ from tritstream_train.ternary import product, ternary_codes
 
 __all__ = ["channel_mixer", "head", "token_mixer"]
 
+RECOMPUTE = False
+
 
 def token_mixer(x, delta, norm, attn, bound, state, batch, dtype):
     """MLGRU with its norm and projections.
@@ -114,15 +116,19 @@ class _ChannelMixer(torch.autograd.Function):
     def forward(ctx, x, delta, gain, gate_gain, gate_weight, down_gain, down_weight, eps, dtype):
         total, kept, codes, steps = norm_quantise(x, delta, gain, [gate_gain], eps, dtype)
         ab = product(codes, steps, *ternary_codes([gate_weight]), dtype)[0]
+        ctx.recompute = RECOMPUTE
+        held = (codes, steps) if RECOMPUTE else (ab, ab)
         codes, steps = glu_quantise(ab, down_gain)
         out = product(codes, steps, *ternary_codes([down_weight]), dtype)[0]
-        ctx.save_for_backward(kept, ab, gain, gate_gain, gate_weight, down_gain, down_weight)
+        ctx.save_for_backward(kept, *held, gain, gate_gain, gate_weight, down_gain, down_weight)
         ctx.eps, ctx.first = eps, delta is None
         return total, out
 
     @staticmethod
     def backward(ctx, dtotal, dout):
-        kept, ab, gain, gate_gain, gate_weight, down_gain, down_weight = ctx.saved_tensors
+        kept, ab, steps, gain, gate_gain, gate_weight, down_gain, down_weight = ctx.saved_tensors
+        if ctx.recompute:
+            ab = product(ab, steps, *ternary_codes([gate_weight]), dout.dtype)[0]
         trits, scales = ternary_codes([down_weight], dout.dtype)
         dab, values, ddown_gain = glu_backward(ab, dout @ trits[0], scales, down_gain)
         ddown_weight = matmul(dout.T, values)

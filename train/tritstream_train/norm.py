@@ -91,8 +91,9 @@ def norm_quantise(x, delta, gain, gains, eps, dtype):
     codes = torch.empty(count, rows, columns, dtype=torch.int8, device=x.device)
     steps = torch.empty(count, rows, device=x.device)
     _quantise_kernel[(rows,)](
-        x, x if delta is None else delta, total, kept, gain, *_three(gains), codes, steps, rows, columns, eps,
-        COUNT=count, DELTA=delta is not None, KEEP=kept is not total, **row_launch(columns))
+        x, x if delta is None else delta, total, kept, gain, *_three(gains), codes, steps, rows,
+        columns, eps, COUNT=count, DELTA=delta is not None, KEEP=kept is not total,
+        **row_launch(columns))
     return total, kept, codes, steps
 
 

@@ -1,0 +1,140 @@
+"""Speed and memory of a training step: `python -m tritstream_train.benchmark`.
+
+A step is forward, backward and AdamW, bfloat16 on random tokens; the fused and the plain path run
+one after the other on the same machine. Beside each speed stands the share of the tensor cores'
+bfloat16 peak that the products alone would use (six operations per weight and token).
+"""
+
+import argparse
+import dataclasses
+import gc
+import json
+import statistics
+
+import torch
+
+from tritstream.checkpoint import ModelConfig, tensor_shapes
+from tritstream.dummy import PRESETS
+from tritstream.errors import DeviceError
+from tritstream_train.model import HGRNBit
+
+__all__ = ["Measurement", "measure"]
+
+BATCHES = {"370M": 8, "1.3B": 4}
+TOKENS = 2048
+PEAK = 790e12               # operations per second, measured for large bfloat16 products on an H200
+WARM_UP = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One path of one model.
+
+    Attributes
+    ----------
+    model, path : str
+        Shape, and `fused` or `plain`.
+    batch, tokens : int
+        Sequences in a step, and tokens in each.
+    milliseconds : float
+        Median of a step.
+    speed : float
+        Tokens per second.
+    gigabytes : float
+        Most that was allocated at any time, 10^9 bytes: parameters, optimizer, everything.
+    share : float
+        Of `PEAK`, that the products need at this speed.
+    """
+
+    model: str
+    path: str
+    batch: int
+    tokens: int
+    milliseconds: float
+    speed: float
+    gigabytes: float
+    share: float
+
+
+def product_weights(config: ModelConfig) -> int:
+    """Weights that every token is multiplied by, the head's included."""
+    return sum(shape[0] * shape[1] for name, shape in tensor_shapes(config).items()
+               if len(shape) == 2 and name.endswith(("_proj.weight", "lm_head.weight")))
+
+
+def measure(name: str, config: ModelConfig, *, fused: bool, batch: int, tokens: int = TOKENS,
+            steps: int = 10) -> Measurement:
+    """Train a fresh model for some steps and time them.
+
+    Raises
+    ------
+    DeviceError
+        There is no CUDA device, or the model does not fit on it.
+    """
+    if not torch.cuda.is_available():
+        raise DeviceError("The training benchmark needs a CUDA device, but PyTorch finds none.")
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        times = _train(config, fused, batch, tokens, steps)
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(f"A step of {name} with {batch} sequences of {tokens} tokens does not "
+                          "fit on this device; use a smaller --batch.") from error
+    milliseconds = statistics.median(times)
+    speed = batch * tokens / milliseconds * 1e3
+    return Measurement(
+        name, "fused" if fused else "plain", batch, tokens, milliseconds, speed,
+        torch.cuda.max_memory_allocated() / 1e9, 6 * product_weights(config) * speed / PEAK)
+
+
+def _train(config, fused, batch, tokens, steps) -> list[float]:
+    """Milliseconds of every step after the warm-up."""
+    torch.manual_seed(0)
+    with torch.device("cuda"):
+        model = HGRNBit(config, fused=fused)
+        text = torch.randint(config.vocab, (batch, tokens + 1))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    marks = []
+    for _ in range(WARM_UP + steps + 1):
+        marks.append(torch.cuda.Event(enable_timing=True))
+        marks[-1].record()
+        model.loss(text[:, :-1], text[:, 1:]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    torch.cuda.synchronize()
+    return [a.elapsed_time(b) for a, b in zip(marks[WARM_UP:], marks[WARM_UP + 1:], strict=False)]
+
+
+def main():
+    """Print a table, and write the same numbers as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_train.benchmark",
+                                     description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=PRESETS, default=list(BATCHES))
+    parser.add_argument("--paths", nargs="+", choices=("fused", "plain"),
+                        default=["fused", "plain"])
+    parser.add_argument("--batch", type=int, help="sequences in a step")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens in a sequence")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--json", help="file to write")
+    options = parser.parse_args()
+    results = []
+    print(f"{'model':<6} {'path':<6} {'batch':>5} {'tokens':>6} {'ms':>8} {'tok/s':>9} {'GB':>6} "
+          f"{'of peak':>7}")
+    for name in options.models:
+        for path in options.paths:
+            result = measure(name, PRESETS[name], fused=path == "fused", tokens=options.tokens,
+                             batch=options.batch or BATCHES.get(name, 4), steps=options.steps)
+            results.append(result)
+            print(f"{result.model:<6} {result.path:<6} {result.batch:>5} {result.tokens:>6} "
+                  f"{result.milliseconds:>8.2f} {result.speed:>9,.0f} {result.gigabytes:>6.2f} "
+                  f"{result.share:>7.1%}", flush=True)
+    if options.json:
+        table = {"device": torch.cuda.get_device_name(), "torch": torch.__version__,
+                 "results": [dataclasses.asdict(result) for result in results]}
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(table, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
