@@ -1,0 +1,137 @@
+"""Several processes, one for each GPU, started by torchrun: DDP and FSDP2 of PyTorch itself."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from tritstream.errors import BadInput, DeviceError
+
+__all__ = ["Processes", "synchronised", "unwrap", "wrap"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """A process among all of a run.
+
+    Parameters
+    ----------
+    rank, count : int
+        Its number, and how many there are.
+    device : torch.device
+        What it computes on.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    @contextlib.contextmanager
+    def join(cls, device: str) -> Iterator["Processes"]:
+        """Join the other processes that torchrun started, if it did; leave them at the end.
+
+        Raises
+        ------
+        DeviceError
+            There is no GPU, or fewer than processes on this machine.
+        """
+        place = int(os.environ.get("LOCAL_RANK", 0))
+        if device == "cuda":
+            found = torch.cuda.device_count()
+            if place >= found:
+                raise DeviceError(f"Process {place} of this machine needs a GPU of its own, but "
+                                  f"PyTorch finds {found}: give --device cpu, or install a driver "
+                                  "and a PyTorch for it.")
+            torch.cuda.set_device(place)
+        chosen = torch.device(device, place) if device == "cuda" else torch.device("cpu")
+        if "WORLD_SIZE" not in os.environ:
+            yield cls(0, 1, chosen)
+            return
+        distributed.init_process_group(
+            "nccl" if device == "cuda" else "gloo",
+            device_id=chosen if device == "cuda" else None)
+        try:
+            yield cls(distributed.get_rank(), distributed.get_world_size(), chosen)
+        finally:
+            distributed.destroy_process_group()
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes files and speaks for all."""
+        return self.rank == 0
+
+    def share(self, rows: int) -> tuple[int, int]:
+        """Rows of a batch that are this process's: from, to.
+
+        Raises
+        ------
+        BadInput
+            The rows cannot be shared evenly.
+        """
+        if rows % self.count:
+            raise BadInput(f"A batch of {rows} windows cannot be shared by {self.count} processes: "
+                           f"make it a multiple of {self.count}.")
+        own = rows // self.count
+        return self.rank * own, (self.rank + 1) * own
+
+    def wait(self):
+        """Wait until all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+    def mean(self, value: torch.Tensor) -> float:
+        """Mean of a number over all processes."""
+        value = value.detach().clone()
+        if self.count > 1:
+            distributed.all_reduce(value)
+        return float(value) / self.count
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows of all processes, in the order of their numbers."""
+        if self.count == 1:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.count)]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+
+def wrap(model: nn.Module, processes: Processes, parallel: str) -> nn.Module:
+    """Return the model as all processes train it together.
+
+    `ddp` keeps it whole in each and averages gradients; `fsdp` (FSDP2) also shares out weights,
+    gradients and optimiser states, block by block.
+    """
+    if processes.count == 1:
+        return model
+    if parallel == "ddp":
+        return DistributedDataParallel(
+            model, device_ids=[processes.device.index] if processes.device.type == "cuda" else None)
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    for block in model.model.layers:
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model inside a DDP, or itself."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+@contextlib.contextmanager
+def synchronised(model: nn.Module, last: bool) -> Iterator[None]:
+    """Exchange gradients of a backward pass only if it is the last one of a step."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
+        yield
+    elif isinstance(model, DistributedDataParallel) and not last:
+        with model.no_sync():
+            yield
+    else:
+        yield

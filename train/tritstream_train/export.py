@@ -1,0 +1,75 @@
+"""A trained model in the published layout, which `tritstream pack` takes."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from tritstream.checkpoint import ModelConfig, tensor_shapes
+from tritstream.errors import BadInput
+from tritstream.tensorfile import write_tensors
+
+__all__ = ["EXPORT_DTYPES", "export"]
+
+EXPORT_DTYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
+LARGEST = {"float16": 65504.0}
+
+
+def export(weights: Mapping[str, torch.Tensor], config: ModelConfig, tokenizer: bytes,
+           directory: str | Path, dtype: str = "float16"):
+    """Write `config.json`, `model.safetensors` (master weights) and `tokenizer.json`.
+
+    The directory is made aside and then renamed; one of an earlier export is replaced.
+
+    Parameters
+    ----------
+    weights : mapping of str to Tensor
+        By published name.
+    config : ModelConfig
+        Shape.
+    tokenizer : bytes
+        Contents of `tokenizer.json`.
+    directory : Path
+        Where to.
+    dtype : str
+        `float16`, `bfloat16` or `float32`.
+
+    Raises
+    ------
+    BadInput
+        A weight is not finite in `dtype`, or the directory cannot be written.
+    """
+    directory = Path(directory)
+    shapes = tensor_shapes(config)
+    for name in shapes:
+        peak = float(weights[name].abs().max())
+        if not peak <= LARGEST.get(dtype, torch.finfo(torch.float32).max):
+            raise BadInput(f"Tensor {name} reaches {peak:.3g}, which {dtype} does not hold: "
+                           "nothing was exported; take an earlier checkpoint, or another dtype.")
+    aside = directory.with_name(f".{directory.name}.{os.getpid()}")
+    try:
+        aside.mkdir(parents=True)
+        table = config.to_json() | {"torch_dtype": dtype}
+        (aside / "config.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        (aside / "tokenizer.json").write_bytes(tokenizer)
+        write_tensors(aside / "model.safetensors", EXPORT_DTYPES[dtype], shapes,
+                      (weights[name].float().cpu().numpy() for name in shapes))
+        _swap(aside, directory)
+    except OSError as error:
+        raise BadInput(f"{directory} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _swap(aside: Path, directory: Path):
+    """Put a directory in the place of another, which is gone only when the new one is there."""
+    old = directory.with_name(f".{directory.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(directory, old)
+    os.replace(aside, directory)
+    shutil.rmtree(old, ignore_errors=True)

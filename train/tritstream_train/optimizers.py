@@ -1,0 +1,47 @@
+"""Which optimiser updates which parameter."""
+
+import torch
+from torch import nn
+
+from tritstream_train.settings import TrainConfig
+
+__all__ = ["make_optimizers", "set_rates"]
+
+
+def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Optimisers of all parameters.
+
+    AdamW (betas as the paper, section 4) updates everything, or, where `config.optimizer` is
+    `muon`, everything but the matrices of the blocks. Those then are `torch.optim.Muon`'s, which
+    orthogonalises their momentum (K. Jordan, 2024, kellerjordan.github.io/posts/muon) and scales
+    its updates to the size of AdamW's (Liu et al., arXiv 2502.16982, section 2.2). Only matrices
+    other than embeddings decay.
+    """
+    plain, decaying, orthogonal = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2 or "embeddings" in name or name.endswith("lower_bounds"):
+            plain.append(parameter)
+        elif config.optimizer == "muon" and ".layers." in name:
+            orthogonal.append(parameter)
+        else:
+            decaying.append(parameter)
+    groups = [{"params": plain, "weight_decay": 0.0},
+              {"params": decaying, "weight_decay": config.weight_decay}]
+    adamw = torch.optim.AdamW(groups, lr=config.rate, betas=(config.beta1, config.beta2),
+                              fused=config.device == "cuda")
+    optimizers = [adamw]
+    if orthogonal:
+        optimizers.append(torch.optim.Muon(
+            orthogonal, lr=config.matrix_rate, weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw"))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], factor: float):
+    """Set every learning rate to its peak times a factor."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor

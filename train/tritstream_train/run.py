@@ -1,0 +1,138 @@
+"""The directory of a run: what is in it, and who may write there.
+
+`run.json` has settings, digests of the data and the number of steps; `tokenizer.json` was given or
+learned; `losses.csv` and `losses.png` are the curve; `checkpoints` is what a resumption starts
+from, and `model` the trained model in the published layout.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from tritstream.errors import BadInput
+from tritstream_train.files import write_whole
+from tritstream_train.settings import RUNTIME, TrainConfig
+
+__all__ = ["Run"]
+
+FORMAT = "tritstream run 1"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Run:
+    """A run on disk.
+
+    Parameters
+    ----------
+    directory : Path
+        Where it is.
+    config : TrainConfig
+        Its settings.
+    digests : dict
+        SHA-256 of its data by setting (`data`, `valid`, `tokenizer`).
+    steps : int or None
+        How many it has; None until the warm-up of a run over some minutes has ended.
+    command : list of str
+        How it was started.
+    """
+
+    directory: Path
+    config: TrainConfig
+    digests: dict
+    steps: int | None
+    command: list
+
+    @classmethod
+    def begin(cls, directory: Path, config: TrainConfig, digests: dict) -> "Run":
+        """Make the directory of a new run.
+
+        Raises
+        ------
+        BadInput
+            It holds something already, or cannot be made.
+        """
+        if (directory / "run.json").exists():
+            raise BadInput(f"{directory} holds a run already: go on with it by --resume, or give "
+                           "another directory.")
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise BadInput(f"{directory} exists and is not a run: give another directory.")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"{directory} cannot be made: {error.strerror}.") from error
+        return cls(directory=directory, config=config, digests=digests, steps=config.steps,
+                   command=sys.argv)
+
+    @classmethod
+    def open(cls, directory: Path) -> "Run":
+        """Open the directory of a run.
+
+        Raises
+        ------
+        BadInput
+            It is none.
+        """
+        path = directory / "run.json"
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            if table["format"] != FORMAT:
+                raise ValueError(table["format"])
+            return cls(directory=directory, config=TrainConfig.from_json(table["settings"]),
+                       digests=table["digests"], steps=table["steps"], command=table["command"])
+        except OSError as error:
+            raise BadInput(f"{directory} holds no run to resume: {path} cannot be read "
+                           f"({error.strerror}).") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{path} does not describe a run ({error!r}): take another directory."
+                           ) from error
+
+    def agree(self, config: TrainConfig, digests: dict):
+        """Take over the settings of a resumption, which may differ in how it is computed only.
+
+        Raises
+        ------
+        BadInput
+            Another setting differs, or the data do.
+        """
+        old, new = self.config.to_json(), config.to_json()
+        for name in old.keys() - RUNTIME:
+            if old[name] != new[name]:
+                raise BadInput(f"{self.directory} is a run with {name} = {old[name]!r}, not "
+                               f"{new[name]!r}: leave the option out, or start another run.")
+        for name, digest in digests.items():
+            if digest != self.digests[name]:
+                raise BadInput(f"The contents of {old[name]} have changed since the run in "
+                               f"{self.directory} began: bring them back, or start another run.")
+        self.config = config
+
+    def save(self):
+        """Write `run.json`."""
+        table = {"format": FORMAT, "settings": self.config.to_json(), "digests": self.digests,
+                 "steps": self.steps, "command": self.command}
+        write_whole(self.directory / "run.json", (json.dumps(table, indent=1) + "\n").encode())
+
+    @property
+    def tokenizer(self) -> Path:
+        """The run's `tokenizer.json`."""
+        return self.directory / "tokenizer.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Directory of the checkpoints."""
+        return self.directory / "checkpoints"
+
+    @property
+    def curve(self) -> Path:
+        """The curve's CSV."""
+        return self.directory / "losses.csv"
+
+    @property
+    def picture(self) -> Path:
+        """The curve's picture."""
+        return self.directory / "losses.png"
+
+    @property
+    def model(self) -> Path:
+        """Directory of the exported model."""
+        return self.directory / "model"

@@ -1,0 +1,110 @@
+"""Checkpoints of a run: weights, optimisers, and all else that the next step depends on.
+
+A checkpoint is one file for any number of processes, whatever their kind of parallelism; a run may
+go on with another number than it stopped with.
+"""
+
+import dataclasses
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from tritstream.errors import BadInput
+from tritstream_train.files import replacing
+
+__all__ = ["State", "collect", "latest", "read_state", "restore", "write_state"]
+
+NAME = re.compile(r"step-(\d{8})\.pt")
+FORMAT = "tritstream training state 1"
+
+
+@dataclasses.dataclass(kw_only=True)
+class State:
+    """Contents of a checkpoint.
+
+    Parameters
+    ----------
+    step : int
+        Steps done.
+    seconds : float
+        Time that they took.
+    settings : dict
+        Of the run, a `TrainConfig` as JSON.
+    model, optimizer : dict
+        State of the weights and of the optimisers, by parameter name, on the CPU.
+    carried : Tensor or None
+        Recurrent state of every row of the batch, [B, L, H].
+    """
+
+    step: int
+    seconds: float
+    settings: dict
+    model: dict
+    optimizer: dict
+    carried: torch.Tensor | None
+
+
+def collect(model: nn.Module, optimizers) -> tuple[dict, dict]:
+    """States of weights and optimisers, whole and on the CPU; every process has to call this."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return (get_model_state_dict(model, options=options),
+            get_optimizer_state_dict(model, optimizers, options=options))
+
+
+def restore(state: State, model: nn.Module, optimizers):
+    """Put the states of weights and optimisers back; every process has to call this."""
+    options = StateDictOptions(full_state_dict=True)
+    set_model_state_dict(model, state.model, options=options)
+    set_optimizer_state_dict(model, optimizers, state.optimizer, options=options)
+
+
+def write_state(directory: Path, state: State, keep: int) -> Path:
+    """Write a checkpoint, then drop all but the latest `keep`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"step-{state.step:08}.pt"
+    with replacing(path) as aside:
+        torch.save({"format": FORMAT} | vars(state), aside)
+    for _, old in _all(directory)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def latest(directory: Path) -> Path | None:
+    """Return the last complete checkpoint, if there is one."""
+    found = _all(directory)
+    return found[-1][1] if found else None
+
+
+def read_state(path: Path) -> State:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    BadInput
+        The file is corrupt, or something else.
+    """
+    advice = ("remove it, and --resume goes on from the checkpoint before it, or from the start if "
+              "there is none")
+    try:
+        table = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise BadInput(f"{path} is a damaged checkpoint; {advice}.") from error
+    if not isinstance(table, dict) or table.pop("format", None) != FORMAT:
+        raise BadInput(f"{path} is not a checkpoint of a training run; {advice}.")
+    return State(**table)
+
+
+def _all(directory: Path) -> list[tuple[int, Path]]:
+    """Return all checkpoints and their steps, the latest last."""
+    matches = [(NAME.fullmatch(path.name), path) for path in directory.glob("step-*.pt")]
+    return sorted((int(match[1]), path) for match, path in matches if match)

@@ -1,0 +1,378 @@
+"""Training from start or checkpoint to the exported model."""
+
+import dataclasses
+import math
+import resource
+import time
+from pathlib import Path
+
+import tokenizers
+import torch
+
+from tritstream.checkpoint import Checkpoint, ModelConfig
+from tritstream.errors import BadInput, DeviceError
+from tritstream.tokenizer import Tokenizer
+from tritstream_train.architectures import build
+from tritstream_train.curve import Curve, Record, draw
+from tritstream_train.data import digest_of, open_tokens, read_texts
+from tritstream_train.distributed import Processes, unwrap, wrap
+from tritstream_train.export import export
+from tritstream_train.files import write_whole
+from tritstream_train.gradients import Gradients
+from tritstream_train.optimizers import make_optimizers, set_rates
+from tritstream_train.report import Report, Silent
+from tritstream_train.run import Run
+from tritstream_train.schedule import rate_factor
+from tritstream_train.settings import TrainConfig
+from tritstream_train.states import State, collect, latest, read_state, restore, write_state
+from tritstream_train.validation import Validation
+from tritstream_train.vocabulary import learn_tokenizer
+from tritstream_train.windows import Windows
+
+__all__ = ["Summary", "train"]
+
+RESERVE = 0.97              # share of the minutes that steps get; checkpoints have the rest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended.
+
+    Parameters
+    ----------
+    steps, tokens : int
+        Done.
+    parameters : int
+        Of the model.
+    seconds : float
+        Spent in training, all resumptions together.
+    loss : float
+        Mean over the last steps, nats per token.
+    valid : float or None
+        Bits per byte of the validation text.
+    speed : float
+        Tokens per second, over everything.
+    memory : int
+        Most bytes that were allocated.
+    model : str or None
+        Directory of the exported model; a transformer has none.
+    """
+
+    steps: int
+    tokens: int
+    parameters: int
+    seconds: float
+    loss: float
+    valid: float | None
+    speed: float
+    memory: int
+    model: str | None
+
+
+def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
+          report: Report | None = None) -> Summary:
+    """Train a model, or go on with that.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    directory : Path
+        Where everything goes; see `tritstream_train.run`.
+    resume : bool
+        Go on from the last checkpoint there. The losses are those of a run that was never
+        interrupted.
+    report : Report, optional
+        Who is told of the progress.
+
+    Raises
+    ------
+    BadInput
+        Settings or files cannot be used, or the loss is not a number any more.
+    DeviceError
+        There is no GPU, its memory is too small, or another process was lost.
+    """
+    with Processes.join(config.device) as processes:
+        report = report if report and processes.first else Silent()
+        trainer = None
+        try:
+            trainer = _Trainer(config, Path(directory), processes, resume, report)
+            return trainer.run()
+        except torch.OutOfMemoryError as error:
+            raise _too_small(config, processes) from error
+        except RuntimeError as error:
+            if processes.count == 1 or not _is_loss(error):
+                raise
+            step = trainer.step if trainer else 0
+            raise DeviceError(
+                f"Process {processes.rank} of {processes.count} lost another one at step {step}: "
+                "start the same command with --resume, and it goes on from the last checkpoint."
+            ) from error
+
+
+class _Trainer:
+    def __init__(self, config: TrainConfig, directory: Path, processes: Processes, resume: bool,
+                 report: Report):
+        self._processes = processes
+        self._report = report
+        config, shape = _with_start(config)
+        processes.share(config.batch)
+        digests = {name: digest_of(getattr(config, name)) for name in ("data", "valid", "tokenizer")
+                   if getattr(config, name) is not None}
+        self._run = self._open(directory, config, digests, resume)
+        self._config = config = self._run.config
+        tokenizer = self._tokenizer()
+        shape = shape or _with_marks(config.model, tokenizer)
+        self._shape = shape
+        self._tokenizer_json = tokenizer
+        self._windows = Windows(self._tokens(tokenizer, shape.bos), batch=config.batch,
+                                sequence=config.sequence, span=config.span, seed=config.seed)
+        self._validation = None
+        if config.valid is not None:
+            name = str(self._run.tokenizer)
+            opened = Tokenizer(tokenizer, vocab=shape.vocab, bos=shape.bos, name=name)
+            self._validation = Validation(read_texts(config.valid), opened, config.sequence)
+
+        model = build(config, shape).to(processes.device)
+        self.parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._model = wrap(model, processes, config.parallel)
+        self._optimizers = make_optimizers(self._model, config)
+        self._gradients = Gradients(self._model, processes, config)
+        self._curve = Curve(self._run.curve)
+        self.step, self._before = 0, 0.0
+        if resume:
+            self._resume()
+
+    # Preparation
+
+    def _open(self, directory: Path, config: TrainConfig, digests: dict, resume: bool) -> Run:
+        """Open the run; only the first process writes its description."""
+        run = Run.open(directory) if resume else None
+        self._processes.wait()
+        if run is not None:
+            run.agree(config, digests)
+        elif self._processes.first:
+            run = Run.begin(directory, config, digests)
+            tokenizer = self._given_tokenizer(config)
+            if tokenizer is None:
+                self._report.say(f"learning a tokenizer of {config.vocab} tokens")
+                tokenizer = learn_tokenizer(read_texts(config.data), config.vocab)
+            _check_size(tokenizer, config)
+            write_whole(run.tokenizer, tokenizer)
+        if run is not None and self._processes.first:
+            run.save()
+        self._processes.wait()
+        return run or Run.open(directory)
+
+    def _given_tokenizer(self, config: TrainConfig) -> bytes | None:
+        if config.tokenizer is None:
+            return None
+        return Path(config.tokenizer).read_bytes()
+
+    def _tokenizer(self) -> bytes:
+        try:
+            return self._run.tokenizer.read_bytes()
+        except OSError as error:
+            raise BadInput(f"{self._run.tokenizer} cannot be read ({error.strerror}): the run "
+                           "cannot go on without its tokenizer.") from error
+
+    def _tokens(self, tokenizer: bytes, begin: int):
+        """Tokens of the data; the first process makes them if need be."""
+        if self._processes.first:
+            self._report.say(f"reading {self._config.data}")
+            tokens = open_tokens(self._config.data, tokenizer, begin)
+            self._report.say(f"{len(tokens)} tokens")
+        self._processes.wait()
+        return open_tokens(self._config.data, tokenizer, begin)
+
+    def _resume(self):
+        path = latest(self._run.checkpoints)
+        if path is None:
+            self._report.say("no checkpoint yet: the run starts from the beginning")
+            if self._processes.first:
+                self._curve.cut(0)
+            return
+        state = read_state(path)
+        restore(state, self._model, self._optimizers)
+        self.step, self._before = state.step, state.seconds
+        if self._gradients.carried is not None:
+            start, stop = self._processes.share(self._config.batch)
+            self._gradients.carried.copy_(state.carried[start:stop])
+        if self._processes.first:
+            self._curve.cut(self.step)
+        self._report.say(f"resuming from step {self.step}")
+
+    # The loop
+
+    def run(self) -> Summary:
+        config, began = self._config, time.perf_counter()
+        sum_, count, since = torch.zeros((), device=self._processes.device), 0, began
+        gradient, record, timed = sum_, None, None
+        while self._run.steps is None or self.step < self._run.steps:
+            factor = self._factor()
+            set_rates(self._optimizers, factor)
+            sum_ = sum_ + self._loss()
+            gradient = self._update()
+            count += 1
+            self.step += 1
+            if self._run.steps is None:
+                timed = self._plan(timed, began)
+            last = self.step == self._run.steps
+            if last or self.step % config.log_every == 0:
+                loss = self._checked(sum_ / count)
+                now = time.perf_counter()
+                record = self._record(loss, factor, gradient, count, now - since, now - began, last)
+                sum_, count, since = torch.zeros_like(sum_), 0, time.perf_counter()
+            if last or self.step % config.save_every == 0:
+                if count:
+                    self._checked(sum_ / count)
+                paused = time.perf_counter()
+                self._save(self._before + paused - began)
+                since += time.perf_counter() - paused
+        return self._finish(record, self._before + time.perf_counter() - began)
+
+    def _factor(self) -> float:
+        config = self._config
+        return rate_factor(self.step, self._run.steps, warmup=config.warmup,
+                           schedule=config.schedule, decay=config.decay, final=config.final)
+
+    def _loss(self) -> torch.Tensor:
+        """Gradients of one step, and its loss over this process's rows."""
+        windows, fresh = self._windows.rows(self.step, *self._processes.share(self._config.batch))
+        return self._gradients(torch.from_numpy(windows), torch.from_numpy(fresh))
+
+    def _update(self) -> torch.Tensor:
+        """Update the weights; return the norm of the gradient before it was clipped."""
+        norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.clip)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        if not self._config.graph:          # a graph writes over them
+            for optimizer in self._optimizers:
+                optimizer.zero_grad(set_to_none=True)
+        return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+    def _plan(self, timed, began: float):
+        """Fix the number of steps at the end of the warm-up, from the speed of its second half."""
+        config = self._config
+        if self.step not in (config.warmup // 2, config.warmup):
+            return timed
+        if self._processes.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        if self.step < config.warmup:
+            return now
+        pace = (now - timed) / (config.warmup - config.warmup // 2)
+        left = config.minutes * 60 * RESERVE - self._before - (now - began)
+        steps = torch.tensor(self.step + max(1.0, left / pace), device=self._processes.device)
+        self._run.steps = int(self._processes.mean(steps))
+        if self._processes.first:
+            self._run.save()
+        self._report.say(f"{self._run.steps} steps in {config.minutes:g} minutes, "
+                         f"{pace * 1000:.1f} ms each")
+        return None
+
+    def _checked(self, loss: torch.Tensor) -> float:
+        loss = self._processes.mean(loss)
+        if not math.isfinite(loss):
+            path = latest(self._run.checkpoints)
+            kept = f"the last checkpoint is {path.name}" if path else "there is no checkpoint yet"
+            raise BadInput(f"The loss is {loss} at step {self.step}, and the run stops; {kept}: "
+                           f"start another run with a rate below {self._config.rate:g}, a longer "
+                           "warm-up or a smaller clip.")
+        return loss
+
+    def _record(self, loss: float, factor: float, gradient, count: int, interval: float,
+                elapsed: float, last: bool) -> Record:
+        config = self._config
+        valid = None
+        if self._validation and (last or config.valid_every
+                                 and self.step % config.valid_every == 0):
+            valid = self._validation.bits_per_byte(unwrap(self._model), self._processes.device)
+        record = Record(
+            step=self.step, tokens=self.step * config.tokens_per_step, loss=loss,
+            rate=config.rate * factor, gradient=float(gradient), seconds=self._before + elapsed,
+            speed=count * config.tokens_per_step / interval, memory=self._memory(), valid=valid)
+        if self._processes.first:
+            self._curve.add(record)
+            self._report.show(record, self._run.steps)
+        return record
+
+    def _memory(self) -> int:
+        if self._processes.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    # Results
+
+    def _save(self, seconds: float):
+        weights, optimizer = collect(self._model, self._optimizers)
+        carried = self._gradients.carried
+        if carried is not None:
+            carried = self._processes.gather(carried).cpu()
+        if self._processes.first:
+            write_state(self._run.checkpoints, State(
+                step=self.step, seconds=seconds, settings=self._config.to_json(), model=weights,
+                optimizer=optimizer, carried=carried), self._config.keep)
+            draw(self._curve.read(), self._run.picture, self._run.directory.name)
+        self._processes.wait()
+
+    def _finish(self, record: Record | None, seconds: float) -> Summary:
+        records = self._curve.read()
+        record = record or records[-1]      # a run that was complete already has trained nothing
+        weights, _ = collect(self._model, self._optimizers)
+        target = None
+        if self._config.arch == "hgrn_bit":
+            target = str(self._run.model)
+            if self._processes.first:
+                export(weights, self._shape, self._tokenizer_json, self._run.model)
+        self._processes.wait()
+        return Summary(
+            steps=self.step, tokens=record.tokens, parameters=self.parameters, seconds=seconds,
+            loss=record.loss, valid=record.valid, speed=record.tokens / max(seconds, 1e-9),
+            memory=self._memory(), model=target)
+
+
+def _with_start(config: TrainConfig) -> tuple[TrainConfig, ModelConfig | None]:
+    """Take shape and tokenizer from the checkpoint that the run starts from, if it has one."""
+    if config.start is None:
+        return config, None
+    checkpoint = Checkpoint.open(config.start)
+    shape = checkpoint.config
+    tokenizer = config.tokenizer or str(checkpoint.tokenizer_path)
+    return dataclasses.replace(config, hidden=shape.hidden, intermediate=shape.intermediate,
+                               layers=shape.layers, vocab=shape.vocab, tokenizer=tokenizer), shape
+
+
+def _with_marks(shape: ModelConfig, tokenizer: bytes) -> ModelConfig:
+    """Take the first and the last token of a text from the tokenizer."""
+    encoder = tokenizers.Tokenizer.from_buffer(tokenizer)
+    begin = encoder.token_to_id("<s>")
+    if begin is None:
+        raise BadInput("The tokenizer has no token <s> to begin a text with: take another one, or "
+                       "none to have one learned.")
+    return dataclasses.replace(shape, bos=begin, eos=encoder.token_to_id("</s>"))
+
+
+def _check_size(tokenizer: bytes, config: TrainConfig):
+    try:
+        size = tokenizers.Tokenizer.from_buffer(tokenizer).get_vocab_size()
+    except ValueError as error:
+        raise BadInput(f"{config.tokenizer} is not a tokenizer: {error}.") from error
+    if size > config.vocab:
+        raise BadInput(f"{config.tokenizer} has {size} tokens, but the model is to have "
+                       f"{config.vocab}: give --vocab {size}.")
+
+
+def _too_small(config: TrainConfig, processes: Processes) -> DeviceError:
+    memory = torch.cuda.get_device_properties(processes.device).total_memory
+    rows = config.batch // processes.count // config.accumulate
+    return DeviceError(
+        f"The GPU's {memory / 2**30:.1f} GiB do not hold {rows} windows of {config.sequence} "
+        f"tokens at a time: give --accumulate {config.accumulate * 2}, a smaller --batch or a "
+        "smaller --sequence; --resume goes on from the last checkpoint.")
+
+
+def _is_loss(error: RuntimeError) -> bool:
+    """Whether an error means that another process cannot be reached any more."""
+    text = str(error).lower()
+    return any(word in text for word in ("gloo", "nccl", "connection", "peer", "tcpstore"))
