@@ -1,0 +1,227 @@
+"""Conversations side by side, continued by prompts or by what the model itself finds most likely.
+
+A greedy pass chooses the next token on the GPU, so a run needs the host only to launch it: as a
+CUDA graph, again and again.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import triton
+
+from tritstream.sampling import CANDIDATES
+from tritstream.tape import Op
+from tritstream_train.engine import decode, ranking
+from tritstream_train.engine.model import CudaModel, Rows
+from tritstream_train.engine.statistics import ROW
+
+__all__ = ["Conversations", "Greedy"]
+
+ROOM = 12 << 20             # bytes for the tokens that go through the stages together
+TOGETHER = 1024             # and how many these are at most
+RANKED = 1024               # logits of a program that ranks them
+RESULT = CANDIDATES + 3     # keys, mantissa, shift, digest terms
+WORDS = 256                 # words of a row group that a program meets at once
+PASSES = 32                 # greedy passes between two looks at them
+
+
+class Greedy(NamedTuple):
+    """What a pass gave one conversation.
+
+    Parameters
+    ----------
+    tokens, sums : tuple of int
+        Best tokens and their row sums, best first.
+    mantissa, shift : int
+        A logit is `sum * mantissa * 2^(10 - shift)`.
+    digest : int
+        Running digest.
+    """
+
+    tokens: tuple[int, ...]
+    sums: tuple[int, ...]
+    mantissa: int
+    shift: int
+    digest: int
+
+
+class Conversations:
+    """Conversations with one model, all continued by equally many tokens.
+
+    Parameters
+    ----------
+    model : CudaModel
+        The model.
+    count : int
+        How many.
+    stop : int or None
+        Token behind which a greedy run leaves a conversation as it is.
+    """
+
+    def __init__(self, model: CudaModel, count: int = 1, stop: int | None = None):
+        self.model = model
+        self.count = count
+        with model.selected():
+            self.state = model.new_state(count)
+            self._always = torch.ones_like(self.state[:, 0, 0])
+            self._passes = _Passes(model, self.state, -1 if stop is None else stop)
+        self.start()
+
+    def start(self) -> None:
+        """Begin all conversations anew."""
+        self.state.zero_()
+        self.digests = [0] * self.count
+
+    def feed(self, tokens: np.ndarray) -> list[list[int]]:
+        """Take tokens [count, T] without the head; the running digests after each, [T][count]."""
+        return [digests for _, found in self._chunks(tokens, head=False) for digests in found]
+
+    def logits(self, tokens: np.ndarray) -> Iterator[torch.Tensor]:
+        """Take tokens [count, T]; yield float32 [count, some of T, V] until all are done."""
+        for rows, _ in self._chunks(tokens, head=True):
+            values = (rows.logits * rows.steps()).float()
+            yield values.view(self.count, -1, values.shape[1])
+
+    def run(self, tokens: list[int], passes: int) -> list[list[Greedy]]:
+        """Take a token each, then greedily what follows; results [passes][count].
+
+        A conversation that has found the stop token stands still; what its further passes report
+        means nothing, and is left out of its digest.
+        """
+        with self.model.selected():
+            found = self._passes.run(tokens, passes)
+        results = []
+        for row in found.reshape(passes, self.count, RESULT).tolist():
+            results.append([self._result(n, numbers) for n, numbers in enumerate(row)])
+        return results
+
+    def _result(self, conversation: int, numbers: list[int]) -> Greedy:
+        keys = numbers[:min(CANDIDATES, self.model.image.vocab)]
+        self.digests[conversation] = self.model.chains[True](
+            self.digests[conversation], numbers[-1] & 0xFFFFFFFF)
+        return Greedy(tuple(65535 - (key & 65535) for key in keys), tuple(k >> 16 for k in keys),
+                      numbers[CANDIDATES], numbers[CANDIDATES + 1], self.digests[conversation])
+
+    def vectors(self, token: int) -> torch.Tensor:
+        """Take one token of the only conversation; all stage vectors in order, int32."""
+        with self.model.selected():
+            self._passes.run([token], 1)
+        return self._passes.vectors
+
+    def _chunks(self, tokens: np.ndarray, *, head: bool):
+        """Yield rows and running digests [T][count] of as many tokens as there is room for."""
+        tokens = np.asarray(tokens, np.int32)
+        each = Rows.bytes_each(self.model.image, head=head) * self.count
+        step = max(1, min(ROOM // each, TOGETHER // self.count))
+        chain = self.model.chains[head]
+        for start in range(0, tokens.shape[1], step):
+            part = torch.from_numpy(np.ascontiguousarray(tokens[:, start:start + step]))
+            with self.model.selected():
+                rows = Rows(self.model, part.numel(), head=head)
+                rows.tokens.copy_(part.view(-1))
+                self.model.play(rows, self.state, self._always, head=head)
+                totals = rows.totals.view(self.count, -1).T.cpu().numpy().view(np.uint32).tolist()
+            digests = []
+            for sums in totals:
+                self.digests = [chain(*pair) for pair in zip(self.digests, sums, strict=True)]
+                digests.append(self.digests)
+            yield rows, digests
+
+
+class _Passes:
+    """Greedy passes: one token of each conversation at a time, launched as a graph."""
+
+    def __init__(self, model: CudaModel, state: torch.Tensor, stop: int):
+        count, image = len(state), model.image
+        self.model = model
+        self.state = state
+        self.stop = stop
+        self.graph = None
+        self.rows = Rows(model, count, head=True) if count > 1 else None
+        if self.rows is None:
+            self.vectors = model.empty(model.weights.words)
+            self.statistics = model.empty(image.stages, ROW.value, dtype=torch.int64)
+            self.tokens, self.totals = model.zeros(1), model.zeros(1)
+            self.factors = model.empty(1, 8, dtype=torch.int64)
+            self.logits = self.vectors[-image.vocab:].view(1, -1)
+        else:
+            self.tokens, self.totals = self.rows.tokens, self.rows.totals
+            self.factors, self.logits = self.rows.factors, self.rows.logits
+        self.active, self.position = model.zeros(count), model.zeros(count)
+        self.blocks = triton.cdiv(image.vocab, RANKED)
+        self.keys = model.empty(count, self.blocks, CANDIDATES, dtype=torch.int64)
+        self.results = model.empty(PASSES, count, RESULT, dtype=torch.int64)
+
+    def run(self, tokens: list[int], passes: int) -> torch.Tensor:
+        """Results of `passes` passes, at most `PASSES`, on the host."""
+        self._prepare()
+        self.tokens.copy_(torch.tensor(tokens, dtype=torch.int32))
+        self.active.fill_(1)
+        self.position.zero_()
+        for _ in range(passes):
+            self._launch()
+        return self.results[:passes].cpu()
+
+    def _prepare(self) -> None:
+        """Compile the kernels and record the graph, at the first pass."""
+        if self.graph is not None or self.model.device.type != "cuda":
+            return
+        self.active.zero_()
+        self.position.zero_()
+        self._play()
+        torch.cuda.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self._play()
+
+    def _launch(self) -> None:
+        if self.graph is None:
+            self._play()
+        else:
+            self.graph.replay()
+
+    def _play(self) -> None:
+        model, image = self.model, self.model.image
+        if self.rows is None:
+            self._stages()
+            model.add_terms(self.vectors.view(1, -1), 0, self.totals)
+        else:
+            model.play(self.rows, self.state, self.active, head=True)
+        count = len(self.state)
+        ranking.best_of_blocks[(self.blocks, count)](
+            self.logits, image.vocab, self.keys, image.vocab, KEPT=CANDIDATES, BLOCK=RANKED)
+        ranking.choose[(count,)](
+            self.keys, self.blocks * CANDIDATES, self.tokens, self.active, self.stop,
+            self.position, self.results, self.factors, self.totals, KEPT=CANDIDATES,
+            RESULT=RESULT, BLOCK=triton.next_power_of_2(self.blocks * CANDIDATES))
+
+    def _stages(self) -> None:
+        """One token of one conversation, a kernel for each stage."""
+        weights, hidden = self.model.weights, self.model.image.hidden
+        first, *others = weights.stages
+        x = self.vectors[:hidden]
+        decode.embed[(1,)](
+            weights.rows, weights.row_bytes, self.tokens, x, self.statistics, first.pre,
+            first.gains, first.stride, hidden, self.statistics.numel(),
+            WIDE=weights.element_bytes > 1, BLOCK=triton.next_power_of_2(hidden), CLEAR=1024,
+            num_warps=8)
+        before, vector = first, x
+        for stage in others:
+            out = self.vectors[stage.offset:stage.offset + stage.rows]
+            groups = decode.GROUPS.get(stage.op, 1)
+            none = weights.params
+            decode.stage[(triton.cdiv(stage.groups, groups),)](
+                stage.body, stage.params, vector, before.gains, before.stride,
+                self.statistics[before.index], x, out, self.statistics[stage.index],
+                none if stage.keep is None else stage.keep,
+                none if stage.pre is None else stage.pre,
+                none if stage.gains is None else stage.gains, stage.stride,
+                self.state[0, stage.layer], self.active, self.factors, weights.table,
+                stage.columns, stage.rows, stage.words, stage.groups,
+                OP=stage.op.value, CHUNKS=triton.cdiv(stage.words, WORDS), WORDS=WORDS,
+                GROUPS=groups, num_warps=4)
+            if stage.op is Op.RESIDUAL:
+                x = out
+            before, vector = stage, out

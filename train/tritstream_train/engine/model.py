@@ -1,0 +1,190 @@
+"""A packed model on a GPU, for any number of tokens at once."""
+
+import contextlib
+
+import numpy as np
+import torch
+import triton
+
+from tritstream.image import Image
+from tritstream.tape import Op
+from tritstream_train.engine import batch, decode, digest
+from tritstream_train.engine.crc import Chain, powers
+from tritstream_train.engine.weights import Stage, Weights
+
+__all__ = ["CudaModel", "Rows"]
+
+DIGEST_BLOCK = 1024         # words of a program
+GATE_BLOCK = 512            # elements
+SCAN_BLOCK = 32             # elements of a program of the recurrence
+FEW = 16                    # rows up to which small tiles share the work better
+FEW_TILE = (16, 16, 2)      # row groups, rows, and warps of a program
+MANY_TILE = (64, 32, 4)
+
+
+class CudaModel:
+    """The weights, and the kernels that play the tape over them.
+
+    Parameters
+    ----------
+    image : Image
+        Packed model.
+    device : torch.device
+        Where it goes. A CPU works if Triton interprets its kernels, which serves the tests.
+    progress : callable or None
+        Called with bytes done and bytes in all.
+    """
+
+    def __init__(self, image: Image, device: torch.device, progress=None):
+        self.image = image
+        self.device = device
+        with self.selected():
+            self.weights = Weights(image, device, progress)
+            self.powers = torch.from_numpy(powers(self.weights.words).view(np.int32)).to(device)
+        self.chains = {head: Chain(self.words(head)) for head in (False, True)}
+
+    def selected(self) -> contextlib.AbstractContextManager:
+        """Make the model's device the current one, which is where Triton launches."""
+        if self.device.type == "cuda":
+            return torch.cuda.device(self.device)
+        return contextlib.nullcontext()
+
+    def words(self, head: bool) -> int:
+        """Numbers in all stage vectors of a pass."""
+        return self.weights.words - (0 if head else self.image.vocab)
+
+    def empty(self, *shape: int, dtype=torch.int32) -> torch.Tensor:
+        """Memory on the model's device."""
+        return torch.empty(shape, dtype=dtype, device=self.device)
+
+    def zeros(self, *shape: int, dtype=torch.int32) -> torch.Tensor:
+        """Zeros on the model's device."""
+        return torch.zeros(shape, dtype=dtype, device=self.device)
+
+    def new_state(self, sequences: int) -> torch.Tensor:
+        """State of fresh conversations, int32 [sequences, L, H]."""
+        return self.zeros(sequences, self.image.layers, self.image.hidden)
+
+    def play(self, rows: "Rows", state: torch.Tensor, active: torch.Tensor, *, head: bool) -> None:
+        """Run `rows.tokens` through all stages, the head only if it is asked for.
+
+        Parameters
+        ----------
+        rows : Rows
+            Tokens, sequence by sequence, and room; has logits and digest terms afterwards.
+        state : Tensor
+            int32 [sequences, L, H]; goes on by `rows.count / sequences` tokens.
+        active : Tensor
+            int32 [sequences]; where it is 0 the state stays.
+        head : bool
+            Whether the head is played.
+        """
+        stages = self.weights.stages if head else self.weights.stages[:-1]
+        words = self.words(head)
+        rows.totals.zero_()
+        self._embed(rows)
+        for before, stage in zip(stages, stages[1:], strict=False):
+            self._quantise(rows, before, stage, words)
+            self._multiply(rows, stage)
+            if stage.op is Op.MLGRU:
+                self._recur(rows, stage, state, active)
+        if not head:
+            self._grow(rows, stages[-1])
+        self.add_terms(rows.logits if head else rows.x, 0, rows.totals)
+
+    def add_terms(self, vectors: torch.Tensor, tail: int, totals: torch.Tensor) -> None:
+        """Add the digest's terms of int32 `vectors` [rows, n], behind which `tail` words come."""
+        count, length = vectors.shape
+        grid = (triton.cdiv(length, DIGEST_BLOCK), count)
+        digest.add_terms[grid](vectors, length, self.powers, tail, length, totals,
+                               BLOCK=DIGEST_BLOCK)
+
+    def _embed(self, rows: "Rows") -> None:
+        weights, hidden = self.weights, self.image.hidden
+        batch.embed_rows[(rows.count,)](
+            weights.rows, weights.row_bytes, rows.tokens, rows.x, hidden,
+            WIDE=weights.element_bytes > 1, BLOCK=triton.next_power_of_2(hidden))
+
+    def _quantise(self, rows: "Rows", before: Stage, stage: Stage, words: int) -> None:
+        source = {Op.EMBED: batch.EMBEDDING, Op.MLGRU: batch.HIDDEN, Op.GLU: batch.PAIR}.get(
+            before.op, batch.SUMS)
+        length = stage.words * 4
+        block = triton.next_power_of_2(length)
+        batch.quantise_rows[(rows.count,)](
+            rows.planes[0], rows.planes[2 if before.op is Op.MLGRU else 1], rows.x,
+            rows.factors_of(before), before.gains if before.pre is None else before.pre,
+            before.gains, before.stride, before.params, stage.params, self.weights.table,
+            rows.acts, length, rows.acts[0].numel(), rows.factors_of(stage), self.powers,
+            words - before.offset - before.rows, rows.totals, stage.columns, SOURCE=source.value,
+            VECTORS=stage.op.vectors, BLOCK=block, num_warps=min(max(block // 256, 1), 16))
+
+    def _multiply(self, rows: "Rows", stage: Stage) -> None:
+        groups, tokens, warps = FEW_TILE if rows.count <= FEW else MANY_TILE
+        length = stage.words * 4
+        out = rows.logits if stage.op is Op.HEAD else rows.planes
+        projections = stage.op.projections
+        grid = (triton.cdiv(stage.groups, groups), triton.cdiv(rows.count, tokens), projections)
+        batch.matmul[grid](
+            stage.body.view(torch.int8), rows.acts, length, rows.acts[0].numel(), out,
+            rows.planes[0].numel(), rows.count, stage.rows, stage.groups, length, P=projections,
+            VECTORS=stage.op.vectors, GROUPS=groups, COUNT=tokens,
+            BYTES=64 if length % 128 else 128, num_warps=warps)
+
+    def _recur(self, rows: "Rows", stage: Stage, state: torch.Tensor,
+               active: torch.Tensor) -> None:
+        plane, sequences = rows.planes[0].numel(), len(state)
+        batch.open_gates[(triton.cdiv(stage.rows, GATE_BLOCK), rows.count)](
+            rows.planes, plane, rows.factors_of(stage), stage.keep, stage.params,
+            self.weights.table, stage.rows, BLOCK=GATE_BLOCK)
+        batch.scan[(triton.cdiv(stage.rows, SCAN_BLOCK), sequences)](
+            rows.planes, plane, state[:, stage.layer], state.stride(0), active,
+            rows.count // sequences, stage.rows, BLOCK=SCAN_BLOCK, num_warps=1)
+
+    def _grow(self, rows: "Rows", stage: Stage) -> None:
+        batch.add_residual[(rows.count,)](rows.x, rows.planes, rows.factors_of(stage), stage.rows,
+                                          BLOCK=triton.next_power_of_2(stage.rows))
+
+
+class Rows:
+    """Room for some tokens on their way through the stages.
+
+    Parameters
+    ----------
+    model : CudaModel
+        Whose.
+    count : int
+        Tokens.
+    head : bool
+        Whether there is room for logits.
+    """
+
+    def __init__(self, model: CudaModel, count: int, *, head: bool):
+        image = model.image
+        widest = max(image.hidden, image.intermediate)
+        self.count = count
+        self.tokens = model.empty(count)
+        self.x = model.empty(count, image.hidden)
+        self.planes = model.empty(3, count, widest)
+        self.acts = model.empty(3, count, -(-widest // 64) * 64, dtype=torch.int8)
+        self._factors = model.empty(2, count, 8, dtype=torch.int64)
+        self.totals = model.empty(count)
+        self.logits = model.empty(count, image.vocab) if head else None
+        self.factors = self.factors_of(model.weights.stages[-1])
+
+    def factors_of(self, stage: Stage) -> torch.Tensor:
+        """Mantissas, from 4 on shifts, of a stage's dequantisers, int64 [count, 8].
+
+        They are needed until the next stage has its own.
+        """
+        return self._factors[stage.index % 2]
+
+    def steps(self) -> torch.Tensor:
+        """Return what a unit of each row's logits is worth, float64 [count, 1]."""
+        mantissa, shift = self.factors[:, 0:1], self.factors[:, 4:5]
+        return torch.ldexp(mantissa.double(), (decode.UP - shift).to(torch.int32))
+
+    @staticmethod
+    def bytes_each(image: Image, *, head: bool) -> int:
+        """Bytes that a token needs."""
+        widest = max(image.hidden, image.intermediate)
+        return 4 * image.hidden + 15 * widest + 4 * image.vocab * head + 160

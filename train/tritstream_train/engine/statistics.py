@@ -1,0 +1,67 @@
+"""Statistics of a vector and what follows from them, as functions for Triton kernels.
+
+Statistics are twelve int64 numbers in a row of `ROW`: the sums S1 and S2 in three parts each (see
+`scalars.wide`), two unused, and from `PEAKS` on the largest |element * gain| of each quantiser.
+Parameters of a stage are a row of `ROW` as well, see `weights`.
+"""
+
+import triton
+import triton.language as tl
+
+from tritstream_train.engine.elements import gained, squares
+from tritstream_train.engine.scalars import dequantiser, squared_norm, wide
+from tritstream_train.engine.ternary import stack8, stack_place
+
+__all__ = ["PEAKS", "ROW", "peaks", "scales", "sums"]
+
+ROW = tl.constexpr(16)
+PEAKS = tl.constexpr(8)
+
+
+@triton.jit
+def sums(vector, first, pre, PRE: tl.constexpr, FIRST: tl.constexpr):
+    """Sums of squares of int32 tensors, all their axes; int64 [8] in the order of `stack_place`.
+
+    Elements to leave out are zero. `first` is what the first of two norms divides by, if there is
+    one, and `pre` its gain.
+    """
+    if PRE:
+        inner = gained(vector, pre)
+    else:
+        inner = vector.to(tl.int64)
+    b0, b1, b2 = squares(inner)
+    none = tl.zeros_like(b0)
+    if FIRST:
+        a0, a1, a2 = squares(first.to(tl.int64))
+    else:
+        a0, a1, a2 = none, none, none
+    parts = tl.reshape(stack8(a0, a1, a2, b0, b1, b2, none, none), [vector.numel, 8])
+    return tl.sum(parts, axis=0)
+
+
+@triton.jit
+def peaks(vector, gain):
+    """Largest |vector * gain|, int64."""
+    magnitude = tl.abs(vector.to(tl.int64) * gain)
+    return tl.max(tl.reshape(magnitude, [magnitude.numel]), axis=0)
+
+
+@triton.jit
+def scales(total, amax, params):
+    """Dequantiser mantissas and shifts, int64 [4], one for each projection.
+
+    `total` is int64 [8] from `sums`, `amax` int64 [4], `params` points to the stage's row.
+    """
+    place, four = stack_place(), tl.arange(0, 4)
+    s1_high, s1_low = wide(_at(total, place, 0), _at(total, place, 1), _at(total, place, 2))
+    s2_high, s2_low = wide(_at(total, place, 3), _at(total, place, 4), _at(total, place, 5))
+    high, low = squared_norm(s1_high, s1_low, s2_high, s2_low, tl.load(params + 8),
+                             tl.load(params + 9), tl.load(params + 10), tl.load(params + 11))
+    norm_high, norm_low = tl.zeros_like(amax) + high, tl.zeros_like(amax) + low
+    return dequantiser(amax, norm_high, norm_low, tl.load(params + four),
+                       tl.load(params + 4 + four))
+
+
+@triton.jit
+def _at(values, place, index: tl.constexpr):
+    return tl.sum(tl.where(place == index, values, 0), axis=0)
