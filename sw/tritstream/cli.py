@@ -16,6 +16,7 @@ from tritstream.commands.generate import INTERRUPTED, generate
 from tritstream.commands.inspect import inspect
 from tritstream.commands.logits import logits
 from tritstream.commands.pack import pack
+from tritstream.commands.train import train
 from tritstream.commands.verify import verify_device
 from tritstream.console import notes
 from tritstream.errors import TritstreamError
@@ -44,7 +45,7 @@ def _options(
 for _name, _verb in {
     "doctor": doctor, "boards": boards, "build": build, "pack": pack, "inspect": inspect,
     "generate": generate, "logits": logits, "eval": evaluate_text, "verify": verify_device,
-    "bench": bench,
+    "bench": bench, "train": train,
 }.items():
     app.command(_name)(_verb)
 

@@ -45,10 +45,12 @@ class Processes:
         place = int(os.environ.get("LOCAL_RANK", 0))
         if device == "cuda":
             found = torch.cuda.device_count()
+            if not found:
+                raise DeviceError("PyTorch finds no GPU for --device cuda: install a driver and a "
+                                  "PyTorch built for it, or give --device cpu.")
             if place >= found:
-                raise DeviceError(f"Process {place} of this machine needs a GPU of its own, but "
-                                  f"PyTorch finds {found}: give --device cpu, or install a driver "
-                                  "and a PyTorch for it.")
+                raise DeviceError(f"Process {place} of this machine has no GPU, of which PyTorch "
+                                  f"finds {found}: give --nproc-per-node {found} to torchrun.")
             torch.cuda.set_device(place)
         chosen = torch.device(device, place) if device == "cuda" else torch.device("cpu")
         if "WORLD_SIZE" not in os.environ:

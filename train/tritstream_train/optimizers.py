@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from tritstream_train.muon import Muon
 from tritstream_train.settings import TrainConfig
 
 __all__ = ["make_optimizers", "set_rates"]
@@ -12,10 +13,7 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     """Optimisers of all parameters.
 
     AdamW (betas as the paper, section 4) updates everything, or, where `config.optimizer` is
-    `muon`, everything but the matrices of the blocks. Those then are `torch.optim.Muon`'s, which
-    orthogonalises their momentum (K. Jordan, 2024, kellerjordan.github.io/posts/muon) and scales
-    its updates to the size of AdamW's (Liu et al., arXiv 2502.16982, section 2.2). Only matrices
-    other than embeddings decay.
+    `muon`, everything but the matrices of the blocks. Only matrices other than embeddings decay.
     """
     plain, decaying, orthogonal = [], [], []
     for name, parameter in model.named_parameters():
@@ -31,9 +29,8 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
                               fused=config.device == "cuda")
     optimizers = [adamw]
     if orthogonal:
-        optimizers.append(torch.optim.Muon(
-            orthogonal, lr=config.matrix_rate, weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon(orthogonal, lr=config.matrix_rate,
+                               weight_decay=config.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

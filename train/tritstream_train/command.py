@@ -1,0 +1,66 @@
+"""What `tritstream train` does with its options."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from tritstream.checkpoint import ModelConfig
+from tritstream.errors import BadInput
+from tritstream_train.report import reporting
+from tritstream_train.run import Run
+from tritstream_train.settings import TrainConfig, preset
+from tritstream_train.trainer import train
+
+__all__ = ["config", "reporting", "speaks", "train"]
+
+
+def config(directory: Path, resume: bool, name: str | None, table: dict, given: dict
+           ) -> TrainConfig:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the run.
+    resume : bool
+        Start from the settings that it has.
+    name : str or None
+        Otherwise, of a preset to start from.
+    table : dict
+        Settings of a file, which go before the preset's: those of a run, or a `config.json`.
+    given : dict
+        Settings of the command line, which go before all others.
+
+    Raises
+    ------
+    BadInput
+        Settings are missing, unknown or out of range.
+    """
+    if resume:
+        settings = Run.open(directory).config.to_json()
+        if name is not None or table:
+            raise BadInput("A resumed run has its settings: leave --preset and --config out.")
+    else:
+        settings = {"device": "cuda" if torch.cuda.is_available() else "cpu"}
+        settings |= preset(name) if name else {}
+        settings |= _shape(table) if "model_type" in table else table
+    # How long it takes is said in one of two ways; the later one holds.
+    for one, other in (("steps", "minutes"), ("minutes", "steps")):
+        if one in given:
+            settings.pop(other, None)
+    settings |= given
+    if "data" not in settings:
+        raise BadInput("There is no text to learn from: give --data FILE.")
+    return TrainConfig.from_json(settings)
+
+
+def speaks() -> bool:
+    """Whether this process is the one that writes results."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _shape(table: dict) -> dict:
+    model = ModelConfig.from_json(table)
+    return {"hidden": model.hidden, "intermediate": model.intermediate, "layers": model.layers,
+            "vocab": model.vocab}
