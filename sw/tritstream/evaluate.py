@@ -10,14 +10,15 @@ import lzma
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tritstream.errors import BadInput
 from tritstream.tokenizer import Tokenizer, decode_utf8
 
-__all__ = ["Evaluation", "LogitModel", "evaluate", "read_documents"]
+__all__ = ["Evaluation", "LogitModel", "ScoringModel", "evaluate", "read_documents",
+           "score_logits"]
 
 CHUNK = 512                 # tokens per call of the model: bounds memory, and changes no result
 
@@ -30,6 +31,14 @@ class LogitModel(Protocol):
 
     def logits(self, tokens, state) -> np.ndarray:
         """Logits [T, V] after every token; `state` moves on with them."""
+
+
+@runtime_checkable
+class ScoringModel(Protocol):
+    """A model that scores tokens where it computes, which spares the way of the logits."""
+
+    def score(self, tokens, targets, state) -> tuple[float, np.ndarray]:
+        """Return what `score_logits` makes of the logits; `state` moves on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +134,14 @@ def evaluate(model: LogitModel, tokenizer: Tokenizer, documents: Iterable[str], 
         reference_state = reference.new_state() if reference else None
         for start in range(0, len(tokens) - 1, CHUNK):
             inputs, targets = tokens[:-1][start:start + CHUNK], tokens[1:][start:start + CHUNK]
-            logits = np.asarray(model.logits(inputs, state), np.float64)
-            nats += _nats(logits, targets)
+            if isinstance(model, ScoringModel):
+                part, favourites = model.score(inputs, targets, state)
+            else:
+                part, favourites = score_logits(model.logits(inputs, state), targets)
+            nats += part
             if reference:
-                favourites = reference.logits(inputs, reference_state).argmax(axis=-1)
-                equal += int((favourites == logits.argmax(axis=-1)).sum())
+                wanted = reference.logits(inputs, reference_state).argmax(axis=-1)
+                equal += int((wanted == favourites).sum())
             done += len(targets)
             if progress:
                 progress(done, total)
@@ -156,11 +168,21 @@ def _sequences(tokenizer: Tokenizer, documents: Iterable[str],
     return sequences, total_bytes
 
 
-def _nats(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Sum of the negative log-likelihoods of the targets."""
+def score_logits(logits, targets) -> tuple[float, np.ndarray]:
+    """Score logits [T, V] with the tokens that follow.
+
+    Returns
+    -------
+    nats : float
+        Sum of the negative log-likelihoods of the targets.
+    favourites : ndarray
+        Most likely tokens, int64 [T].
+    """
+    logits, targets = np.asarray(logits, np.float64), np.asarray(targets, np.int64)
     peak = logits.max(axis=-1)
     log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=-1))
-    return float((log_sum - logits[np.arange(len(targets)), targets]).sum())
+    nats = float((log_sum - logits[np.arange(len(targets)), targets]).sum())
+    return nats, logits.argmax(axis=-1)
 
 
 def _exp(value: float) -> float:

@@ -11,7 +11,6 @@ from tritstream.console import output, print_json, progress
 from tritstream.engines import Engine
 from tritstream.errors import BadInput
 from tritstream.evaluate import evaluate, read_documents
-from tritstream.reference import FloatModel
 
 __all__ = ["evaluate_text"]
 
@@ -33,9 +32,9 @@ def evaluate_text(
     with open_device(device, opened) as (engine, _), progress(f"reading {text.name}") as show:
         # The float reference agrees with itself, and need not be asked twice.
         itself = engine.name == "float"
+        reference = None if itself else engine.reference(opened.checkpoint)
         result = evaluate(_Conversation(engine), tokenizer, documents, max_tokens=max_tokens,
-                          reference=None if itself else FloatModel(opened.checkpoint),
-                          progress=show)
+                          reference=reference, progress=show)
     if itself:
         result = dataclasses.replace(result, top1_equal_float=1.0)
     if json:
@@ -58,3 +57,6 @@ class _Conversation:
 
     def logits(self, tokens, state):
         return self._engine.logits(tokens)
+
+    def score(self, tokens, targets, state):
+        return self._engine.score(tokens, targets)

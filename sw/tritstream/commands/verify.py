@@ -26,7 +26,7 @@ def verify_device(
         raise BadInput(f"-n must be at least 1, not {count}.")
     if device == "float":
         raise BadInput("The float reference has no integer stages to compare: give --device "
-                       "golden, sim, tcp:HOST:PORT or serial:PORT.")
+                       "golden, cuda, sim, tcp:HOST:PORT or serial:PORT.")
     opened = open_model(model)
     tokens = opened.tokenizer.encode(prompt)
     with open_device(device, opened) as (engine, _), progress("comparing") as show:

@@ -1,10 +1,11 @@
 """Devices by the names that a user gives them."""
 
 from tritstream.engines.base import Engine, Pass
+from tritstream.errors import MissingTool
 
 __all__ = ["DEVICES", "Engine", "Pass", "open_engine"]
 
-DEVICES = "float, golden, sim[:BOARD], tcp:HOST:PORT or serial:PORT[?baud=N]"
+DEVICES = "float, golden, cuda[:N], sim[:BOARD], tcp:HOST:PORT or serial:PORT[?baud=N]"
 """What a user can ask for."""
 
 SIMULATED = ("sim", "tcp")
@@ -43,6 +44,8 @@ def open_engine(uri: str, model, *, progress=None) -> Engine:
         from tritstream.engines.golden import GoldenEngine
 
         return GoldenEngine(model.image)
+    if uri.partition(":")[0] == "cuda":
+        return _cuda_engine()(model.image, uri, progress)
     from tritstream.device import Device
     from tritstream.engines.device import DeviceEngine
 
@@ -54,3 +57,12 @@ def open_engine(uri: str, model, *, progress=None) -> Engine:
     except BaseException:
         device.close()
         raise
+
+
+def _cuda_engine():
+    try:
+        from tritstream_train.engine import CudaEngine
+    except ImportError as error:
+        raise MissingTool(f"--device cuda needs {error.name}, which is not installed; run `pip "
+                          "install 'tritstream[train]'`.") from error
+    return CudaEngine

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tritstream.errors import BadInput
+from tritstream.evaluate import score_logits
 from tritstream.sampling import CANDIDATES, Candidates
 
 __all__ = ["Engine", "Pass"]
@@ -97,6 +98,20 @@ class Engine(abc.ABC):
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """Take tokens and return all logits after each, float32 [T, V]."""
 
+    def score(self, tokens: Sequence[int],
+              targets: Sequence[int]) -> tuple[float, np.ndarray]:
+        """Take tokens; how unlikely the targets are in nats, and the favourites, int64 [T].
+
+        A target is what comes after the token in its place.
+        """
+        return score_logits(self.logits(tokens), targets)
+
+    def reference(self, checkpoint):
+        """Return the float reference of a checkpoint, where this engine computes."""
+        from tritstream.reference import FloatModel
+
+        return FloatModel(checkpoint)
+
     @abc.abstractmethod
     def save_state(self) -> np.ndarray:
         """Return the recurrent state [L, H]; its meaning is the engine's own."""
@@ -124,8 +139,8 @@ class Engine(abc.ABC):
         self.close()
 
     def _without_stages(self) -> BadInput:
-        return BadInput(f"{self.name} has no integer stages to compare: use golden, sim, "
-                        "tcp:HOST:PORT or serial:PORT.")
+        return BadInput(f"{self.name} has no integer stages to compare: use golden, cuda, "
+                        "sim, tcp:HOST:PORT or serial:PORT.")
 
     def _check(self, tokens: Sequence[int]) -> list[int]:
         """Return the tokens as a list if they are in the vocabulary."""

@@ -65,5 +65,5 @@ def open_transport(uri: str, image=None) -> Transport:
         return SerialTransport(rest)
     if scheme == "replay":
         return ReplayTransport(rest)
-    raise BadInput(f"{uri!r} is not a device: use float, golden, sim, tcp:HOST:PORT or "
+    raise BadInput(f"{uri!r} is not a device: use float, golden, cuda, sim, tcp:HOST:PORT or "
                    "serial:PORT.")
