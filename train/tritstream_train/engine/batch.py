@@ -12,7 +12,7 @@ from tritstream_train.engine.decode import row_of
 from tritstream_train.engine.digest import terms
 from tritstream_train.engine.elements import dequantise, gate, opened, quantise, recur, silu
 from tritstream_train.engine.scalars import bit_length, reciprocal
-from tritstream_train.engine.statistics import peaks, scales, sums
+from tritstream_train.engine.statistics import constants, peaks, scales, sums
 
 __all__ = ["add_residual", "embed_rows", "matmul", "open_gates", "quantise_rows", "scan"]
 
@@ -94,7 +94,7 @@ def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source
     for n in tl.static_range(VECTORS):
         gain = tl.load(gains + n * gain_stride + element, inside, 0)
         amax = tl.where(four >= n, peaks(vector, gain), amax)
-    mantissa, shift = scales(total, amax, params)
+    mantissa, shift = scales(total, amax, constants(params))
     tl.store(factors + row * 8 + four, mantissa)
     tl.store(factors + row * 8 + 4 + four, shift)
     length, factor = bit_length(amax), reciprocal(amax)

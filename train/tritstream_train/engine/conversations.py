@@ -23,7 +23,6 @@ ROOM = 12 << 20             # bytes for the tokens that go through the stages to
 TOGETHER = 1024             # and how many these are at most
 RANKED = 1024               # logits of a program that ranks them
 RESULT = CANDIDATES + 3     # keys, mantissa, shift, digest terms
-WORDS = 256                 # words of a row group that a program meets at once
 PASSES = 32                 # greedy passes between two looks at them
 
 
@@ -139,6 +138,9 @@ class _Passes:
         self.state = state
         self.stop = stop
         self.graph = None
+        # Programmatic dependent launch came with Hopper.
+        self.early = (model.device.type == "cuda"
+                      and torch.cuda.get_device_capability(model.device) >= (9, 0))
         self.rows = Rows(model, count, head=True) if count > 1 else None
         if self.rows is None:
             self.vectors = model.empty(model.weights.words)
@@ -210,7 +212,7 @@ class _Passes:
         before, vector = first, x
         for stage in others:
             out = self.vectors[stage.offset:stage.offset + stage.rows]
-            groups = decode.GROUPS.get(stage.op, 1)
+            groups, words, warps = decode.TILES[stage.op]
             none = weights.params
             decode.stage[(triton.cdiv(stage.groups, groups),)](
                 stage.body, stage.params, vector, before.gains, before.stride,
@@ -220,8 +222,9 @@ class _Passes:
                 none if stage.gains is None else stage.gains, stage.stride,
                 self.state[0, stage.layer], self.active, self.factors, weights.table,
                 stage.columns, stage.rows, stage.words, stage.groups,
-                OP=stage.op.value, CHUNKS=triton.cdiv(stage.words, WORDS), WORDS=WORDS,
-                GROUPS=groups, num_warps=4)
+                OP=stage.op.value, CHUNKS=triton.cdiv(stage.words, words), WORDS=words,
+                GROUPS=groups, EARLY=self.early, num_warps=warps,
+                **({"launch_pdl": True} if self.early else {}))
             if stage.op is Op.RESIDUAL:
                 x = out
             before, vector = stage, out

@@ -8,6 +8,7 @@ statistics of the output with integer atomics, whose order cannot matter.
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from tritstream.config import FORMATS
 from tritstream.tape import Op
@@ -20,13 +21,14 @@ from tritstream_train.engine.elements import (
     silu,
 )
 from tritstream_train.engine.scalars import bit_length, reciprocal
-from tritstream_train.engine.statistics import PEAKS, ROW, peaks, scales, sums
+from tritstream_train.engine.statistics import PEAKS, ROW, constants, peaks, scales, sums
 from tritstream_train.engine.ternary import dot4, row_sums, stack_place, triple
 
-__all__ = ["GROUPS", "UP", "embed", "row_of", "stage"]
+__all__ = ["TILES", "UP", "embed", "row_of", "stage"]
 
-GROUPS = {Op.GLU: 2, Op.HEAD: 8}
-"""Row groups of a program where it is not 1: more share the work of quantising."""
+TILES = {Op.MLGRU: (1, 256, 4), Op.RESIDUAL: (1, 256, 4), Op.GLU: (2, 256, 4),
+         Op.HEAD: (8, 256, 4)}
+"""Row groups of a program, words that it meets at once, and its warps."""
 
 UP = FORMATS.dequant_up
 
@@ -79,22 +81,37 @@ def _pick(values, index: tl.constexpr):
 
 
 @triton.jit
-def _projection(body, vector, gain, length, factor, columns, words, group, groups,
-                P: tl.constexpr, INDEX: tl.constexpr, CHUNKS: tl.constexpr, WORDS: tl.constexpr,
-                GROUPS: tl.constexpr):
-    """Row sums of one projection for `group` [GROUPS] row groups, int32 [GROUPS, 8]."""
-    s0 = tl.zeros([GROUPS, WORDS], tl.int32)
-    s1, s2, s3, s4, s5 = s0, s0, s0, s0, s0
-    four = tl.arange(0, 4)
+def _trits(body, words, group, groups, P: tl.constexpr, INDEX: tl.constexpr, CHUNKS: tl.constexpr,
+           WORDS: tl.constexpr):
+    """Load a projection's trits of some row groups: `CHUNKS` tensors int32 [GROUPS, WORDS]."""
+    parts = ()
+    row = body + (group[:, None] * P + INDEX) * words
     for chunk in tl.static_range(CHUNKS):
-        word = chunk * WORDS + tl.arange(0, WORDS)
-        part = tl.load(body + (group[:, None] * P + INDEX) * words + word[None, :],
-                       (group[:, None] < groups) & (word[None, :] < words), 0)
-        column = word[:, None] * 4 + four[None, :]
-        v = tl.load(vector + column, column < columns, 0)
-        g = tl.load(gain + column, column < columns, 0)
-        q = quantise(v, g, length, factor)
-        acts = tl.sum((q & 255) << (8 * four[None, :]), axis=1)[None, :]
+        word = chunk * WORDS + tl.arange(0, WORDS)[None, :]
+        parts = parts + (tl.load(row + word, (group[:, None] < groups) & (word < words), 0),)
+    return parts
+
+
+@triton.jit
+def _columns(vector, columns, CHUNKS: tl.constexpr, WORDS: tl.constexpr):
+    """Load a vector as it meets the words of four trits: `CHUNKS` tensors [WORDS, 4]."""
+    parts = ()
+    for chunk in tl.static_range(CHUNKS):
+        column = (chunk * WORDS + tl.arange(0, WORDS))[:, None] * 4 + tl.arange(0, 4)[None, :]
+        parts = parts + (tl.load(vector + column, column < columns, 0),)
+    return parts
+
+
+@triton.jit
+def _projection(parts, vector, gains, length, factor, CHUNKS: tl.constexpr):
+    """Row sums of one projection from its trits, int32 [GROUPS, 8]."""
+    s0 = tl.zeros_like(parts[0])
+    s1, s2, s3, s4, s5 = s0, s0, s0, s0, s0
+    four = tl.arange(0, 4)[None, :]
+    for chunk in tl.static_range(CHUNKS):
+        q = quantise(vector[chunk], gains[chunk], length, factor)
+        acts = tl.sum((q & 255) << (8 * four), axis=1)[None, :]
+        part = parts[chunk]
         s0 = dot4(part, acts, s0)
         part = triple(part)
         s1 = dot4(part, acts, s1)
@@ -113,7 +130,8 @@ def _projection(body, vector, gain, length, factor, columns, words, group, group
 def stage(body, params, vector, gains, gain_stride, statistics, residual, out, next_statistics,
           keep, pre, next_gains, next_stride, state, active, head_scale, table,
           columns, rows, words, groups,
-          OP: tl.constexpr, CHUNKS: tl.constexpr, WORDS: tl.constexpr, GROUPS: tl.constexpr):
+          OP: tl.constexpr, CHUNKS: tl.constexpr, WORDS: tl.constexpr, GROUPS: tl.constexpr,
+          EARLY: tl.constexpr):
     """Play one stage for one token.
 
     Parameters
@@ -142,22 +160,55 @@ def stage(body, params, vector, gains, gain_stride, statistics, residual, out, n
         Words of a row group that are met at once, and how often.
     GROUPS
         Row groups of a program.
+    EARLY
+        Whether the kernel may start before the one before has ended (programmatic dependent launch,
+        Hopper and later).
     """
-    four = tl.arange(0, 4)
-    vectors: tl.constexpr = 3 if OP == MLGRU else 1
     P: tl.constexpr = 3 if OP == MLGRU else (2 if OP == GLU else 1)
-    amax = tl.load(statistics + PEAKS + tl.minimum(four, vectors - 1))
-    length, factor = bit_length(amax), reciprocal(amax)
-    total = tl.load(statistics + stack_place())
-    mantissa, shift = scales(total, amax, params)
-
+    SHARED: tl.constexpr = 1 if OP == MLGRU else 0      # the input vector is quantised three ways
+    PEAKS_OUT: tl.constexpr = 3 if OP == RESIDUAL else 1
     group = tl.program_id(0) * GROUPS + tl.arange(0, GROUPS)
     place = stack_place()[None, :]
     element = group[:, None] * 5 + place
     inside = (place < 5) & (element < rows)
 
-    acc0 = _projection(body, vector, gains, _pick(length, 0), _pick(factor, 0), columns, words,
-                       group, groups, P, 0, CHUNKS, WORDS, GROUPS)
+    # What does not depend on the stage before is on its way while that still runs.
+    if EARLY:
+        gdc_launch_dependents()
+    numbers = constants(params)
+    parts0 = _trits(body, words, group, groups, P, 0, CHUNKS, WORDS)
+    gains0 = _columns(gains, columns, CHUNKS, WORDS)
+    if P > 1:
+        parts1 = _trits(body, words, group, groups, P, 1, CHUNKS, WORDS)
+        gains1 = gains0
+        fraction = tl.load(params + 12).to(tl.int32)
+    if P > 2:
+        parts2 = _trits(body, words, group, groups, P, 2, CHUNKS, WORDS)
+        gains1 = _columns(gains + gain_stride, columns, CHUNKS, WORDS)
+        gains2 = _columns(gains + 2 * gain_stride, columns, CHUNKS, WORDS)
+        fraction1 = tl.load(params + 13).to(tl.int32)
+        kept = tl.load(keep + element, inside, 0).to(tl.int32) & 0xFFFF
+    if OP == MLGRU or OP == RESIDUAL:
+        before = tl.load(pre + element, inside, 0)
+    if OP != HEAD:
+        peak_gains = ()
+        for n in tl.static_range(PEAKS_OUT):
+            peak_gains = peak_gains + (tl.load(next_gains + n * next_stride + element, inside, 0),)
+    if EARLY:
+        gdc_wait()
+
+    four = tl.arange(0, 4)
+    amax = tl.load(statistics + PEAKS + tl.minimum(four, 2 * SHARED))
+    total = tl.load(statistics + stack_place())
+    acts = _columns(vector, columns, CHUNKS, WORDS)
+    if OP == RESIDUAL:
+        old = tl.load(residual + element, inside, 0)
+    if OP == MLGRU:
+        old = tl.load(state + element, inside, 0)
+        alive = tl.load(active) != 0
+    length, factor = bit_length(amax), reciprocal(amax)
+    mantissa, shift = scales(total, amax, numbers)
+    acc0 = _projection(parts0, acts, gains0, _pick(length, 0), _pick(factor, 0), CHUNKS)
     if OP == HEAD:
         tl.store(out + element, acc0, inside)
         if tl.program_id(0) == 0:
@@ -167,39 +218,28 @@ def stage(body, params, vector, gains, gain_stride, statistics, residual, out, n
         y0 = dequantise(acc0, _pick(mantissa, 0), _pick(shift, 0)).to(tl.int32)
         first = y0
         if OP == RESIDUAL:
-            v = y0 + tl.load(residual + element, inside, 0)
+            v = old + y0
             first = v
         else:
-            SHARED: tl.constexpr = 0 if OP == GLU else 1
-            acc1 = _projection(body, vector, gains + SHARED * gain_stride, _pick(length, 1),
-                               _pick(factor, 1), columns, words, group, groups, P, 1, CHUNKS,
-                               WORDS, GROUPS)
+            acc1 = _projection(parts1, acts, gains1, _pick(length, 1), _pick(factor, 1), CHUNKS)
             y1 = dequantise(acc1, _pick(mantissa, 1), _pick(shift, 1)).to(tl.int32)
-            fraction = tl.load(params + 12).to(tl.int32)
             if OP == GLU:
                 v = gate(y0, y1, fraction, table)
             else:
-                acc2 = _projection(body, vector, gains + 2 * gain_stride, _pick(length, 2),
-                                   _pick(factor, 2), columns, words, group, groups, P, 2, CHUNKS,
-                                   WORDS, GROUPS)
+                acc2 = _projection(parts2, acts, gains2, _pick(length, 2), _pick(factor, 2),
+                                   CHUNKS)
                 first = dequantise(acc2, _pick(mantissa, 2), _pick(shift, 2)).to(tl.int32)
-                fraction1 = tl.load(params + 13).to(tl.int32)
-                kept = tl.load(keep + element, inside, 0).to(tl.int32) & 0xFFFF
-                h = tl.load(state + element, inside, 0)
-                new = recur(h, silu(y0, fraction, table) << 6,
+                new = recur(old, silu(y0, fraction, table) << 6,
                             opened(y1, kept, fraction1, table))
-                tl.store(state + element, tl.where(tl.load(active) != 0, new, h), inside)
+                tl.store(state + element, tl.where(alive, new, old), inside)
                 v = gate((new + 32) >> 6, first, fraction, table)
         v = tl.where(inside, v, 0)
         first = tl.where(inside, first, 0)
         tl.store(out + element, v, inside)
         if OP == GLU:
             total = sums(v, first, 0, False, False)
-            number: tl.constexpr = 1
         else:
-            total = sums(v, first, tl.load(pre + element, inside, 0), True, True)
-            number: tl.constexpr = 3 if OP == RESIDUAL else 1
+            total = sums(v, first, before, True, True)
         tl.atomic_add(next_statistics + stack_place(), total, sem="relaxed")
-        for n in tl.static_range(number):
-            gain = tl.load(next_gains + n * next_stride + element, inside, 0)
-            tl.atomic_max(next_statistics + PEAKS + n, peaks(v, gain), sem="relaxed")
+        for n in tl.static_range(PEAKS_OUT):
+            tl.atomic_max(next_statistics + PEAKS + n, peaks(v, peak_gains[n]), sem="relaxed")

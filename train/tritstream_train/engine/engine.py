@@ -11,6 +11,7 @@ from tritstream.image import Image
 from tritstream.sampling import Candidates
 from tritstream_train.engine.conversations import PASSES, ROOM, Conversations, Greedy
 from tritstream_train.engine.model import CudaModel
+from tritstream_train.engine.reference import FloatReference
 
 __all__ = ["CudaEngine", "find_gpu"]
 
@@ -134,6 +135,9 @@ class CudaEngine(Engine):
             start += len(logits)
         self._digest, = self._talk.digests
         return nats, np.concatenate(favourites) if favourites else np.empty(0, np.int64)
+
+    def reference(self, checkpoint) -> FloatReference:
+        return FloatReference(checkpoint, self._talk.model.device)
 
     def save_state(self) -> np.ndarray:
         return self._talk.state[0].cpu().numpy()

@@ -1,9 +1,10 @@
 """Scalar arithmetic of `tritstream.golden.scalars`, as functions for Triton kernels.
 
 Everything works on int64 tensors of any shape. The squared norm, of up to 80 bits, is a pair:
-`high` times 2^40 plus `low` of 40 bits. Truncated quotients and roots come from float64, which divides and
-extracts roots correctly rounded: a quotient below 2^20 of numbers below 2^35 keeps a distance of
-2^-18 from the next integer unless it is one, far more than the error; so does a root below 2^17.
+`high` times 2^40 plus `low` of 40 bits. Truncated quotients and roots come from float64, which
+divides and extracts roots correctly rounded: a quotient below 2^20 of numbers below 2^35 keeps a
+distance of 2^-18 from the next integer unless it is one, far more than the error; so does a root
+below 2^17.
 """
 
 import triton

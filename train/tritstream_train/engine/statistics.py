@@ -12,7 +12,7 @@ from tritstream_train.engine.elements import gained, squares
 from tritstream_train.engine.scalars import dequantiser, squared_norm, wide
 from tritstream_train.engine.ternary import stack8, stack_place
 
-__all__ = ["PEAKS", "ROW", "peaks", "scales", "sums"]
+__all__ = ["PEAKS", "ROW", "constants", "peaks", "scales", "sums"]
 
 ROW = tl.constexpr(16)
 PEAKS = tl.constexpr(8)
@@ -47,19 +47,26 @@ def peaks(vector, gain):
 
 
 @triton.jit
-def scales(total, amax, params):
+def constants(params):
+    """Load what `scales` needs of a stage's row of parameters."""
+    four = tl.arange(0, 4)
+    return (tl.load(params + four), tl.load(params + 4 + four), tl.load(params + 8),
+            tl.load(params + 9), tl.load(params + 10), tl.load(params + 11))
+
+
+@triton.jit
+def scales(total, amax, numbers):
     """Dequantiser mantissas and shifts, int64 [4], one for each projection.
 
-    `total` is int64 [8] from `sums`, `amax` int64 [4], `params` points to the stage's row.
+    `total` is int64 [8] from `sums`, `amax` int64 [4], `numbers` are from `constants`.
     """
-    place, four = stack_place(), tl.arange(0, 4)
+    place = stack_place()
     s1_high, s1_low = wide(_at(total, place, 0), _at(total, place, 1), _at(total, place, 2))
     s2_high, s2_low = wide(_at(total, place, 3), _at(total, place, 4), _at(total, place, 5))
-    high, low = squared_norm(s1_high, s1_low, s2_high, s2_low, tl.load(params + 8),
-                             tl.load(params + 9), tl.load(params + 10), tl.load(params + 11))
+    high, low = squared_norm(s1_high, s1_low, s2_high, s2_low, numbers[2], numbers[3], numbers[4],
+                             numbers[5])
     norm_high, norm_low = tl.zeros_like(amax) + high, tl.zeros_like(amax) + low
-    return dequantiser(amax, norm_high, norm_low, tl.load(params + four),
-                       tl.load(params + 4 + four))
+    return dequantiser(amax, norm_high, norm_low, numbers[0], numbers[1])
 
 
 @triton.jit
