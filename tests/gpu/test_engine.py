@@ -1,0 +1,156 @@
+"""The engine on a real GPU against the golden model: equal bit for bit."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from tritstream.checkpoint import ModelConfig
+from tritstream.dummy import PRESETS, DummyCheckpoint
+from tritstream.engines import open_engine
+from tritstream.engines.golden import GoldenEngine
+from tritstream.errors import DeviceError
+from tritstream.models import resolve
+from tritstream.pack import pack
+from tritstream.reference import FloatModel
+from tritstream.verification import verify
+from tritstream_train.engine import Conversations, CudaEngine, CudaModel
+
+GPU = torch.device("cuda", 0)
+SMALL = ModelConfig(hidden=192, intermediate=320, layers=3, vocab=1500, bos=0, eos=1)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    return pack(DummyCheckpoint(SMALL, seed=3), tmp_path_factory.mktemp("i") / "small.trit")
+
+
+@pytest.fixture(scope="module")
+def classics():
+    return resolve("classics-7m")
+
+
+def draw(*shape, vocab=SMALL.vocab, seed=0):
+    return np.random.default_rng(seed).integers(2, vocab, shape)
+
+
+def test_a_real_model_by_every_digest(classics):
+    prompt = classics.tokenizer.encode("It was a dark and stormy night; the rain fell in torrents")
+    with open_engine("cuda", classics) as engine:
+        result = verify(engine, classics.image, prompt, 96)
+    assert result.equal, result.difference.sentence()
+    assert result.passes >= 64
+
+
+@pytest.mark.parametrize("outliers", [False, True])
+@pytest.mark.parametrize("shape", [(24, 40, 2, 61), (100, 260, 1, 1030), (512, 1344, 2, 3000),
+                                   (1024, 2816, 1, 40000), (2560, 6912, 1, 515)])
+def test_shapes_stage_by_stage(tmp_path, shape, outliers):
+    hidden, intermediate, layers, vocab = shape
+    config = ModelConfig(hidden=hidden, intermediate=intermediate, layers=layers, vocab=vocab)
+    image = pack(DummyCheckpoint(config, seed=1, outliers=outliers), tmp_path / "i.trit")
+    golden, engine = GoldenEngine(image), CudaEngine(image, GPU)
+    tokens = draw(21, vocab=vocab).tolist()
+    for stage in range(image.stages):
+        expected, found = golden.stage_vector(tokens, stage), engine.stage_vector(tokens, stage)
+        wrong = np.flatnonzero(expected != found)
+        assert not wrong.size, (image.sections[stage].name, wrong[:5], expected[wrong[:5]],
+                                found[wrong[:5]])
+    assert engine.stage_digests(tokens, head=True) == golden.stage_digests(tokens, head=True)
+    golden.start()
+    engine.start()
+    assert engine.feed(tokens) == golden.feed(tokens)
+    assert engine.step(7) == golden.step(7)
+    assert np.array_equal(engine.save_state(), golden.save_state())
+
+
+def test_logits_and_scores(image):
+    golden, engine = GoldenEngine(image), CudaEngine(image, GPU)
+    tokens, targets = draw(2, 700)
+    expected = golden.logits(tokens)
+    assert np.array_equal(engine.logits(tokens), expected)
+    assert engine.digest == golden.digest
+    engine.start()
+    golden.start()
+    nats, favourites = engine.score(tokens, targets)
+    wanted, golden_favourites = golden.score(tokens, targets)
+    assert nats == pytest.approx(wanted, rel=1e-12)
+    assert np.array_equal(favourites, golden_favourites)
+
+
+def test_a_state_goes_on_elsewhere(image):
+    golden, engine = GoldenEngine(image), CudaEngine(image, GPU)
+    tokens = draw(9).tolist()
+    for one, other in ((golden, engine), (engine, golden)):
+        one.start()
+        other.start()
+        one.feed(tokens)
+        other.restore_state(one.save_state())
+        assert other.step(3).candidates == one.step(3).candidates
+
+
+@pytest.mark.parametrize("count", [2, 16, 33])
+def test_conversations_are_those_of_one_alone(image, count):
+    model = CudaModel(image, GPU)
+    prompts = draw(count, 6)
+    together, alone = Conversations(model, count), Conversations(model)
+    fed = together.feed(prompts)
+    passes = together.run([5] * count, 4)
+    for n in range(count):
+        alone.start()
+        assert alone.feed(prompts[n:n + 1]) == [digests[n:n + 1] for digests in fed]
+        assert alone.run([5], 4) == [results[n:n + 1] for results in passes]
+        assert torch.equal(alone.state[0], together.state[n])
+
+
+def test_a_run_stops_behind_the_stop_token(image):
+    engine, golden = CudaEngine(image, GPU), GoldenEngine(image)
+    wanted = [result.candidates.best for result in golden.run(4, 5)]
+    stop = next(token for token in wanted[1:] if token != wanted[0])
+    for one in (engine, golden):
+        one.start()
+    engine = CudaEngine(image, GPU)
+    engine._talk = Conversations(CudaModel(image, GPU), stop=stop)
+    engine.stop_token = golden.stop_token = stop
+    assert list(engine.run(4, 40)) == list(golden.run(4, 40))
+    assert np.array_equal(engine.save_state(), golden.save_state())
+    assert engine.step(9) == golden.step(9)
+
+
+def test_a_run_that_is_left_early(image):
+    engine, golden = CudaEngine(image, GPU), GoldenEngine(image)
+    for one in (engine, golden):
+        passes = one.run(4, 20)
+        list(itertools.islice(passes, 3))
+        passes.close()
+    assert np.array_equal(engine.save_state(), golden.save_state())
+    assert engine.step(9) == golden.step(9)
+
+
+def test_the_float_reference(image):
+    checkpoint = DummyCheckpoint(SMALL, seed=3)
+    here, there = CudaEngine(image, GPU).reference(checkpoint), FloatModel(checkpoint)
+    tokens = draw(50)
+    found, expected = here.logits(tokens, here.new_state()), there.logits(tokens)
+    cosine = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(
+        expected, axis=1)
+    assert np.median(cosine) > 0.99999
+    assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.96
+
+
+def test_the_published_shape(tmp_path):
+    image = pack(DummyCheckpoint(PRESETS["370M"]), tmp_path / "i.trit")
+    torch.cuda.reset_peak_memory_stats()
+    golden, engine = GoldenEngine(image), CudaEngine(image, "cuda:0")
+    tokens = draw(3, vocab=32000).tolist()
+    assert engine.feed(tokens) == golden.feed(tokens)
+    assert list(engine.run(5, 2)) == list(golden.run(5, 2))
+
+
+def test_gpus_that_are_not_there(image, monkeypatch):
+    with pytest.raises(DeviceError, match="does not exist: there are"):
+        CudaEngine(image, "cuda:99")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (10**6, 2 * 10**6))
+    with pytest.raises(DeviceError, match="has 1 of 2 MB free, and this model needs"):
+        CudaEngine(image, "cuda")

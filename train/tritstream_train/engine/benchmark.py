@@ -1,0 +1,194 @@
+"""Speed and memory of the engine: `python -m tritstream_train.engine.benchmark`.
+
+Dummy models of the published shapes generate greedily, one conversation and many, and read prompts.
+All passes compute their digests. Beside each figure stands its roof: the time that the trits of a
+pass take to be read at the bandwidth of a copy in the GPU's memory, or their products at the speed
+of a large int8 matrix product, whichever is longer; both are measured in the same run.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tritstream.dummy import PRESETS, DummyCheckpoint
+from tritstream.errors import DeviceError, TritstreamError
+from tritstream.image import Image
+from tritstream.pack import pack
+from tritstream_train.engine.conversations import PASSES, Conversations
+from tritstream_train.engine.model import CudaModel
+
+__all__ = ["Measurement", "bandwidth", "measure"]
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+PROMPT = 1024               # tokens of the prompt
+ROUNDS = 8                  # of a measurement; the median counts
+COPIED = 1 << 30            # bytes
+SIDE = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One figure.
+
+    Parameters
+    ----------
+    model, test : str
+        Shape, and `generate` or `prompt`.
+    conversations : int
+        Side by side.
+    speed : float
+        Tokens per second, of all conversations together.
+    milliseconds : float
+        Of a pass; of the whole prompt.
+    roof : float
+        Tokens per second if nothing but reading trits or multiplying int8 took time.
+    allocated, reserved : float
+        Most memory in use, and most that PyTorch had taken for it, 10^6 bytes; weights included.
+    evidence : str
+        How the figure was obtained.
+    """
+
+    model: str
+    test: str
+    conversations: int
+    speed: float
+    milliseconds: float
+    roof: float
+    allocated: float
+    reserved: float
+    evidence: str = "measured"
+
+
+def bandwidth() -> float:
+    """Bytes per second that a copy within the GPU's memory moves, read and written."""
+    source = torch.empty(COPIED, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    seconds = statistics.median(_seconds(lambda: target.copy_(source)) for _ in range(ROUNDS))
+    return 2 * COPIED / seconds
+
+
+def products() -> float:
+    """Operations per second of a large int8 matrix product, two for each multiplication."""
+    a, b = (torch.randint(-128, 128, (SIDE, SIDE), dtype=torch.int8, device="cuda")
+            for _ in range(2))
+    seconds = statistics.median(_seconds(lambda: torch._int_mm(a, b.T)) for _ in range(ROUNDS))
+    return 2 * SIDE ** 3 / seconds
+
+
+def _seconds(action) -> float:
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    action()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def measure(name: str, image: Image, batches, rate: float, speed: float):
+    """Yield the measurements of a model.
+
+    Parameters
+    ----------
+    name : str
+        Of its shape.
+    image : Image
+        The model.
+    batches : iterable of int
+        Conversations side by side.
+    rate, speed : float
+        From `bandwidth` and `products`, for the roof.
+    """
+    model = CudaModel(image, torch.device("cuda", torch.cuda.current_device()))
+    size = sum(section.header.body_bytes for section in image.sections)
+
+    def roof(tokens):
+        return tokens / max(size / rate, 2 * 5 * size * tokens / speed)
+
+    for count in batches:
+        with _memory() as used:
+            talk = Conversations(model, count)
+            tokens = list(range(2, 2 + count))
+            talk.run(tokens, 2)
+            seconds = statistics.median(
+                _seconds(lambda talk=talk, tokens=tokens: talk.run(tokens, PASSES))
+                for _ in range(ROUNDS)) / PASSES
+        yield Measurement(name, "generate", count, count / seconds, 1e3 * seconds, roof(count),
+                          *used)
+    prompt = np.random.default_rng(0).integers(2, image.vocab, (1, PROMPT))
+    with _memory() as used:
+        talk = Conversations(model)
+        talk.feed(prompt)
+        seconds = statistics.median(_seconds(lambda: talk.feed(prompt)) for _ in range(ROUNDS))
+    yield Measurement(name, "prompt", 1, PROMPT / seconds, 1e3 * seconds, roof(PROMPT), *used)
+
+
+@contextlib.contextmanager
+def _memory():
+    """Measure the most memory allocated and reserved meanwhile, 10^6 bytes."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    used = []
+    yield used
+    used += [torch.cuda.max_memory_allocated() / 1e6, torch.cuda.max_memory_reserved() / 1e6]
+
+
+def _table(measurements: list[Measurement]) -> str:
+    lines = ["| model | test | side by side | tok/s | ms | roof tok/s | of it | MB | reserved MB |",
+             "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
+    for m in measurements:
+        lines.append(f"| {m.model} | {m.test} | {m.conversations} | {m.speed:,.0f} | "
+                     f"{m.milliseconds:.3f} | {m.roof:,.0f} | {m.speed / m.roof:.1%} | "
+                     f"{m.allocated:.1f} | {m.reserved:.1f} |")
+    return "\n".join(lines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tritstream_train.engine.benchmark",
+                                     description=__doc__.split("\n")[0])
+    parser.add_argument("--models", default=",".join(PRESETS), help="shapes, comma between")
+    parser.add_argument("--conversations", default=",".join(map(str, BATCHES)),
+                        help="numbers of them, comma between")
+    parser.add_argument("--images", type=Path, help="where packed models are kept")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print the table, and write the JSON file."""
+    arguments = _arguments()
+    if not torch.cuda.is_available():
+        raise DeviceError("There is no CUDA GPU here to measure.")
+    rate, speed, measurements = bandwidth(), products(), []
+    with tempfile.TemporaryDirectory() as directory:
+        for name in arguments.models.split(","):
+            path = (arguments.images or Path(directory)) / f"{name}.trit"
+            image = Image(path, check=False) if path.exists() else pack(
+                DummyCheckpoint(PRESETS[name]), path)
+            batches = map(int, arguments.conversations.split(","))
+            measurements += measure(name, image, batches, rate, speed)
+    print(f"{torch.cuda.get_device_name()}, a copy moves {rate / 1e12:.2f} TB/s, int8 products run "
+          f"at {speed / 1e12:.0f} TOP/s\n")
+    print(_table(measurements))
+    if arguments.output:
+        table = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__,
+                 "bytes_per_second": rate, "operations_per_second": speed,
+                 "measurements": [dataclasses.asdict(m) for m in measurements]}
+        arguments.output.write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except TritstreamError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
