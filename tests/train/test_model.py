@@ -11,6 +11,7 @@ from tritstream.checkpoint import Checkpoint, ModelConfig, tensor_shapes
 from tritstream.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
 from tritstream.tensorfile import write_tensors
+from tritstream_train import ternary
 from tritstream_train.model import IGNORE, HGRNBit
 from tritstream_train.pretrained import load_pretrained
 
@@ -105,6 +106,31 @@ def test_every_parameter_learns():
     model.loss(TOKENS, TOKENS.roll(-1, 1)).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_fused_gradients_are_those_of_the_plain_path(monkeypatch):
+    monkeypatch.setattr(ternary, "PARTS", 2)        # the interpreter has no use for more
+    config = ModelConfig(hidden=32, intermediate=48, layers=2, vocab=40, eps=1e-5, bos=0, eos=1)
+    model = random_model(config)
+    tokens = TOKENS[:, :6] % config.vocab
+    targets = tokens.roll(-1, 1)
+    targets[:, -1] = IGNORE
+    results = []
+    for model.fused in (False, True):
+        state = model.new_state(2) + 0.1
+        model.zero_grad()
+        loss = model.loss(tokens, targets, state)
+        loss.backward()
+        results.append((loss.item(), state, [p.grad for p in model.parameters()]))
+    (plain, plain_state, expected), (fused, fused_state, gradients) = results
+    assert fused == pytest.approx(plain, rel=1e-3)
+    torch.testing.assert_close(fused_state, plain_state, rtol=0.01, atol=0.01)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert (ours - theirs).norm() < 0.03 * theirs.norm()
+    with torch.no_grad():
+        logits = model(tokens)
+        model.fused = False
+        assert cosine(logits, model(tokens)) >= 0.9999
 
 
 def test_initial_loss_is_that_of_a_uniform_guess():

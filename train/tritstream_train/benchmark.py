@@ -1,8 +1,9 @@
 """Speed and memory of a training step: `python -m tritstream_train.benchmark`.
 
-A step is forward, backward and AdamW, bfloat16 on random tokens; the fused and the plain path run
-one after the other on the same machine. Beside each speed stands the share of the tensor cores'
-bfloat16 peak that the products alone would use (six operations per weight and token).
+A step is forward, backward and AdamW, bfloat16 on random tokens; the paths run one after the other
+on the same machine: `graphed` is the fused one as a CUDA graph, `plain` the one without kernels of
+our own. Beside each speed stands the share of the tensor cores' bfloat16 peak that the products
+alone would use (six operations per weight and token).
 """
 
 import argparse
@@ -16,9 +17,12 @@ import torch
 from tritstream.checkpoint import ModelConfig, tensor_shapes
 from tritstream.dummy import PRESETS
 from tritstream.errors import DeviceError
+from tritstream_train.graph import GraphedLoss
 from tritstream_train.model import HGRNBit
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["PATHS", "Measurement", "measure"]
+
+PATHS = ("fused", "graphed", "plain")
 
 BATCHES = {"370M": 8, "1.3B": 4}
 TOKENS = 2048
@@ -33,7 +37,7 @@ class Measurement:
     Attributes
     ----------
     model, path : str
-        Shape, and `fused` or `plain`.
+        Shape, and one of `PATHS`.
     batch, tokens : int
         Sequences in a step, and tokens in each.
     milliseconds : float
@@ -42,6 +46,8 @@ class Measurement:
         Tokens per second.
     gigabytes : float
         Most that was allocated at any time, 10^9 bytes: parameters, optimizer, everything.
+    reserved : float
+        The same with what the allocator holds but does not use.
     share : float
         Of `PEAK`, that the products need at this speed.
     """
@@ -53,6 +59,7 @@ class Measurement:
     milliseconds: float
     speed: float
     gigabytes: float
+    reserved: float
     share: float
 
 
@@ -62,7 +69,7 @@ def product_weights(config: ModelConfig) -> int:
                if len(shape) == 2 and name.endswith(("_proj.weight", "lm_head.weight")))
 
 
-def measure(name: str, config: ModelConfig, *, fused: bool, batch: int, tokens: int = TOKENS,
+def measure(name: str, config: ModelConfig, *, path: str, batch: int, tokens: int = TOKENS,
             steps: int = 10) -> Measurement:
     """Train a fresh model for some steps and time them.
 
@@ -77,31 +84,40 @@ def measure(name: str, config: ModelConfig, *, fused: bool, batch: int, tokens: 
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     try:
-        times = _train(config, fused, batch, tokens, steps)
+        times = _train(config, path, batch, tokens, steps)
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"A step of {name} with {batch} sequences of {tokens} tokens does not "
                           "fit on this device; use a smaller --batch.") from error
     milliseconds = statistics.median(times)
     speed = batch * tokens / milliseconds * 1e3
     return Measurement(
-        name, "fused" if fused else "plain", batch, tokens, milliseconds, speed,
-        torch.cuda.max_memory_allocated() / 1e9, 6 * product_weights(config) * speed / PEAK)
+        name, path, batch, tokens, milliseconds, speed, torch.cuda.max_memory_allocated() / 1e9,
+        torch.cuda.max_memory_reserved() / 1e9, 6 * product_weights(config) * speed / PEAK)
 
 
-def _train(config, fused, batch, tokens, steps) -> list[float]:
+def _train(config, path, batch, tokens, steps) -> list[float]:
     """Milliseconds of every step after the warm-up."""
     torch.manual_seed(0)
     with torch.device("cuda"):
-        model = HGRNBit(config, fused=fused)
+        model = HGRNBit(config, fused=path != "plain")
         text = torch.randint(config.vocab, (batch, tokens + 1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    graph = None
     marks = []
-    for _ in range(WARM_UP + steps + 1):
+    for step in range(WARM_UP + steps + 1):
+        if path == "graphed" and step == 1:     # with the optimizer's state there to be weighed
+            graph = GraphedLoss(model, batch, tokens)
         marks.append(torch.cuda.Event(enable_timing=True))
         marks[-1].record()
-        model.loss(text[:, :-1], text[:, 1:]).backward()
+        if graph is None:
+            model.loss(text[:, :-1], text[:, 1:]).backward()
+        else:
+            graph(text[:, :-1], text[:, 1:])
         optimizer.step()
-        optimizer.zero_grad()
+        if graph is None:
+            optimizer.zero_grad()
+        else:
+            graph.zero_grad()
     torch.cuda.synchronize()
     return [a.elapsed_time(b) for a, b in zip(marks[WARM_UP:], marks[WARM_UP + 1:], strict=False)]
 
@@ -111,24 +127,23 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m tritstream_train.benchmark",
                                      description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=PRESETS, default=list(BATCHES))
-    parser.add_argument("--paths", nargs="+", choices=("fused", "plain"),
-                        default=["fused", "plain"])
+    parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
     parser.add_argument("--batch", type=int, help="sequences in a step")
     parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens in a sequence")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--json", help="file to write")
     options = parser.parse_args()
     results = []
-    print(f"{'model':<6} {'path':<6} {'batch':>5} {'tokens':>6} {'ms':>8} {'tok/s':>9} {'GB':>6} "
-          f"{'of peak':>7}")
+    print(f"{'model':<6} {'path':<7} {'batch':>5} {'tokens':>6} {'ms':>8} {'tok/s':>9} {'GB':>6} "
+          f"{'reserved':>8} {'of peak':>7}")
     for name in options.models:
         for path in options.paths:
-            result = measure(name, PRESETS[name], fused=path == "fused", tokens=options.tokens,
+            result = measure(name, PRESETS[name], path=path, tokens=options.tokens,
                              batch=options.batch or BATCHES.get(name, 4), steps=options.steps)
             results.append(result)
-            print(f"{result.model:<6} {result.path:<6} {result.batch:>5} {result.tokens:>6} "
+            print(f"{result.model:<6} {result.path:<7} {result.batch:>5} {result.tokens:>6} "
                   f"{result.milliseconds:>8.2f} {result.speed:>9,.0f} {result.gigabytes:>6.2f} "
-                  f"{result.share:>7.1%}", flush=True)
+                  f"{result.reserved:>8.2f} {result.share:>7.1%}", flush=True)
     if options.json:
         table = {"device": torch.cuda.get_device_name(), "torch": torch.__version__,
                  "results": [dataclasses.asdict(result) for result in results]}

@@ -17,11 +17,9 @@ from tritstream_train.gates import (
 from tritstream_train.kernels import matmul
 from tritstream_train.mlgru import mlgru, mlgru_backward, mlgru_states
 from tritstream_train.norm import norm_backward, norm_quantise
-from tritstream_train.ternary import product, ternary_codes
+from tritstream_train.ternary import magnitudes, product, ternary_codes
 
 __all__ = ["channel_mixer", "head", "token_mixer"]
-
-RECOMPUTE = False
 
 
 def token_mixer(x, delta, norm, attn, bound, state, batch, dtype):
@@ -67,7 +65,8 @@ def channel_mixer(x, delta, norm, mlp, dtype):
 def head(x, delta, norm, linear, dtype):
     """Logits [N, V] for all tokens, without gradients."""
     _, _, codes, steps = norm_quantise(x, delta, norm.weight, [linear.norm.weight], norm.eps, dtype)
-    return product(codes, steps, *ternary_codes([linear.weight]), torch.float32)[0]
+    weights = [linear.weight]
+    return product(codes, steps, *ternary_codes(weights, magnitudes(weights)), torch.float32)[0]
 
 
 class _TokenMixer(torch.autograd.Function):
@@ -76,36 +75,40 @@ class _TokenMixer(torch.autograd.Function):
                 o_gain, o_weight, bound, state, batch, eps, dtype):
         total, kept, codes, steps = norm_quantise(x, delta, gain, [i_gain, f_gain, g_gain], eps,
                                                   dtype)
-        ifg = product(codes, steps, *ternary_codes([i_weight, f_weight, g_weight]), dtype)
+        weights = [i_weight, f_weight, g_weight, o_weight]
+        sums = magnitudes(weights)
+        trits, scales = ternary_codes(weights, sums)
+        ifg = product(codes, steps, trits[:3], scales[:3], dtype)
         i, f = (part.unflatten(0, (batch, -1)) for part in ifg[:2])
         h, carry = mlgru(i, f, bound, None if state is None else state.contiguous())
         if state is not None:
             state.copy_(carry[:, -1])
         codes, steps = output_gate_quantise(ifg[2], h, g_norm, o_gain, eps)
-        out = product(codes, steps, *ternary_codes([o_weight]), dtype)[0]
-        ctx.save_for_backward(kept, ifg, carry, gain, i_gain, f_gain, g_gain, i_weight, f_weight,
-                              g_weight, g_norm, o_gain, o_weight, bound)
+        out = product(codes, steps, trits[3:], scales[3:], dtype)[0]
+        ctx.save_for_backward(kept, ifg, carry, sums, gain, i_gain, f_gain, g_gain, i_weight,
+                              f_weight, g_weight, g_norm, o_gain, o_weight, bound)
         ctx.eps, ctx.first = eps, delta is None
         return total, out
 
     @staticmethod
     def backward(ctx, dtotal, dout):
-        (kept, ifg, carry, gain, i_gain, f_gain, g_gain, i_weight, f_weight, g_weight, g_norm,
-         o_gain, o_weight, bound) = ctx.saved_tensors
+        (kept, ifg, carry, sums, gain, i_gain, f_gain, g_gain, i_weight, f_weight,
+         g_weight, g_norm, o_gain, o_weight, bound) = ctx.saved_tensors
         i, f = (part.unflatten(0, (len(carry), -1)) for part in ifg[:2])
         difg = torch.empty_like(ifg)
         di, df = (part.unflatten(0, (len(carry), -1)) for part in difg[:2])
 
-        trits, scales = ternary_codes([o_weight], dout.dtype)
+        weights = [i_weight, f_weight, g_weight, o_weight]
+        trits, scales = ternary_codes(weights, sums, dout.dtype)
         h = mlgru_states(i, f, bound, carry)
         dh, values, (dg_norm, do_gain) = output_gate_backward(
-            ifg[2], h.flatten(0, 1), dout @ trits[0], scales, g_norm, o_gain, ctx.eps, difg[2])
+            ifg[2], h.flatten(0, 1), dout @ trits[3], scales[3:], g_norm, o_gain, ctx.eps, difg[2])
         do_weight = matmul(dout.T, values)
         dbound = mlgru_backward(i, f, h, dh.unflatten(0, (len(carry), -1)), bound, carry, di, df)
 
-        trits, scales = ternary_codes([i_weight, f_weight, g_weight], dout.dtype)
         dx, dx_low, values, (dgain, *dgains) = norm_backward(
-            kept, torch.bmm(difg, trits), scales, dtotal, gain, [i_gain, f_gain, g_gain], ctx.eps)
+            kept, torch.bmm(difg, trits[:3]), scales, dtotal, gain, [i_gain, f_gain, g_gain],
+            ctx.eps)
         dweights = [matmul(grad.T, value) for grad, value in zip(difg, values, strict=True)]
         return (dx, None if ctx.first else dx_low, dgain, *dgains, *dweights, dg_norm, do_gain,
                 do_weight, dbound, None, None, None, None)
@@ -115,25 +118,24 @@ class _ChannelMixer(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, delta, gain, gate_gain, gate_weight, down_gain, down_weight, eps, dtype):
         total, kept, codes, steps = norm_quantise(x, delta, gain, [gate_gain], eps, dtype)
-        ab = product(codes, steps, *ternary_codes([gate_weight]), dtype)[0]
-        ctx.recompute = RECOMPUTE
-        held = (codes, steps) if RECOMPUTE else (ab, ab)
+        gate_sums, down_sums = magnitudes([gate_weight]), magnitudes([down_weight])
+        ab = product(codes, steps, *ternary_codes([gate_weight], gate_sums), dtype)[0]
         codes, steps = glu_quantise(ab, down_gain)
-        out = product(codes, steps, *ternary_codes([down_weight]), dtype)[0]
-        ctx.save_for_backward(kept, *held, gain, gate_gain, gate_weight, down_gain, down_weight)
+        out = product(codes, steps, *ternary_codes([down_weight], down_sums), dtype)[0]
+        ctx.save_for_backward(kept, ab, gain, gate_gain, gate_weight, gate_sums, down_gain,
+                              down_weight, down_sums)
         ctx.eps, ctx.first = eps, delta is None
         return total, out
 
     @staticmethod
     def backward(ctx, dtotal, dout):
-        kept, ab, steps, gain, gate_gain, gate_weight, down_gain, down_weight = ctx.saved_tensors
-        if ctx.recompute:
-            ab = product(ab, steps, *ternary_codes([gate_weight]), dout.dtype)[0]
-        trits, scales = ternary_codes([down_weight], dout.dtype)
+        (kept, ab, gain, gate_gain, gate_weight, gate_sums, down_gain, down_weight,
+         down_sums) = ctx.saved_tensors
+        trits, scales = ternary_codes([down_weight], down_sums, dout.dtype)
         dab, values, ddown_gain = glu_backward(ab, dout @ trits[0], scales, down_gain)
         ddown_weight = matmul(dout.T, values)
 
-        trits, scales = ternary_codes([gate_weight], dout.dtype)
+        trits, scales = ternary_codes([gate_weight], gate_sums, dout.dtype)
         dx, dx_low, values, (dgain, dgate_gain) = norm_backward(
             kept, (dab @ trits[0])[None], scales, dtotal, gain, [gate_gain], ctx.eps)
         dgate_weight = matmul(dab.T, values[0])

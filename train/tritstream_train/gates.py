@@ -11,6 +11,7 @@ import triton.language as tl
 
 from tritstream_train.kernels import (
     LINEAR_EPS,
+    loop_launch,
     quantised,
     row_launch,
     row_programs,
@@ -70,13 +71,13 @@ def glu_quantise(ab, gain):
 
 @triton.jit(do_not_specialize=["rows"])
 def _glu_backward_kernel(ab, dy, scale, gain, dab, values, partial, rows, columns,
-                         BLOCK: tl.constexpr):
+                         BLOCK: tl.constexpr, STAGES: tl.constexpr):
     column = tl.arange(0, BLOCK)
     mask = column < columns
     stride = columns.to(tl.int64)
     n = _load(gain, column, mask)
     sums = tl.zeros((BLOCK,), tl.float32)
-    for number in range(tl.program_id(0), rows, tl.num_programs(0)):
+    for number in tl.range(tl.program_id(0), rows, tl.num_programs(0), num_stages=STAGES):
         place = number * stride + column
         half = place + number * stride
         a, b = _load(ab, half, mask), _load(ab, half + stride, mask)
@@ -119,10 +120,10 @@ def glu_backward(ab, dy, scale, gain):
     """
     rows, columns = dy.shape
     dab, values = torch.empty_like(ab), torch.empty_like(dy)
-    programs = row_programs(dy, rows)
+    programs = row_programs(dy, columns)
     partial = torch.empty(programs, columns, device=dy.device)
     _glu_backward_kernel[(programs,)](ab, dy, scale, gain, dab, values, partial, rows, columns,
-                                      **row_launch(columns))
+                                      **loop_launch(columns))
     return dab, values, partial.sum(0)
 
 
@@ -171,13 +172,13 @@ def output_gate_quantise(g, h, weight, gain, eps):
 
 @triton.jit(do_not_specialize=["rows"])
 def _gate_backward_kernel(g, h, dy, scale, weight, gain, dg, dh, values, partial, rows, columns,
-                          eps, BLOCK: tl.constexpr):
+                          eps, BLOCK: tl.constexpr, STAGES: tl.constexpr):
     column = tl.arange(0, BLOCK)
     mask = column < columns
     stride = columns.to(tl.int64)
     w, n = _load(weight, column, mask), _load(gain, column, mask)
     sums_w, sums_n = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
-    for number in range(tl.program_id(0), rows, tl.num_programs(0)):
+    for number in tl.range(tl.program_id(0), rows, tl.num_programs(0), num_stages=STAGES):
         place = number * stride + column
         gate, state = _load(g, place, mask), _load(h, place, mask)
         factor = _inverse_rms(gate, columns, eps)
@@ -228,8 +229,8 @@ def output_gate_backward(g, h, dy, scale, weight, gain, eps, dg):
     """
     rows, columns = dy.shape
     dh, values = torch.empty_like(dy), torch.empty_like(dy)
-    programs = row_programs(dy, rows)
+    programs = row_programs(dy, columns)
     partial = torch.empty(programs, 2, columns, device=dy.device)
     _gate_backward_kernel[(programs,)](g, h, dy, scale, weight, gain, dg, dh, values, partial,
-                                       rows, columns, eps, **row_launch(columns))
+                                       rows, columns, eps, **loop_launch(columns))
     return dh, values, partial.sum(0)

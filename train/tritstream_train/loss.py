@@ -11,7 +11,7 @@ import triton.language as tl
 from tritstream_train.kernels import matmul
 from tritstream_train.model import IGNORE
 from tritstream_train.norm import norm_backward, norm_quantise
-from tritstream_train.ternary import product, ternary_codes
+from tritstream_train.ternary import magnitudes, product, ternary_codes
 
 __all__ = ["fused_loss"]
 
@@ -77,7 +77,7 @@ class _Head(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, delta, gain, inner_gain, weight, targets, eps, dtype, gradient):
         total, kept, codes, steps = norm_quantise(x, delta, gain, [inner_gain], eps, dtype)
-        trits, scales = ternary_codes([weight])
+        trits, scales = ternary_codes([weight], magnitudes([weight]))
         rows, vocab = len(x), len(weight)
         losses = torch.empty(rows, device=x.device)
         count = (targets != IGNORE).sum().clamp(min=1).float()

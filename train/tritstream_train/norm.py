@@ -9,7 +9,13 @@ import torch
 import triton
 import triton.language as tl
 
-from tritstream_train.kernels import LINEAR_EPS, quantised, row_launch, row_programs
+from tritstream_train.kernels import (
+    LINEAR_EPS,
+    loop_launch,
+    quantised,
+    row_launch,
+    row_programs,
+)
 
 __all__ = ["norm_backward", "norm_quantise"]
 
@@ -116,7 +122,7 @@ def _three(gains):
 @triton.jit(do_not_specialize=["rows"])
 def _backward_kernel(kept, dy, scales, residual, gain, n0, n1, n2, dx, dx_low, values, partial,
                      rows, columns, eps, COUNT: tl.constexpr, RESIDUAL: tl.constexpr,
-                     BLOCK: tl.constexpr):
+                     BLOCK: tl.constexpr, STAGES: tl.constexpr):
     column = tl.arange(0, BLOCK)
     mask = column < columns
     stride = columns.to(tl.int64)
@@ -126,7 +132,7 @@ def _backward_kernel(kept, dy, scales, residual, gain, n0, n1, n2, dx, dx_low, v
     sums0 = tl.zeros((BLOCK,), tl.float32)
     sums1 = tl.zeros((BLOCK,), tl.float32)
     sums2 = tl.zeros((BLOCK,), tl.float32)
-    for number in range(tl.program_id(0), rows, tl.num_programs(0)):
+    for number in tl.range(tl.program_id(0), rows, tl.num_programs(0), num_stages=STAGES):
         place = number * stride + column
         value = tl.load(kept + place, mask=mask, other=0.0).to(tl.float32)
         x, y, outer, inner = _norms(value, outer_gain, columns, eps)
@@ -184,10 +190,10 @@ def norm_backward(kept, dy, scales, residual, gain, gains, eps):
     dx = torch.empty(rows, columns, device=kept.device)
     dx_low = dx if dy.dtype == dx.dtype else torch.empty_like(dx, dtype=dy.dtype)
     values = torch.empty_like(dy)
-    programs = row_programs(kept, rows)
+    programs = row_programs(kept, columns)
     partial = torch.empty(programs, 1 + count, columns, device=kept.device)
     _backward_kernel[(programs,)](
         kept, dy, scales, dx if residual is None else residual, gain, *_three(gains), dx, dx_low,
         values, partial, rows, columns, eps,
-        COUNT=count, RESIDUAL=residual is not None, **row_launch(columns))
+        COUNT=count, RESIDUAL=residual is not None, **loop_launch(columns))
     return dx, dx_low, values, partial.sum(0)

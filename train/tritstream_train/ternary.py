@@ -7,34 +7,76 @@ import torch
 import triton
 import triton.language as tl
 
-__all__ = ["product", "ternary_codes"]
+__all__ = ["magnitudes", "product", "ternary_codes"]
 
 SCALE_FLOOR = tl.constexpr(1e-5)
-CODES_BLOCK = 4096
-TILE = {"BLOCK_N": 128, "BLOCK_M": 256, "BLOCK_K": 128, "GROUP": 8,
-        "num_warps": 8, "num_stages": 4}
-SMALL_TILE = {"BLOCK_N": 64, "BLOCK_M": 64, "BLOCK_K": 64, "GROUP": 8,
-              "num_warps": 4, "num_stages": 3}
+BLOCK = 4096                # weights at a time
+PARTS = 256                 # of a sum over a matrix
+# Two such tiles fit a multiprocessor: one stores while the other multiplies.
+TILE = {"BLOCK_N": 128, "BLOCK_M": 128, "BLOCK_K": 128, "GROUP": 8,
+        "num_warps": 4, "num_stages": 3}
 
 
 @triton.jit
-def _codes_kernel(weight, total, codes, scale, size, BLOCK: tl.constexpr):
-    mean = tl.maximum(tl.load(total) / size, SCALE_FLOOR)
-    tl.store(scale, mean)
+def _select(w0, w1, w2, w3, COUNT: tl.constexpr):
+    """The matrix that the second dimension of the grid asks for."""
+    weight = w0
+    if COUNT > 1:
+        if tl.program_id(1) == 1:
+            weight = w1
+        if tl.program_id(1) == 2:
+            weight = w2
+        if tl.program_id(1) == 3:
+            weight = w3
+    return weight
+
+
+@triton.jit
+def _magnitudes_kernel(w0, w1, w2, w3, sums, size, COUNT: tl.constexpr, PARTS: tl.constexpr,
+                       BLOCK: tl.constexpr):
+    weight = _select(w0, w1, w2, w3, COUNT)
+    total = tl.zeros((BLOCK,), tl.float32)
+    stride = tl.num_programs(0).to(tl.int64) * BLOCK
     block = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    w = tl.load(weight + block, mask=block < size, other=0.0) / mean
+    for _ in range(0, tl.cdiv(size, PARTS * BLOCK)):
+        total += tl.abs(tl.load(weight + block, mask=block < size, other=0.0))
+        block += stride
+    tl.store(sums + tl.program_id(1) * PARTS + tl.program_id(0), tl.sum(total, axis=0))
+
+
+@triton.jit
+def _codes_kernel(w0, w1, w2, w3, sums, codes, scales, size, COUNT: tl.constexpr,
+                  PARTS: tl.constexpr, BLOCK: tl.constexpr):
+    weight = _select(w0, w1, w2, w3, COUNT)
+    matrix = tl.program_id(1)
+    total = tl.sum(tl.load(sums + matrix * PARTS + tl.arange(0, PARTS)), axis=0)
+    scale = tl.maximum(total / size, SCALE_FLOOR)
+    tl.store(scales + matrix, scale)
+    block = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    w = tl.load(weight + block, mask=block < size, other=0.0) / scale
     # Half to even: exactly one half becomes 0, and three halves are clipped anyway.
     trits = tl.where(tl.abs(w) > 0.5, tl.where(w > 0, 1.0, -1.0), 0.0)
-    tl.store(codes + block, trits.to(codes.dtype.element_ty), mask=block < size)
+    place = codes + matrix.to(tl.int64) * size + block
+    tl.store(place, trits.to(codes.dtype.element_ty), mask=block < size)
 
 
-def ternary_codes(weights, dtype=torch.int8):
+def magnitudes(weights):
+    """Sums of the magnitudes of parts of each matrix, for `ternary_codes`: float32 [C, PARTS]."""
+    sums = torch.empty(len(weights), PARTS, device=weights[0].device)
+    _magnitudes_kernel[(PARTS, len(weights))](
+        *_four(weights), sums, weights[0].numel(), COUNT=len(weights), PARTS=PARTS, BLOCK=BLOCK)
+    return sums
+
+
+def ternary_codes(weights, sums, dtype=torch.int8):
     """Codes and scales of matrices of one shape.
 
     Parameters
     ----------
     weights : sequence of Tensor
-        `C` float32 matrices [M, K].
+        `C` float32 matrices [M, K], up to four.
+    sums : Tensor
+        Their `magnitudes`.
     dtype : torch.dtype
         Of the codes.
 
@@ -45,15 +87,17 @@ def ternary_codes(weights, dtype=torch.int8):
     scales : Tensor
         Mean magnitudes, float32 [C].
     """
-    first = weights[0]
-    codes = torch.empty(len(weights), *first.shape, dtype=dtype, device=first.device)
-    scales = torch.empty(len(weights), device=first.device)
-    size = first.numel()
-    for number, weight in enumerate(weights):
-        total = torch.linalg.vector_norm(weight, 1)
-        _codes_kernel[(triton.cdiv(size, CODES_BLOCK),)](
-            weight.contiguous(), total, codes[number], scales[number:], size, BLOCK=CODES_BLOCK)
+    count, size = len(weights), weights[0].numel()
+    codes = torch.empty(count, *weights[0].shape, dtype=dtype, device=sums.device)
+    scales = torch.empty(count, device=sums.device)
+    _codes_kernel[(triton.cdiv(size, BLOCK), count)](
+        *_four(weights), sums, codes, scales, size, COUNT=count, PARTS=PARTS, BLOCK=BLOCK)
     return codes, scales
+
+
+def _four(weights):
+    """Four arguments for a kernel, of which it uses as many as there are."""
+    return [*weights, *weights[:1] * (4 - len(weights))]
 
 
 @triton.jit
@@ -119,8 +163,7 @@ def product(x, steps, codes, scales, dtype):
     count, n, k = x.shape
     m = codes.shape[1]
     out = torch.empty(count, n, m, dtype=dtype, device=x.device)
-    tile = TILE if min(n, m) >= 128 else SMALL_TILE
-    grid = (triton.cdiv(n, tile["BLOCK_N"]) * triton.cdiv(m, tile["BLOCK_M"]), count)
+    grid = (triton.cdiv(n, TILE["BLOCK_N"]) * triton.cdiv(m, TILE["BLOCK_M"]), count)
     _product_kernel[grid](x, codes, out, steps, scales, n, m, k,
-                          EVEN_K=k % tile["BLOCK_K"] == 0, **tile)
+                          EVEN_K=k % TILE["BLOCK_K"] == 0, **TILE)
     return out
