@@ -124,14 +124,14 @@ def test_chain_is_zlib(words):
 # Arithmetic.
 
 @triton.jit
-def _scale(s1, s2, amax, params, factor, mantissa, shift, N: tl.constexpr):
+def _scale(s1, s2, amax, parameters, factor, mantissa, shift, N: tl.constexpr):
     four, eight = tl.arange(0, 4), tl.arange(0, 8)
     total = tl.where(eight < 3, tl.load(s1 + tl.minimum(eight, 2)),
                      tl.load(s2 + tl.minimum(tl.maximum(eight - 3, 0), 2)))
     place = stack_place()
     total = tl.sum(tl.where(eight[None, :] == place[:, None], total[None, :], 0), axis=1)
     peaks = tl.load(amax + four)
-    out = statistics.scales(total, peaks, statistics.constants(params))
+    out = statistics.scales(total, peaks, statistics.constants(parameters))
     tl.store(factor + four, scalars.reciprocal(peaks))
     tl.store(mantissa + four, out[0])
     tl.store(shift + four, out[1])
@@ -171,11 +171,11 @@ def test_scalars_are_the_golden_models():
         except OverflowError:
             continue
         value = floor.mantissa << floor_exponent
-        params = torch.tensor([0xABCD, 0, 0, 0, power, 0, 0, 0, ratio.mantissa, ratio.exponent,
+        parameters = torch.tensor([0xABCD, 0, 0, 0, power, 0, 0, 0, ratio.mantissa, ratio.exponent,
                                value >> 40, value & (1 << 40) - 1], dtype=torch.int64)
         factor, mantissa, shift = torch.zeros(3, 4, dtype=torch.int64)
         _scale[(1,)](torch.tensor(halves(s1)), torch.tensor(halves(s2)),
-                     torch.tensor([amax, 0, amax, 1]), params, factor, mantissa, shift, N=4)
+                     torch.tensor([amax, 0, amax, 1]), parameters, factor, mantissa, shift, N=4)
         assert (int(mantissa[0]), int(shift[0])) == expected, (s1, s2, amax)
         assert (int(mantissa[1]), int(shift[1])) == (0, FORMATS.max_shift)
         assert factor.tolist()[:2] == [golden_scalars.reciprocal(amax), 0]

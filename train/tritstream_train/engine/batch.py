@@ -33,8 +33,9 @@ def embed_rows(rows, row_bytes, tokens, out, hidden, WIDE: tl.constexpr, BLOCK: 
 
 
 @triton.jit
-def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source_params, params,
-                  table, acts, act_stride, act_vector, factors, powers, tail, totals, columns,
+def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source_parameters,
+                  parameters, table, acts, act_stride, act_vector, factors, powers, tail, totals,
+                  columns,
                   SOURCE: tl.constexpr, VECTORS: tl.constexpr, BLOCK: tl.constexpr):
     """Finish the vector that a stage leaves, and quantise it for the next.
 
@@ -46,9 +47,9 @@ def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source
         Residual, int32 [rows, columns]; row sums are added to it.
     old_factors
         Factors that belong to the row sums.
-    pre, gains, gain_stride, source_params
+    pre, gains, gain_stride, source_parameters
         Of the stage that made them, see `weights.Stage`.
-    params
+    parameters
         Of the stage that comes.
     acts, act_stride, act_vector
         int8 [VECTORS, rows, act_stride]; `act_vector` is the distance of vectors.
@@ -77,7 +78,7 @@ def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source
         over = vector
     else:
         a, over = tl.load(first + place, inside, 0), tl.load(second + place, inside, 0)
-        fraction = tl.load(source_params + 12).to(tl.int32)
+        fraction = tl.load(source_parameters + 12).to(tl.int32)
         if SOURCE == HIDDEN:
             a = (a + 32) >> 6
         else:
@@ -94,7 +95,7 @@ def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source
     for n in tl.static_range(VECTORS):
         gain = tl.load(gains + n * gain_stride + element, inside, 0)
         amax = tl.where(four >= n, peaks(vector, gain), amax)
-    mantissa, shift = scales(total, amax, constants(params))
+    mantissa, shift = scales(total, amax, constants(parameters))
     tl.store(factors + row * 8 + four, mantissa)
     tl.store(factors + row * 8 + 4 + four, shift)
     length, factor = bit_length(amax), reciprocal(amax)
@@ -187,7 +188,7 @@ def add_residual(x, acc, factors, rows, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def open_gates(planes, plane, factors, keep, params, table, rows, BLOCK: tl.constexpr):
+def open_gates(planes, plane, factors, keep, parameters, table, rows, BLOCK: tl.constexpr):
     """Make of row sums of i, f and g the update `silu(i) << 6`, the openness of the gate, and g.
 
     `planes` is int32 [3, count, rows], `plane` from one to the next; they change in place.
@@ -200,8 +201,8 @@ def open_gates(planes, plane, factors, keep, params, table, rows, BLOCK: tl.cons
     f = dequantised(tl.load(place + plane, inside, 0), factors, row, 1)
     g = dequantised(tl.load(place + 2 * plane, inside, 0), factors, row, 2)
     kept = tl.load(keep + element, inside, 0).to(tl.int32) & 0xFFFF
-    update = silu(i, tl.load(params + 12).to(tl.int32), table) << 6
-    openness = opened(f, kept, tl.load(params + 13).to(tl.int32), table)
+    update = silu(i, tl.load(parameters + 12).to(tl.int32), table) << 6
+    openness = opened(f, kept, tl.load(parameters + 13).to(tl.int32), table)
     tl.store(place, update.to(tl.int32), inside)
     tl.store(place + plane, openness.to(tl.int32), inside)
     tl.store(place + 2 * plane, g, inside)

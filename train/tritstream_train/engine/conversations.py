@@ -170,8 +170,8 @@ class _Passes:
         """Compile the kernels and record the graph, at the first pass."""
         if self.graph is not None or self.model.device.type != "cuda":
             return
-        self.active.zero_()
-        self.position.zero_()
+        for tensor in (self.tokens, self.active, self.position):
+            tensor.zero_()
         self._play()
         torch.cuda.synchronize()
         self.graph = torch.cuda.CUDAGraph()

@@ -127,7 +127,7 @@ def _projection(parts, vector, gains, length, factor, CHUNKS: tl.constexpr):
 
 
 @triton.jit
-def stage(body, params, vector, gains, gain_stride, statistics, residual, out, next_statistics,
+def stage(body, parameters, vector, gains, gain_stride, statistics, residual, out, next_statistics,
           keep, pre, next_gains, next_stride, state, active, head_scale, table,
           columns, rows, words, groups,
           OP: tl.constexpr, CHUNKS: tl.constexpr, WORDS: tl.constexpr, GROUPS: tl.constexpr,
@@ -136,7 +136,7 @@ def stage(body, params, vector, gains, gain_stride, statistics, residual, out, n
 
     Parameters
     ----------
-    body, params, keep, pre, next_gains, next_stride
+    body, parameters, keep, pre, next_gains, next_stride
         Of this stage, see `weights.Stage`.
     vector, gains, gain_stride, statistics
         Input vector, int32 [columns], and its gains and statistics.
@@ -175,18 +175,18 @@ def stage(body, params, vector, gains, gain_stride, statistics, residual, out, n
     # What does not depend on the stage before is on its way while that still runs.
     if EARLY:
         gdc_launch_dependents()
-    numbers = constants(params)
+    numbers = constants(parameters)
     parts0 = _trits(body, words, group, groups, P, 0, CHUNKS, WORDS)
     gains0 = _columns(gains, columns, CHUNKS, WORDS)
     if P > 1:
         parts1 = _trits(body, words, group, groups, P, 1, CHUNKS, WORDS)
         gains1 = gains0
-        fraction = tl.load(params + 12).to(tl.int32)
+        fraction = tl.load(parameters + 12).to(tl.int32)
     if P > 2:
         parts2 = _trits(body, words, group, groups, P, 2, CHUNKS, WORDS)
         gains1 = _columns(gains + gain_stride, columns, CHUNKS, WORDS)
         gains2 = _columns(gains + 2 * gain_stride, columns, CHUNKS, WORDS)
-        fraction1 = tl.load(params + 13).to(tl.int32)
+        fraction1 = tl.load(parameters + 13).to(tl.int32)
         kept = tl.load(keep + element, inside, 0).to(tl.int32) & 0xFFFF
     if OP == MLGRU or OP == RESIDUAL:
         before = tl.load(pre + element, inside, 0)

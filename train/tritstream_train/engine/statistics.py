@@ -47,11 +47,11 @@ def peaks(vector, gain):
 
 
 @triton.jit
-def constants(params):
+def constants(parameters):
     """Load what `scales` needs of a stage's row of parameters."""
     four = tl.arange(0, 4)
-    return (tl.load(params + four), tl.load(params + 4 + four), tl.load(params + 8),
-            tl.load(params + 9), tl.load(params + 10), tl.load(params + 11))
+    return (tl.load(parameters + four), tl.load(parameters + 4 + four), tl.load(parameters + 8),
+            tl.load(parameters + 9), tl.load(parameters + 10), tl.load(parameters + 11))
 
 
 @triton.jit
