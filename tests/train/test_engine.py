@@ -288,6 +288,7 @@ def test_what_follows_the_stop_token_changes_nothing(image):
     stop = golden.step(5).candidates.best
     talk = Conversations(CudaModel(image, CPU), stop=stop)
     talk.run([5], 2)
+    assert talk.digests == [golden.digest]
     assert np.array_equal(talk.state[0], golden.save_state())
 
 

@@ -62,6 +62,7 @@ class Conversations:
     def __init__(self, model: CudaModel, count: int = 1, stop: int | None = None):
         self.model = model
         self.count = count
+        self.stop = stop
         with model.selected():
             self.state = model.new_state(count)
             self._always = torch.ones_like(self.state[:, 0, 0])
@@ -91,17 +92,21 @@ class Conversations:
         """
         with self.model.selected():
             found = self._passes.run(tokens, passes)
-        results = []
+        results, done = [], [False] * self.count
         for row in found.reshape(passes, self.count, RESULT).tolist():
-            results.append([self._result(n, numbers) for n, numbers in enumerate(row)])
+            results.append([])
+            for n, numbers in enumerate(row):
+                if not done[n]:
+                    self.digests[n] = self.model.chains[True](self.digests[n],
+                                                              numbers[-1] & 0xFFFFFFFF)
+                results[-1].append(self._result(numbers, self.digests[n]))
+                done[n] = done[n] or results[-1][n].tokens[0] == self.stop
         return results
 
-    def _result(self, conversation: int, numbers: list[int]) -> Greedy:
+    def _result(self, numbers: list[int], digest: int) -> Greedy:
         keys = numbers[:min(CANDIDATES, self.model.image.vocab)]
-        self.digests[conversation] = self.model.chains[True](
-            self.digests[conversation], numbers[-1] & 0xFFFFFFFF)
         return Greedy(tuple(65535 - (key & 65535) for key in keys), tuple(k >> 16 for k in keys),
-                      numbers[CANDIDATES], numbers[CANDIDATES + 1], self.digests[conversation])
+                      numbers[CANDIDATES], numbers[CANDIDATES + 1], digest)
 
     def vectors(self, token: int) -> torch.Tensor:
         """Take one token of the only conversation; all stage vectors in order, int32."""
