@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -11,6 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from tritstream.console import notes
 from tritstream.errors import BadInput, DeviceError
 
 __all__ = ["Processes", "synchronised", "unwrap", "wrap"]
@@ -59,10 +62,40 @@ class Processes:
         distributed.init_process_group(
             "nccl" if device == "cuda" else "gloo",
             device_id=chosen if device == "cuda" else None)
+        processes = cls(distributed.get_rank(), distributed.get_world_size(), chosen)
+        with processes._heeding_torchrun():
+            yield processes
+        distributed.destroy_process_group()     # after an error it would wait for the others
+
+    @contextlib.contextmanager
+    def _heeding_torchrun(self) -> Iterator[None]:
+        """Say why this process ends when torchrun ends it, as it does once another one is lost.
+
+        A thread says so: the main one may wait for the GPU, and the GPU for the process lost.
+        """
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+        signal.set_wakeup_fd(writer)
+
+        def listen():
+            if signal.SIGTERM in os.read(reader, 1):
+                error = self.lost()
+                notes().print(f"error: {error}")
+                os._exit(error.exit_code)
+
+        threading.Thread(target=listen, daemon=True).start()
         try:
-            yield cls(distributed.get_rank(), distributed.get_world_size(), chosen)
+            yield
         finally:
-            distributed.destroy_process_group()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, before)
+            os.close(writer)
+
+    def lost(self) -> DeviceError:
+        """Return the error of a run that another process has left."""
+        return DeviceError(f"Process {self.rank} of {self.count} lost another one: start the same "
+                           "command with --resume, and it goes on from the last checkpoint.")
 
     @property
     def first(self) -> bool:

@@ -23,7 +23,7 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
             orthogonal.append(parameter)
         else:
             decaying.append(parameter)
-    groups = [{"params": plain, "weight_decay": 0.0},
+    groups = [{"params": plain, "weight_decay": 0.0, "lr": config.vector_rate or config.rate},
               {"params": decaying, "weight_decay": config.weight_decay}]
     adamw = torch.optim.AdamW(groups, lr=config.rate, betas=(config.beta1, config.beta2),
                               fused=config.device == "cuda")

@@ -17,6 +17,7 @@ SCHEDULES = ("linear", "cosine", "wsd")
 OPTIMIZERS = ("adamw", "muon")
 PARALLEL = ("ddp", "fsdp")
 DTYPES = ("bfloat16", "float32")
+SHORTEST_WARMUP = 4         # steps, of which the second half is timed
 BEGIN, END = 0, 1           # tokens `<s>` and `</s>` of a learned tokenizer
 
 RUNTIME = frozenset({"device", "accumulate", "parallel", "fused", "graph", "log_every",
@@ -57,6 +58,8 @@ class TrainConfig:
         `adamw`; or `muon` for the matrices of the blocks, and AdamW for the rest.
     rate : float
         Peak learning rate of AdamW.
+    vector_rate : float, optional
+        The same for norm gains, lower bounds and embeddings; without it, `rate`.
     matrix_rate : float
         Peak learning rate of Muon, scaled as by Liu et al. (arXiv 2502.16982, section 2.2).
     warmup : int
@@ -114,6 +117,7 @@ class TrainConfig:
     minutes: float | None = None
     optimizer: str = "adamw"
     rate: float = 6e-3
+    vector_rate: float | None = None
     matrix_rate: float = 6e-3
     warmup: int = 100
     schedule: str = "linear"
@@ -144,15 +148,20 @@ class TrainConfig:
         for name in ("intermediate", "steps"):
             if getattr(self, name) is not None:
                 _integer(name, getattr(self, name), 1)
-        for name in ("rate", "matrix_rate", "clip"):
-            _number(name, getattr(self, name), low=0, open_low=True)
+        for name in ("rate", "vector_rate", "matrix_rate", "clip", "minutes"):
+            if getattr(self, name) is not None:
+                _number(name, getattr(self, name), low=0, open_low=True)
         for name in ("decay", "final", "beta1", "beta2"):
             _number(name, getattr(self, name), low=0, high=1)
         _number("weight_decay", self.weight_decay, low=0)
         if (self.steps is None) == (self.minutes is None):
             raise BadInput("A run takes either steps or minutes: give one of the two.")
-        if self.minutes is not None:
-            _number("minutes", self.minutes, low=0, open_low=True)
+        if self.minutes is not None and self.warmup < SHORTEST_WARMUP:
+            raise BadInput("A run over some minutes measures its speed in the warm-up: warmup must "
+                           f"be at least {SHORTEST_WARMUP}, not {self.warmup}.")
+        if self.graph and (self.device != "cuda" or not self.fused or self.arch != "hgrn_bit"):
+            raise BadInput("A CUDA graph is recorded of the fused hgrn_bit model only: leave "
+                           "--graph out, or give --device cuda and not --plain.")
         for name, accepted in (("arch", ARCHITECTURES), ("schedule", SCHEDULES),
                                ("optimizer", OPTIMIZERS), ("parallel", PARALLEL),
                                ("dtype", DTYPES), ("device", ("cuda", "cpu"))):

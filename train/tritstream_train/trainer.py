@@ -94,20 +94,14 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
     """
     with Processes.join(config.device) as processes:
         report = report if report and processes.first else Silent()
-        trainer = None
         try:
-            trainer = _Trainer(config, Path(directory), processes, resume, report)
-            return trainer.run()
+            return _Trainer(config, Path(directory), processes, resume, report).run()
         except torch.OutOfMemoryError as error:
             raise _too_small(config, processes) from error
         except RuntimeError as error:
             if processes.count == 1 or not _is_loss(error):
                 raise
-            step = trainer.step if trainer else 0
-            raise DeviceError(
-                f"Process {processes.rank} of {processes.count} lost another one at step {step}: "
-                "start the same command with --resume, and it goes on from the last checkpoint."
-            ) from error
+            raise processes.lost() from error
 
 
 class _Trainer:
@@ -246,9 +240,7 @@ class _Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.clip)
         for optimizer in self._optimizers:
             optimizer.step()
-        if not self._config.graph:          # a graph writes over them
-            for optimizer in self._optimizers:
-                optimizer.zero_grad(set_to_none=True)
+        self._gradients.clear()
         return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
     def _plan(self, timed, began: float):

@@ -45,6 +45,8 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Instead: how long to train.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw, or muon for the matrices.")] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    vector_rate: Annotated[float | None, typer.Option(
+        help="The same for gains, bounds and embeddings.")] = None,
     matrix_rate: Annotated[float | None, typer.Option(help="Peak learning rate of muon.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps in which the rate rises.")] = None,
     schedule: Annotated[str | None, typer.Option(help="linear, cosine or wsd.")] = None,

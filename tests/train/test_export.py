@@ -1,0 +1,83 @@
+"""A trained model goes to `pack` and comes back."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tritstream.checkpoint import Checkpoint, ModelConfig
+from tritstream.engines import open_engine
+from tritstream.errors import BadInput
+from tritstream.models import resolve
+from tritstream.pack import pack
+from tritstream.reference import FloatModel
+from tritstream_train.export import export
+from tritstream_train.model import HGRNBit
+from tritstream_train.pretrained import load_pretrained
+from tritstream_train.settings import TrainConfig
+from tritstream_train.trainer import train
+from tritstream_train.vocabulary import learn_tokenizer
+
+CONFIG = ModelConfig(hidden=16, intermediate=24, layers=2, vocab=262, bos=0, eos=1)
+TEXT = "the river runs and the stone falls. " * 40
+
+
+@pytest.fixture
+def weights():
+    torch.manual_seed(1)
+    return dict(HGRNBit(CONFIG).state_dict())
+
+
+def test_from_text_to_an_image_and_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "text.txt").write_text(TEXT)
+    config = TrainConfig(data=str(tmp_path / "text.txt"), hidden=16, intermediate=24, layers=2,
+                         vocab=262, sequence=32, batch=4, steps=60, warmup=5, rate=0.02,
+                         dtype="float32")
+    exported = train(config, tmp_path / "run").model
+    pack(Checkpoint.open(exported), tmp_path / "model.trit")
+    model = resolve(str(tmp_path / "model.trit"))
+    tokens = model.tokenizer.encode("the river")
+    with open_engine("golden", model) as engine:
+        engine.start()
+        golden = engine.logits(tokens)
+    loaded = load_pretrained(exported, dtype=torch.float32)
+    with torch.no_grad():
+        logits = loaded(torch.tensor([tokens]))[0].double().numpy()
+    reference = FloatModel(Checkpoint.open(exported)).logits(tokens)
+    for one in (golden, reference):
+        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(logits, axis=1)
+        cosine = (one * logits).sum(1) / lengths
+        assert cosine.mean() > 0.999
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 0), ("float16", 2**-11),
+                                              ("bfloat16", 2**-8)])
+def test_weights_come_back_as_the_type_holds_them(tmp_path, weights, dtype, error):
+    export(weights, CONFIG, learn_tokenizer([TEXT], 262), tmp_path / "model", dtype)
+    assert Checkpoint.open(tmp_path / "model").config == CONFIG
+    for name, value in load_pretrained(tmp_path / "model").state_dict().items():
+        torch.testing.assert_close(value, weights[name], rtol=error, atol=1e-7)
+
+
+def test_an_export_takes_the_place_of_the_one_before(tmp_path, weights):
+    for vocab in (260, 262):
+        export(weights, CONFIG, learn_tokenizer([TEXT], vocab), tmp_path / "model")
+    tokenizer = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
+    assert len(tokenizer["model"]["vocab"]) == 262
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("value", [7e4, float("nan")])
+def test_what_a_type_does_not_hold_is_not_exported(tmp_path, weights, value):
+    weights["lm_head.weight"][3, 5] = value
+    with pytest.raises(BadInput, match="Tensor lm_head.weight reaches .*nothing was exported"):
+        export(weights, CONFIG, b"{}", tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, weights):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written"):
+        export(weights, CONFIG, b"{}", tmp_path / "file" / "model")

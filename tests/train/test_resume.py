@@ -1,0 +1,165 @@
+"""A run that was killed goes on as if nothing had happened."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tritstream.errors import BadInput
+from tritstream_train.curve import Curve
+from tritstream_train.files import replacing
+from tritstream_train.settings import TrainConfig
+from tritstream_train.trainer import train
+
+SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 270, "sequence": 16, "batch": 4,
+         "span": 3, "dtype": "float32", "warmup": 5, "log_every": 1, "save_every": 7, "steps": 30}
+
+
+@pytest.fixture
+def text(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rng = np.random.default_rng(1)
+    path = tmp_path / "text.txt"
+    path.write_text(" ".join(rng.choice(["tree", "river", "stone", "the", "a", "runs"], 1000)))
+    return str(path)
+
+
+class Stop:
+    """Interrupts a run, as a signal would, when it has told of a step."""
+
+    def __init__(self, step):
+        self._step = step
+
+    def say(self, text):
+        pass
+
+    def show(self, record, total):
+        if record.step == self._step:
+            raise KeyboardInterrupt
+
+
+def losses(directory):
+    return [(record.step, record.loss) for record in Curve(directory / "losses.csv").read()]
+
+
+def interrupted(config, directory, step):
+    with pytest.raises(KeyboardInterrupt):
+        train(config, directory, report=Stop(step))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_losses_are_those_of_an_undisturbed_run(tmp_path, text, optimizer):
+    config = TrainConfig(data=text, optimizer=optimizer, **SHAPE)
+    train(config, tmp_path / "whole")
+    interrupted(config, tmp_path / "cut", 18)
+    assert [path.name for path in sorted((tmp_path / "cut" / "checkpoints").iterdir())] == [
+        "step-00000007.pt", "step-00000014.pt"]
+    train(config, tmp_path / "cut", resume=True)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert (tmp_path / "cut" / "model" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_killed_process_resumes_exactly(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE | {"steps": 400, "save_every": 40})
+    program = ("import json, sys\n"
+               "from tritstream_train.settings import TrainConfig\n"
+               "from tritstream_train.trainer import train\n"
+               "train(TrainConfig(**json.loads(sys.argv[1])), sys.argv[2])\n")
+    directory = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", program, json.dumps(config.to_json()),
+                                str(directory)], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 60
+    while not list(directory.glob("checkpoints/step-*[1-9]?.pt")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len(losses(directory)) < 400
+    train(config, directory, resume=True)
+    train(config, tmp_path / "whole")
+    assert losses(directory) == losses(tmp_path / "whole")
+
+
+def test_a_run_over_minutes_keeps_the_steps_it_planned(tmp_path, text):
+    config = TrainConfig(data=text, minutes=0.015, **SHAPE | {
+        "steps": None, "save_every": 1000})
+    interrupted(config, tmp_path / "run", 8)
+    planned = json.loads((tmp_path / "run" / "run.json").read_text())["steps"]
+    assert train(config, tmp_path / "run", resume=True).steps == planned
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    interrupted(config, tmp_path / "run", 3)
+    train(config, tmp_path / "run", resume=True)
+    assert [step for step, _ in losses(tmp_path / "run")] == list(range(1, 31))
+
+
+def test_parts_may_change_where_a_run_goes_on(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    interrupted(config, tmp_path / "run", 10)
+    train(dataclasses.replace(config, accumulate=2), tmp_path / "run", resume=True)
+    train(config, tmp_path / "whole")
+    np.testing.assert_allclose(np.array(losses(tmp_path / "run")),
+                               np.array(losses(tmp_path / "whole")), rtol=2e-3)
+
+
+def test_another_run_is_not_overwritten(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    interrupted(config, tmp_path / "run", 8)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(BadInput, match="holds a run already"):
+        train(config, tmp_path / "run")
+    with pytest.raises(BadInput, match="rate = 0.006, not 0.1"):
+        train(dataclasses.replace(config, rate=0.1), tmp_path / "run", resume=True)
+    (tmp_path / "text.txt").write_text("something else " * 500)
+    with pytest.raises(BadInput, match="have changed since"):
+        train(config, tmp_path / "run", resume=True)
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_what_is_no_run_is_not_touched(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match="is not a run"):
+        train(config, other)
+    with pytest.raises(BadInput, match="no run to resume"):
+        train(config, other, resume=True)
+    (other / "run.json").write_text('{"format": "another"}')
+    with pytest.raises(BadInput, match="does not describe a run"):
+        train(config, other, resume=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be made"):
+        train(config, tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign"])
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, text, damage):
+    config = TrainConfig(data=text, **SHAPE)
+    interrupted(config, tmp_path / "run", 15)
+    last = tmp_path / "run" / "checkpoints" / "step-00000014.pt"
+    contents = last.read_bytes()
+    last.write_bytes(contents[:len(contents) // 2] if damage == "cut" else b"PK not a checkpoint")
+    with pytest.raises(BadInput, match=r"step-00000014\.pt is .*remove it"):
+        train(config, tmp_path / "run", resume=True)
+    last.unlink()
+    assert train(config, tmp_path / "run", resume=True).steps == 30
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("before")
+    with pytest.raises(BadInput, match="No space left.*as it was"), replacing(path) as aside:
+        aside.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
