@@ -11,12 +11,13 @@ import dataclasses
 import gc
 import json
 import statistics
+import sys
 
 import torch
 
 from tritstream.checkpoint import ModelConfig, tensor_shapes
 from tritstream.dummy import PRESETS
-from tritstream.errors import DeviceError
+from tritstream.errors import DeviceError, TritstreamError
 from tritstream_train.graph import GraphedLoss
 from tritstream_train.model import HGRNBit
 
@@ -24,8 +25,11 @@ __all__ = ["PATHS", "Measurement", "measure"]
 
 PATHS = ("fused", "graphed", "plain")
 
-BATCHES = {"370M": 8, "1.3B": 4}
-TOKENS = 2048
+SMALL = ModelConfig(hidden=256, intermediate=768, layers=6, vocab=4096)
+SHAPES = {"7M": (SMALL, 128, 512), "370M": (PRESETS["370M"], 8, 2048),
+          "1.3B": (PRESETS["1.3B"], 4, 2048)}
+"""Models, and the sequences of a step and their tokens."""
+
 PEAK = 790e12               # operations per second, measured for large bfloat16 products on an H200
 WARM_UP = 3
 
@@ -69,8 +73,8 @@ def product_weights(config: ModelConfig) -> int:
                if len(shape) == 2 and name.endswith(("_proj.weight", "lm_head.weight")))
 
 
-def measure(name: str, config: ModelConfig, *, path: str, batch: int, tokens: int = TOKENS,
-            steps: int = 10) -> Measurement:
+def measure(name: str, config: ModelConfig, *, path: str, batch: int, tokens: int,
+            steps: int) -> Measurement:
     """Train a fresh model for some steps and time them.
 
     Raises
@@ -122,24 +126,34 @@ def _train(config, path, batch, tokens, steps) -> list[float]:
     return [a.elapsed_time(b) for a, b in zip(marks[WARM_UP:], marks[WARM_UP + 1:], strict=False)]
 
 
-def main():
-    """Print a table, and write the same numbers as JSON."""
+def main(arguments: list[str] | None = None) -> int:
+    """Print a table, and write the same numbers as JSON; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_train.benchmark",
                                      description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=PRESETS, default=list(BATCHES))
+    parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
     parser.add_argument("--batch", type=int, help="sequences in a step")
-    parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens in a sequence")
+    parser.add_argument("--tokens", type=int, help="tokens in a sequence")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--json", help="file to write")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    try:
+        _run(options)
+    except TritstreamError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _run(options):
     results = []
     print(f"{'model':<6} {'path':<7} {'batch':>5} {'tokens':>6} {'ms':>8} {'tok/s':>9} {'GB':>6} "
           f"{'reserved':>8} {'of peak':>7}")
     for name in options.models:
+        config, batch, tokens = SHAPES[name]
         for path in options.paths:
-            result = measure(name, PRESETS[name], path=path, tokens=options.tokens,
-                             batch=options.batch or BATCHES.get(name, 4), steps=options.steps)
+            result = measure(name, config, path=path, batch=options.batch or batch,
+                             tokens=options.tokens or tokens, steps=options.steps)
             results.append(result)
             print(f"{result.model:<6} {result.path:<7} {result.batch:>5} {result.tokens:>6} "
                   f"{result.milliseconds:>8.2f} {result.speed:>9,.0f} {result.gigabytes:>6.2f} "
@@ -152,4 +166,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,19 +12,30 @@ import triton.language as tl
 from tritstream_train.kernels import (
     LINEAR_EPS,
     loop_launch,
-    quantised,
+    rounded,
     row_launch,
     row_programs,
     silu,
     silu_slope,
+    step_and_inverse,
 )
 
 __all__ = ["glu_backward", "glu_quantise", "output_gate_backward", "output_gate_quantise"]
 
 
 @triton.jit
-def _inverse_rms(x, columns, eps):
-    return tl.rsqrt(tl.sum(x * x, axis=0) / columns + eps)
+def _combine2(p0, m0, p1, m1):
+    return p0 + p1, tl.maximum(m0, m1)
+
+
+@triton.jit
+def _combine3(p0, t0, m0, p1, t1, m1):
+    return p0 + p1, t0 + t1, tl.maximum(m0, m1)
+
+
+@triton.jit
+def _combine4(g0, z0, t0, m0, g1, z1, t1, m1):
+    return g0 + g1, z0 + z1, t0 + t1, tl.maximum(m0, m1)
 
 
 @triton.jit
@@ -33,16 +44,31 @@ def _load(pointer, place, mask):
 
 
 @triton.jit
+def _store_codes(y, amax, factor, codes, steps, row, place, mask):
+    step, inverse = step_and_inverse(amax * factor)
+    tl.store(codes + place, rounded(y * (factor * inverse)).to(tl.int8), mask=mask)
+    tl.store(steps + row, step)
+
+
+@triton.jit
+def _store_values(y, amax, factor, values, place, mask):
+    step, inverse = step_and_inverse(amax * factor)
+    value = rounded(y * (factor * inverse)) * step
+    tl.store(values + place, value.to(values.dtype.element_ty), mask=mask)
+
+
+@triton.jit
 def _glu_kernel(ab, gain, codes, steps, columns, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     mask = column < columns
-    place = row * 2 * columns + column
-    p = silu(_load(ab, place, mask)) * _load(ab, place + columns, mask)
-    y = p * _inverse_rms(p, columns, LINEAR_EPS) * _load(gain, column, mask)
-    values, step = quantised(y)
-    tl.store(codes + row * columns + column, values.to(tl.int8), mask=mask)
-    tl.store(steps + row, step)
+    place = row * columns + column
+    half = place + row * columns
+    p = silu(_load(ab, half, mask)) * _load(ab, half + columns, mask)
+    y = p * _load(gain, column, mask)
+    p2, amax = tl.reduce((p * p, tl.abs(y)), 0, _combine2)
+    factor = tl.rsqrt(p2 / columns + LINEAR_EPS)
+    _store_codes(y, amax, factor, codes, steps, row, place, mask)
 
 
 def glu_quantise(ab, gain):
@@ -81,17 +107,19 @@ def _glu_backward_kernel(ab, dy, scale, gain, dab, values, partial, rows, column
         place = number * stride + column
         half = place + number * stride
         a, b = _load(ab, half, mask), _load(ab, half + stride, mask)
-        p = silu(a) * b
-        factor = _inverse_rms(p, columns, LINEAR_EPS)
-        p *= factor
-        codes, step = quantised(p * n)
-        tl.store(values + place, (codes * step).to(values.dtype.element_ty), mask=mask)
-        grad = _load(dy, place, mask) * tl.load(scale)
-        sums += grad * p
-        grad *= n
-        grad = factor * (grad - p * (tl.sum(grad * p, axis=0) / columns))
+        swish = silu(a)
+        p = swish * b
+        y = p * n
+        grad = _load(dy, place, mask)
+        p2, t, amax = tl.reduce((p * p, grad * y, tl.abs(y)), 0, _combine3)
+        factor = tl.rsqrt(p2 / columns + LINEAR_EPS)
+        _store_values(y, amax, factor, values, place, mask)
+        times = factor * tl.load(scale)
+        sums += grad * (times * p)
+        # The norm takes out what lies along its result.
+        grad = times * (grad * n - (factor * factor * t / columns) * p)
         tl.store(dab + half, (grad * b * silu_slope(a)).to(dab.dtype.element_ty), mask=mask)
-        tl.store(dab + half + stride, (grad * silu(a)).to(dab.dtype.element_ty), mask=mask)
+        tl.store(dab + half + stride, (grad * swish).to(dab.dtype.element_ty), mask=mask)
     tl.store(partial + tl.program_id(0) * columns + column, sums, mask=mask)
 
 
@@ -128,18 +156,24 @@ def glu_backward(ab, dy, scale, gain):
 
 
 @triton.jit
+def _gate_factors(g2, z2, columns, eps):
+    """Inverse root mean squares of `g`, and of `z` once `g` is divided by its own."""
+    outer = tl.rsqrt(g2 / columns + eps)
+    return outer, tl.rsqrt(outer * outer * (z2 / columns) + LINEAR_EPS)
+
+
+@triton.jit
 def _gate_kernel(g, h, weight, gain, codes, steps, columns, eps, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     mask = column < columns
     place = row * columns + column
     gate = _load(g, place, mask)
-    z = gate * _inverse_rms(gate, columns, eps) * _load(weight, column, mask)
-    z *= silu(_load(h, place, mask))
-    y = z * _inverse_rms(z, columns, LINEAR_EPS) * _load(gain, column, mask)
-    values, step = quantised(y)
-    tl.store(codes + place, values.to(tl.int8), mask=mask)
-    tl.store(steps + row, step)
+    z = gate * _load(weight, column, mask) * silu(_load(h, place, mask))
+    y = z * _load(gain, column, mask)
+    g2, z2, amax = tl.reduce((gate * gate, z * z, tl.abs(y)), 0, _combine3)
+    outer, inner = _gate_factors(g2, z2, columns, eps)
+    _store_codes(y, amax, outer * inner, codes, steps, row, place, mask)
 
 
 def output_gate_quantise(g, h, weight, gain, eps):
@@ -181,24 +215,25 @@ def _gate_backward_kernel(g, h, dy, scale, weight, gain, dg, dh, values, partial
     for number in tl.range(tl.program_id(0), rows, tl.num_programs(0), num_stages=STAGES):
         place = number * stride + column
         gate, state = _load(g, place, mask), _load(h, place, mask)
-        factor = _inverse_rms(gate, columns, eps)
-        gate *= factor
         swish = silu(state)
         z = gate * w * swish
-        inner = _inverse_rms(z, columns, LINEAR_EPS)
-        z *= inner
-        codes, step = quantised(z * n)
-        tl.store(values + place, (codes * step).to(values.dtype.element_ty), mask=mask)
-        grad = _load(dy, place, mask) * tl.load(scale)
-        sums_n += grad * z
-        grad *= n
-        grad = inner * (grad - z * (tl.sum(grad * z, axis=0) / columns))
+        y = z * n
+        grad = _load(dy, place, mask)
+        g2, z2, t, amax = tl.reduce((gate * gate, z * z, grad * y, tl.abs(y)), 0, _combine4)
+        outer, inner = _gate_factors(g2, z2, columns, eps)
+        factor = outer * inner
+        _store_values(y, amax, factor, values, place, mask)
+        times = factor * tl.load(scale)
+        sums_n += grad * (times * z)
+        # Each norm takes out what lies along its result; the sum that the one of `g` needs for
+        # that follows from those over z z and z grad.
+        along = times * t / columns
+        grad = times * (grad * n) - (factor * factor * along) * z
+        across = outer * outer * along * (1 - factor * factor * (z2 / columns))
         sums_w += grad * gate * swish
         grad *= w
         tl.store(dh + place, (grad * gate * silu_slope(state)).to(dh.dtype.element_ty), mask=mask)
-        grad *= swish
-        grad = factor * (grad - gate * (tl.sum(grad * gate, axis=0) / columns))
-        tl.store(dg + place, grad.to(dg.dtype.element_ty), mask=mask)
+        tl.store(dg + place, (grad * swish - across * gate).to(dg.dtype.element_ty), mask=mask)
     partial += tl.program_id(0) * 2 * columns + column
     tl.store(partial, sums_w, mask=mask)
     tl.store(partial + columns, sums_n, mask=mask)

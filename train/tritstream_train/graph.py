@@ -14,10 +14,10 @@ WARM_UP = 2                 # passes before the capture: kernels are compiled, w
 class GraphedLoss:
     """Forward and backward pass of a model for one shape of batch.
 
-    Gradients are added to those that the parameters have. The graph keeps their addresses: clear
-    them with `zero_grad`, never by setting them to None. Parameters may change, by steps of an
-    optimizer or by loading others into them. No loss that the model gave before may still be
-    referred to when the graph is made.
+    Gradients start at zero and are added up. The graph keeps their addresses: clear them with
+    `zero_grad`, never by setting them to None. Parameters may change, by steps of an optimizer or
+    by loading others into them. No loss that the model gave before may still be referred to when
+    the graph is made.
 
     Parameters
     ----------
@@ -35,12 +35,6 @@ class GraphedLoss:
         self._tokens = torch.zeros(batch, tokens, dtype=torch.int64, device=device)
         self._targets = torch.zeros_like(self._tokens)
         self._state = model.new_state(batch)
-        self._gradients = []
-        for parameter in model.parameters():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            self._gradients.append(parameter.grad)
-        kept = [gradient.clone() for gradient in self._gradients]
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
@@ -50,7 +44,8 @@ class GraphedLoss:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, stream=stream):
             self._loss = self._pass()
-        torch._foreach_copy_(self._gradients, kept)
+        self._gradients = [parameter.grad for parameter in model.parameters()]
+        self.zero_grad()
 
     def _pass(self):
         loss = self._model.loss(self._tokens, self._targets, self._state)

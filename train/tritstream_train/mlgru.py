@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tritstream_train.kernels import silu, silu_slope
+from tritstream_train.kernels import sigmoid, silu, silu_slope
 
 __all__ = ["mlgru", "mlgru_backward", "mlgru_states"]
 
@@ -23,8 +23,8 @@ CARRY_BLOCK = 16            # channels of a program that scans over the chunks
 
 @triton.jit
 def _gate(f, bound):
-    sigmoid = tl.sigmoid(f)
-    return bound + (1 - bound) * sigmoid, sigmoid
+    share = sigmoid(f)
+    return bound + (1 - bound) * share, share
 
 
 @triton.jit
@@ -136,7 +136,7 @@ def _gradients_kernel(i, f, h, dh, bound, carry, messages, di, df, partial, toke
     for back in range(0, end - start):
         t = end - 1 - back
         place = (sequence * tokens + t) * columns + column
-        forget, sigmoid = _gate(_load(f, place, mask), low)
+        forget, share = _gate(_load(f, place, mask), low)
         x = _load(i, place, mask)
         inside = border < t
         before = tl.where(inside, _load(h, place - columns, mask & inside), entering)
@@ -145,9 +145,9 @@ def _gradients_kernel(i, f, h, dh, bound, carry, messages, di, df, partial, toke
         dforget = adjoint * (before - silu(x))
         dx = adjoint * (1 - forget) * silu_slope(x)
         tl.store(di + place, dx.to(di.dtype.element_ty), mask=mask)
-        slope = dforget * (1 - sigmoid)
+        slope = dforget * (1 - share)
         dlow += slope
-        slope *= (1 - low) * sigmoid
+        slope *= (1 - low) * share
         tl.store(df + place, slope.to(df.dtype.element_ty), mask=mask)
     place = (sequence * chunks + number) * columns + column
     tl.store(partial + place, dlow, mask=mask)

@@ -12,28 +12,47 @@ import triton.language as tl
 from tritstream_train.kernels import (
     LINEAR_EPS,
     loop_launch,
-    quantised,
+    rounded,
     row_launch,
     row_programs,
+    step_and_inverse,
 )
 
 __all__ = ["norm_backward", "norm_quantise"]
 
 
 @triton.jit
-def _norms(x, gain, columns, eps):
-    """Normalise a row twice: the outer result without its gain, the inner, and both factors."""
-    outer = tl.rsqrt(tl.sum(x * x, axis=0) / columns + eps)
-    x = x * outer
-    y = x * gain
-    inner = tl.rsqrt(tl.sum(y * y, axis=0) / columns + LINEAR_EPS)
-    return x, y * inner, outer, inner
+def _combine3(x0, y0, m0, x1, y1, m1):
+    return x0 + x1, y0 + y1, tl.maximum(m0, m1)
 
 
 @triton.jit
-def _store_codes(y, codes, steps, row, place, mask):
-    values, step = quantised(y)
-    tl.store(codes + place, values.to(tl.int8), mask=mask)
+def _combine4(x0, y0, t0, m0, x1, y1, t1, m1):
+    return x0 + x1, y0 + y1, t0 + t1, tl.maximum(m0, m1)
+
+
+@triton.jit
+def _combine5(x0, y0, m0, n0, o0, x1, y1, m1, n1, o1):
+    return x0 + x1, y0 + y1, tl.maximum(m0, m1), tl.maximum(n0, n1), tl.maximum(o0, o1)
+
+
+@triton.jit
+def _combine6(x0, y0, t0, m0, n0, o0, x1, y1, t1, m1, n1, o1):
+    return (x0 + x1, y0 + y1, t0 + t1,
+            tl.maximum(m0, m1), tl.maximum(n0, n1), tl.maximum(o0, o1))
+
+
+@triton.jit
+def _factors(x2, y2, columns, eps):
+    """Inverse root mean squares of `x`, and of `y = x gain` once `x` is divided by its own."""
+    outer = tl.rsqrt(x2 / columns + eps)
+    return outer, tl.rsqrt(outer * outer * (y2 / columns) + LINEAR_EPS)
+
+
+@triton.jit
+def _store_codes(y, amax, factor, codes, steps, row, place, mask):
+    step, inverse = step_and_inverse(amax * factor)
+    tl.store(codes + place, rounded(y * (factor * inverse)).to(tl.int8), mask=mask)
     tl.store(steps + row, step)
 
 
@@ -51,14 +70,21 @@ def _quantise_kernel(x, delta, total, kept, gain, n0, n1, n2, codes, steps, rows
         tl.store(total + place, value, mask=mask)
     if KEEP:
         tl.store(kept + place, value.to(kept.dtype.element_ty), mask=mask)
-    _, y, _, _ = _norms(value, tl.load(gain + column, mask=mask, other=0.0), columns, eps)
-    _store_codes(y * tl.load(n0 + column, mask=mask, other=0.0), codes, steps, row, place, mask)
-    if COUNT == 3:
+    y = value * tl.load(gain + column, mask=mask, other=0.0)
+    y0 = y * tl.load(n0 + column, mask=mask, other=0.0)
+    if COUNT == 1:
+        x2, y2, m0 = tl.reduce((value * value, y * y, tl.abs(y0)), 0, _combine3)
+        outer, inner = _factors(x2, y2, columns, eps)
+    else:
+        y1 = y * tl.load(n1 + column, mask=mask, other=0.0)
+        y3 = y * tl.load(n2 + column, mask=mask, other=0.0)
+        x2, y2, m0, m1, m2 = tl.reduce(
+            (value * value, y * y, tl.abs(y0), tl.abs(y1), tl.abs(y3)), 0, _combine5)
+        outer, inner = _factors(x2, y2, columns, eps)
         size = rows.to(tl.int64) * columns
-        _store_codes(y * tl.load(n1 + column, mask=mask, other=0.0), codes, steps,
-                     rows + row, size + place, mask)
-        _store_codes(y * tl.load(n2 + column, mask=mask, other=0.0), codes, steps,
-                     2 * rows + row, 2 * size + place, mask)
+        _store_codes(y1, m1, outer * inner, codes, steps, rows + row, size + place, mask)
+        _store_codes(y3, m2, outer * inner, codes, steps, 2 * rows + row, 2 * size + place, mask)
+    _store_codes(y0, m0, outer * inner, codes, steps, row, place, mask)
 
 
 def norm_quantise(x, delta, gain, gains, eps, dtype):
@@ -103,20 +129,22 @@ def norm_quantise(x, delta, gain, gains, eps, dtype):
     return total, kept, codes, steps
 
 
-@triton.jit
-def _share(dy, scales, values, n, y, sums, number: tl.constexpr, size, place, column, mask):
-    """One projection's part of the gradient of `y`; its input as the product saw it."""
-    gain = tl.load(n + column, mask=mask, other=0.0)
-    codes, step = quantised(y * gain)
-    tl.store(values + number * size + place, (codes * step).to(values.dtype.element_ty), mask=mask)
-    grad = tl.load(dy + number * size + place, mask=mask, other=0.0).to(tl.float32)
-    grad *= tl.load(scales + number)
-    return grad * gain, sums + grad * y
-
-
 def _three(gains):
     """Three arguments for a kernel, of which it uses one or all."""
     return gains if len(gains) == 3 else gains * 3
+
+
+@triton.jit
+def _store_values(y, amax, factor, values, place, mask):
+    step, inverse = step_and_inverse(amax * factor)
+    value = rounded(y * (factor * inverse)) * step
+    tl.store(values + place, value.to(values.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _gradient(dy, scales, number: tl.constexpr, size, place, mask):
+    grad = tl.load(dy + number * size + place, mask=mask, other=0.0).to(tl.float32)
+    return grad * tl.load(scales + number)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -128,24 +156,46 @@ def _backward_kernel(kept, dy, scales, residual, gain, n0, n1, n2, dx, dx_low, v
     stride = columns.to(tl.int64)
     size = rows * stride
     outer_gain = tl.load(gain + column, mask=mask, other=0.0)
+    gain0 = tl.load(n0 + column, mask=mask, other=0.0)
     sums = tl.zeros((BLOCK,), tl.float32)
     sums0 = tl.zeros((BLOCK,), tl.float32)
-    sums1 = tl.zeros((BLOCK,), tl.float32)
-    sums2 = tl.zeros((BLOCK,), tl.float32)
+    if COUNT == 3:
+        gain1 = tl.load(n1 + column, mask=mask, other=0.0)
+        gain2 = tl.load(n2 + column, mask=mask, other=0.0)
+        sums1 = tl.zeros((BLOCK,), tl.float32)
+        sums2 = tl.zeros((BLOCK,), tl.float32)
     for number in tl.range(tl.program_id(0), rows, tl.num_programs(0), num_stages=STAGES):
         place = number * stride + column
-        value = tl.load(kept + place, mask=mask, other=0.0).to(tl.float32)
-        x, y, outer, inner = _norms(value, outer_gain, columns, eps)
-        grad, sums0 = _share(dy, scales, values, n0, y, sums0, 0, size, place, column, mask)
-        if COUNT == 3:
-            part, sums1 = _share(dy, scales, values, n1, y, sums1, 1, size, place, column, mask)
-            grad += part
-            part, sums2 = _share(dy, scales, values, n2, y, sums2, 2, size, place, column, mask)
-            grad += part
-        grad = inner * (grad - y * (tl.sum(grad * y, axis=0) / columns))
-        sums += grad * x
-        grad *= outer_gain
-        grad = outer * (grad - x * (tl.sum(grad * x, axis=0) / columns))
+        x = tl.load(kept + place, mask=mask, other=0.0).to(tl.float32)
+        y = x * outer_gain
+        grad0 = _gradient(dy, scales, 0, size, place, mask)
+        grad = grad0 * gain0
+        if COUNT == 1:
+            x2, y2, t, m0 = tl.reduce((x * x, y * y, grad * y, tl.abs(y * gain0)), 0, _combine4)
+            outer, inner = _factors(x2, y2, columns, eps)
+            factor = outer * inner
+        else:
+            grad1 = _gradient(dy, scales, 1, size, place, mask)
+            grad2 = _gradient(dy, scales, 2, size, place, mask)
+            grad += grad1 * gain1 + grad2 * gain2
+            x2, y2, t, m0, m1, m2 = tl.reduce(
+                (x * x, y * y, grad * y,
+                 tl.abs(y * gain0), tl.abs(y * gain1), tl.abs(y * gain2)), 0, _combine6)
+            outer, inner = _factors(x2, y2, columns, eps)
+            factor = outer * inner
+            sums1 += grad1 * (y * factor)
+            sums2 += grad2 * (y * factor)
+            _store_values(y * gain1, m1, factor, values, size + place, mask)
+            _store_values(y * gain2, m2, factor, values, 2 * size + place, mask)
+        sums0 += grad0 * (y * factor)
+        _store_values(y * gain0, m0, factor, values, place, mask)
+        # Each norm takes out what lies along its result. The outer one's sum, of its result times
+        # the gradient of that, follows from the sums over y y and y grad.
+        along = factor * t / columns
+        grad -= (factor * along) * y
+        sums += (factor * grad) * x
+        across = outer * outer * along * (1 - factor * factor * (y2 / columns))
+        grad = (factor * outer_gain) * grad - across * x
         if RESIDUAL:
             grad += tl.load(residual + place, mask=mask, other=0.0)
         tl.store(dx + place, grad, mask=mask)
@@ -190,10 +240,10 @@ def norm_backward(kept, dy, scales, residual, gain, gains, eps):
     dx = torch.empty(rows, columns, device=kept.device)
     dx_low = dx if dy.dtype == dx.dtype else torch.empty_like(dx, dtype=dy.dtype)
     values = torch.empty_like(dy)
-    programs = row_programs(kept, columns)
+    programs = row_programs(kept, columns, count)
     partial = torch.empty(programs, 1 + count, columns, device=kept.device)
     _backward_kernel[(programs,)](
         kept, dy, scales, dx if residual is None else residual, gain, *_three(gains), dx, dx_low,
         values, partial, rows, columns, eps,
-        COUNT=count, RESIDUAL=residual is not None, **loop_launch(columns))
+        COUNT=count, RESIDUAL=residual is not None, **loop_launch(columns, count))
     return dx, dx_low, values, partial.sum(0)
