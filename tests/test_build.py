@@ -51,6 +51,7 @@ here = pathlib.Path({directory!r})
 name, arguments = {name!r}, sys.argv[1:]
 table = json.loads((here / "table.json").read_text())
 if arguments in (["-V"], ["--version"]):
+    print("Preparing to run. This might take a while...", file=sys.stderr)
     print("Tool (Version " + table["version"] + ")")
     sys.exit()
 with open(here / "calls", "a") as calls:

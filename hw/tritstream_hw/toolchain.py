@@ -49,7 +49,8 @@ def version(name: str) -> str:
     except OSError as error:
         raise MissingTool(f"{path} does not start ({error}): run "
                           f"`{install_command(TOOLS[name])}`.") from error
-    said = (done.stdout + done.stderr).split("\n")[0]
+    # YoWASP's tools first tell on stderr that they prepare themselves, once for each user.
+    said = (done.stderr + done.stdout).strip().split("\n")[-1]
     return said.partition("Version ")[2].rstrip(")") or said
 
 
