@@ -94,7 +94,7 @@ def tests(options) -> dict:
     cases = [case.get("classname").removeprefix("tests.") + "::" + case.get("name")
              for case in ElementTree.parse(results).iter("testcase")]
     benches = {}
-    for path in sorted((ROOT / "build" / "sim" / "runs").glob("*/results.xml")):
+    for path in sorted((ROOT / "build" / "sim" / "runs").glob("*test_rtl_*/results.xml")):
         names = [case.get("name") for case in ElementTree.parse(path).iter("testcase")]
         benches[path.parent.name.removeprefix("tests.")] = len(names)
     return {"all": len(cases), "benches": benches,
