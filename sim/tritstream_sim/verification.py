@@ -167,12 +167,15 @@ SECTIONS = {"golden": _golden_section, "rtl": _rtl_section, "tests": _tests_sect
 def main(argv=None) -> None:
     """Run the steps that are asked for, and write the document."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.verification")
-    parser.add_argument("steps", nargs="*", choices=STEPS, metavar="STEP", help=", ".join(STEPS))
+    parser.add_argument("steps", nargs="*", metavar="STEP",
+                        help=f"{', '.join(STEPS)}; none only writes the document")
     parser.add_argument("--checkpoint", type=pathlib.Path, help="directory, for golden")
     parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
     parser.add_argument("--model", default="classics-7m", help="for rtl")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     options = parser.parse_args(argv)
+    if unknown := [step for step in options.steps if step not in STEPS]:
+        parser.error(f"there is no step {unknown[0]!r}: use {', '.join(STEPS)}")
     found = json.loads(FINDINGS.read_text()) if FINDINGS.exists() else {}
     for step in options.steps:
         found[step] = STEPS[step](options)
