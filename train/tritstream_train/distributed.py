@@ -5,7 +5,7 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import distributed, nn
@@ -115,6 +115,14 @@ class Processes:
                            f"make it a multiple of {self.count}.")
         own = rows // self.count
         return self.rank * own, (self.rank + 1) * own
+
+    def first_s(self, make: Callable[[], bytes]) -> bytes:
+        """Return what the first process makes, in every process."""
+        if self.count == 1:
+            return make()
+        box = [make() if self.first else None]
+        distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
 
     def wait(self):
         """Wait until all processes are here."""

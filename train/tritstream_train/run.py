@@ -45,22 +45,18 @@ class Run:
 
     @classmethod
     def begin(cls, directory: Path, config: TrainConfig, digests: dict) -> "Run":
-        """Make the directory of a new run.
+        """Describe a new run; nothing is written before `create`.
 
         Raises
         ------
         BadInput
-            It holds something already, or cannot be made.
+            Its directory holds something already.
         """
         if (directory / "run.json").exists():
             raise BadInput(f"{directory} holds a run already: go on with it by --resume, or give "
                            "another directory.")
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInput(f"{directory} exists and is not a run: give another directory.")
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"{directory} cannot be made: {error.strerror}.") from error
         return cls(directory=directory, config=config, digests=digests, steps=config.steps,
                    command=sys.argv)
 
@@ -105,6 +101,22 @@ class Run:
                 raise BadInput(f"The contents of {old[name]} have changed since the run in "
                                f"{self.directory} began: bring them back, or start another run.")
         self.config = config
+
+    def create(self, tokenizer: bytes):
+        """Write the directory with its description and its `tokenizer.json`.
+
+        Raises
+        ------
+        BadInput
+            It cannot be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"{self.directory} cannot be made: {error.strerror}.") from error
+        if not self.tokenizer.exists():
+            write_whole(self.tokenizer, tokenizer)
+        self.save()
 
     def save(self):
         """Write `run.json`."""

@@ -17,7 +17,6 @@ from tritstream_train.curve import Curve, Record, draw
 from tritstream_train.data import digest_of, open_tokens, read_texts
 from tritstream_train.distributed import Processes, unwrap, wrap
 from tritstream_train.export import export
-from tritstream_train.files import write_whole
 from tritstream_train.gradients import Gradients
 from tritstream_train.optimizers import make_optimizers, set_rates
 from tritstream_train.report import Report, Silent
@@ -113,12 +112,12 @@ class _Trainer:
         processes.share(config.batch)
         digests = {name: digest_of(getattr(config, name)) for name in ("data", "valid", "tokenizer")
                    if getattr(config, name) is not None}
-        self._run = self._open(directory, config, digests, resume)
-        self._config = config = self._run.config
-        tokenizer = self._tokenizer()
-        shape = shape or _with_marks(config.model, tokenizer)
-        self._shape = shape
-        self._tokenizer_json = tokenizer
+        self._run = Run.open(directory) if resume else Run.begin(directory, config, digests)
+        if resume:
+            self._run.agree(config, digests)
+        self._config = config
+        self._tokenizer_json = tokenizer = processes.first_s(self._tokenizer)
+        self._shape = shape = shape or _with_marks(config.model, tokenizer)
         self._windows = Windows(self._tokens(tokenizer, shape.bos), batch=config.batch,
                                 sequence=config.sequence, span=config.span, seed=config.seed)
         self._validation = None
@@ -136,39 +135,23 @@ class _Trainer:
         self.step, self._before = 0, 0.0
         if resume:
             self._resume()
+        if processes.first:             # not before: what cannot run leaves nothing behind
+            self._run.create(tokenizer)
 
     # Preparation
 
-    def _open(self, directory: Path, config: TrainConfig, digests: dict, resume: bool) -> Run:
-        """Open the run; only the first process writes its description."""
-        run = Run.open(directory) if resume else None
-        self._processes.wait()
-        if run is not None:
-            run.agree(config, digests)
-        elif self._processes.first:
-            run = Run.begin(directory, config, digests)
-            tokenizer = self._given_tokenizer(config)
-            if tokenizer is None:
-                self._report.say(f"learning a tokenizer of {config.vocab} tokens")
-                tokenizer = learn_tokenizer(read_texts(config.data), config.vocab)
-            _check_size(tokenizer, config)
-            write_whole(run.tokenizer, tokenizer)
-        if run is not None and self._processes.first:
-            run.save()
-        self._processes.wait()
-        return run or Run.open(directory)
-
-    def _given_tokenizer(self, config: TrainConfig) -> bytes | None:
-        if config.tokenizer is None:
-            return None
-        return Path(config.tokenizer).read_bytes()
-
     def _tokenizer(self) -> bytes:
+        """Contents of the run's `tokenizer.json`: as it was, given, or learned."""
+        config = self._config
         try:
-            return self._run.tokenizer.read_bytes()
+            if self._run.tokenizer.exists():
+                return self._run.tokenizer.read_bytes()
+            if config.tokenizer is not None:
+                return _checked_tokenizer(Path(config.tokenizer).read_bytes(), config)
         except OSError as error:
-            raise BadInput(f"{self._run.tokenizer} cannot be read ({error.strerror}): the run "
-                           "cannot go on without its tokenizer.") from error
+            raise BadInput(f"{error.filename} cannot be read: {error.strerror}.") from error
+        self._report.say(f"learning a tokenizer of {config.vocab} tokens")
+        return learn_tokenizer(read_texts(config.data), config.vocab)
 
     def _tokens(self, tokenizer: bytes, begin: int):
         """Tokens of the data; the first process makes them if need be."""
@@ -345,7 +328,7 @@ def _with_marks(shape: ModelConfig, tokenizer: bytes) -> ModelConfig:
     return dataclasses.replace(shape, bos=begin, eos=encoder.token_to_id("</s>"))
 
 
-def _check_size(tokenizer: bytes, config: TrainConfig):
+def _checked_tokenizer(tokenizer: bytes, config: TrainConfig) -> bytes:
     try:
         size = tokenizers.Tokenizer.from_buffer(tokenizer).get_vocab_size()
     except ValueError as error:
@@ -353,6 +336,7 @@ def _check_size(tokenizer: bytes, config: TrainConfig):
     if size > config.vocab:
         raise BadInput(f"{config.tokenizer} has {size} tokens, but the model is to have "
                        f"{config.vocab}: give --vocab {size}.")
+    return tokenizer
 
 
 def _too_small(config: TrainConfig, processes: Processes) -> DeviceError:

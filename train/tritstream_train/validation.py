@@ -47,11 +47,16 @@ class Validation:
         self._window = window
 
     @torch.no_grad()
-    def bits_per_byte(self, model: nn.Module, device: torch.device) -> float:
-        """Information that the model lacks about the texts, per byte."""
+    def bits_per_byte(self, model: nn.Module, device: torch.device, *,
+                      windowed: bool = False) -> float:
+        """Information that the model lacks about the texts, per byte.
+
+        With `windowed` a recurrent model reads the windows of one without state.
+        """
         was_training = model.training
         model.eval()
-        read = self._carried if hasattr(model, "new_state") else self._windowed
+        carries = hasattr(model, "new_state") and not windowed
+        read = self._carried if carries else self._windowed
         nats = sum(float(read(model, tokens.to(device))) for tokens in self._documents)
         model.train(was_training)
         return nats / math.log(2) / self.bytes

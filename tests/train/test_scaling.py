@@ -1,0 +1,84 @@
+"""The comparison over sizes: tuning, resuming, and the document."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tritstream.errors import BadInput
+from tritstream_train import scaling
+from tritstream_train.scaling import Case, Result, main, next_rate, read_results, write_report
+from tritstream_train.vocabulary import learn_tokenizer
+
+
+def result(rate, score, arch="hgrn_bit", size="2M"):
+    return Result(Case(arch, size, rate, 1000), 2_000_000, score,
+                  score - 0.01 if arch == "hgrn_bit" else None, 3.0, 9.0, "a CPU")
+
+
+def tune(scores):
+    """Rates that are tried when `scores` tells what comes of each."""
+    tried = []
+    while (rate := next_rate(tried)) is not None:
+        tried.append(result(rate, scores(rate)))
+    return [one.case.rate for one in tried]
+
+
+@pytest.mark.parametrize("best", [1e-3, 4e-3, 8e-3, 1.6e-2])
+def test_rates_are_tried_around_the_best(best):
+    tried = tune(lambda rate: abs(math.log(rate / best)))
+    assert best in tried and best * 2 in tried and best / 2 in tried
+    assert len(tried) == len(set(tried)) <= 6
+
+
+def test_a_lost_loss_is_a_rate_too_high():
+    assert tune(lambda rate: math.inf if rate > 3e-3 else 1.0 + rate)[-1] == pytest.approx(1.25e-4)
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(scaling, "SIZES", {
+        name: {"hidden": 64, "intermediate": 64, "layers": layers}
+        for name, layers in (("2M", 1), ("7M", 2))})
+    rng = np.random.default_rng(1)
+    text = " ".join(rng.choice(["tree", "river", "stone", "the", "a", "runs"], 600))
+    (tmp_path / "text.jsonl").write_text(json.dumps({"text": text}))
+    (tmp_path / "tokenizer.json").write_bytes(learn_tokenizer([text], 262))
+    return ["run", "--data", str(tmp_path / "text.jsonl"), "--valid", str(tmp_path / "text.jsonl"),
+            "--tokenizer", str(tmp_path / "tokenizer.json"), "--vocab", "262", "--tokens", "640",
+            "--sequence", "16", "--batch", "4", "--warmup", "2", "--device", "cpu",
+            "--directory", str(tmp_path / "runs"), "--results", str(tmp_path / "results.jsonl")]
+
+
+def test_it_goes_on_result_by_result(tmp_path, inputs):
+    assert main([*inputs, "--size", "2M", "--minutes", "0"]) == 0
+    assert read_results(tmp_path / "results.jsonl") == []
+    assert main([*inputs, "--size", "2M"]) == 0
+    first = read_results(tmp_path / "results.jsonl")
+    assert {one.case.arch for one in first} == {"hgrn_bit", "transformer"}
+    assert all((one.carried is None) == (one.case.arch == "transformer") for one in first)
+    assert all(0 < one.windowed < 9 for one in first)
+    assert main([*inputs, "--size", "2M"]) == 0
+    assert read_results(tmp_path / "results.jsonl") == first
+
+
+def test_the_document_has_what_is_tuned(tmp_path):
+    results = [result(rate, score + (arch == "transformer") / 8, arch, size)
+               for arch in ("hgrn_bit", "transformer") for size in ("2M", "7M")
+               for rate, score in ((2e-3, 1.6), (4e-3, 1.5), (8e-3, 1.7))]
+    results += [result(4e-3, 1.2, "hgrn_bit", "28M")]
+    write_report(results, tmp_path / "scaling.md")
+    document = (tmp_path / "scaling.md").read_text()
+    assert "| 2M | MatMul-free | 2.00 M | 0.004 | 0.002 0.004 0.008 | 1.5000 | 1.4900 |" in document
+    assert "-7.7% at 2M, -7.7% at 7M" in document and "28M" not in document
+    assert (tmp_path / "images" / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_results_there_is_no_document(tmp_path, capsys):
+    path = tmp_path / "results.jsonl"
+    assert main(["report", "--results", str(path), "--output", str(tmp_path / "x.md")]) == 2
+    path.write_text('{"case": 1}\n')
+    with pytest.raises(BadInput, match="line 1, is not a result"):
+        read_results(path)

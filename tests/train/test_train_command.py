@@ -1,0 +1,126 @@
+"""`tritstream train` as a user types it, and the card of what it makes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tritstream.cli import run
+from tritstream_train import card
+
+SMALL = ["--hidden", "16", "--intermediate", "16", "--layers", "2", "--vocab", "270", "--sequence",
+         "16", "--batch", "4", "--warmup", "4", "--dtype", "float32", "--log-every", "10"]
+
+
+@pytest.fixture
+def text(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    path = tmp_path / "text.txt"
+    path.write_text(" ".join(rng.choice(["tree", "river", "stone", "the", "a", "runs"], 800)))
+    return ["--data", str(path), "--valid", str(path), "--device", "cpu"]
+
+
+def error_of(capfd, *arguments, code=2):
+    assert run(["train", "-o", "run", *arguments]) == code
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[-1].startswith("error: ") and lines[-1].endswith(".")
+    return lines[-1]
+
+
+def test_from_text_to_generated_text(text, capfd):
+    assert run(["train", "-o", "run", *text, *SMALL, "--steps", "20"]) == 0
+    captured = capfd.readouterr()
+    assert "20 steps, 1.28 k tokens" in captured.out and "bits per byte" in captured.out
+    assert "step 10/20  loss" in captured.err and "step 20/20  loss" in captured.err
+    assert run(["pack", "run/model", "-o", "m.trit"]) == 0
+    assert run(["generate", "-m", "m.trit", "-p", "the river", "-n", "5"]) == 0
+    assert capfd.readouterr().out
+
+
+def test_json_has_every_record_and_the_summary(text, capfd):
+    assert run(["train", "-o", "run", *text, *SMALL, "--steps", "20", "--json"]) == 0
+    *records, summary = map(json.loads, capfd.readouterr().out.splitlines())
+    assert [record["step"] for record in records] == [10, 20]
+    assert summary["steps"] == 20 and summary["valid"] == records[-1]["valid"]
+    assert run(["train", "-o", "run", "--resume", "--json"]) == 0
+    again = json.loads(capfd.readouterr().out)
+    assert again["valid"] == summary["valid"]
+
+
+def test_settings_come_from_preset_file_and_line(text, tmp_path, capfd):
+    shape = tmp_path / "config.json"
+    shape.write_text(json.dumps({"model_type": "hgrn_bit", "hidden_size": 24, "vocab_size": 264,
+                                 "intermediate_size": 32, "num_hidden_layers": 1}))
+    assert run(["train", "-o", "run", "--preset", "tiny", "--config", str(shape), *text, "--steps",
+                "2", "--batch", "2", "--sequence", "8", "--span", "1", "--dtype", "float32"]) == 0
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (settings["hidden"], settings["vocab"], settings["batch"]) == (24, 264, 2)
+    assert settings["minutes"] is None and settings["steps"] == 2 and not settings["graph"]
+
+
+def test_what_is_wrong_is_one_sentence(text, tmp_path, capfd):
+    steps = ["--steps", "2"]
+    assert "--data FILE" in error_of(capfd, *steps)
+    assert "steps or minutes" in error_of(capfd, *text)
+    assert "No such file" in error_of(capfd, "--data", "absent.txt", *steps)
+    assert "There is no preset 'huge'" in error_of(capfd, *text, "--preset", "huge")
+    (tmp_path / "bad.txt").write_bytes(b"abc\xff")
+    assert "not UTF-8: byte 3" in error_of(capfd, "--data", "bad.txt", *SMALL, *steps)
+    (tmp_path / "bad.json").write_text("[1]")
+    assert "JSON object" in error_of(capfd, *text, "--config", "bad.json", *steps)
+    (tmp_path / "bad.json").write_text('{"colour": 1}')
+    assert "'colour'" in error_of(capfd, *text, "--config", "bad.json", *steps)
+    assert "no run to resume" in error_of(capfd, "--resume")
+    assert "not a tokenizer" in error_of(capfd, *text, *SMALL, *steps, "--tokenizer", "bad.json")
+    assert "config.json cannot be read" in error_of(capfd, *text, *steps, "--model", "absent")
+
+
+def test_a_text_of_a_line_is_too_short(text, tmp_path, capfd):
+    (tmp_path / "line.txt").write_text("One line.\n")
+    assert "different tokens to learn" in error_of(
+        capfd, "--data", "line.txt", "--steps", "2", *SMALL)
+    assert run(["train", "-o", "whole", *text, *SMALL, "--steps", "1"]) == 0
+    message = error_of(capfd, "--data", "line.txt", "--steps", "2", *SMALL, "--tokenizer",
+                       "whole/tokenizer.json")
+    assert "windows of 16 need 17" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_overwritten(text, tmp_path, capfd):
+    assert run(["train", "-o", "run", *text, *SMALL, "--steps", "2"]) == 0
+    assert "holds a run already" in error_of(capfd, *text, *SMALL, "--steps", "3")
+    assert "steps = 2, not 3" in error_of(capfd, "--resume", "--steps", "3")
+    assert "leave --preset" in error_of(capfd, "--resume", "--preset", "tiny")
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path):
+    program = ("import sys; sys.modules['torch'] = None\n"
+               "from tritstream.cli import run\n"
+               "sys.exit(run(['train', '-o', 'run', '--data', 'x', '--steps', '1']))\n")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          cwd=tmp_path)
+    assert done.returncode == 3
+    assert "pip install 'tritstream[train]'" in done.stderr
+
+
+def test_a_card_says_how_the_model_was_made(text, tmp_path, capfd):
+    assert run(["train", "-o", "run", *text, *SMALL, "--steps", "4", "--optimizer", "muon"]) == 0
+    for device in ("float", "golden"):
+        capfd.readouterr()
+        assert run(["eval", "--text", "text.txt", "-m", "run/model", "--device", device, "--json",
+                    "--max-tokens", "50"]) == 0
+        (tmp_path / f"{device}.json").write_text(capfd.readouterr().out)
+    options = ["run", "--float", "float.json", "--golden", "golden.json", "--machine", "a CPU",
+               "--name", "little", "--data", "Words, mine."]
+    assert card.main(options) == 0
+    written = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert written.startswith("# little\n") and "| golden |" in written and "a CPU" in written
+    assert "| matrix_rate | 0.006 |" in written and "Words, mine." in written
+    assert str(tmp_path) not in written
+    (tmp_path / "float.json").write_text("{}")
+    assert card.main(options) == 2
+    assert "is not what `tritstream eval --json` prints" in capfd.readouterr().err

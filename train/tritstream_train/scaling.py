@@ -1,0 +1,317 @@
+"""Tests the paper's claim of scaling: MatMul-free models against transformers of the same size.
+
+``python -m tritstream_train.scaling run --data FILE --valid FILE --tokenizer FILE`` trains one
+model after another and adds each result to a file as a line of JSON; it goes on where it stopped.
+``… report`` writes the document and its picture from that file. Models of both kinds have the same
+hidden and intermediate sizes, layers and vocabulary, hence the same matrices, and read the same
+windows in the same order. The learning rate of each is tuned alike: from the same first guess in
+steps of a factor of two, until the best rate has a worse one on either side.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from tritstream.console import notes
+from tritstream.errors import BadInput, TritstreamError
+from tritstream.tokenizer import Tokenizer
+from tritstream_train.curve import Curve
+from tritstream_train.data import read_texts
+from tritstream_train.files import replacing, write_whole
+from tritstream_train.pretrained import load_pretrained
+from tritstream_train.report import reporting
+from tritstream_train.settings import ARCHITECTURES, TrainConfig
+from tritstream_train.trainer import train
+from tritstream_train.validation import Validation
+
+__all__ = ["SIZES", "Case", "Result", "main", "next_rate", "read_results", "write_report"]
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "scaling.jsonl"
+DOCUMENT = ROOT / "docs" / "scaling.md"
+
+SIZES = {
+    "2M": {"hidden": 128, "intermediate": 384, "layers": 4},
+    "7M": {"hidden": 256, "intermediate": 768, "layers": 6},
+    "28M": {"hidden": 512, "intermediate": 1536, "layers": 7},
+}
+"""Shapes; with 4,096 tokens of vocabulary the parameters span more than a decade."""
+
+NAMES = {"hgrn_bit": "MatMul-free", "transformer": "Transformer++"}
+FIRST_RATE = 4e-3
+FACTOR = 2.0                # between rates that are tried
+MOST_RATES = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One training.
+
+    Parameters
+    ----------
+    arch : str
+        Of `ARCHITECTURES`.
+    size : str
+        Of `SIZES`.
+    rate : float
+        Peak learning rate.
+    tokens : int
+        Learned from, as many for every size.
+    """
+
+    arch: str
+    size: str
+    rate: float
+    tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came of a training.
+
+    Parameters
+    ----------
+    case : Case
+        The training.
+    parameters : int
+        Of the model.
+    windowed : float
+        Bits per byte, each token behind half a window to a whole one.
+    carried : float or None
+        Bits per byte with the state carried through each text; None without a state.
+    loss : float
+        At the end of training, nats per token.
+    seconds : float
+        Spent in training.
+    machine : str
+        What it was trained on.
+    """
+
+    case: Case
+    parameters: int
+    windowed: float
+    carried: float | None
+    loss: float
+    seconds: float
+    machine: str
+
+
+def read_results(path: Path) -> list[Result]:
+    """Results so far; none without the file.
+
+    Raises
+    ------
+    BadInput
+        A line is not a result.
+    """
+    if not path.exists():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            table = json.loads(line)
+            found.append(Result(**table | {"case": Case(**table["case"])}))
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadInput(f"{path}, line {number}, is not a result: remove it, and it is "
+                           "computed again.") from error
+    return found
+
+
+def next_rate(results: Iterable[Result]) -> float | None:
+    """Rate to try next for one architecture and size; None when the best is surrounded.
+
+    Parameters
+    ----------
+    results : iterable of Result
+        Of that architecture and size.
+    """
+    scores = {result.case.rate: result.windowed for result in results}
+    if not scores:
+        return FIRST_RATE
+    best = min(scores, key=scores.get)
+    for rate in (best * FACTOR, best / FACTOR):
+        tried = any(math.isclose(rate, other) for other in scores)
+        if not tried and len(scores) < MOST_RATES:
+            return rate
+    return None
+
+
+def select(results: Iterable[Result], arch: str, size: str, tokens: int) -> list[Result]:
+    """Results of one architecture and size at one number of tokens."""
+    return [result for result in results
+            if (result.case.arch, result.case.size, result.case.tokens) == (arch, size, tokens)]
+
+
+def run_case(case: Case, settings: dict, directory: Path) -> Result:
+    """Train a model, or finish training it, and score it.
+
+    A rate so high that the loss is lost counts as a score of infinity.
+    """
+    config = TrainConfig(**SIZES[case.size] | settings | {
+        "arch": case.arch, "rate": case.rate,
+        "graph": settings["device"] == "cuda" and case.arch == "hgrn_bit",
+        "steps": case.tokens // (settings["batch"] * settings["sequence"])})
+    run = directory / f"{case.arch}-{case.size}-{case.rate:g}-{case.tokens}"
+    with reporting(False) as report:
+        report.say(f"{NAMES[case.arch]}, {case.size}, rate {case.rate:g}")
+        try:
+            summary = train(config, run, resume=(run / "run.json").exists(), report=report)
+        except BadInput:
+            records = Curve(run / "losses.csv").read()
+            if (run / "model").exists() or not (run / "run.json").exists():
+                raise
+            return Result(case, 0, math.inf, None, math.inf,
+                          records[-1].seconds if records else 0.0, _machine(config.device))
+    windowed, carried = summary.valid, None
+    if case.arch == "hgrn_bit":
+        windowed, carried = _windowed(config, Path(summary.model)), summary.valid
+    return Result(case, summary.parameters, windowed, carried, summary.loss, summary.seconds,
+                  _machine(config.device))
+
+
+def _windowed(config: TrainConfig, exported: Path) -> float:
+    device = torch.device(config.device)
+    model = load_pretrained(exported, fused=config.device == "cuda",
+                            dtype=getattr(torch, config.dtype)).to(device)
+    tokenizer = Tokenizer.open(exported / "tokenizer.json", model.config)
+    validation = Validation(read_texts(config.valid), tokenizer, config.sequence)
+    return validation.bits_per_byte(model, device, windowed=True)
+
+
+def _machine(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU"
+
+
+def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: Iterable[str]):
+    """Run what is missing, smallest first, until everything is there or the time is over."""
+    deadline = time.monotonic() + 60 * arguments.minutes
+    settings = {
+        "data": arguments.data, "valid": arguments.valid, "tokenizer": arguments.tokenizer,
+        "vocab": arguments.vocab, "sequence": arguments.sequence, "batch": arguments.batch,
+        "warmup": arguments.warmup, "weight_decay": 0.01, "device": arguments.device,
+        "dtype": "bfloat16" if arguments.device == "cuda" else "float32"}
+    for size in sizes:
+        for arch in architectures:
+            while time.monotonic() < deadline:
+                done = select(read_results(arguments.results), arch, size, arguments.tokens)
+                rate = next_rate(done)
+                if rate is None:
+                    break
+                result = run_case(Case(arch, size, rate, arguments.tokens), settings,
+                                  arguments.directory)
+                with open(arguments.results, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(dataclasses.asdict(result)) + "\n")
+
+
+def write_report(results: list[Result], document: Path):
+    """Write the document and, beside it, its picture.
+
+    Raises
+    ------
+    BadInput
+        There is no size at which both architectures are tuned.
+    """
+    tokens = max((result.case.tokens for result in results), default=0)
+    chosen = {(arch, size): select(results, arch, size, tokens)
+              for size in SIZES for arch in ARCHITECTURES}
+    best = {key: min(found, key=lambda result: result.windowed)
+            for key, found in chosen.items() if found and next_rate(found) is None}
+    sizes = [size for size in SIZES if all((arch, size) in best for arch in ARCHITECTURES)]
+    if not sizes:
+        raise BadInput("There is no size of which both architectures are tuned: go on with "
+                       "`python -m tritstream_train.scaling run`.")
+    picture = document.parent / "images" / "scaling.png"
+    picture.parent.mkdir(exist_ok=True)
+    _draw([best["hgrn_bit", size] for size in sizes],
+          [best["transformer", size] for size in sizes], tokens, picture)
+    machines = ", ".join(sorted({result.machine for result in best.values()}))
+    lines = [
+        "# Scaling: MatMul-free models against transformers", "",
+        "Written by `python -m tritstream_train.scaling report`; its docstring says how the models "
+        "are made equal and tuned.", "",
+        f"{tokens / 1e6:.0f} M tokens for every model, measured on {machines}. Bits per byte on "
+        "the validation books; *windows*: every token behind half a window to a whole one, the "
+        "measure to compare by; *carried*: the state carried through each book, which only the "
+        "MatMul-free model has.", "",
+        "| size | model | parameters | best rate | rates tried | windows | carried |",
+        "|---|---|---:|---:|---|---:|---:|"]
+    for size in sizes:
+        for arch in ARCHITECTURES:
+            result, tried = best[arch, size], chosen[arch, size]
+            rates = " ".join(f"{rate:g}" for rate in sorted(one.case.rate for one in tried))
+            carried = "" if result.carried is None else f"{result.carried:.4f}"
+            lines.append(f"| {size} | {NAMES[arch]} | {result.parameters / 1e6:.2f} M | "
+                         f"{result.case.rate:g} | {rates} | {result.windowed:.4f} | {carried} |")
+    gaps = [(best["hgrn_bit", size].windowed / best["transformer", size].windowed - 1)
+            for size in sizes]
+    lines += ["", "MatMul-free relative to Transformer++, in windows: "
+              + ", ".join(f"{gap:+.1%} at {size}" for gap, size in zip(gaps, sizes, strict=True))
+              + ".", "", "![Bits per byte over parameters](images/scaling.png)", ""]
+    write_whole(document, "\n".join(lines).encode())
+
+
+def _draw(ours: list[Result], theirs: list[Result], tokens: int, path: Path):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for results, marker in ((ours, "o"), (theirs, "s")):
+        axes.plot([result.parameters for result in results],
+                  [result.windowed for result in results], marker=marker,
+                  label=NAMES[results[0].case.arch])
+    axes.set(xscale="log", xlabel="parameters", ylabel="bits per byte, windows",
+             title=f"{tokens / 1e6:.0f} M tokens each")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    with replacing(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run or report; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_train.scaling",
+                                     description=__doc__.splitlines()[0])
+    steps = parser.add_subparsers(dest="step", required=True)
+    run = steps.add_parser("run", help="train what is missing")
+    run.add_argument("--data", required=True)
+    run.add_argument("--valid", required=True)
+    run.add_argument("--tokenizer", required=True)
+    run.add_argument("--vocab", type=int, default=4096)
+    run.add_argument("--tokens", type=int, default=100_000_000)
+    run.add_argument("--sequence", type=int, default=512)
+    run.add_argument("--batch", type=int, default=64)
+    run.add_argument("--warmup", type=int, default=200)
+    run.add_argument("--arch", choices=ARCHITECTURES, help="only this one")
+    run.add_argument("--size", choices=SIZES, help="only this one")
+    run.add_argument("--minutes", type=float, default=math.inf,
+                     help="begin no training after so long")
+    run.add_argument("--device", choices=["cuda", "cpu"],
+                     default="cuda" if torch.cuda.is_available() else "cpu")
+    run.add_argument("--directory", type=Path, default=Path("build/scaling"))
+    report = steps.add_parser("report", help="write the document")
+    report.add_argument("--output", type=Path, default=DOCUMENT)
+    for step in (run, report):
+        step.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    try:
+        if options.step == "run":
+            run_all(options, [options.arch] if options.arch else ARCHITECTURES,
+                    [options.size] if options.size else SIZES)
+        else:
+            write_report(read_results(options.results), options.output)
+    except TritstreamError as error:
+        notes().print(f"error: {error}")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
