@@ -1,0 +1,34 @@
+"""Tables of a document are what the findings beside it say."""
+
+import json
+import pathlib
+
+import pytest
+
+from tritstream.errors import BadInput
+from tritstream_train.tables import DOCUMENT, filled, main
+
+TEXT = "before\n<!-- table speed -->\nold\n<!-- end -->\nafter\n"
+
+
+def test_a_table_has_the_rows_of_the_findings():
+    rows = [{"path": "fused", "tok/s": 2}, {"path": "plain", "tok/s": 1.5}]
+    expected = ("before\n<!-- table speed -->\n| path | tok/s |\n| --- | ---: |\n| fused | 2 |\n"
+                "| plain | 1.5 |\n<!-- end -->\nafter\n")
+    assert filled(TEXT, {"speed": rows}) == expected == filled(expected, {"speed": rows})
+
+
+def test_a_table_without_findings_is_refused(tmp_path, capsys):
+    with pytest.raises(BadInput, match="'speed'"):
+        filled(TEXT, {})
+    assert main([str(tmp_path / "absent.md")]) == 2
+    assert "absent.json" in capsys.readouterr().err
+
+
+def test_the_document_is_up_to_date(tmp_path):
+    copy = tmp_path / DOCUMENT.name
+    copy.write_bytes(DOCUMENT.read_bytes())
+    copy.with_suffix(".json").write_bytes(DOCUMENT.with_suffix(".json").read_bytes())
+    assert main([str(copy)]) == 0
+    assert copy.read_bytes() == pathlib.Path(DOCUMENT).read_bytes()
+    assert json.loads(copy.with_suffix(".json").read_text())

@@ -1,0 +1,63 @@
+"""Tables of a document, from what runs have found: `python -m tritstream_train.tables`.
+
+A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; its rows are
+the objects under NAME in the JSON beside the document, and their keys the columns.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from tritstream.errors import BadInput, TritstreamError
+from tritstream_train.files import write_whole
+
+__all__ = ["filled", "main"]
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(text: str, findings: dict[str, list[dict]]) -> str:
+    """Return a document with its tables as the findings have them.
+
+    Raises
+    ------
+    BadInput
+        A table has no findings.
+    """
+    def table(match: re.Match) -> str:
+        name = match[2]
+        if not findings.get(name):
+            raise BadInput(f"The document has a table {name!r}, but the findings have no rows "
+                           "for it.")
+        return match[1] + _table(findings[name]) + match[3]
+    return PLACE.sub(table, text)
+
+
+def _table(rows: list[dict]) -> str:
+    columns = list(rows[0])
+    numeric = [all(isinstance(row[column], int | float) for row in rows) for column in columns]
+    lines = [columns, ["---:" if right else "---" for right in numeric]]
+    lines += [[str(row[column]) for column in columns] for row in rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fill a document in; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_train.tables",
+                                     description=__doc__.splitlines()[0])
+    parser.add_argument("document", type=Path, nargs="?", default=DOCUMENT)
+    document = parser.parse_args(arguments).document
+    try:
+        findings = json.loads(document.with_suffix(".json").read_text(encoding="utf-8"))
+        write_whole(document, filled(document.read_text(encoding="utf-8"), findings).encode())
+    except (TritstreamError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
