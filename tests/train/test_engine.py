@@ -131,7 +131,7 @@ def _scale(s1, s2, amax, parameters, factor, mantissa, shift, N: tl.constexpr):
     place = stack_place()
     total = tl.sum(tl.where(eight[None, :] == place[:, None], total[None, :], 0), axis=1)
     peaks = tl.load(amax + four)
-    out = statistics.scales(total, peaks, statistics.constants(parameters))
+    out = statistics.scales(statistics.parts_of(total), peaks, statistics.constants(parameters))
     tl.store(factor + four, scalars.reciprocal(peaks))
     tl.store(mantissa + four, out[0])
     tl.store(shift + four, out[1])

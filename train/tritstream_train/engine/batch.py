@@ -12,7 +12,8 @@ from tritstream_train.engine.decode import row_of
 from tritstream_train.engine.digest import terms
 from tritstream_train.engine.elements import dequantise, gate, opened, quantise, recur, silu
 from tritstream_train.engine.scalars import bit_length, reciprocal
-from tritstream_train.engine.statistics import constants, peaks, scales, sums
+from tritstream_train.engine.statistics import constants, parts_of, peaks, scales, sums
+from tritstream_train.engine.ternary import triple_bytes
 
 __all__ = ["add_residual", "embed_rows", "matmul", "open_gates", "quantise_rows", "scan"]
 
@@ -20,6 +21,8 @@ EMBEDDING = tl.constexpr(0) # what `quantise_rows` finds: x itself,
 SUMS = tl.constexpr(1)      # row sums that x grows by,
 HIDDEN = tl.constexpr(2)    # state and g, or
 PAIR = tl.constexpr(3)      # row sums of a and b
+
+BYTES = tl.constexpr(64)    # columns of a product: row groups are padded to this
 
 
 @triton.jit
@@ -95,7 +98,7 @@ def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source
     for n in tl.static_range(VECTORS):
         gain = tl.load(gains + n * gain_stride + element, inside, 0)
         amax = tl.where(four >= n, peaks(vector, gain), amax)
-    mantissa, shift = scales(total, amax, constants(parameters))
+    mantissa, shift = scales(parts_of(total), amax, constants(parameters))
     tl.store(factors + row * 8 + four, mantissa)
     tl.store(factors + row * 8 + 4 + four, shift)
     length, factor = bit_length(amax), reciprocal(amax)
@@ -124,7 +127,7 @@ def grown(x, acc, factors, row, place, inside):
 @triton.jit
 def matmul(body, acts, act_stride, act_vector, out, plane, count, rows, groups, group_bytes,
            P: tl.constexpr, VECTORS: tl.constexpr, GROUPS: tl.constexpr, COUNT: tl.constexpr,
-           BYTES: tl.constexpr):
+           PARTS: tl.constexpr):
     """Row sums of rows of int8 with packed trits.
 
     Parameters
@@ -139,42 +142,45 @@ def matmul(body, acts, act_stride, act_vector, out, plane, count, rows, groups, 
         Tokens, elements of an output vector, row groups of a projection and their bytes.
     P, VECTORS
         Projections, and int8 vectors that they share.
-    GROUPS, COUNT, BYTES
-        Row groups and tokens of a program, and columns that it meets at once.
+    GROUPS, COUNT, PARTS
+        Row groups and tokens of a program, and parts of the columns that its warps share out: few
+        programs have to be quick each.
     """
     projection = tl.program_id(2)
     group = tl.program_id(0) * GROUPS + tl.arange(0, GROUPS)
     token = tl.program_id(1) * COUNT + tl.arange(0, COUNT)
-    byte = tl.arange(0, BYTES)
+    byte = tl.arange(0, PARTS)[:, None, None] * BYTES
     if VECTORS > 1:
         acts += projection.to(tl.int64) * act_vector
-    left = body + (tl.minimum(group, groups - 1) * P + projection)[:, None] * group_bytes
-    left += byte[None, :]
-    right = acts + tl.minimum(token, count - 1).to(tl.int64)[None, :] * act_stride + byte[:, None]
-    s0 = tl.zeros([GROUPS, COUNT], tl.int32)
+    left = body + (tl.minimum(group, groups - 1) * P + projection)[None, :, None] * group_bytes
+    left += byte + tl.arange(0, BYTES)[None, None, :]
+    right = acts + tl.minimum(token, count - 1).to(tl.int64)[None, None, :] * act_stride
+    right += byte + tl.arange(0, BYTES)[None, :, None]
+    s0 = tl.zeros([PARTS, GROUPS, COUNT], tl.int32)
     s1, s2, s3, s4, s5 = s0, s0, s0, s0, s0
-    for start in range(0, group_bytes, BYTES):
-        part = tl.load(left + start)
-        q = tl.load(right + start)
+    for start in range(0, group_bytes, BYTES * PARTS):
+        inside = start + byte < group_bytes
+        part = tl.load(left + start, inside, 0)
+        q = tl.load(right + start, inside, 0)
         s0 = tl.dot(part, q, s0, out_dtype=tl.int32)
-        part = part * 3
+        part = triple_bytes(part)
         s1 = tl.dot(part, q, s1, out_dtype=tl.int32)
-        part = part * 3
+        part = triple_bytes(part)
         s2 = tl.dot(part, q, s2, out_dtype=tl.int32)
-        part = part * 3
+        part = triple_bytes(part)
         s3 = tl.dot(part, q, s3, out_dtype=tl.int32)
-        part = part * 3
+        part = triple_bytes(part)
         s4 = tl.dot(part, q, s4, out_dtype=tl.int32)
-        part = part * 3
+        part = triple_bytes(part)
         s5 = tl.dot(part, q, s5, out_dtype=tl.int32)
     first = group[:, None] * 5
     known = (token < count)[None, :]
-    place = (out + projection.to(tl.int64) * plane + token.to(tl.int64)[None, :] * rows + first)
-    tl.store(place, (3 * s0 - s1) >> 8, known & (first < rows))
-    tl.store(place + 1, (3 * s1 - s2) >> 8, known & (first + 1 < rows))
-    tl.store(place + 2, (3 * s2 - s3) >> 8, known & (first + 2 < rows))
-    tl.store(place + 3, (3 * s3 - s4) >> 8, known & (first + 3 < rows))
-    tl.store(place + 4, (3 * s4 - s5) >> 8, known & (first + 4 < rows))
+    place = out + projection.to(tl.int64) * plane + token.to(tl.int64)[None, :] * rows + first
+    tl.store(place, tl.sum((3 * s0 - s1) >> 8, axis=0), known & (first < rows))
+    tl.store(place + 1, tl.sum((3 * s1 - s2) >> 8, axis=0), known & (first + 1 < rows))
+    tl.store(place + 2, tl.sum((3 * s2 - s3) >> 8, axis=0), known & (first + 2 < rows))
+    tl.store(place + 3, tl.sum((3 * s3 - s4) >> 8, axis=0), known & (first + 3 < rows))
+    tl.store(place + 4, tl.sum((3 * s4 - s5) >> 8, axis=0), known & (first + 4 < rows))
 
 
 @triton.jit

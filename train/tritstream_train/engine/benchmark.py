@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import gc
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -50,10 +51,12 @@ class Measurement:
         Tokens per second, of all conversations together.
     milliseconds : float
         Of a pass; of the whole prompt.
-    roof : float
-        Tokens per second if nothing but reading trits or multiplying int8 took time.
+    trit_bytes : int
+        Bytes of trits that a pass reads.
     allocated, reserved : float
         Most memory in use, and most that PyTorch had taken for it, 10^6 bytes; weights included.
+    roof : float
+        Tokens per second if nothing but reading trits or multiplying int8 took time.
     evidence : str
         How the figure was obtained.
     """
@@ -63,10 +66,18 @@ class Measurement:
     conversations: int
     speed: float
     milliseconds: float
-    roof: float
+    trit_bytes: int
     allocated: float
     reserved: float
+    roof: float = math.nan
     evidence: str = "measured"
+
+    def under(self, rate: float, speed: float) -> "Measurement":
+        """Return it with its roof, at so many bytes and operations per second."""
+        tokens = self.conversations if self.test == "generate" else PROMPT
+        operations = 2 * 5 * self.trit_bytes * tokens
+        roof = tokens / max(self.trit_bytes / rate, operations / speed)
+        return dataclasses.replace(self, roof=roof)
 
 
 def bandwidth() -> float:
@@ -93,8 +104,8 @@ def _seconds(action) -> float:
     return time.perf_counter() - began
 
 
-def measure(name: str, image: Image, batches, rate: float, speed: float):
-    """Yield the measurements of a model.
+def measure(name: str, image: Image, conversations) -> list[Measurement]:
+    """Measure a model, without roofs.
 
     Parameters
     ----------
@@ -102,33 +113,40 @@ def measure(name: str, image: Image, batches, rate: float, speed: float):
         Of its shape.
     image : Image
         The model.
-    batches : iterable of int
-        Conversations side by side.
-    rate, speed : float
-        From `bandwidth` and `products`, for the roof.
+    conversations : iterable of int
+        How many side by side.
     """
     model = CudaModel(image, torch.device("cuda", torch.cuda.current_device()))
     size = sum(section.header.body_bytes for section in image.sections)
+    found = []
+    for count in conversations:
+        seconds, used = _generate(model, count)
+        found.append(Measurement(name, "generate", count, count / seconds, 1e3 * seconds, size,
+                                 *used))
+    seconds, used = _read(model)
+    found.append(Measurement(name, "prompt", 1, PROMPT / seconds, 1e3 * seconds, size, *used))
+    return found
 
-    def roof(tokens):
-        return tokens / max(size / rate, 2 * 5 * size * tokens / speed)
 
-    for count in batches:
-        with _memory() as used:
-            talk = Conversations(model, count)
-            tokens = list(range(2, 2 + count))
-            talk.run(tokens, 2)
-            seconds = statistics.median(
-                _seconds(lambda talk=talk, tokens=tokens: talk.run(tokens, PASSES))
-                for _ in range(ROUNDS)) / PASSES
-        yield Measurement(name, "generate", count, count / seconds, 1e3 * seconds, roof(count),
-                          *used)
-    prompt = np.random.default_rng(0).integers(2, image.vocab, (1, PROMPT))
+def _generate(model: CudaModel, count: int) -> tuple[float, list[float]]:
+    """Seconds of a greedy pass of so many conversations, and the memory it takes."""
+    with _memory() as used:
+        talk, tokens = Conversations(model, count), list(range(2, 2 + count))
+        talk.run(tokens, PASSES)
+        seconds = statistics.median(_seconds(lambda: talk.run(tokens, PASSES))
+                                    for _ in range(ROUNDS))
+    return seconds / PASSES, used
+
+
+def _read(model: CudaModel) -> tuple[float, list[float]]:
+    """Seconds of a prompt, and the memory it takes."""
+    prompt = np.random.default_rng(0).integers(2, model.image.vocab, (1, PROMPT))
     with _memory() as used:
         talk = Conversations(model)
-        talk.feed(prompt)
+        for _ in range(2):
+            talk.feed(prompt)
         seconds = statistics.median(_seconds(lambda: talk.feed(prompt)) for _ in range(ROUNDS))
-    yield Measurement(name, "prompt", 1, PROMPT / seconds, 1e3 * seconds, roof(PROMPT), *used)
+    return seconds, used
 
 
 @contextlib.contextmanager
@@ -168,14 +186,17 @@ def main() -> None:
     arguments = _arguments()
     if not torch.cuda.is_available():
         raise DeviceError("There is no CUDA GPU here to measure.")
-    rate, speed, measurements = bandwidth(), products(), []
+    measurements = []
     with tempfile.TemporaryDirectory() as directory:
         for name in arguments.models.split(","):
             path = (arguments.images or Path(directory)) / f"{name}.trit"
             image = Image(path, check=False) if path.exists() else pack(
                 DummyCheckpoint(PRESETS[name]), path)
             batches = map(int, arguments.conversations.split(","))
-            measurements += measure(name, image, batches, rate, speed)
+            measurements += measure(name, image, batches)
+    gc.collect()
+    rate, speed = bandwidth(), products()       # last, for they leave memory behind
+    measurements = [measurement.under(rate, speed) for measurement in measurements]
     print(f"{torch.cuda.get_device_name()}, a copy moves {rate / 1e12:.2f} TB/s, int8 products run "
           f"at {speed / 1e12:.0f} TOP/s\n")
     print(_table(measurements))

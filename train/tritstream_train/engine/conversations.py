@@ -4,6 +4,7 @@ A greedy pass chooses the next token on the GPU, so a run needs the host only to
 CUDA graph, again and again.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,12 +16,15 @@ from tritstream.sampling import CANDIDATES
 from tritstream.tape import Op
 from tritstream_train.engine import decode, ranking
 from tritstream_train.engine.model import CudaModel, Rows
+from tritstream_train.engine.recorded import Recorded
 from tritstream_train.engine.statistics import ROW
 
 __all__ = ["Conversations", "Greedy"]
 
-ROOM = 12 << 20             # bytes for the tokens that go through the stages together
+ROOM = 8 << 20              # bytes for the tokens that go through the stages together,
+ROOM_SHARE = 16             # or this part of the model if that is more,
 TOGETHER = 1024             # and how many these are at most
+GRAPHS = 16                 # kept for different numbers of them
 RANKED = 1024               # logits of a program that ranks them
 RESULT = CANDIDATES + 3     # keys, mantissa, shift, digest terms
 PASSES = 32                 # greedy passes between two looks at them
@@ -66,6 +70,8 @@ class Conversations:
         with model.selected():
             self.state = model.new_state(count)
             self._always = torch.ones_like(self.state[:, 0, 0])
+            self._memory: dict[bool, torch.Tensor] = {}
+            self._played: dict[tuple[int, bool], tuple[Rows, Recorded]] = {}
             self._passes = _Passes(model, self.state, -1 if stop is None else stop)
         self.start()
 
@@ -117,21 +123,43 @@ class Conversations:
     def _chunks(self, tokens: np.ndarray, *, head: bool):
         """Yield rows and running digests [T][count] of as many tokens as there is room for."""
         tokens = np.asarray(tokens, np.int32)
-        each = Rows.bytes_each(self.model.image, head=head) * self.count
-        step = max(1, min(ROOM // each, TOGETHER // self.count))
-        chain = self.model.chains[head]
-        for start in range(0, tokens.shape[1], step):
+        total = tokens.shape[1]
+        # Parts of one length, if possible: each length is a graph.
+        step = -(-total // max(1, -(-total // self._together(head))))
+        for start in range(0, total, max(step, 1)):
             part = torch.from_numpy(np.ascontiguousarray(tokens[:, start:start + step]))
             with self.model.selected():
-                rows = Rows(self.model, part.numel(), head=head)
+                rows, play = self._recorded(part.numel(), head)
                 rows.tokens.copy_(part.view(-1))
-                self.model.play(rows, self.state, self._always, head=head)
-                totals = rows.totals.view(self.count, -1).T.cpu().numpy().view(np.uint32).tolist()
-            digests = []
-            for sums in totals:
-                self.digests = [chain(*pair) for pair in zip(self.digests, sums, strict=True)]
-                digests.append(self.digests)
-            yield rows, digests
+                play()
+                totals = rows.totals.view(self.count, -1).T.cpu().numpy().view(np.uint32)
+            yield rows, [self._continued(sums, head) for sums in totals.tolist()]
+
+    def _continued(self, sums: list[int], head: bool) -> list[int]:
+        """Take the digest's terms of one more token each; the running digests."""
+        chain = self.model.chains[head]
+        self.digests = [chain(*pair) for pair in zip(self.digests, sums, strict=True)]
+        return list(self.digests)
+
+    def _together(self, head: bool) -> int:
+        """Tokens of each conversation that there is room for."""
+        image = self.model.image
+        room = max(ROOM, len(image.payload) // ROOM_SHARE)
+        each = Rows.size(image, 64 * self.count, head=head) / 64
+        return max(1, min(int(room / each), TOGETHER // self.count))
+
+    def _recorded(self, count: int, head: bool) -> tuple[Rows, Recorded]:
+        """Room for `count` tokens, and what plays them."""
+        if head not in self._memory:
+            size = Rows.size(self.model.image, self._together(head) * self.count, head=head)
+            self._memory[head] = self.model.empty(size, dtype=torch.uint8)
+        if len(self._played) > GRAPHS:
+            self._played.clear()
+        if (count, head) not in self._played:
+            rows = Rows(self.model, count, head=head, memory=self._memory[head])
+            play = functools.partial(self.model.play, rows, self.state, self._always, head=head)
+            self._played[count, head] = rows, Recorded(play, self.model.device)
+        return self._played[count, head]
 
 
 class _Passes:
@@ -142,7 +170,7 @@ class _Passes:
         self.model = model
         self.state = state
         self.stop = stop
-        self.graph = None
+        self.play = Recorded(self._play, model.device)
         # Programmatic dependent launch came with Hopper.
         self.early = (model.device.type == "cuda"
                       and torch.cuda.get_device_capability(model.device) >= (9, 0))
@@ -163,31 +191,12 @@ class _Passes:
 
     def run(self, tokens: list[int], passes: int) -> torch.Tensor:
         """Results of `passes` passes, at most `PASSES`, on the host."""
-        self._prepare()
         self.tokens.copy_(torch.tensor(tokens, dtype=torch.int32))
         self.active.fill_(1)
         self.position.zero_()
         for _ in range(passes):
-            self._launch()
+            self.play()
         return self.results[:passes].cpu()
-
-    def _prepare(self) -> None:
-        """Compile the kernels and record the graph, at the first pass."""
-        if self.graph is not None or self.model.device.type != "cuda":
-            return
-        for tensor in (self.tokens, self.active, self.position):
-            tensor.zero_()
-        self._play()
-        torch.cuda.synchronize()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self._play()
-
-    def _launch(self) -> None:
-        if self.graph is None:
-            self._play()
-        else:
-            self.graph.replay()
 
     def _play(self) -> None:
         model, image = self.model, self.model.image

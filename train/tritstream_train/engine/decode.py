@@ -21,7 +21,15 @@ from tritstream_train.engine.elements import (
     silu,
 )
 from tritstream_train.engine.scalars import bit_length, reciprocal
-from tritstream_train.engine.statistics import PEAKS, ROW, constants, peaks, scales, sums
+from tritstream_train.engine.statistics import (
+    PEAKS,
+    ROW,
+    constants,
+    loaded_parts,
+    peaks,
+    scales,
+    sums,
+)
 from tritstream_train.engine.ternary import dot4, row_sums, stack_place, triple
 
 __all__ = ["TILES", "UP", "embed", "row_of", "stage"]
@@ -173,8 +181,6 @@ def stage(body, parameters, vector, gains, gain_stride, statistics, residual, ou
     inside = (place < 5) & (element < rows)
 
     # What does not depend on the stage before is on its way while that still runs.
-    if EARLY:
-        gdc_launch_dependents()
     numbers = constants(parameters)
     parts0 = _trits(body, words, group, groups, P, 0, CHUNKS, WORDS)
     gains0 = _columns(gains, columns, CHUNKS, WORDS)
@@ -196,10 +202,11 @@ def stage(body, parameters, vector, gains, gain_stride, statistics, residual, ou
             peak_gains = peak_gains + (tl.load(next_gains + n * next_stride + element, inside, 0),)
     if EARLY:
         gdc_wait()
+        gdc_launch_dependents()
 
     four = tl.arange(0, 4)
     amax = tl.load(statistics + PEAKS + tl.minimum(four, 2 * SHARED))
-    total = tl.load(statistics + stack_place())
+    parts = loaded_parts(statistics)
     acts = _columns(vector, columns, CHUNKS, WORDS)
     if OP == RESIDUAL:
         old = tl.load(residual + element, inside, 0)
@@ -207,7 +214,7 @@ def stage(body, parameters, vector, gains, gain_stride, statistics, residual, ou
         old = tl.load(state + element, inside, 0)
         alive = tl.load(active) != 0
     length, factor = bit_length(amax), reciprocal(amax)
-    mantissa, shift = scales(total, amax, numbers)
+    mantissa, shift = scales(parts, amax, numbers)
     acc0 = _projection(parts0, acts, gains0, _pick(length, 0), _pick(factor, 0), CHUNKS)
     if OP == HEAD:
         tl.store(out + element, acc0, inside)

@@ -9,11 +9,13 @@ from tritstream.errors import BadInput, DeviceError
 from tritstream.golden import chain
 from tritstream.image import Image
 from tritstream.sampling import Candidates
-from tritstream_train.engine.conversations import PASSES, ROOM, Conversations, Greedy
+from tritstream_train.engine.conversations import PASSES, Conversations, Greedy
 from tritstream_train.engine.model import CudaModel
 from tritstream_train.engine.reference import FloatReference
 
 __all__ = ["CudaEngine", "find_gpu"]
+
+ROOM = 32 << 20             # bytes beside a model and a quarter of its size
 
 
 def find_gpu(uri: str, needed: int) -> torch.device:
@@ -69,7 +71,7 @@ class CudaEngine(Engine):
 
     def __init__(self, image: Image, device: torch.device | str = "cuda", progress=None):
         if isinstance(device, str):
-            device = find_gpu(device, len(image.payload) + 3 * ROOM)
+            device = find_gpu(device, len(image.payload) * 5 // 4 + ROOM)
         self.image = image
         self.vocab = image.vocab
         self.stop_token = image.stop_token

@@ -1,25 +1,28 @@
 """A packed model on a GPU, for any number of tokens at once."""
 
 import contextlib
+import math
 
 import numpy as np
 import torch
 import triton
 
 from tritstream.image import Image
-from tritstream.tape import Op
+from tritstream.tape import Op, padded
 from tritstream_train.engine import batch, decode, digest
 from tritstream_train.engine.crc import Chain, powers
 from tritstream_train.engine.weights import Stage, Weights
 
 __all__ = ["CudaModel", "Rows"]
 
+ALIGNMENT = 256             # bytes
 DIGEST_BLOCK = 1024         # words of a program
 GATE_BLOCK = 512            # elements
 SCAN_BLOCK = 32             # elements of a program of the recurrence
-FEW = 16                    # rows up to which small tiles share the work better
-FEW_TILE = (16, 16, 2)      # row groups, rows, and warps of a program
-MANY_TILE = (64, 32, 4)
+WARP_ELEMENTS = 64          # elements that a warp quantises
+
+# Row groups and rows of a program, parts of the columns, and warps, up to how many rows.
+TILES = [(16, (16, 16, 8, 8)), (96, (16, 32, 4, 4)), (None, (16, 64, 1, 4))]
 
 
 class CudaModel:
@@ -110,16 +113,18 @@ class CudaModel:
             before.op, batch.SUMS)
         length = stage.words * 4
         block = triton.next_power_of_2(length)
+        warps = min(max(block // WARP_ELEMENTS, 1), 16)
         batch.quantise_rows[(rows.count,)](
             rows.planes[0], rows.planes[2 if before.op is Op.MLGRU else 1], rows.x,
             rows.factors_of(before), before.gains if before.pre is None else before.pre,
             before.gains, before.stride, before.params, stage.params, self.weights.table,
             rows.acts, length, rows.acts[0].numel(), rows.factors_of(stage), self.powers,
             words - before.offset - before.rows, rows.totals, stage.columns, SOURCE=source.value,
-            VECTORS=stage.op.vectors, BLOCK=block, num_warps=min(max(block // 256, 1), 16))
+            VECTORS=stage.op.vectors, BLOCK=block, num_warps=warps)
 
     def _multiply(self, rows: "Rows", stage: Stage) -> None:
-        groups, tokens, warps = FEW_TILE if rows.count <= FEW else MANY_TILE
+        groups, tokens, parts, warps = next(
+            tile for limit, tile in TILES if limit is None or rows.count <= limit)
         length = stage.words * 4
         out = rows.logits if stage.op is Op.HEAD else rows.planes
         projections = stage.op.projections
@@ -127,8 +132,7 @@ class CudaModel:
         batch.matmul[grid](
             stage.body.view(torch.int8), rows.acts, length, rows.acts[0].numel(), out,
             rows.planes[0].numel(), rows.count, stage.rows, stage.groups, length, P=projections,
-            VECTORS=stage.op.vectors, GROUPS=groups, COUNT=tokens,
-            BYTES=64 if length % 128 else 128, num_warps=warps)
+            VECTORS=stage.op.vectors, GROUPS=groups, COUNT=tokens, PARTS=parts, num_warps=warps)
 
     def _recur(self, rows: "Rows", stage: Stage, state: torch.Tensor,
                active: torch.Tensor) -> None:
@@ -156,20 +160,44 @@ class Rows:
         Tokens.
     head : bool
         Whether there is room for logits.
+    memory : Tensor or None
+        Bytes to take the room from, at least `Rows.size`.
     """
 
-    def __init__(self, model: CudaModel, count: int, *, head: bool):
-        image = model.image
-        widest = max(image.hidden, image.intermediate)
+    def __init__(self, model: CudaModel, count: int, *, head: bool, memory=None):
+        shapes = self._shapes(model.image, count, head)
+        if memory is None:
+            memory = model.empty(self.size(model.image, count, head=head), dtype=torch.uint8)
         self.count = count
-        self.tokens = model.empty(count)
-        self.x = model.empty(count, image.hidden)
-        self.planes = model.empty(3, count, widest)
-        self.acts = model.empty(3, count, -(-widest // 64) * 64, dtype=torch.int8)
-        self._factors = model.empty(2, count, 8, dtype=torch.int64)
-        self.totals = model.empty(count)
-        self.logits = model.empty(count, image.vocab) if head else None
+        tensors, start = {}, 0
+        for name, (dtype, *shape) in shapes.items():
+            size = math.prod(shape) * dtype.itemsize
+            tensors[name] = memory[start:start + size].view(dtype).view(shape)
+            start += _aligned(size)
+        self.tokens, self.totals = tensors["tokens"], tensors["totals"]
+        self.x, self.planes, self.acts = tensors["x"], tensors["planes"], tensors["acts"]
+        self.logits = tensors.get("logits")
+        self._factors = tensors["factors"]
         self.factors = self.factors_of(model.weights.stages[-1])
+
+    @staticmethod
+    def _shapes(image: Image, count: int, head: bool) -> dict[str, tuple]:
+        widest = max(image.hidden, image.intermediate)
+        shapes = {
+            "tokens": (torch.int32, count),
+            "totals": (torch.int32, count),             # terms of the digest
+            "x": (torch.int32, count, image.hidden),
+            "planes": (torch.int32, 3, count, widest),  # row sums of up to three projections
+            "acts": (torch.int8, 3, count, padded(widest)),
+            "factors": (torch.int64, 2, count, 8),
+        }
+        return shapes | ({"logits": (torch.int32, count, image.vocab)} if head else {})
+
+    @classmethod
+    def size(cls, image: Image, count: int, *, head: bool) -> int:
+        """Bytes that so many tokens need."""
+        return sum(_aligned(math.prod(shape) * dtype.itemsize)
+                   for dtype, *shape in cls._shapes(image, count, head).values())
 
     def factors_of(self, stage: Stage) -> torch.Tensor:
         """Mantissas, from 4 on shifts, of a stage's dequantisers, int64 [count, 8].
@@ -183,8 +211,6 @@ class Rows:
         mantissa, shift = self.factors[:, 0:1], self.factors[:, 4:5]
         return torch.ldexp(mantissa.double(), (decode.UP - shift).to(torch.int32))
 
-    @staticmethod
-    def bytes_each(image: Image, *, head: bool) -> int:
-        """Bytes that a token needs."""
-        widest = max(image.hidden, image.intermediate)
-        return 4 * image.hidden + 15 * widest + 4 * image.vocab * head + 160
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

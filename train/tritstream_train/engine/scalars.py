@@ -1,14 +1,15 @@
 """Scalar arithmetic of `tritstream.golden.scalars`, as functions for Triton kernels.
 
 Everything works on int64 tensors of any shape. The squared norm, of up to 80 bits, is a pair:
-`high` times 2^40 plus `low` of 40 bits. Truncated quotients and roots come from float64, which
-divides and extracts roots correctly rounded: a quotient below 2^20 of numbers below 2^35 keeps a
-distance of 2^-18 from the next integer unless it is one, far more than the error; so does a root
-below 2^17.
+`high` times 2^40 plus `low` of 40 bits. Quotients and roots are estimated in float32, which has no
+branches that would keep the compiler from hiding their latency, and corrected by the remainder: it
+is small, so that its low 32 bits are all of it.
 """
 
 import triton
 import triton.language as tl
+
+from tritstream_train.engine.ternary import INTERPRETED
 
 __all__ = ["bit_length", "dequantiser", "normalise", "quotient", "reciprocal", "root", "shifted",
            "squared_norm", "wide"]
@@ -19,9 +20,13 @@ LOW_MASK = tl.constexpr((1 << 40) - 1)
 
 @triton.jit
 def bit_length(value):
-    """Bits of `0 <= value < 2^53`, from the exponent of the float64."""
-    exponent = (value.to(tl.float64).to(tl.int64, bitcast=True) >> 52) - 1022
-    return tl.where(value > 0, exponent, 0)
+    """Bits of `0 <= value < 2^53`; int64."""
+    if INTERPRETED:
+        exponent = (value.to(tl.float64).to(tl.int64, bitcast=True) >> 52) - 1022
+        return tl.where(value > 0, exponent, 0)
+    zeros = tl.inline_asm_elementwise("clz.b64 $0, $1;", "=r,l", [value], dtype=tl.int32,
+                                      is_pure=True, pack=1)
+    return 64 - zeros.to(tl.int64)
 
 
 @triton.jit
@@ -40,14 +45,23 @@ def normalise(value, bits: tl.constexpr):
 
 @triton.jit
 def quotient(a, b):
-    """Return `a // b` for `0 <= a < 2^35`, `b > 0` and quotients below 2^20."""
-    return (a.to(tl.float64) / b.to(tl.float64)).to(tl.int64)
+    """Return `a // b` for `0 <= a < 2^35`, `2^16 <= b < 2^17`; int64."""
+    divisor = b.to(tl.int32)
+    # The estimate, below 2^19, is off by less than one, and so by one at most when truncated.
+    estimate = ((a >> 5).to(tl.int32).to(tl.float32) * (32.0 / divisor.to(tl.float32)))
+    q = estimate.to(tl.int32)
+    rest = a.to(tl.int32) - q * divisor
+    q = tl.where(rest < 0, q - 1, tl.where(rest >= divisor, q + 1, q))
+    return q.to(tl.int64)
 
 
 @triton.jit
 def root(value):
-    """Integer square root of `0 <= value < 2^34`."""
-    return tl.sqrt(value.to(tl.float64)).to(tl.int64)
+    """Integer square root of `2^32 <= value < 2^34`; int64."""
+    r = (4.0 * tl.sqrt((value >> 4).to(tl.int32).to(tl.float32))).to(tl.int32)
+    rest = value.to(tl.int32) - r * r
+    r = tl.where(rest < 0, r - 1, tl.where(rest > 2 * r, r + 1, r))
+    return r.to(tl.int64)
 
 
 @triton.jit
@@ -55,7 +69,7 @@ def reciprocal(amax):
     """Return `127 * 2^26 // amax`, `amax` normalised to 17 bits; 0 for 0."""
     mantissa, _ = normalise(amax, 17)
     numerator = tl.full(amax.shape, 127 << 26, tl.int64)
-    return tl.where(amax > 0, quotient(numerator, tl.maximum(mantissa, 1)), 0)
+    return tl.where(amax > 0, quotient(numerator, tl.maximum(mantissa, 1 << 16)), 0)
 
 
 @triton.jit
@@ -111,7 +125,7 @@ def dequantiser(amax, norm_high, norm_low, scale, scale_exponent):
     """Mantissa and right shift of `scale * amax / sqrt(norm)`; `norm` is a pair."""
     top, top_exponent = normalise(amax, 17)
     even = (_wide_bits(norm_high, norm_low) - 33) & -2          # leaves 33 or 34 bits
-    length = tl.maximum(root(_wide_shifted(norm_high, norm_low, even)), 1)
+    length = root(_wide_shifted(norm_high, norm_low, even))
     mantissa, exponent = normalise(quotient(top << 17, length) * scale, 16)
     exponent += scale_exponent + top_exponent - 17 - (even >> 1)
     used = (amax > 0) & (scale > 0)

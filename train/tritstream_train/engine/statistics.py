@@ -12,7 +12,7 @@ from tritstream_train.engine.elements import gained, squares
 from tritstream_train.engine.scalars import dequantiser, squared_norm, wide
 from tritstream_train.engine.ternary import stack8, stack_place
 
-__all__ = ["PEAKS", "ROW", "constants", "peaks", "scales", "sums"]
+__all__ = ["PEAKS", "ROW", "constants", "loaded_parts", "parts_of", "peaks", "scales", "sums"]
 
 ROW = tl.constexpr(16)
 PEAKS = tl.constexpr(8)
@@ -55,14 +55,28 @@ def constants(parameters):
 
 
 @triton.jit
-def scales(total, amax, numbers):
+def parts_of(total):
+    """Take the six parts of two sums of squares out of int64 [8] from `sums`."""
+    place = stack_place()
+    return (_at(total, place, 0), _at(total, place, 1), _at(total, place, 2),
+            _at(total, place, 3), _at(total, place, 4), _at(total, place, 5))
+
+
+@triton.jit
+def loaded_parts(statistics):
+    """Load the six parts of two sums of squares from a row of statistics."""
+    return (tl.load(statistics), tl.load(statistics + 1), tl.load(statistics + 2),
+            tl.load(statistics + 3), tl.load(statistics + 4), tl.load(statistics + 5))
+
+
+@triton.jit
+def scales(parts, amax, numbers):
     """Dequantiser mantissas and shifts, int64 [4], one for each projection.
 
-    `total` is int64 [8] from `sums`, `amax` int64 [4], `numbers` are from `constants`.
+    `parts` are of the sums S1 and S2, `amax` is int64 [4], `numbers` are from `constants`.
     """
-    place = stack_place()
-    s1_high, s1_low = wide(_at(total, place, 0), _at(total, place, 1), _at(total, place, 2))
-    s2_high, s2_low = wide(_at(total, place, 3), _at(total, place, 4), _at(total, place, 5))
+    s1_high, s1_low = wide(parts[0], parts[1], parts[2])
+    s2_high, s2_low = wide(parts[3], parts[4], parts[5])
     high, low = squared_norm(s1_high, s1_low, s2_high, s2_low, numbers[2], numbers[3], numbers[4],
                              numbers[5])
     norm_high, norm_low = tl.zeros_like(amax) + high, tl.zeros_like(amax) + low

@@ -20,13 +20,16 @@ import triton.language as tl
 
 from tritstream.trits import DECODE, VALID
 
-__all__ = ["FRACTIONS", "dot4", "row_sums", "stack8", "stack_place", "triple"]
+__all__ = ["FRACTIONS", "INTERPRETED", "dot4", "row_sums", "stack8", "stack_place", "triple",
+           "triple_bytes"]
 
 FRACTIONS = np.where(VALID, np.rint(DECODE @ np.array([81, 27, 9, 3, 1]) * 256 / 243),
                      0).astype(np.int8)
 """The signed byte for each byte of the tape; bytes that mean nothing become zeros."""
 
 INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
+"""Whether kernels run in Triton's interpreter, which has no machine instructions."""
+
 EVEN = tl.constexpr(0x00FF00FF)
 ODD = tl.constexpr(-0x00FF0100)         # 0xFF00FF00
 
@@ -35,6 +38,23 @@ ODD = tl.constexpr(-0x00FF0100)         # 0xFF00FF00
 def triple(words):
     """Three times each of the four bytes of int32 words, modulo 256."""
     return (((words & EVEN) * 3) & EVEN) | (((words & ODD) * 3) & ODD)
+
+
+@triton.jit
+def triple_bytes(values):
+    """Three times each int8, modulo 256; four of them lie in a register of a GPU."""
+    if INTERPRETED:
+        return values * 3
+    return tl.inline_asm_elementwise("""
+        {
+        .reg .b32 even, odd;
+        and.b32 even, $1, 0x00FF00FF;
+        and.b32 odd, $1, 0xFF00FF00;
+        mul.lo.u32 even, even, 3;
+        mul.lo.u32 odd, odd, 3;
+        lop3.b32 $0, even, odd, 0x00FF00FF, 0xE4;   // bits of even where the mask is 1
+        }
+        """, "=r,r", [values], dtype=tl.int8, is_pure=True, pack=4)
 
 
 @triton.jit
