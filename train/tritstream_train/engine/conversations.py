@@ -27,6 +27,7 @@ TOGETHER = 1024             # and how many these are at most
 GRAPHS = 16                 # kept for different numbers of them
 RANKED = 1024               # logits of a program that ranks them
 RESULT = CANDIDATES + 3     # keys, mantissa, shift, digest terms
+EARLY_SINCE = (9, 0)        # compute capability with programmatic dependent launch
 PASSES = 32                 # greedy passes between two looks at them
 
 
@@ -171,9 +172,8 @@ class _Passes:
         self.state = state
         self.stop = stop
         self.play = Recorded(self._play, model.device)
-        # Programmatic dependent launch came with Hopper.
         self.early = (model.device.type == "cuda"
-                      and torch.cuda.get_device_capability(model.device) >= (9, 0))
+                      and torch.cuda.get_device_capability(model.device) >= EARLY_SINCE)
         self.rows = Rows(model, count, head=True) if count > 1 else None
         if self.rows is None:
             self.vectors = model.empty(model.weights.words)
