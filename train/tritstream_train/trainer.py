@@ -130,11 +130,14 @@ class _Trainer:
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self._model = wrap(model, processes, config.parallel)
         self._optimizers = make_optimizers(self._model, config)
-        self._gradients = Gradients(self._model, processes, config)
         self._curve = Curve(self._run.curve)
         self.step, self._before = 0, 0.0
-        if resume:
-            self._resume()
+        carried = self._resume() if resume else None
+        # After the optimisers are restored: that gives the weights other gradients.
+        self._gradients = Gradients(self._model, processes, config)
+        if carried is not None:
+            start, stop = processes.share(config.batch)
+            self._gradients.carried.copy_(carried[start:stop])
         if processes.first:             # not before: what cannot run leaves nothing behind
             self._run.create(tokenizer)
 
@@ -162,22 +165,21 @@ class _Trainer:
         self._processes.wait()
         return open_tokens(self._config.data, tokenizer, begin)
 
-    def _resume(self):
+    def _resume(self) -> torch.Tensor | None:
+        """Go to the last checkpoint, and return the recurrent state of all rows."""
         path = latest(self._run.checkpoints)
         if path is None:
             self._report.say("no checkpoint yet: the run starts from the beginning")
             if self._processes.first:
                 self._curve.cut(0)
-            return
+            return None
         state = read_state(path)
         restore(state, self._model, self._optimizers)
         self.step, self._before = state.step, state.seconds
-        if self._gradients.carried is not None:
-            start, stop = self._processes.share(self._config.batch)
-            self._gradients.carried.copy_(state.carried[start:stop])
         if self._processes.first:
             self._curve.cut(self.step)
         self._report.say(f"resuming from step {self.step}")
+        return state.carried
 
     # The loop
 
