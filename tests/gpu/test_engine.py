@@ -110,14 +110,20 @@ def test_a_run_stops_behind_the_stop_token(image):
     engine, golden = CudaEngine(image, GPU), GoldenEngine(image)
     wanted = [result.candidates.best for result in golden.run(4, 5)]
     stop = next(token for token in wanted[1:] if token != wanted[0])
-    for one in (engine, golden):
-        one.start()
-    engine = CudaEngine(image, GPU)
+    golden.start()
     engine._talk = Conversations(CudaModel(image, GPU), stop=stop)
     engine.stop_token = golden.stop_token = stop
     assert list(engine.run(4, 40)) == list(golden.run(4, 40))
     assert np.array_equal(engine.save_state(), golden.save_state())
     assert engine.step(9) == golden.step(9)
+
+
+def test_longer_runs_than_the_gpu_keeps_results_of(image):
+    talk, golden = Conversations(CudaModel(image, GPU), 2), GoldenEngine(image)
+    golden.stop_token = None
+    passes = talk.run([4, 9], 70)
+    expected = [result.digest for result in golden.run(9, 70)]
+    assert [results[1].digest for results in passes] == expected
 
 
 def test_a_run_that_is_left_early(image):

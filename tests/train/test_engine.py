@@ -287,7 +287,7 @@ def test_what_follows_the_stop_token_changes_nothing(image):
     golden = GoldenEngine(image)
     stop = golden.step(5).candidates.best
     talk = Conversations(CudaModel(image, CPU), stop=stop)
-    talk.run([5], 2)
+    assert len(talk.run([5], 2)) == 2
     assert talk.digests == [golden.digest]
     assert np.array_equal(talk.state[0], golden.save_state())
 
@@ -313,8 +313,11 @@ def test_the_float_reference(image, engine):
 # What a user can do wrong.
 
 def test_a_token_out_of_range(engine):
-    with pytest.raises(BadInput, match="Token 41 is out of range: this model has tokens 0 to 40"):
+    message = "is out of range: this model has tokens 0 to 40"
+    with pytest.raises(BadInput, match=f"Token 41 {message}"):
         engine.feed([3, 41])
+    with pytest.raises(BadInput, match=f"Token -1 {message}"):
+        engine._talk.run([-1], 1)
 
 
 @pytest.mark.parametrize("uri, error, message", [

@@ -5,13 +5,14 @@ CUDA graph, again and again.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import triton
 
+from tritstream.errors import BadInput
 from tritstream.sampling import CANDIDATES
 from tritstream.tape import Op
 from tritstream_train.engine import decode, ranking
@@ -54,6 +55,8 @@ class Greedy(NamedTuple):
 class Conversations:
     """Conversations with one model, all continued by equally many tokens.
 
+    Tokens are checked: `BadInput` says which is out of range.
+
     Parameters
     ----------
     model : CudaModel
@@ -91,39 +94,56 @@ class Conversations:
             values = (rows.logits * rows.steps()).float()
             yield values.view(self.count, -1, values.shape[1])
 
-    def run(self, tokens: list[int], passes: int) -> list[list[Greedy]]:
+    def run(self, tokens: Sequence[int], passes: int) -> list[list[Greedy]]:
         """Take a token each, then greedily what follows; results [passes][count].
 
         A conversation that has found the stop token stands still; what its further passes report
         means nothing, and is left out of its digest.
+
+        Raises
+        ------
+        BadInput
+            A token is out of range.
         """
-        with self.model.selected():
-            found = self._passes.run(tokens, passes)
-        results, done = [], [False] * self.count
-        for row in found.reshape(passes, self.count, RESULT).tolist():
-            results.append([])
-            for n, numbers in enumerate(row):
-                if not done[n]:
-                    self.digests[n] = self.model.chains[True](self.digests[n],
-                                                              numbers[-1] & 0xFFFFFFFF)
-                results[-1].append(self._result(numbers, self.digests[n]))
-                done[n] = done[n] or results[-1][n].tokens[0] == self.stop
+        tokens = self._checked([[token] for token in tokens])[:, 0].tolist()
+        results, going = [], [True] * self.count
+        while len(results) < passes:
+            with self.model.selected():
+                found = self._passes.run(tokens, going, min(PASSES, passes - len(results)))
+            for row in found.tolist():
+                results.append([self._result(n, *pair)
+                                for n, pair in enumerate(zip(row, going, strict=True))])
+                tokens = [result.tokens[0] for result in results[-1]]
+                going = [on and token != self.stop
+                         for on, token in zip(going, tokens, strict=True)]
         return results
 
-    def _result(self, numbers: list[int], digest: int) -> Greedy:
+    def _result(self, conversation: int, numbers: list[int], going: bool) -> Greedy:
+        if going:
+            self.digests[conversation] = self.model.chains[True](self.digests[conversation],
+                                                                 numbers[-1] & 0xFFFFFFFF)
         keys = numbers[:min(CANDIDATES, self.model.image.vocab)]
         return Greedy(tuple(65535 - (key & 65535) for key in keys), tuple(k >> 16 for k in keys),
-                      numbers[CANDIDATES], numbers[CANDIDATES + 1], digest)
+                      numbers[CANDIDATES], numbers[CANDIDATES + 1], self.digests[conversation])
+
+    def _checked(self, tokens) -> np.ndarray:
+        """Tokens as int32 [count, T], if they are in the vocabulary."""
+        tokens = np.asarray(tokens, np.int64).reshape(self.count, -1)
+        outside = tokens[(tokens < 0) | (tokens >= self.model.image.vocab)]
+        if outside.size:
+            raise BadInput(f"Token {outside[0]} is out of range: this model has tokens 0 to "
+                           f"{self.model.image.vocab - 1}.")
+        return tokens.astype(np.int32)
 
     def vectors(self, token: int) -> torch.Tensor:
         """Take one token of the only conversation; all stage vectors in order, int32."""
         with self.model.selected():
-            self._passes.run([token], 1)
+            self._passes.run([token], [True], 1)
         return self._passes.vectors
 
     def _chunks(self, tokens: np.ndarray, *, head: bool):
         """Yield rows and running digests [T][count] of as many tokens as there is room for."""
-        tokens = np.asarray(tokens, np.int32)
+        tokens = self._checked(tokens)
         total = tokens.shape[1]
         # Parts of one length, if possible: each length is a graph.
         step = -(-total // max(1, -(-total // self._together(head))))
@@ -171,9 +191,9 @@ class _Passes:
         self.model = model
         self.state = state
         self.stop = stop
-        self.play = Recorded(self._play, model.device)
         self.early = (model.device.type == "cuda"
                       and torch.cuda.get_device_capability(model.device) >= EARLY_SINCE)
+        self.play = Recorded(self._play, model.device)
         self.rows = Rows(model, count, head=True) if count > 1 else None
         if self.rows is None:
             self.vectors = model.empty(model.weights.words)
@@ -189,10 +209,10 @@ class _Passes:
         self.keys = model.empty(count, self.blocks, CANDIDATES, dtype=torch.int64)
         self.results = model.empty(PASSES, count, RESULT, dtype=torch.int64)
 
-    def run(self, tokens: list[int], passes: int) -> torch.Tensor:
-        """Results of `passes` passes, at most `PASSES`, on the host."""
+    def run(self, tokens: list[int], going: list[bool], passes: int) -> torch.Tensor:
+        """Results [passes, count] of at most `PASSES` passes, on the host."""
         self.tokens.copy_(torch.tensor(tokens, dtype=torch.int32))
-        self.active.fill_(1)
+        self.active.copy_(torch.tensor(going, dtype=torch.int32))
         self.position.zero_()
         for _ in range(passes):
             self.play()
@@ -227,9 +247,9 @@ class _Passes:
         for stage in others:
             out = self.vectors[stage.offset:stage.offset + stage.rows]
             groups, words, warps = decode.TILES[stage.op]
-            none = weights.params
+            none = weights.parameters
             decode.stage[(triton.cdiv(stage.groups, groups),)](
-                stage.body, stage.params, vector, before.gains, before.stride,
+                stage.body, stage.parameters, vector, before.gains, before.stride,
                 self.statistics[before.index], x, out, self.statistics[stage.index],
                 none if stage.keep is None else stage.keep,
                 none if stage.pre is None else stage.pre,

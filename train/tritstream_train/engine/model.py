@@ -22,7 +22,7 @@ SCAN_BLOCK = 32             # elements of a program of the recurrence
 WARP_ELEMENTS = 64          # elements that a warp quantises
 
 # Row groups and rows of a program, parts of the columns, and warps, up to how many rows.
-TILES = [(16, (16, 16, 8, 8)), (96, (16, 32, 4, 4)), (None, (16, 64, 1, 4))]
+TILES = [(16, (16, 16, 4, 4)), (None, (16, 32, 4, 4))]
 
 
 class CudaModel:
@@ -117,7 +117,7 @@ class CudaModel:
         batch.quantise_rows[(rows.count,)](
             rows.planes[0], rows.planes[2 if before.op is Op.MLGRU else 1], rows.x,
             rows.factors_of(before), before.gains if before.pre is None else before.pre,
-            before.gains, before.stride, before.params, stage.params, self.weights.table,
+            before.gains, before.stride, before.parameters, stage.parameters, self.weights.table,
             rows.acts, length, rows.acts[0].numel(), rows.factors_of(stage), self.powers,
             words - before.offset - before.rows, rows.totals, stage.columns, SOURCE=source.value,
             VECTORS=stage.op.vectors, BLOCK=block, num_warps=warps)
@@ -138,7 +138,7 @@ class CudaModel:
                active: torch.Tensor) -> None:
         plane, sequences = rows.planes[0].numel(), len(state)
         batch.open_gates[(triton.cdiv(stage.rows, GATE_BLOCK), rows.count)](
-            rows.planes, plane, rows.factors_of(stage), stage.keep, stage.params,
+            rows.planes, plane, rows.factors_of(stage), stage.keep, stage.parameters,
             self.weights.table, stage.rows, BLOCK=GATE_BLOCK)
         batch.scan[(triton.cdiv(stage.rows, SCAN_BLOCK), sequences)](
             rows.planes, plane, state[:, stage.layer], state.stride(0), active,

@@ -33,7 +33,7 @@ class Stage:
         Elements of the input vector, and of the output vector.
     body : Tensor or None
         Words of four bytes of trits, int32 [row groups, projections, words].
-    params : Tensor
+    parameters : Tensor
         int64 [16]: mantissas of the scales from 0 on, their exponents from 4 on, ratio and its
         exponent at 8, floor as a pair at 10, fraction bits of i or a and of f at 12.
     keep, pre : Tensor or None
@@ -53,7 +53,7 @@ class Stage:
     columns: int
     rows: int
     body: torch.Tensor | None
-    params: torch.Tensor
+    parameters: torch.Tensor
     keep: torch.Tensor | None
     pre: torch.Tensor | None
     gains: torch.Tensor | None
@@ -100,8 +100,8 @@ class Weights:
         self.row_bytes = image.row_units * 64
         self.element_bytes = 3 if image.payload[3] else 1
         self.table = torch.from_numpy(SIGMOID_TABLE).to(device)
-        self.params = torch.from_numpy(
-            np.array([_params(section) for section in image.sections])).to(device)
+        self.parameters = torch.from_numpy(
+            np.array([_parameters(section) for section in image.sections])).to(device)
         self.stages = []
         offset = 0
         for section in image.sections:
@@ -124,7 +124,7 @@ class Weights:
         body = self.payload[section.body_start:section.end].view(torch.int32)
         return Stage(
             index=section.index, op=header.op, columns=header.columns, rows=header.rows,
-            body=body if len(body) else None, params=self.params[section.index],
+            body=body if len(body) else None, parameters=self.parameters[section.index],
             keep=self._bank(banks.get(Bank.KEEP), section),
             pre=self._bank(banks.get(Bank.PRE), section), gains=self._bank(gains, section),
             stride=step // 2 if Bank.GAIN1 in banks else 0,
@@ -135,7 +135,7 @@ class Weights:
         return None if start is None else self.payload[start:section.body_start].view(torch.int16)
 
 
-def _params(section: Section) -> list[int]:
+def _parameters(section: Section) -> list[int]:
     header = section.header
     scales = [(scalar.mantissa, scalar.exponent) for scalar in header.scales]
     scales += [(0, 0)] * (4 - len(scales))
