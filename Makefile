@@ -57,7 +57,7 @@ $(DEVELOPS): $(INSTALLED)
 	@touch $@
 
 demo: $(INSTALLED)
-	$(Q)$(TRITSTREAM) generate -m $(MODEL) -p 'It was a dark night, and' -n 48 --device sim
+	$(Q)$(TRITSTREAM) generate -m $(MODEL) -p 'It was a dark night, and' -n 48 --temp 0.7 --device sim
 
 test: $(DEVELOPS)
 	$(Q)$(PYTEST) $(PARALLEL)
