@@ -32,7 +32,7 @@ __all__ = ["Measurement", "bandwidth", "measure"]
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PROMPT = 1024               # tokens of the prompt
-ROUNDS = 8                  # of a measurement; the median counts
+ROUNDS = 5                  # of a measurement; the median counts
 COPIED = 1 << 30            # bytes
 SIDE = 8192
 
