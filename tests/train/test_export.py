@@ -52,13 +52,11 @@ def test_from_text_to_an_image_and_back(tmp_path, monkeypatch):
         assert cosine.mean() > 0.999
 
 
-@pytest.mark.parametrize(("dtype", "error"), [("float32", 0), ("float16", 2**-11),
-                                              ("bfloat16", 2**-8)])
-def test_weights_come_back_as_the_type_holds_them(tmp_path, weights, dtype, error):
-    export(weights, CONFIG, learn_tokenizer([TEXT], 262), tmp_path / "model", dtype)
+def test_weights_come_back_to_the_last_bit(tmp_path, weights):
+    export(weights, CONFIG, learn_tokenizer([TEXT], 262), tmp_path / "model")
     assert Checkpoint.open(tmp_path / "model").config == CONFIG
     for name, value in load_pretrained(tmp_path / "model").state_dict().items():
-        torch.testing.assert_close(value, weights[name], rtol=error, atol=1e-7)
+        assert torch.equal(value, weights[name]), name
 
 
 def test_an_export_takes_the_place_of_the_one_before(tmp_path, weights):
@@ -69,10 +67,10 @@ def test_an_export_takes_the_place_of_the_one_before(tmp_path, weights):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-@pytest.mark.parametrize("value", [7e4, float("nan")])
-def test_what_a_type_does_not_hold_is_not_exported(tmp_path, weights, value):
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_is_not_finite_is_not_exported(tmp_path, weights, value):
     weights["lm_head.weight"][3, 5] = value
-    with pytest.raises(BadInput, match="Tensor lm_head.weight reaches .*nothing was exported"):
+    with pytest.raises(BadInput, match="Tensor lm_head.weight has .*nothing was exported"):
         export(weights, CONFIG, b"{}", tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
