@@ -1,5 +1,6 @@
 """Several processes: torchrun on one machine, over gloo."""
 
+import copy
 import json
 import os
 import subprocess
@@ -7,10 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from tritstream.errors import BadInput
 from tritstream_train.curve import Curve
-from tritstream_train.distributed import Processes
+from tritstream_train.distributed import Processes, clip_gradients
 from tritstream_train.settings import TrainConfig
 from tritstream_train.trainer import train
 
@@ -28,6 +30,35 @@ def dying(self):
     return update(self)
 trainer._Trainer._update = dying
 sys.exit(run(sys.argv[1:]))
+"""
+
+GRADIENTS = """
+import copy, os, warnings
+os.environ["TRITON_INTERPRET"] = "1"
+import torch
+from tritstream.checkpoint import ModelConfig
+from tritstream_train import ternary
+from tritstream_train.distributed import Processes, clip_gradients, wrap
+from tritstream_train.model import HGRNBit
+
+warnings.filterwarnings("error", message=".*view tensor")
+ternary.PARTS = 2           # of a sum: programs, which the interpreter runs one by one
+torch.manual_seed(0)
+config = ModelConfig(hidden=16, intermediate=16, layers=2, vocab=20)
+whole = HGRNBit(config, fused=True, dtype=torch.bfloat16)
+tokens = torch.randint(20, (4, 4))
+with Processes.join("cpu") as processes:
+    shared = wrap(copy.deepcopy(whole), processes, "fsdp")
+    start, stop = processes.share(4)
+    for model, rows in (whole, slice(4)), (shared, slice(start, stop)):
+        model(tokens[rows, :-1], tokens[rows, 1:]).backward()
+    norms = clip_gradients(whole, 0.1), clip_gradients(shared, 0.1)
+    torch.testing.assert_close(*norms, rtol=1e-4, atol=0)
+    pairs = zip(whole.named_parameters(), shared.parameters(), strict=True)
+    for (name, mine), its in pairs:
+        its = its.grad.full_tensor()
+        gap = (mine.grad - its).norm()
+        assert gap <= 1e-3 * mine.grad.norm(), (name, mine.grad, its)
 """
 
 
@@ -51,20 +82,50 @@ def losses(directory):
     return [record.loss for record in Curve(directory / "losses.csv").read()]
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_have_the_losses_of_one(tmp_path, text, parallel):
-    config = TrainConfig(data=text, valid=text, parallel=parallel, accumulate=2, **SHAPE)
-    table = tmp_path / "config.json"
-    table.write_text(json.dumps(config.to_json()))
-    done = torchrun("-m", "tritstream", "train", "-o", str(tmp_path / "two"), "--config",
-                    str(table), "--json")
-    assert done.returncode == 0, done.stderr[-2000:]
-    summary = json.loads(done.stdout.splitlines()[-1])
+def test_two_processes_have_the_losses_of_one(tmp_path, text):
+    summaries = {}
+    for parallel in ("ddp", "fsdp"):
+        config = TrainConfig(data=text, valid=text, parallel=parallel, accumulate=2, **SHAPE)
+        table = tmp_path / "config.json"
+        table.write_text(json.dumps(config.to_json()))
+        done = torchrun("-m", "tritstream", "train", "-o", str(tmp_path / parallel), "--config",
+                        str(table), "--json")
+        assert done.returncode == 0, done.stderr[-2000:]
+        summaries[parallel] = json.loads(done.stdout.splitlines()[-1])
+    # Another rounding anywhere, and training goes its own way: so not one bit may differ.
+    ddp, fsdp = ([(record.loss, record.gradient) for record in
+                  Curve(tmp_path / parallel / "losses.csv").read()] for parallel in summaries)
+    assert ddp == fsdp
+    assert summaries["ddp"]["valid"] == summaries["fsdp"]["valid"]
     one = train(config, tmp_path / "one")
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=2e-3)
-    assert summary["valid"] == pytest.approx(one.valid, rel=5e-3)
+    np.testing.assert_allclose(losses(tmp_path / "fsdp"), losses(tmp_path / "one"), rtol=2e-3)
+    assert summaries["fsdp"]["valid"] == pytest.approx(one.valid, rel=5e-3)
     # What two processes left, one takes up.
-    assert train(config, tmp_path / "two", resume=True).valid == pytest.approx(summary["valid"])
+    for parallel, summary in summaries.items():
+        resumed = train(config, tmp_path / parallel, resume=True)
+        assert resumed.valid == pytest.approx(summary["valid"])
+
+
+def test_kernels_have_the_same_gradients_when_weights_are_shared_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    program = tmp_path / "gradients.py"
+    program.write_text(GRADIENTS)
+    done = torchrun(str(program))
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("limit", [0.1, 100.0])
+def test_gradients_are_clipped_to_a_norm(limit):
+    model = torch.nn.Linear(30, 20)
+    model(torch.randn(5, 30)).square().sum().backward()
+    other = copy.deepcopy(model)
+    for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+        its.grad = mine.grad.clone()
+    norm = clip_gradients(model, limit)
+    assert norm.dtype == torch.float32
+    torch.testing.assert_close(norm, torch.nn.utils.clip_grad_norm_(other.parameters(), limit))
+    for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, its.grad)
 
 
 def test_a_lost_process_stops_the_run_which_then_resumes(tmp_path, text):

@@ -11,12 +11,15 @@ import torch
 from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tritstream.console import notes
 from tritstream.errors import BadInput, DeviceError
 
-__all__ = ["Processes", "synchronised", "unwrap", "wrap"]
+__all__ = ["Processes", "clip_gradients", "synchronised", "unwrap", "wrap"]
+
+NORM_FLOOR = 1e-6           # added to a norm that is divided by, as PyTorch's own clipping does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +152,9 @@ def wrap(model: nn.Module, processes: Processes, parallel: str) -> nn.Module:
     """Return the model as all processes train it together.
 
     `ddp` keeps it whole in each and averages gradients; `fsdp` (FSDP2) also shares out weights,
-    gradients and optimiser states, block by block.
+    gradients and optimiser states, block by block. Weights gathered for the forward pass stay until
+    the backward pass has used them: at the sizes that fit one GPU's activations they are the small
+    part, and gathering them twice would cost more than it saves.
     """
     if processes.count == 1:
         return model
@@ -157,9 +162,13 @@ def wrap(model: nn.Module, processes: Processes, parallel: str) -> nn.Module:
         return DistributedDataParallel(
             model, device_ids=[processes.device.index] if processes.device.type == "cuda" else None)
     mesh = init_device_mesh(processes.device.type, (processes.count,))
-    for block in model.model.layers:
-        fully_shard(block, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    blocks = [fully_shard(block, mesh=mesh, reshard_after_forward=False)
+              for block in model.model.layers]
+    model = fully_shard(model, mesh=mesh, reshard_after_forward=False)
+    # The next block's weights travel while a block computes, however late Python gets to that one.
+    for module, following in zip([model, *blocks], blocks, strict=False):
+        module.set_modules_to_forward_prefetch([following])
+    return model
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -169,12 +178,45 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def synchronised(model: nn.Module, last: bool) -> Iterator[None]:
-    """Exchange gradients of a backward pass only if it is the last one of a step."""
+    """Exchange gradients of a backward pass only if it is the last one of a step.
+
+    Until then FSDP2's weights, which are the same in all parts of a step, stay gathered too.
+    """
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(last)
+        model.set_reshard_after_backward(last)
         yield
     elif isinstance(model, DistributedDataParallel) and not last:
         with model.no_sync():
             yield
     else:
         yield
+
+
+def clip_gradients(model: nn.Module, limit: float) -> torch.Tensor:
+    """Scale all gradients down so that their norm is at most `limit`.
+
+    Summed up in float64, the norm is the same float32 whatever way the gradients are shared out.
+    That matters: where a last bit differs, some weight is soon rounded to another trit, and two
+    trainings that began alike differ visibly within a few steps.
+
+    Parameters
+    ----------
+    model : Module
+        As `wrap` returns it; every process has to call this.
+    limit : float
+        Largest norm.
+
+    Returns
+    -------
+    Tensor
+        The norm before, over all processes, a float32 scalar.
+    """
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    parts = [grad.to_local() if isinstance(grad, DTensor) else grad for grad in gradients]
+    squares = torch.stack(torch._foreach_norm(parts, dtype=torch.float64)).square().sum()
+    if isinstance(model, FSDPModule):
+        distributed.all_reduce(squares)
+    norm = squares.sqrt().float()
+    torch._foreach_mul_(parts, (limit / (norm + NORM_FLOOR)).clamp(max=1))
+    return norm

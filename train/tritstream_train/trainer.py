@@ -15,7 +15,7 @@ from tritstream.tokenizer import Tokenizer
 from tritstream_train.architectures import build
 from tritstream_train.curve import Curve, Record, draw
 from tritstream_train.data import digest_of, open_tokens, read_texts
-from tritstream_train.distributed import Processes, unwrap, wrap
+from tritstream_train.distributed import Processes, clip_gradients, unwrap, wrap
 from tritstream_train.export import export
 from tritstream_train.gradients import Gradients
 from tritstream_train.optimizers import make_optimizers, set_rates
@@ -222,11 +222,11 @@ class _Trainer:
 
     def _update(self) -> torch.Tensor:
         """Update the weights; return the norm of the gradient before it was clipped."""
-        norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.clip)
+        norm = clip_gradients(self._model, self._config.clip)
         for optimizer in self._optimizers:
             optimizer.step()
         self._gradients.clear()
-        return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        return norm
 
     def _plan(self, timed, began: float):
         """Fix the number of steps at the end of the warm-up, from the speed of its second half."""
