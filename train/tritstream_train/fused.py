@@ -3,7 +3,8 @@
 Between halves travel the float32 residual stream and the last half's result in the model's type;
 they are added where the next half reads them for its norm. A half keeps its input, rounded to that
 type, and what its projections gave; norms, codes, gates and states are cheap to compute again.
-Ternary codes are made where a product needs them, from the master weights.
+Ternary codes are made where a product needs them, from the master weights. No result is a view:
+FSDP2 hangs its hooks on results, and cannot promise to keep them on views.
 """
 
 import torch
@@ -84,7 +85,7 @@ class _TokenMixer(torch.autograd.Function):
         if state is not None:
             state.copy_(carry[:, -1])
         codes, steps = output_gate_quantise(ifg[2], h, g_norm, o_gain, eps)
-        out = product(codes, steps, trits[3:], scales[3:], dtype)[0]
+        out = product(codes, steps, trits[3:], scales[3:], dtype).squeeze_(0)
         ctx.save_for_backward(kept, ifg, carry, sums, gain, i_gain, f_gain, g_gain, i_weight,
                               f_weight, g_weight, g_norm, o_gain, o_weight, bound)
         ctx.eps, ctx.first = eps, delta is None
@@ -121,7 +122,7 @@ class _ChannelMixer(torch.autograd.Function):
         gate_sums, down_sums = magnitudes([gate_weight]), magnitudes([down_weight])
         ab = product(codes, steps, *ternary_codes([gate_weight], gate_sums), dtype)[0]
         codes, steps = glu_quantise(ab, down_gain)
-        out = product(codes, steps, *ternary_codes([down_weight], down_sums), dtype)[0]
+        out = product(codes, steps, *ternary_codes([down_weight], down_sums), dtype).squeeze_(0)
         ctx.save_for_backward(kept, ab, gain, gate_gain, gate_weight, gate_sums, down_gain,
                               down_weight, down_sums)
         ctx.eps, ctx.first = eps, delta is None
