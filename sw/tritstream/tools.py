@@ -26,8 +26,15 @@ MIN_VERILATOR = (5, 36)     # what cocotb 2.1 needs; it does not check itself
 
 
 def requirement(package: str) -> str:
-    """Return what pyproject.toml asks of a package, e.g. ``amaranth<0.6,>=0.5.10``."""
-    for line in importlib.metadata.requires("tritstream") or ():
+    """Return what pyproject.toml asks of a package, e.g. ``amaranth<0.6,>=0.5.10``.
+
+    Where tritstream runs from its sources without being installed, any version will do.
+    """
+    try:
+        lines = importlib.metadata.requires("tritstream") or ()
+    except importlib.metadata.PackageNotFoundError:
+        return package
+    for line in lines:
         if re.match(rf"{package}(?![\w-])", line):
             return line.split(";")[0].strip()
     raise LookupError(f"pyproject.toml does not name {package}")

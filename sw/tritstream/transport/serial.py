@@ -4,11 +4,10 @@ import contextlib
 import time
 import urllib.parse
 
-import serial
-
-from tritstream.errors import BadInput, DeviceError
+from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.manifest import read_build_id
 from tritstream.protocol import DEVICE_ROOM, MAX_PAYLOAD
+from tritstream.tools import install_command
 from tritstream.transport.base import Transport
 
 __all__ = ["SerialTransport"]
@@ -34,6 +33,11 @@ class SerialTransport(Transport):
 
     def __init__(self, address: str):
         port, baud, self.build = _split_address(address)
+        try:
+            import serial
+        except ImportError as error:
+            raise MissingTool("A serial port needs pyserial, which is not installed: run "
+                              f"`{install_command('pyserial')}`.") from error
         self.name = f"serial:{address}"
         window_seconds = DEVICE_ROOM * MAX_PAYLOAD * BITS_PER_BYTE / baud
         self.retry_seconds = LATENCY_SECONDS + 2 * window_seconds
