@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -317,7 +318,7 @@ def test_inspect(good, image, checkpoint):
     assert result["needs"]["max_stages"] == STAGES
     assert result["fits"]["ulx3s_85f"] == "yes, in its memory"
     shown = good("inspect", checkpoint)
-    assert "model.layers.1.attn.o_proj" in shown and result["digest"][:16] in shown
+    assert re.search(r"layers\.1\.o +attn\.o_proj", shown) and result["digest"][:16] in shown
 
 
 @pytest.mark.parametrize("changes, verdict", [
@@ -461,6 +462,36 @@ def test_a_broken_tokenizer_is_not_packed(refused, checkpoint, tmp_path):
     assert not (tmp_path / "m.trit").exists()
 
 
+def test_a_device_is_not_packed_over(refused, checkpoint):
+    assert "/dev/null cannot be written: it is not a regular file" in refused(
+        2, "pack", checkpoint, "-o", "/dev/null")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_link_stays_a_link(good, checkpoint, tmp_path):
+    (tmp_path / "link.trit").symlink_to(tmp_path / "real.trit")
+    good("pack", checkpoint, "-o", tmp_path / "link.trit")
+    assert (tmp_path / "link.trit").is_symlink()
+    assert Image(tmp_path / "real.trit").layers == CONFIG.layers
+
+
+@pytest.mark.parametrize("verb", ["boards", "doctor", "inspect classics-7m --json"])
+def test_a_full_disk_is_one_sentence(verb):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "tritstream", *verb.split()], stdout=full,
+                              stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == ("error: The output cannot be used: No space left on device; make room, "
+                           "or give another place.\n")
+
+
+def test_letters_that_a_terminal_lacks_are_no_fault():
+    done = subprocess.run(
+        [sys.executable, "-m", "tritstream", "bench", "--device", "float", "-n", "1", "-p", "0"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True)
+    assert done.returncode == 0 and " ? " in done.stdout
+
+
 def test_a_shard_that_is_missing(refused, tmp_path):
     DummyCheckpoint(CONFIG).save(tmp_path / "sharded", shards=3)
     (tmp_path / "sharded" / "model-00002-of-00003.safetensors").unlink()
@@ -517,6 +548,8 @@ BAD_LINES = {
     "no token": ("logits --tokens '' -o x", "has ''"),
     "a place that cannot be written": ("logits --tokens 5 -o no/where", "cannot be written"),
     "a directory as output": ("logits --tokens 5 -o .", "cannot be written"),
+    "a device as output": ("logits --tokens 5 -o /dev/null", "not a regular file"),
+    "full, and a device": ("bench --full --device golden", "leave out --full or --device golden"),
     "a text that does not exist": ("eval --text absent", "absent cannot be read"),
     "no tokens to read": ("eval --text empty.txt", "no token to predict"),
     "fewer than one token to read": ("eval --text empty.txt --max-tokens 0", "at least 1, not 0"),
@@ -548,6 +581,9 @@ def test_bad_options(refused, image, tmp_path, name):
     ([], "not 0 of them"), (["a", "--dummy", "370M"], "not 2 of them"),
     (["--dummy", "9B"], "'9B' is no shape"), (["--dummy", "1,2,3"], "no shape"),
     (["--dummy", "0,16,1,16"], "hidden must be a positive integer"),
+    (["--dummy", "16,16,1,99999999"], "no number may exceed 65535"),
+    (["--dummy", "16,16,1,16", "--seed", "-1"], "at least 0, not -1"),
+    (["a", "--outliers"], "--outliers and --seed belong to a random model"),
     (["absent"], "config.json cannot be read"),
     (["--dummy", "16,16,1,16", "-o", "no/where.trit"], "no/where.trit cannot be written"),
 ])
@@ -657,6 +693,22 @@ def test_debug_shows_the_traceback(tritstream):
 def test_a_fault_of_the_program_is_a_sentence_too(refused, image, monkeypatch):
     monkeypatch.setattr(GoldenEngine, "step", lambda engine, token: 1 / 0)
     assert "ZeroDivisionError" in refused(70, "generate", "-m", image, *PROMPT)
+
+
+def test_a_long_prompt_is_read_in_pieces(good, image, monkeypatch):
+    arguments = ["generate", "-m", image, "-p", "It was a dark night, " * 5, "-n", 3, "--json"]
+    whole = json.loads(good(*arguments))
+    monkeypatch.setattr(GoldenEngine, "piece", 7)
+    pieces = json.loads(good(*arguments))
+    assert pieces["digest"] == whole["digest"] and pieces["text"] == whole["text"]
+
+
+def test_version(good):
+    assert re.fullmatch(r"tritstream \d+\.\d+\.\d+\n", good("--version"))
+
+
+def test_nothing_asked_for_shows_the_help(good):
+    assert good() == good("--help")
 
 
 def test_help_names_every_verb(tritstream):

@@ -17,6 +17,7 @@ import numpy as np
 
 from tritstream.config import FORMATS, UNIT
 from tritstream.errors import BadInput
+from tritstream.files import replacing
 from tritstream.tape import Header, Op
 
 __all__ = ["Image", "Section", "is_image", "write_image"]
@@ -62,7 +63,7 @@ def is_image(path: pathlib.Path) -> bool:
 
 
 def write_image(path: pathlib.Path, meta: dict, tokenizer: bytes | None, payload) -> None:
-    """Write an image, aside first, so that a half-written one never has the name.
+    """Write an image, whole or not at all, see `tritstream.files`.
 
     `payload` is an iterable of bytes-like pieces, each a whole number of units.
     """
@@ -70,21 +71,16 @@ def write_image(path: pathlib.Path, meta: dict, tokenizer: bytes | None, payload
     packed = zlib.compress(tokenizer, 9) if tokenizer else b""
     start = -(-(_PREAMBLE.size + len(text) + len(packed)) // UNIT) * UNIT
     digest = hashlib.sha256(text + packed)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("wb") as file:
-            file.write(bytes(_PREAMBLE.size) + text + packed)
-            file.write(bytes(start - file.tell()))
-            for piece in payload:
-                digest.update(piece)
-                file.write(piece)
-            size = file.tell() - start
-            file.seek(0)
-            file.write(_PREAMBLE.pack(_MAGIC, _VERSION, len(text), len(packed), start, size,
-                                      digest.digest()))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing(path) as aside, aside.open("wb") as file:
+        file.write(bytes(_PREAMBLE.size) + text + packed)
+        file.write(bytes(start - file.tell()))
+        for piece in payload:
+            digest.update(piece)
+            file.write(piece)
+        size = file.tell() - start
+        file.seek(0)
+        file.write(_PREAMBLE.pack(_MAGIC, _VERSION, len(text), len(packed), start, size,
+                                  digest.digest()))
 
 
 class Image:

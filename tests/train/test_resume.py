@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tritstream.errors import BadInput
+from tritstream.files import replacing
 from tritstream_train.curve import Curve
-from tritstream_train.files import replacing
 from tritstream_train.settings import TrainConfig
 from tritstream_train.trainer import train
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from tritstream.checkpoint import Checkpoint, tensor_shapes
 from tritstream.console import notes
 from tritstream.errors import BadInput, TritstreamError
+from tritstream.files import write_whole
 from tritstream_train.curve import Curve
-from tritstream_train.files import write_whole
 from tritstream_train.run import Run
 
 __all__ = ["card", "main"]

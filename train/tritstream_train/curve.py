@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from tritstream.errors import BadInput
-from tritstream_train.files import replacing, write_whole
+from tritstream.files import replacing, write_whole
 
 __all__ = ["Curve", "Record", "draw"]
 

@@ -22,10 +22,10 @@ import torch
 
 from tritstream.console import notes
 from tritstream.errors import BadInput, TritstreamError
+from tritstream.files import replacing, write_whole
 from tritstream.tokenizer import Tokenizer
 from tritstream_train.curve import Curve
 from tritstream_train.data import read_texts
-from tritstream_train.files import replacing, write_whole
 from tritstream_train.pretrained import load_pretrained
 from tritstream_train.report import reporting
 from tritstream_train.settings import ARCHITECTURES, TrainConfig

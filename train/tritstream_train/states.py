@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from tritstream.errors import BadInput
-from tritstream_train.files import replacing
+from tritstream.files import replacing
 
 __all__ = ["State", "collect", "latest", "read_state", "restore", "write_state"]
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tritstream.errors import BadInput, TritstreamError
-from tritstream_train.files import write_whole
+from tritstream.files import write_whole
 
 __all__ = ["filled", "main"]
 

@@ -17,7 +17,7 @@ from tritstream.commands.options import (
     parse_tokens,
 )
 from tritstream.console import output, print_json
-from tritstream.errors import BadInput
+from tritstream.files import replacing
 
 __all__ = ["logits"]
 
@@ -36,11 +36,8 @@ def logits(
     with open_device(device, opened) as (engine, _):
         values = engine.logits(numbers)
         digest = digest_text(engine.digest)
-    try:
-        with path.open("wb") as file:
-            np.save(file, values)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}.") from error
+    with replacing(path) as aside, aside.open("wb") as file:
+        np.save(file, values)
     if json:
         print_json({"output": str(path), "shape": list(values.shape), "digest": digest})
     else:

@@ -20,6 +20,7 @@ from tritstream.pack import pack as pack_checkpoint
 __all__ = ["pack", "pack_with_progress"]
 
 BEGIN, END = 0, 1           # of the byte tokenizer
+LARGEST = 65_535            # rows and columns that an image can hold
 
 
 def pack(
@@ -42,6 +43,11 @@ def pack(
     if len(sources) != 1:
         raise BadInput(f"pack takes one checkpoint directory or --dummy SHAPE, not {len(sources)} "
                        "of them.")
+    if dummy is None and (outliers or seed):
+        raise BadInput("--outliers and --seed belong to a random model: give --dummy SHAPE, or "
+                       "leave them out.")
+    if seed < 0:
+        raise BadInput(f"--seed must be at least 0, not {seed}.")
     began = time.perf_counter()
     with _opened(sources[0], dummy, outliers, seed) as opened:
         target = path or Path(f"{opened.path.resolve().name}.trit")
@@ -60,12 +66,9 @@ def pack_with_progress(checkpoint, path: Path) -> Image:
     """Pack a checkpoint, showing its tensors as they are done."""
     total = 6 * checkpoint.config.layers + 1
     done = []
-    try:
-        with progress(f"packing {path.name}") as show:
-            return pack_checkpoint(checkpoint, path, progress=lambda tensor: show(
-                len(done), total) if done.append(tensor) is None else None)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}.") from error
+    with progress(f"packing {path.name}") as show:
+        return pack_checkpoint(checkpoint, path, progress=lambda tensor: show(
+            len(done), total) if done.append(tensor) is None else None)
 
 
 @contextlib.contextmanager
@@ -100,6 +103,8 @@ def _shape(text: str) -> ModelConfig:
     if len(numbers) != 4 or not all(n.isascii() and n.isdigit() for n in numbers):
         raise BadInput(f"--dummy {text!r} is no shape: give {', '.join(PRESETS)}, or four numbers "
                        "HIDDEN,INTERMEDIATE,LAYERS,VOCABULARY.")
-    hidden, intermediate, layers, vocab = map(int, numbers)
+    hidden, intermediate, layers, vocab = sizes = tuple(map(int, numbers))
+    if max(sizes) > LARGEST:
+        raise BadInput(f"--dummy {text!r} is too large: no number may exceed {LARGEST}.")
     return ModelConfig(hidden=hidden, intermediate=intermediate, layers=layers, vocab=vocab,
                        bos=BEGIN, eos=END if vocab > END else None)

@@ -14,11 +14,17 @@ __all__ = ["replacing", "write_whole"]
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write a file to, which takes the place of `path` if no error occurs.
 
+    A link stays a link: what it leads to is replaced.
+
     Raises
     ------
     BadInput
-        The directory cannot be written.
+        The file cannot be written there, or `path` is something that only looks like a file.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} cannot be written: it is not a regular file; give the name of a "
+                       "file.")
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield aside
@@ -29,7 +35,8 @@ def replacing(path: Path) -> Iterator[Path]:
         raise BadInput(f"{path} cannot be written: {error.strerror or error}; what was there "
                        "before is as it was.") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):      # a directory that is none was told already
+            aside.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, contents: bytes):
