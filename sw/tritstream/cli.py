@@ -1,5 +1,6 @@
 """The command line: verbs, and how errors leave it."""
 
+import importlib.metadata
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from tritstream.commands.logits import logits
 from tritstream.commands.pack import pack
 from tritstream.commands.train import train
 from tritstream.commands.verify import verify_device
-from tritstream.console import notes
+from tritstream.console import notes, output
 from tritstream.errors import TritstreamError
 
 __all__ = ["app", "main", "run"]
@@ -29,13 +30,21 @@ INTERNAL = 70               # sysexits.h: the program itself is wrong
 # What typer raises for a wrong command line; it names the class only by its descendants.
 _UsageError = typer.BadParameter.__mro__[2]
 
-app = typer.Typer(name="tritstream", add_completion=False, no_args_is_help=True,
+app = typer.Typer(name="tritstream", add_completion=False,
                   rich_markup_mode=None, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        output().print(f"tritstream {importlib.metadata.version('tritstream')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_version, is_eager=True, help="Show the version.")] = False,
     debug: Annotated[bool, typer.Option(
         "--debug", help="Show the traceback of an error; anywhere on the line.")] = False,
 ):
@@ -57,7 +66,9 @@ def run(arguments: Sequence[str]) -> int:
     if debug:
         arguments.remove("--debug")
     try:
-        return app(arguments, standalone_mode=False) or 0
+        code = app(arguments or ["--help"], standalone_mode=False) or 0
+        sys.stdout.flush()              # here, where an error can still be told
+        return code
     except TritstreamError as error:
         return _failed(error, str(error), error.exit_code, debug)
     except _UsageError as error:
@@ -68,6 +79,11 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stdout = None               # nobody reads any more, and nothing is left to flush
         return 0
+    except OSError as error:
+        sys.stdout = None if error.filename is None else sys.stdout
+        sentence = (f"{error.filename or 'The output'} cannot be used: {error.strerror or error}; "
+                    "make room, or give another place.")
+        return _failed(error, sentence, USAGE, debug)
     except Exception as error:
         return _failed(error, f"This is a fault of the program ({type(error).__name__}: {error}); "
                        "repeat with --debug, and report what it shows.", INTERNAL, debug)
@@ -75,6 +91,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the `tritstream` program."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")    # a terminal without a letter gets a question mark
     sys.exit(run(sys.argv[1:]))
 
 
