@@ -15,6 +15,10 @@ DEVELOPS    = .venv/.installed-dev
 
 Q = $(if $(V),,@)
 
+ifneq ($(SIM),verilator)
+$(error SIM=$(SIM) is not known; the only simulator is verilator)
+endif
+
 .PHONY: help demo test test-gpu sim lint waves bitstream bench bench-full cycles mutants cost clean
 .DEFAULT_GOAL := help
 
@@ -66,7 +70,6 @@ test-gpu: $(DEVELOPS)
 	$(Q)$(PYTEST) tests/gpu --junitxml=build/$@/results.xml
 
 sim: $(DEVELOPS)
-	@[ '$(SIM)' = verilator ] || { echo "SIM=$(SIM) is not known; the only simulator is verilator"; exit 2; }
 	$(Q)$(PYTEST) $(PARALLEL) -m verilator $(if $(filter 1,$(WAVES)),--waves)
 
 waves:

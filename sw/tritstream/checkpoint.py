@@ -15,7 +15,8 @@ import numpy as np
 from tritstream.errors import BadInput
 from tritstream.tensorfile import DTYPES, TensorFile
 
-__all__ = ["Checkpoint", "ModelConfig", "lower_bounds", "tensor_shapes", "ternarise"]
+__all__ = ["Checkpoint", "ModelConfig", "count_parameters", "lower_bounds", "tensor_shapes",
+           "ternarise"]
 
 SCALE_FLOOR = 1e-5          # of a ternary tensor's scale, as the model was trained
 CHUNK = 1 << 20             # elements ternarised at a time: 8 MB of float64 each
@@ -164,6 +165,11 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     shapes["model.norm.weight"] = (hidden,)
     linear("lm_head", config.vocab, hidden)
     return shapes
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Numbers in all tensors of a model."""
+    return sum(map(math.prod, tensor_shapes(config).values()))
 
 
 def lower_bounds(raw: np.ndarray) -> np.ndarray:

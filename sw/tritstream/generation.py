@@ -97,14 +97,23 @@ class Generation:
         """Running digest so far."""
         return self.engine.digest
 
-    def run(self, show: Callable[[int], None] = lambda token: None) -> None:
-        """Generate; `show` is called with each token as it is made."""
+    def run(self, show: Callable[[int], None] = lambda token: None,
+            show_prompt: Callable[[int, int], None] | None = None) -> None:
+        """Generate.
+
+        Parameters
+        ----------
+        show : callable
+            Called with each token as it is made.
+        show_prompt : callable
+            Called with the tokens of the prompt that are done, and with all.
+        """
         engine, timings = self.engine, self.timings
         engine.start()
         wall, began, cycles, stalls = (time.perf_counter(), engine.seconds, engine.cycles,
                                        engine.stalls)
         try:
-            engine.feed(self.prompt[:-1])
+            self._feed(show_prompt)
             for token in self._choices():
                 elapsed = engine.seconds - began
                 if not self.tokens:
@@ -118,6 +127,13 @@ class Generation:
             if cycles is not None:
                 timings.cycles = engine.cycles - cycles
                 timings.stalls = engine.stalls - stalls
+
+    def _feed(self, show: Callable[[int, int], None] | None) -> None:
+        before, piece = self.prompt[:-1], self.engine.piece
+        for start in range(0, len(before), piece):
+            if show:
+                show(start, len(before))
+            self.engine.feed(before[start:start + piece])
 
     def _choices(self):
         token = self.prompt[-1]

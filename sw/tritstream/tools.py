@@ -15,6 +15,7 @@ from tritstream.errors import MissingTool
 
 __all__ = [
     "Verilator",
+    "complaint",
     "find_program",
     "find_verilator",
     "find_yosys",
@@ -43,6 +44,16 @@ def requirement(package: str) -> str:
 def install_command(package: str) -> str:
     """Return the command that installs a package in the environment of this Python."""
     return f"{sys.executable} -m pip install '{requirement(package)}'"
+
+
+def complaint(output: str) -> str:
+    """Return the line of a failed program's output that says why: its last error, else its last.
+
+    Of a Python program's traceback, that is the exception.
+    """
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["it said nothing"])[-1]
 
 
 def find_program(*names: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tritstream.checkpoint import tensor_shapes
+from tritstream.checkpoint import count_parameters
 from tritstream.commands.options import ModelName, open_device, open_model
 from tritstream.console import output, progress, quantity
 from tritstream.engines import DEVICES, Engine
@@ -18,6 +18,7 @@ from tritstream.models import Model
 
 __all__ = ["bench"]
 
+DEFAULT_DEVICE = "sim"
 EVERY_DEVICE = "float,golden,sim"
 
 
@@ -27,8 +28,9 @@ def bench(
                                         help="Tokens of the prompt test; 0: none.")] = 16,
     count: Annotated[int, typer.Option("-n", "--count", metavar="N",
                                        help="Tokens of the generation test; 0: none.")] = 16,
-    device: Annotated[str, typer.Option("--device", metavar="DEVICE,…",
-                                        help=f"One or more of {DEVICES}.")] = "sim",
+    device: Annotated[str | None, typer.Option(
+        "--device", metavar="DEVICE,…",
+        help=f"One or more of {DEVICES}; default: {DEFAULT_DEVICE}.")] = None,
     full: Annotated[bool, typer.Option("--full", help=f"On {EVERY_DEVICE}.")] = False,
     repetitions: Annotated[int, typer.Option("-r", "--repetitions", metavar="N",
                                              help="Of each test.")] = 3,
@@ -43,9 +45,11 @@ def bench(
                        "at least 1, and neither less than 0.")
     if repetitions < 1:
         raise BadInput(f"-r must be at least 1, not {repetitions}.")
+    if full and device is not None:
+        raise BadInput(f"--full measures on {EVERY_DEVICE}: leave out --full or --device {device}.")
     opened = open_model(model)
     rows = []
-    for uri in (EVERY_DEVICE if full else device).split(","):
+    for uri in (EVERY_DEVICE if full else device or DEFAULT_DEVICE).split(","):
         with open_device(uri, opened) as (engine, _):
             for test, amount in (("pp", prompt), ("tg", count)):
                 if amount:
@@ -81,14 +85,9 @@ def _generate(engine: Engine, token: int, amount: int) -> None:
 
 def _row(model: Model, uri: str, engine: Engine, test: str, amount: int,
          rates: list[float]) -> dict:
-    parameters = 0
-    for shape in tensor_shapes(model.config).values():
-        size = 1
-        for length in shape:
-            size *= length
-        parameters += size
     return {
-        "model": model.name, "model_size": len(model.image.payload), "model_n_params": parameters,
+        "model": model.name, "model_size": len(model.image.payload),
+        "model_n_params": count_parameters(model.config),
         "device": uri, "test": f"{test}{amount}", "n_prompt": amount if test == "pp" else 0,
         "n_gen": amount if test == "tg" else 0, "avg_ts": statistics.fmean(rates),
         "stddev_ts": statistics.stdev(rates) if len(rates) > 1 else 0.0,

@@ -1,5 +1,6 @@
 """`tritstream build`: a bitstream for a board."""
 
+import contextlib
 import pathlib
 import shutil
 import time
@@ -38,6 +39,9 @@ def build(
     if freq is not None:
         target = target.at(round(freq * 1e6))
     path = path or pathlib.Path("build") / board
+    if reports is not None:
+        with _writing(reports):         # before the build, which takes minutes
+            (reports / board).mkdir(parents=True, exist_ok=True)
     console, began = notes(), time.monotonic()
 
     def progress(text: str) -> None:
@@ -48,13 +52,22 @@ def build(
     if report.cached:
         progress(f"cached: {path} holds this build already")
     if reports is not None:
-        (reports / board).mkdir(parents=True, exist_ok=True)
-        for name in module.REPORTS:
-            shutil.copy(path / name, reports / board / name)
+        with _writing(reports):
+            for name in module.REPORTS:
+                shutil.copy(path / name, reports / board / name)
     if json:
         output().out(report.to_json(), end="")
     else:
         _show(report, path)
+
+
+@contextlib.contextmanager
+def _writing(reports: pathlib.Path):
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"The reports cannot be written to {reports} ({error.strerror}): name "
+                       "another directory with --reports.") from error
 
 
 def _show(report, path: pathlib.Path) -> None:

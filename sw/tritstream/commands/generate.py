@@ -1,11 +1,12 @@
 """`tritstream generate`: text from a prompt."""
 
+import contextlib
 from typing import Annotated
 
 import typer
 
 from tritstream.commands.options import Device, Json, ModelName, Prompt, open_device, open_model
-from tritstream.console import notes, output, print_json, quantity
+from tritstream.console import notes, output, print_json, progress, quantity
 from tritstream.generation import Generation, Timings
 from tritstream.sampling import CANDIDATES, Sampler
 from tritstream.tokenizer import Detokenizer
@@ -39,8 +40,7 @@ def generate(
         writer = _Writer(opened.tokenizer, tokens, quiet=json)
         interrupted = False
         try:
-            writer.begin(prompt)
-            generation.run(writer.push)
+            _run(generation, writer, prompt)
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -53,6 +53,23 @@ def generate(
         _report(generation, device, interrupted)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _run(generation: Generation, writer: "_Writer", prompt: str) -> None:
+    """Write the prompt and go on from it; while a long prompt is read, a bar has its place."""
+    with contextlib.ExitStack() as reading:
+        if len(generation.prompt) > generation.engine.piece:
+            show = reading.enter_context(progress("reading the prompt"))
+            reading.callback(writer.begin, prompt)
+        else:
+            show = None
+            writer.begin(prompt)
+
+        def push(token: int) -> None:
+            reading.close()
+            writer.push(token)
+
+        generation.run(push, show)
 
 
 def digest_text(digest: int | None) -> str | None:

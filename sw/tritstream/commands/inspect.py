@@ -5,12 +5,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from tritstream.checkpoint import count_parameters
 from tritstream.commands.gateware import gateware
 from tritstream.commands.options import Json, open_model
 from tritstream.config import UNIT, BuildConfig
 from tritstream.console import output, print_json, quantity
 from tritstream.errors import BadInput, MissingTool
 from tritstream.image import Image
+from tritstream.image_checkpoint import ImageCheckpoint
 
 __all__ = ["inspect"]
 
@@ -44,7 +46,7 @@ def describe(image: Image) -> dict:
         "hidden": image.hidden, "intermediate": image.intermediate, "layers": image.layers,
         "vocab": image.vocab, "bos": image.start_token, "eos": image.stop_token,
         "tokenizer": image.tokenizer_json is not None,
-        "ternary_weights": weights, "parameters": weights + image.vocab * image.hidden,
+        "ternary_weights": weights, "parameters": count_parameters(ImageCheckpoint(image).config),
         "bits_per_weight": 8 * sections["trits"] / weights,
         "zeros": sum(m["zeros"] * m["rows"] * m["columns"] for m in matrices) / weights,
         "residual": {"bound": image.meta["residual_bound"],
@@ -122,10 +124,11 @@ def _show(table: dict) -> None:
     grid = Table(box=None, pad_edge=False)
     for column in ("stage", "matrix"):
         grid.add_column(column, no_wrap=True)
-    for column in ("rows", "columns", "scale", "zeros", "bound", "fraction bits"):
+    for column in ("rows", "columns", "scale", "zeros", "bound", "point"):
         grid.add_column(column, justify="right")
     for matrix in table["matrices"]:
-        grid.add_row(matrix["stage"], matrix["name"], str(matrix["rows"]), str(matrix["columns"]),
+        short = matrix["name"].rsplit(".", 2)[-2:]
+        grid.add_row(matrix["stage"], ".".join(short), str(matrix["rows"]), str(matrix["columns"]),
                      f"{matrix['scale']:.6f}", f"{matrix['zeros']:.1%}", f"{matrix['bound']:.4g}",
                      str(matrix["fraction_bits"]))
     console.print(grid)

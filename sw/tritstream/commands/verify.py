@@ -18,7 +18,7 @@ def verify_device(
     prompt: Prompt,
     model: ModelName = "classics-7m",
     count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="Tokens to make.")] = 16,
-    device: Device = "golden",
+    device: Device = "sim",
     json: Json = False,
 ):
     """Compare every stage of every token on a device with the golden model."""

@@ -5,7 +5,7 @@ from tritstream.errors import MissingTool
 
 __all__ = ["DEVICES", "Engine", "Pass", "open_engine"]
 
-DEVICES = "float, golden, cuda[:N], sim[:BOARD], tcp:HOST:PORT or serial:PORT[?baud=N]"
+DEVICES = "float, golden, cuda[:N], sim[:pN], tcp:HOST:PORT or serial:PORT[?baud=N]"
 """What a user can ask for."""
 
 SIMULATED = ("sim", "tcp")

@@ -45,6 +45,9 @@ class Engine(abc.ABC):
     kept: int = CANDIDATES
     """Candidates that a pass reports."""
 
+    piece: int = 256
+    """Tokens of a prompt that are fed together: few enough to tell how far it is."""
+
     vocab: int
     """Tokens of the model."""
 

@@ -32,6 +32,8 @@ class DeviceEngine(Engine):
         Called with bytes done and bytes in all during an upload.
     """
 
+    piece = 16                          # a second or two of simulation
+
     def __init__(self, device: Device, image: Image, *, simulated: bool, progress=None):
         self.name = device.name
         self.image = image

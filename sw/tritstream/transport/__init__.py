@@ -56,9 +56,9 @@ def open_transport(uri: str, image=None) -> Transport:
     MissingTool
         What the transport needs is not installed.
     """
-    scheme, _, rest = uri.partition(":")
+    scheme, colon, rest = uri.partition(":")
     if scheme == "sim":
-        return launch_board(rest or None, image)
+        return launch_board(rest if colon else None, image)
     if scheme == "tcp":
         return TcpTransport.connect(rest)
     if scheme == "serial":
