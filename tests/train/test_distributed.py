@@ -65,7 +65,6 @@ with Processes.join("cpu") as processes:
 @pytest.fixture
 def text(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     rng = np.random.default_rng(1)
     path = tmp_path / "text.txt"
     path.write_text(" ".join(rng.choice(["tree", "river", "stone", "the", "a", "runs"], 1000)))
@@ -107,7 +106,6 @@ def test_two_processes_have_the_losses_of_one(tmp_path, text):
 
 
 def test_kernels_have_the_same_gradients_when_weights_are_shared_out(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     program = tmp_path / "gradients.py"
     program.write_text(GRADIENTS)
     done = torchrun(str(program))
