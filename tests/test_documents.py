@@ -38,6 +38,13 @@ def test_target_of_the_documents(command):
     subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("program", [
+    program for document in DOCUMENTS
+    for program in re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S)])
+def test_program_of_the_documents(program):
+    exec(compile(program, "program", "exec"), {})
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
