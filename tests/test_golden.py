@@ -170,6 +170,17 @@ def test_a_prefix_of_the_tape_stops_where_it_ends(golden):
     assert seen == [(0, (1, 1, 48)), (1, (1, 1, 48)), (2, (1, 1, 48)), (3, (1, 1, 80))]
 
 
+@pytest.mark.parametrize("tokens", [[1, 2], [[0.5]], [[[1]]]])
+def test_tokens_that_are_no_sequences(golden, tokens):
+    with pytest.raises(BadInput, match=r"Tokens must be integers \[sequences, T\], not "):
+        golden.forward(tokens, golden.new_state())
+
+
+def test_a_state_of_other_conversations(golden):
+    with pytest.raises(BadInput, match="The state must be .* take it from `new_state`"):
+        golden.forward([[1], [2]], golden.new_state(3))
+
+
 def test_token_out_of_range(golden):
     with pytest.raises(BadInput, match="Token 97 is out of range: this model has tokens 0 to 96"):
         golden.forward([[3, 97]], golden.new_state())

@@ -11,7 +11,7 @@ __all__ = ["replacing", "write_whole"]
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a path to write a file to, which takes the place of `path` if no error occurs.
 
     A link stays a link: what it leads to is replaced.
@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     BadInput
         The file cannot be written there, or `path` is something that only looks like a file.
     """
-    path = path.resolve()
+    path = Path(path).resolve()
     if path.exists() and not path.is_file():
         raise BadInput(f"{path} cannot be written: it is not a regular file; give the name of a "
                        "file.")
@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, contents: bytes):
+def write_whole(path: str | Path, contents: bytes):
     """Write a file in one go, see `replacing`."""
     with replacing(path) as aside:
         aside.write_bytes(contents)

@@ -136,9 +136,17 @@ class GoldenModel:
         Raises
         ------
         BadInput
-            If a token is out of range.
+            If a token is out of range, or an array has another shape or type.
         """
-        tokens = np.asarray(tokens, np.int64)
+        tokens = np.asarray(tokens)
+        if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
+            raise BadInput("Tokens must be integers [sequences, T], not "
+                           f"{tokens.dtype} {list(tokens.shape)}.")
+        wanted = (len(tokens), self.image.layers, self.image.hidden)
+        if state.shape != wanted:
+            raise BadInput(f"The state must be {list(wanted)}, not {list(state.shape)}: take it "
+                           "from `new_state`.")
+        tokens = tokens.astype(np.int64)
         outside = tokens[(tokens < 0) | (tokens >= self.image.vocab)]
         if outside.size:
             raise BadInput(f"Token {outside.flat[0]} is out of range: this model has tokens 0 to "
