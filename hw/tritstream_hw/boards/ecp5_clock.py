@@ -43,7 +43,8 @@ class Dividers:
                     return cls(reference=reference, feedback=feedback, output=output)
         step = source_hz / (source_hz // DETECTOR_HZ[0]) / 1e6
         raise BadInput(f"The PLL cannot make {wanted_hz / 1e6:g} MHz of {source_hz / 1e6:g} MHz: "
-                       f"choose a multiple of {step:g} MHz, as in --freq 80.")
+                       f"choose a multiple of {step:g} MHz from {2 * step:g} to 300, as in --freq "
+                       "80.")
 
 
 class Ecp5Clock(Elaboratable):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from amaranth.hdl import Elaboratable
 
 from tritstream.config import BuildConfig
+from tritstream.errors import BadInput
+from tritstream_hw.uart import SLOWEST
 
 __all__ = ["Target"]
 
@@ -34,8 +36,8 @@ class Target:
         Makes the platform, on which a plan is prepared once.
     top : callable
         Makes the design: ``top(config, build_id, baud)``.
-    source_hz : int
-        The board's oscillator.
+    check_clock : callable
+        Called with a frequency in Hz; raises `BadInput` if the board cannot make that clock.
     baud : int
         Of the UART.
     config : BuildConfig
@@ -55,7 +57,7 @@ class Target:
     toolchain: str
     platform: Callable[[], object]
     top: Callable[[BuildConfig, bytes, int], Elaboratable]
-    source_hz: int
+    check_clock: Callable[[int], object]
     baud: int
     config: BuildConfig
     nextpnr_options: tuple[str, ...] = ()
@@ -63,8 +65,16 @@ class Target:
     evidence: str
 
     def at(self, clock_hz: int) -> "Target":
-        """Return the target with another system clock; the link's timers stay what they are."""
-        return dataclasses.replace(self, config=clocked(self.config, clock_hz, self.baud))
+        """Return the target with another system clock; the link's timers stay what they are.
+
+        Raises
+        ------
+        BadInput
+            The clock is too slow for the UART, or the board cannot make it.
+        """
+        config = clocked(self.config, clock_hz, self.baud)
+        self.check_clock(clock_hz)
+        return dataclasses.replace(self, config=config)
 
 
 def clocked(config: BuildConfig, clock_hz: int, baud: int) -> BuildConfig:
@@ -72,7 +82,15 @@ def clocked(config: BuildConfig, clock_hz: int, baud: int) -> BuildConfig:
 
     An acknowledgement waits for as long as three of the longest frames take: each frame of the
     host's stream then brings its own on the way, and none is sent alone while frames flow.
+
+    Raises
+    ------
+    BadInput
+        The clock is too slow for the UART.
     """
+    if clock_hz < SLOWEST * baud:
+        raise BadInput(f"A UART of {baud} baud needs a clock of {SLOWEST * baud / 1e6:g} MHz or "
+                       f"more, not {clock_hz / 1e6:g} MHz: choose a higher --freq.")
     return dataclasses.replace(
         config, clock_hz=clock_hz, link_rate=baud // BITS_PER_BYTE,
         ack_cycles=3 * MAX_FRAME * BITS_PER_BYTE * clock_hz // baud,

@@ -1,11 +1,13 @@
 """ULX3S, an open board with an ECP5 and a USB serial adapter."""
 
+import functools
+
 from amaranth import *
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from tritstream.config import BuildConfig
-from tritstream_hw.boards.ecp5_clock import Ecp5Clock
+from tritstream_hw.boards.ecp5_clock import Dividers, Ecp5Clock
 from tritstream_hw.boards.serial_device import SerialDevice
 from tritstream_hw.boards.target import Target, clocked
 
@@ -55,7 +57,7 @@ ULX3S_85F = Target(
     toolchain="Trellis (YoWASP)",
     platform=ULX3S_85F_Platform,
     top=Ulx3sTop,
-    source_hz=SOURCE_HZ,
+    check_clock=functools.partial(Dividers.of, SOURCE_HZ),
     baud=BAUD,
     # The UART brings 0.3 MB/s, so P decides only the speed of a model in block RAM. With P = 4 and
     # V = 2 the design is a quarter smaller than with 16 and 8. Block RAM is spread over the whole
