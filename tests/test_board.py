@@ -112,6 +112,25 @@ def test_larger_models_get_a_larger_board(image):
 def test_unknown_board():
     with pytest.raises(BadInput, match="'p5'.*sim:p16"):
         launch("p5")
+    with pytest.raises(BadInput, match="no simulated board ''"):
+        launch("")
+
+
+def test_a_cache_that_cannot_be_used(tmp_path, monkeypatch):
+    place = tmp_path / "file"
+    place.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+    with pytest.raises(BadInput, match=f"^{place}/tritstream/boards cannot hold .*Not a directory.*"
+                                       "XDG_CACHE_HOME"):
+        launch()
+
+
+def test_a_program_that_may_not_run(tmp_path, monkeypatch):
+    program = tmp_path / "board"
+    program.touch(mode=0o600)
+    monkeypatch.setattr("tritstream_sim.board.process.build", lambda config, cache: program)
+    with pytest.raises(BadInput, match=f"{program} does not start .Permission denied"):
+        launch()
 
 
 # The default board.

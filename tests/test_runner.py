@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.config import BuildConfig
 from tritstream_sim import runner
-from tritstream_sim.verilator import BuildFailed, compile_model
+from tritstream_sim.verilator import BuildFailed, compile_model, export
 
 pytestmark = pytest.mark.verilator
 BENCH = "tritstream_sim.benches.selftest"
@@ -87,3 +87,24 @@ def test_a_build_is_used_again_only_if_it_is_the_same(tmp_path):
 def test_a_refused_design_shows_the_log(tmp_path):
     with pytest.raises(BuildFailed, match="Can't find definition of variable: 'missing'"):
         compile_model("module bad(output o); assign o = missing; endmodule", "bad", tmp_path)
+
+
+def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        assert [path.suffix for path in tmp_path.iterdir() if path.is_dir()] == [".part"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tritstream_sim.verilator._make", interrupt)
+    (tmp_path / "killed-0.part").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        compile_model("module one(output o); assign o = 1; endmodule", "one", tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
+
+
+def test_a_yosys_that_fails_is_told_in_a_line(tmp_path, monkeypatch):
+    program = tmp_path / "yosys"
+    program.write_text("#!/bin/sh\necho Traceback: >&2\necho 'OSError: no room' >&2\nexit 1\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("YOSYS", str(program))
+    with pytest.raises(BuildFailed, match=f"^{program} failed: OSError: no room$"):
+        export(Register(), "register")

@@ -114,7 +114,8 @@ def test_simulated_board_that_is_not_installed(monkeypatch):
         open_transport("sim")
 
 
-@pytest.mark.parametrize("uri, board", [("sim", None), ("sim:ulx3s_85f", "ulx3s_85f")])
+@pytest.mark.parametrize("uri, board", [("sim", None), ("sim:ulx3s_85f", "ulx3s_85f"),
+                                        ("sim:", "")])
 def test_simulated_board_is_launched(monkeypatch, pair, uri, board):
     asked = []
     module = types.SimpleNamespace(launch=lambda *given: asked.append(given) or pair[0])

@@ -1,5 +1,7 @@
 """Verilog export, and compilation by Verilator with a cache of what was built."""
 
+import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 from amaranth.back import verilog
 
 from tritstream.errors import MissingTool, TritstreamError
-from tritstream.tools import Verilator, find_verilator, find_yosys
+from tritstream.tools import Verilator, complaint, find_verilator, find_yosys
 
 __all__ = ["FST", "BuildFailed", "compile_model", "export"]
 
@@ -20,6 +22,8 @@ __all__ = ["FST", "BuildFailed", "compile_model", "export"]
 # a new kind of warning still stops the build.
 LINT = ["-Wno-UNOPTFLAT", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
         "-Wno-CASEINCOMPLETE", "-Wno-COMBDLY"]
+
+PART = ".part"              # how directories of builds that are not whole end
 
 FST = ["--trace-fst", "--trace-structs", "-CFLAGS", f"-I{pathlib.Path(__file__).parent / 'fst'}"]
 """Arguments of `compile_model` for a model that can record its signals."""
@@ -32,9 +36,20 @@ class BuildFailed(TritstreamError):
 
 
 def export(component, name: str) -> str:
-    """Return `component` as Verilog text whose top module is called `name`."""
-    find_yosys()
-    return verilog.convert(component, name=name, strip_internal_attrs=True)
+    """Return `component` as Verilog text whose top module is called `name`.
+
+    Raises
+    ------
+    MissingTool
+        No Yosys.
+    BuildFailed
+        With its complaint.
+    """
+    program = find_yosys()
+    try:
+        return verilog.convert(component, name=name, strip_internal_attrs=True)
+    except verilog.YosysError as error:
+        raise BuildFailed(f"{program} failed: {complaint(str(error))}") from error
 
 
 def _run(command: Sequence[str], *, what: str, log, env=None):
@@ -44,7 +59,8 @@ def _run(command: Sequence[str], *, what: str, log, env=None):
         raise MissingTool(f"{command[0]} is not installed; install make and g++ with the system's "
                           "package manager.") from None
     if done.returncode:
-        log.flush()
+        if not shutil.disk_usage(log.name).free:    # the log may lack its end, too
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), log.name)
         tail = "\n".join(pathlib.Path(log.name).read_text().splitlines()[-30:])
         raise BuildFailed(f"{what} failed with status {done.returncode}; the end of {log.name}:\n"
                           f"{tail}")
@@ -80,7 +96,9 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
     MissingTool
         No Verilator, make or g++.
     BuildFailed
-        With the end of the log.
+        With the end of the log, which is kept until the next build.
+    OSError
+        The cache cannot be written.
     """
     tool = find_verilator()
     tools = tool.version, _compiler_version(), list(arguments)
@@ -93,19 +111,41 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
     with open(directory.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not executable.exists():
-            # A build that was interrupted must not be mistaken for a whole one.
-            scratch = directory.with_suffix(".part")
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-            (scratch / f"{name}.v").write_text(verilog_text)
-            (scratch / f"{name}.vlt").write_text(f"`verilator_config\n{control}\n")
-            with open(scratch / "build.log", "w") as log:
-                _verilate(tool, scratch, name, [*arguments, *_compiled(sources)], log)
-                _make(tool, scratch, name, optimise, cache / f"runtime-{_digest(*tools)}", log)
-            shutil.rmtree(scratch / "objects")
-            shutil.rmtree(directory, ignore_errors=True)
-            scratch.rename(directory)
+            _remove_abandoned(cache)
+            with _scratch(directory) as scratch:
+                (scratch / f"{name}.v").write_text(verilog_text)
+                (scratch / f"{name}.vlt").write_text(f"`verilator_config\n{control}\n")
+                with open(scratch / "build.log", "w") as log:
+                    _verilate(tool, scratch, name, [*arguments, *_compiled(sources)], log)
+                    _make(tool, scratch, name, optimise, cache / f"runtime-{_digest(*tools)}", log)
+                shutil.rmtree(scratch / "objects")
     return executable
+
+
+@contextlib.contextmanager
+def _scratch(directory: pathlib.Path):
+    """Yield a new directory that becomes `directory`; of a failed build it stays, for its log."""
+    # A build that was interrupted must not be mistaken for a whole one.
+    scratch = directory.with_suffix(PART)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+        shutil.rmtree(directory, ignore_errors=True)
+        scratch.rename(directory)
+    except BuildFailed:
+        raise
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _remove_abandoned(cache: pathlib.Path):
+    """Remove what builds have left that failed or were killed: nobody holds their locks."""
+    for scratch in cache.glob(f"*{PART}"):
+        with open(scratch.with_suffix(".lock"), "w") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _digest(*parts) -> str:

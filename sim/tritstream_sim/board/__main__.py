@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from tritstream.errors import TritstreamError
 from tritstream.models import resolve
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
@@ -20,8 +21,11 @@ def main() -> None:
     parser.add_argument("-m", "--model", default="classics-7m", help="what has to fit")
     parser.add_argument("--trace", metavar="FILE.fst", help="record all signals; slower")
     given, own = parser.parse_known_args()
-    config = config_for(resolve(given.model).image, given.board)
-    program = build(config, trace=given.trace is not None)
+    try:
+        config = config_for(resolve(given.model).image, given.board)
+        program = build(config, trace=given.trace is not None)
+    except TritstreamError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
     if given.trace is not None:
         own += ["--trace", given.trace]
     os.execv(program, [str(program), "--memory", str(config.memory_bytes), *own])

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
+import tempfile
 
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
@@ -13,6 +14,7 @@ import tritstream_hw
 from tritstream.cache import cache_directory
 from tritstream.config import BuildConfig
 from tritstream.console import notes
+from tritstream.errors import BadInput
 
 __all__ = ["build"]
 
@@ -44,17 +46,30 @@ def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
 
     Raises
     ------
+    BadInput
+        The cache cannot be written.
     MissingTool
-        No Verilator, make or g++.
+        No Yosys, Verilator, make or g++.
     BuildFailed
         With the end of the compiler's log.
     """
     cache = cache_directory("boards") if cache is None else cache.absolute()
+    try:
+        return _from_cache(config, cache, trace)
+    except OSError as error:
+        raise BadInput(f"{cache} cannot hold the simulated board ({error.strerror}): set "
+                       "XDG_CACHE_HOME to a directory that can be written and has room.") from error
+
+
+def _from_cache(config: BuildConfig, cache: pathlib.Path, trace: bool) -> pathlib.Path:
     note = cache / f"plan-{_plan(config, trace)}"
     with contextlib.suppress(FileNotFoundError):
         program = cache / note.read_text()
         if program.exists():
             return program
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=cache) as probe:
+        probe.write(b"Whether the cache can be written shows before the work begins.")
     with _elapsed(f"building the simulated board, P = {config.beat_bytes}"):
         program = _compile(config, cache, trace)
     draft = note.with_suffix(f".{os.getpid()}")

@@ -29,7 +29,7 @@ def board_config(board: str | None = None) -> BuildConfig:
     BadInput
         There is no such board.
     """
-    width = BOARDS.get(board or DEFAULT)
+    width = BOARDS.get(DEFAULT if board is None else board)
     if width is None:
         raise BadInput(f"There is no simulated board {board!r}: use sim, or one of "
                        f"{', '.join(f'sim:{name}' for name in BOARDS)}.")

@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 
 from tritstream.config import BuildConfig
-from tritstream.errors import DeviceError
+from tritstream.errors import BadInput, DeviceError
 from tritstream_sim.board.build import build
 
 __all__ = ["Board"]
@@ -35,8 +35,10 @@ class Board:
 
     Raises
     ------
+    BadInput
+        The cache cannot hold it, or its programs may not run.
     DeviceError
-        It does not start.
+        It ends at once.
     """
 
     def __init__(self, config: BuildConfig, *, bandwidth: float | None = None, latency: int = 0,
@@ -49,8 +51,12 @@ class Board:
             command += ["--bandwidth", str(bandwidth)]
         if refresh is not None:
             command += ["--refresh", ":".join(map(str, refresh))]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         start_new_session=True)
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE,
+                                             stdout=subprocess.PIPE, start_new_session=True)
+        except OSError as error:
+            raise BadInput(f"{program} does not start ({error.strerror}): remove it, or set "
+                           "XDG_CACHE_HOME to a directory whose programs may run.") from error
         try:
             self.uri = f"tcp:127.0.0.1:{json.loads(self._process.stdout.readline())['port']}"
         except ValueError:
