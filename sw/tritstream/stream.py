@@ -159,5 +159,5 @@ class LinkStream:
                                "bytes without one good frame): check the baud rate, and that the "
                                "board holds a tritstream bitstream.")
         return DeviceError(f"The device at {name} does not answer (nothing came for {silence}): "
-                           "check that it is the right port, that no other program is using it, and "
-                           "that the board holds a tritstream bitstream.")
+                           "check that it is the right port, that no other program is using it, "
+                           "and that the board holds a tritstream bitstream.")
