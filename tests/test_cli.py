@@ -352,6 +352,9 @@ def test_boards(good):
     (["ulx3s_84f"], "no board 'ulx3s_84f'.* ulx3s_85f"),
     (["ulx3s_85f", "--freq", "0"], "1 to 1000 MHz, not 0"),
     (["ulx3s_85f", "--seeds", "0"], "at least 1, not 0"),
+    (["ulx3s_85f", "--freq", "33.333"], "cannot make 33.333 MHz"),
+    (["ulx3s_85f", "-o", "/proc/absent"], "cannot be written to /proc/absent"),
+    (["ulx3s_85f", "--reports", "/proc/absent"], "reports cannot be written to /proc/absent"),
 ])
 def test_builds_that_cannot_be(refused, arguments, sentence):
     assert re.search(sentence, refused(2, "build", *arguments))
