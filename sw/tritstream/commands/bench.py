@@ -37,7 +37,7 @@ def bench(
     form: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT",
                                       help="md, csv, json or jsonl.")] = "md",
 ):
-    """Measure tokens per second for a prompt (pp) and for generation (tg)."""
+    """Measure the speed of prompts (pp) and of generation (tg)."""
     if form not in WRITERS:
         raise BadInput(f"-o {form} is not a format: give {', '.join(WRITERS)}.")
     if prompt < 0 or count < 0 or prompt + count == 0:

@@ -30,7 +30,10 @@ def build(
         metavar="DIRECTORY", help="Copy report, manifest and summary to DIRECTORY/BOARD.")] = None,
     json: Json = False,
 ):
-    """Synthesise, place and route a board's bitstream; a timing miss is a failure."""
+    """Synthesise, place and route a board's bitstream.
+
+    A timing miss is a failure.
+    """
     if freq is not None and not 1 <= freq <= 1000:
         raise BadInput(f"--freq must be 1 to 1000 MHz, not {freq:g}.")
     if seeds < 1:

@@ -14,7 +14,7 @@ STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
 
 def doctor(json: Json = False):
-    """Check Python, simulators, toolchains and ports, and say what mends them."""
+    """Check Python, simulators, tools and ports; say what mends them."""
     checks = examine()
     if json:
         print_json([dataclasses.asdict(check) for check in checks])

@@ -23,7 +23,10 @@ def evaluate_text(
     max_tokens: Annotated[int | None, typer.Option(help="Stop after so many tokens.")] = None,
     json: Json = False,
 ):
-    """Score a model on a text, and compare its favourites with the float reference's."""
+    """Score a model on a text, in bits per byte.
+
+    Its favourites are compared with those of the float reference.
+    """
     if max_tokens is not None and max_tokens < 1:
         raise BadInput(f"--max-tokens must be at least 1, not {max_tokens}.")
     documents = read_documents(text)

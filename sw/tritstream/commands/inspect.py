@@ -24,7 +24,7 @@ def inspect(
                                               help="The same as an option.")] = None,
     json: Json = False,
 ):
-    """Show shapes, scales, zeros, bytes per section, digest, and the boards that it fits."""
+    """Show shapes, scales, zeros, sizes, digest and fitting boards."""
     if (name is None) == (model is None):
         raise BadInput("inspect takes one model: tritstream inspect MODEL.")
     image = open_model(name or model).image

@@ -21,7 +21,7 @@ def verify_device(
     device: Device = "sim",
     json: Json = False,
 ):
-    """Compare every stage of every token on a device with the golden model."""
+    """Compare every stage of every token with the golden model."""
     if count < 1:
         raise BadInput(f"-n must be at least 1, not {count}.")
     if device == "float":
