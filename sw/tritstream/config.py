@@ -6,10 +6,13 @@ import json
 
 from tritstream.errors import BadInput
 
-__all__ = ["FORMATS", "UNIT", "BuildConfig", "Formats"]
+__all__ = ["FORMATS", "MOST_ROWS", "UNIT", "BuildConfig", "Formats"]
 
 UNIT = 64
 """Alignment in bytes of everything in an image, and the widest beat: one image fits every `P`."""
+
+MOST_ROWS = 65_535
+"""Rows and columns of a matrix at most: headers and hardware count them in 16 bits."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,8 +123,8 @@ class BuildConfig:
         if self.candidates > 255:
             raise BadInput(f"candidates must be at most 255, not {self.candidates}.")
         for name in ("max_hidden", "max_intermediate", "max_vocab"):
-            if getattr(self, name) > 65_535:
-                raise BadInput(f"{name} must be at most 65535, not {getattr(self, name)}.")
+            if getattr(self, name) > MOST_ROWS:
+                raise BadInput(f"{name} must be at most {MOST_ROWS}, not {getattr(self, name)}.")
         if self.memory_bytes % UNIT:
             raise BadInput(f"memory_bytes must be a multiple of {UNIT}, not {self.memory_bytes}.")
 

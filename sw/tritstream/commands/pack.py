@@ -11,6 +11,7 @@ import typer
 
 from tritstream.checkpoint import Checkpoint, ModelConfig
 from tritstream.commands.options import Json
+from tritstream.config import MOST_ROWS
 from tritstream.console import output, print_json, progress, quantity
 from tritstream.dummy import PRESETS, TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 from tritstream.errors import BadInput
@@ -20,7 +21,6 @@ from tritstream.pack import pack as pack_checkpoint
 __all__ = ["pack", "pack_with_progress"]
 
 BEGIN, END = 0, 1           # of the byte tokenizer
-LARGEST = 65_535            # rows and columns that an image can hold
 
 
 def pack(
@@ -104,7 +104,7 @@ def _shape(text: str) -> ModelConfig:
         raise BadInput(f"--dummy {text!r} is no shape: give {', '.join(PRESETS)}, or four numbers "
                        "HIDDEN,INTERMEDIATE,LAYERS,VOCABULARY.")
     hidden, intermediate, layers, vocab = sizes = tuple(map(int, numbers))
-    if max(sizes) > LARGEST:
-        raise BadInput(f"--dummy {text!r} is too large: no number may exceed {LARGEST}.")
+    if max(sizes) > MOST_ROWS:
+        raise BadInput(f"--dummy {text!r} is too large: no number may exceed {MOST_ROWS}.")
     return ModelConfig(hidden=hidden, intermediate=intermediate, layers=layers, vocab=vocab,
                        bos=BEGIN, eos=END if vocab > END else None)
