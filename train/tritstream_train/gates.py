@@ -11,6 +11,8 @@ import triton.language as tl
 
 from tritstream_train.kernels import (
     LINEAR_EPS,
+    combine3,
+    combine4,
     loop_launch,
     rounded,
     row_launch,
@@ -26,16 +28,6 @@ __all__ = ["glu_backward", "glu_quantise", "output_gate_backward", "output_gate_
 @triton.jit
 def _combine2(p0, m0, p1, m1):
     return p0 + p1, tl.maximum(m0, m1)
-
-
-@triton.jit
-def _combine3(p0, t0, m0, p1, t1, m1):
-    return p0 + p1, t0 + t1, tl.maximum(m0, m1)
-
-
-@triton.jit
-def _combine4(g0, z0, t0, m0, g1, z1, t1, m1):
-    return g0 + g1, z0 + z1, t0 + t1, tl.maximum(m0, m1)
 
 
 @triton.jit
@@ -111,7 +103,7 @@ def _glu_backward_kernel(ab, dy, scale, gain, dab, values, partial, rows, column
         p = swish * b
         y = p * n
         grad = _load(dy, place, mask)
-        p2, t, amax = tl.reduce((p * p, grad * y, tl.abs(y)), 0, _combine3)
+        p2, t, amax = tl.reduce((p * p, grad * y, tl.abs(y)), 0, combine3)
         factor = tl.rsqrt(p2 / columns + LINEAR_EPS)
         _store_values(y, amax, factor, values, place, mask)
         times = factor * tl.load(scale)
@@ -171,7 +163,7 @@ def _gate_kernel(g, h, weight, gain, codes, steps, columns, eps, BLOCK: tl.const
     gate = _load(g, place, mask)
     z = gate * _load(weight, column, mask) * silu(_load(h, place, mask))
     y = z * _load(gain, column, mask)
-    g2, z2, amax = tl.reduce((gate * gate, z * z, tl.abs(y)), 0, _combine3)
+    g2, z2, amax = tl.reduce((gate * gate, z * z, tl.abs(y)), 0, combine3)
     outer, inner = _gate_factors(g2, z2, columns, eps)
     _store_codes(y, amax, outer * inner, codes, steps, row, place, mask)
 
@@ -219,7 +211,7 @@ def _gate_backward_kernel(g, h, dy, scale, weight, gain, dg, dh, values, partial
         z = gate * w * swish
         y = z * n
         grad = _load(dy, place, mask)
-        g2, z2, t, amax = tl.reduce((gate * gate, z * z, grad * y, tl.abs(y)), 0, _combine4)
+        g2, z2, t, amax = tl.reduce((gate * gate, z * z, grad * y, tl.abs(y)), 0, combine4)
         outer, inner = _gate_factors(g2, z2, columns, eps)
         factor = outer * inner
         _store_values(y, amax, factor, values, place, mask)

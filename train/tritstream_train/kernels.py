@@ -11,14 +11,26 @@ import torch
 import triton
 import triton.language as tl
 
-__all__ = ["LINEAR_EPS", "loop_launch", "matmul", "rounded", "row_launch", "row_programs",
-           "sigmoid", "silu", "silu_slope", "step_and_inverse"]
+__all__ = ["LINEAR_EPS", "combine3", "combine4", "loop_launch", "matmul", "rounded", "row_launch",
+           "row_programs", "sigmoid", "silu", "silu_slope", "step_and_inverse"]
 
 LINEAR_EPS = tl.constexpr(1e-6)     # of a BitLinear's own norm, whatever the config says
 FLOOR = tl.constexpr(1e-5)          # of the absolute maximum that the quantiser divides by
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 WARP_COLUMNS = 256                  # of a row, to a warp: eight float32 to a thread
 SM_COLUMNS = 4096                   # of all rows that a multiprocessor works on at a time
+
+
+@triton.jit
+def combine3(a0, b0, m0, a1, b1, m1):
+    """Reduce two sums and a maximum at once."""
+    return a0 + a1, b0 + b1, tl.maximum(m0, m1)
+
+
+@triton.jit
+def combine4(a0, b0, c0, m0, a1, b1, c1, m1):
+    """Reduce three sums and a maximum at once."""
+    return a0 + a1, b0 + b1, c0 + c1, tl.maximum(m0, m1)
 
 
 @triton.jit

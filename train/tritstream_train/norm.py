@@ -11,6 +11,8 @@ import triton.language as tl
 
 from tritstream_train.kernels import (
     LINEAR_EPS,
+    combine3,
+    combine4,
     loop_launch,
     rounded,
     row_launch,
@@ -19,16 +21,6 @@ from tritstream_train.kernels import (
 )
 
 __all__ = ["norm_backward", "norm_quantise"]
-
-
-@triton.jit
-def _combine3(x0, y0, m0, x1, y1, m1):
-    return x0 + x1, y0 + y1, tl.maximum(m0, m1)
-
-
-@triton.jit
-def _combine4(x0, y0, t0, m0, x1, y1, t1, m1):
-    return x0 + x1, y0 + y1, t0 + t1, tl.maximum(m0, m1)
 
 
 @triton.jit
@@ -73,7 +65,7 @@ def _quantise_kernel(x, delta, total, kept, gain, n0, n1, n2, codes, steps, rows
     y = value * tl.load(gain + column, mask=mask, other=0.0)
     y0 = y * tl.load(n0 + column, mask=mask, other=0.0)
     if COUNT == 1:
-        x2, y2, m0 = tl.reduce((value * value, y * y, tl.abs(y0)), 0, _combine3)
+        x2, y2, m0 = tl.reduce((value * value, y * y, tl.abs(y0)), 0, combine3)
         outer, inner = _factors(x2, y2, columns, eps)
     else:
         y1 = y * tl.load(n1 + column, mask=mask, other=0.0)
@@ -171,7 +163,7 @@ def _backward_kernel(kept, dy, scales, residual, gain, n0, n1, n2, dx, dx_low, v
         grad0 = _gradient(dy, scales, 0, size, place, mask)
         grad = grad0 * gain0
         if COUNT == 1:
-            x2, y2, t, m0 = tl.reduce((x * x, y * y, grad * y, tl.abs(y * gain0)), 0, _combine4)
+            x2, y2, t, m0 = tl.reduce((x * x, y * y, grad * y, tl.abs(y * gain0)), 0, combine4)
             outer, inner = _factors(x2, y2, columns, eps)
             factor = outer * inner
         else:
