@@ -2,6 +2,8 @@
 
 import os
 
+import numpy as np
+import pytest
 import torch
 
 if not torch.cuda.is_available():
@@ -10,3 +12,13 @@ if not torch.cuda.is_available():
 # Tests run side by side, and the last bit of a sum depends on how many threads make it.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture
+def text(tmp_path, monkeypatch):
+    """File of a thousand words, in an empty directory that holds the cache, too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rng = np.random.default_rng(1)
+    path = tmp_path / "text.txt"
+    path.write_text(" ".join(rng.choice(["tree", "river", "stone", "the", "a", "runs"], 1000)))
+    return str(path)

@@ -62,15 +62,6 @@ with Processes.join("cpu") as processes:
 """
 
 
-@pytest.fixture
-def text(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    rng = np.random.default_rng(1)
-    path = tmp_path / "text.txt"
-    path.write_text(" ".join(rng.choice(["tree", "river", "stone", "the", "a", "runs"], 1000)))
-    return str(path)
-
-
 def torchrun(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",

@@ -20,15 +20,6 @@ SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 270, "sequence"
          "span": 3, "dtype": "float32", "warmup": 5, "log_every": 1, "save_every": 7, "steps": 30}
 
 
-@pytest.fixture
-def text(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    rng = np.random.default_rng(1)
-    path = tmp_path / "text.txt"
-    path.write_text(" ".join(rng.choice(["tree", "river", "stone", "the", "a", "runs"], 1000)))
-    return str(path)
-
-
 class Stop:
     """Interrupts a run, as a signal would, when it has told of a step."""
 
