@@ -96,7 +96,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path, text):
         assert resumed.valid == pytest.approx(summary["valid"])
 
 
-def test_kernels_have_the_same_gradients_when_weights_are_shared_out(tmp_path, monkeypatch):
+def test_kernels_have_the_same_gradients_when_weights_are_shared_out(tmp_path):
     program = tmp_path / "gradients.py"
     program.write_text(GRADIENTS)
     done = torchrun(str(program))

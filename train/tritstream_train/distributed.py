@@ -5,6 +5,7 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -20,6 +21,10 @@ from tritstream.errors import BadInput, DeviceError
 __all__ = ["Processes", "clip_gradients", "synchronised", "unwrap", "wrap"]
 
 NORM_FLOOR = 1e-6           # added to a norm that is divided by, as PyTorch's own clipping does
+# Threads of gloo drop the tensors of a collective after they have said that it is done. If Python
+# ends before, up to 3.13 it ends such a thread inside a destructor, and that aborts the process.
+# Nothing tells when they are idle, so they get many times what they need.
+GLOO_S = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Processes:
         with processes._heeding_torchrun():
             yield processes
         distributed.destroy_process_group()     # after an error it would wait for the others
+        if device == "cpu":
+            time.sleep(GLOO_S)
 
     @contextlib.contextmanager
     def _heeding_torchrun(self) -> Iterator[None]:
