@@ -16,7 +16,7 @@ from tritstream.device import Device
 from tritstream.dummy import DummyCheckpoint
 from tritstream.errors import BadInput, DeviceError
 from tritstream.golden import GoldenModel, candidates, chain
-from tritstream.models import resolve
+from tritstream.models import DEFAULT_MODEL, resolve
 from tritstream.pack import pack
 from tritstream.protocol import RunFlag, Space
 from tritstream.transport import Faults, FaultyTransport, TcpTransport
@@ -93,7 +93,7 @@ def digests_of(device, tokens):
 # What a board is, without building one.
 
 def test_bundled_model_fits_the_default_board():
-    assert config_for(resolve("classics-7m").image) == DEFAULT
+    assert config_for(resolve(DEFAULT_MODEL).image) == DEFAULT
     assert DEFAULT.beat_bytes == 16
 
 
@@ -186,7 +186,7 @@ def test_every_stage_of_every_token_equals_golden(cache, image):
 @pytest.mark.verilator
 def test_bundled_model_runs_on_by_itself(cache):
     """A prompt, then 64 tokens of greedy text without the host."""
-    image = resolve("classics-7m").image
+    image = resolve(DEFAULT_MODEL).image
     prompt, golden = [1, 17, 400], Golden(image)
     with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
         device.load(image)

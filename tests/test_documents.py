@@ -1,19 +1,28 @@
 """The commands that the documents show do what they say."""
 
+import json
+import lzma
+import os
 import pathlib
 import re
 import shlex
 import subprocess
+import sys
 
+import numpy as np
 import pytest
 
+from tritstream.checkpoint import ModelConfig
 from tritstream.cli import run
+from tritstream.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = list(dict.fromkeys(
     line for document in DOCUMENTS
     for line in re.findall(r"^\$ ([^#\n]*[^#\s])", document.read_text(), re.MULTILINE)))
+BLOCKS = [(document.name, block) for document in DOCUMENTS for block in
+          re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)]
 OURS = [line for line in COMMANDS if line.startswith("tritstream ")]
 
 
@@ -31,6 +40,46 @@ def test_command_of_the_documents(command, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert run(shlex.split(command)[1:]) == 0, capfd.readouterr().err
     assert capfd.readouterr().out
+
+
+# What a reader has and a test has not, nor the hours: another device, a smaller model.
+DEVICE = {"serial:/dev/ttyUSB0": "golden"}
+LITTLE = ["--hidden", "16", "--intermediate", "16", "--layers", "2", "--vocab", "262",
+          "--sequence", "8", "--batch", "2", "--span", "2", "--warmup", "2", "--steps", "4",
+          "--dtype", "float32", "--device", "cpu"]
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """Directory with the files that the documents' readers have."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PATH", f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
+    text = " ".join(np.random.default_rng(1).choice(["tree", "river", "stone", "the", "a"], 400))
+    lines = "".join(json.dumps({"text": part}) + "\n" for part in (text[:1000], text[1000:]))
+    for name in ("book.txt", "notes.txt"):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "other.jsonl").write_text(lines)
+    for name in ("books.jsonl.xz", "held-back.jsonl.xz"):
+        (tmp_path / name).write_bytes(lzma.compress(lines.encode()))
+    config = ModelConfig(hidden=16, intermediate=16, layers=1, vocab=TOKENIZER_VOCAB, bos=0, eos=1)
+    checkpoint = tmp_path / "path" / "to" / "checkpoint"
+    DummyCheckpoint(config, 1).save(checkpoint)
+    byte_tokenizer().save(str(checkpoint / "tokenizer.json"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=[name for name, _ in BLOCKS])
+def test_commands_that_follow_one_another(block, reader):
+    for line in block.splitlines():
+        words = [DEVICE.get(word, word) for word in shlex.split(line, comments=True)]
+        if "train" in words and "--resume" not in words:
+            words += LITTLE
+        if words[0] == "make":
+            words[1:] = ["--dry-run", "-C", str(ROOT), *words[1:]]
+        done = subprocess.run(words, cwd=reader, capture_output=True, text=True)
+        assert done.returncode == 0, (line, done.stderr[-2000:])
+        assert done.stdout
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])

@@ -9,7 +9,7 @@ from tritstream.engines import open_engine
 from tritstream.errors import BadInput
 from tritstream.image import Image
 from tritstream.image_checkpoint import ImageCheckpoint
-from tritstream.models import bundled_models, model, resolve
+from tritstream.models import DEFAULT_MODEL, bundled_models, model, resolve
 from tritstream.pack import pack
 from tritstream.reference import FloatModel
 
@@ -92,8 +92,8 @@ def test_bundled_model(packed, tmp_path, monkeypatch):
 
 
 def test_the_bundled_model_speaks():
-    assert "classics-7m" in bundled_models()
-    opened = resolve("classics-7m")
+    assert DEFAULT_MODEL in bundled_models()
+    opened = resolve(DEFAULT_MODEL)
     engine = open_engine("golden", opened)
     prompt = opened.tokenizer.encode("It was a dark night, and")
     engine.feed(prompt[:-1])

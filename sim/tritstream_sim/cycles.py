@@ -10,7 +10,7 @@ import pathlib
 
 from tritstream.device import Device
 from tritstream.image import Image
-from tritstream.models import resolve
+from tritstream.models import DEFAULT_MODEL, resolve
 from tritstream_sim.board import launch
 
 __all__ = ["main", "measure", "table"]
@@ -76,7 +76,7 @@ def main(argv=None) -> None:
     """Print the table, or put it where it belongs."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.cycles", description=__doc__)
     parser.add_argument("widths", nargs="*", type=int, default=[4, 16, 64], metavar="P")
-    parser.add_argument("--model", default="classics-7m")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--readme", type=pathlib.Path, help="file whose table is replaced")
     options = parser.parse_args(argv)
     text = table(resolve(options.model).image, options.widths)

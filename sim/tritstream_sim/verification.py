@@ -22,7 +22,7 @@ import numpy as np
 from tritstream.engines import open_engine
 from tritstream.evaluate import evaluate, read_documents
 from tritstream.golden import GoldenModel
-from tritstream.models import resolve
+from tritstream.models import DEFAULT_MODEL, resolve
 from tritstream.reference import FloatModel
 from tritstream.verification import verify
 from tritstream_sim import mutants
@@ -171,7 +171,7 @@ def main(argv=None) -> None:
                         help=f"{', '.join(STEPS)}; none only writes the document")
     parser.add_argument("--checkpoint", type=pathlib.Path, help="directory, for golden")
     parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
-    parser.add_argument("--model", default="classics-7m", help="for rtl")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="for rtl")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     options = parser.parse_args(argv)
     if unknown := [step for step in options.steps if step not in STEPS]:

@@ -13,7 +13,7 @@ from tritstream.dummy import PRESETS, DummyCheckpoint
 from tritstream.engines import open_engine
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
-from tritstream.models import resolve
+from tritstream.models import DEFAULT_MODEL, resolve
 from tritstream.pack import pack
 from tritstream.reference import FloatModel
 from tritstream.verification import verify
@@ -30,7 +30,7 @@ def image(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classics():
-    return resolve("classics-7m")
+    return resolve(DEFAULT_MODEL)
 
 
 def draw(*shape, vocab=SMALL.vocab, seed=0):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tritstream.cli import run
-from tritstream_train import card
+from tritstream_train import release
 
 SMALL = ["--hidden", "16", "--intermediate", "16", "--layers", "2", "--vocab", "270", "--sequence",
          "16", "--batch", "4", "--warmup", "4", "--dtype", "float32", "--log-every", "10"]
@@ -107,20 +107,35 @@ def test_without_the_extra_it_says_what_to_install(tmp_path):
     assert "pip install 'tritstream[train]'" in done.stderr
 
 
-def test_a_card_says_how_the_model_was_made(text, tmp_path, capfd):
+def test_a_release_says_how_the_model_was_made(text, tmp_path, capfd):
+    options = ["run", "-o", "shelf/little", "--machine", "a CPU", "--data", "Words, mine."]
     assert run(["train", "-o", "run", *text, *SMALL, "--steps", "4", "--optimizer", "muon"]) == 0
-    for device in ("float", "golden"):
-        capfd.readouterr()
-        assert run(["eval", "--text", "text.txt", "-m", "run/model", "--device", device, "--json",
-                    "--max-tokens", "50"]) == 0
-        (tmp_path / f"{device}.json").write_text(capfd.readouterr().out)
-    options = ["run", "--float", "float.json", "--golden", "golden.json", "--machine", "a CPU",
-               "--name", "little", "--data", "Words, mine."]
-    assert card.main(options) == 0
-    written = (tmp_path / "run" / "model" / "README.md").read_text()
-    assert written.startswith("# little\n") and "| golden |" in written and "a CPU" in written
-    assert "| matrix_rate | 0.006 |" in written and "Words, mine." in written
+    assert release.main(options) == 0
+    files = tmp_path / "shelf" / "little"
+    assert {file.name for file in files.iterdir()} == {
+        "little.trit", "config.json", "tokenizer.json", "README.md"}
+    capfd.readouterr()
+    assert run(["eval", "--text", "text.txt", "-m", str(files / "little.trit"), "--json"]) == 0
+    score = json.loads(capfd.readouterr().out)
+    written = (files / "README.md").read_text()
+    assert written.startswith("# little\n") and "a CPU" in written and "Words, mine." in written
+    assert f"| golden | {score['bits_per_byte']:.4f} |" in written
+    assert "| matrix_rate | 0.006 |" in written
     assert str(tmp_path) not in written
-    (tmp_path / "float.json").write_text("{}")
-    assert card.main(options) == 2
-    assert "is not what `tritstream eval --json` prints" in capfd.readouterr().err
+
+
+def test_what_cannot_be_released_is_one_sentence(text, tmp_path, capfd):
+    options = ["run", "-o", "little", "--machine", "a CPU", "--data", "Words, mine."]
+
+    def error():
+        capfd.readouterr()
+        assert release.main(options) == 2
+        return " ".join(capfd.readouterr().err.split())
+    assert "holds no run" in error()
+    alone = [*text[:2], *text[4:]]
+    assert run(["train", "-o", "run", *alone, *SMALL, "--steps", "2"]) == 0
+    assert "train with --valid FILE" in error()
+    curve = tmp_path / "run" / "losses.csv"
+    curve.write_text("".join(curve.read_text().splitlines(keepends=True)[:-1]))
+    assert "is at step 0 of 2: finish the run" in error()
+    assert not (tmp_path / "little").exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tritstream.errors import BadInput
 from tritstream.files import write_whole
+from tritstream_train.curve import Curve
 from tritstream_train.settings import RUNTIME, TrainConfig
 
 __all__ = ["Run"]
@@ -101,6 +102,14 @@ class Run:
                 raise BadInput(f"The contents of {old[name]} have changed since the run in "
                                f"{self.directory} began: bring them back, or start another run.")
         self.config = config
+
+    def check_complete(self):
+        """Raise `BadInput` unless all steps are done."""
+        records = Curve(self.curve).read()
+        done = records[-1].step if records else 0
+        if done != self.steps or not self.model.exists():
+            raise BadInput(f"{self.directory} is at step {done} of {self.steps or 'some'}: finish "
+                           "the run with --resume first.")
 
     def create(self, tokenizer: bytes):
         """Write the directory with its description and its `tokenizer.json`.

@@ -4,7 +4,7 @@ import argparse
 import os
 
 from tritstream.errors import TritstreamError
-from tritstream.models import resolve
+from tritstream.models import DEFAULT_MODEL, resolve
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
 
@@ -18,7 +18,7 @@ def main() -> None:
                "--latency CYCLES, --refresh INTERVAL:CYCLES, --max-cycles N, --stats, "
                "--quit-on-disconnect.")
     parser.add_argument("--board", default=DEFAULT, choices=BOARDS)
-    parser.add_argument("-m", "--model", default="classics-7m", help="what has to fit")
+    parser.add_argument("-m", "--model", default=DEFAULT_MODEL, help="what has to fit")
     parser.add_argument("--trace", metavar="FILE.fst", help="record all signals; slower")
     given, own = parser.parse_known_args()
     try:

@@ -14,7 +14,7 @@ from tritstream.commands.options import ModelName, open_device, open_model
 from tritstream.console import output, progress, quantity
 from tritstream.engines import DEVICES, Engine
 from tritstream.errors import BadInput
-from tritstream.models import Model
+from tritstream.models import DEFAULT_MODEL, Model
 
 __all__ = ["bench"]
 
@@ -23,7 +23,7 @@ EVERY_DEVICE = "float,golden,sim"
 
 
 def bench(
-    model: ModelName = "classics-7m",
+    model: ModelName = DEFAULT_MODEL,
     prompt: Annotated[int, typer.Option("-p", "--prompt", metavar="N",
                                         help="Tokens of the prompt test; 0: none.")] = 16,
     count: Annotated[int, typer.Option("-n", "--count", metavar="N",

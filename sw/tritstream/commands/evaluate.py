@@ -10,15 +10,16 @@ from tritstream.commands.options import Device, Json, ModelName, open_device, op
 from tritstream.console import output, print_json, progress
 from tritstream.engines import Engine
 from tritstream.errors import BadInput
-from tritstream.evaluate import evaluate, read_documents
+from tritstream.evaluate import Evaluation, evaluate, read_documents
+from tritstream.models import DEFAULT_MODEL, Model
 
-__all__ = ["evaluate_text"]
+__all__ = ["evaluate_text", "score"]
 
 
 def evaluate_text(
     text: Annotated[Path, typer.Option("--text", metavar="FILE", help="Text, or JSON lines with a "
                                        "text each; either may be .xz.")],
-    model: ModelName = "classics-7m",
+    model: ModelName = DEFAULT_MODEL,
     device: Device = "golden",
     max_tokens: Annotated[int | None, typer.Option(help="Stop after so many tokens.")] = None,
     json: Json = False,
@@ -30,16 +31,7 @@ def evaluate_text(
     if max_tokens is not None and max_tokens < 1:
         raise BadInput(f"--max-tokens must be at least 1, not {max_tokens}.")
     documents = read_documents(text)
-    opened = open_model(model)
-    tokenizer = opened.tokenizer
-    with open_device(device, opened) as (engine, _), progress(f"reading {text.name}") as show:
-        # The float reference agrees with itself, and need not be asked twice.
-        itself = engine.name == "float"
-        reference = None if itself else engine.reference(opened.checkpoint)
-        result = evaluate(_Conversation(engine), tokenizer, documents, max_tokens=max_tokens,
-                          reference=reference, progress=show)
-    if itself:
-        result = dataclasses.replace(result, top1_equal_float=1.0)
+    result = score(open_model(model), device, documents, max_tokens=max_tokens)
     if json:
         print_json(dataclasses.asdict(result))
         return
@@ -47,6 +39,18 @@ def evaluate_text(
         f"{device}: {result.bits_per_byte:.5f} bits per byte, perplexity {result.perplexity:.3f} "
         f"per token, {result.top1_equal_float:.2%} of the favourites are the float reference's "
         f"({result.tokens} tokens, {result.bytes} bytes)")
+
+
+def score(model: Model, device: str, documents: list[str], *, max_tokens: int | None = None
+          ) -> Evaluation:
+    """Score a model on texts, and compare its favourites with those of the float reference."""
+    with open_device(device, model) as (engine, _), progress(f"scoring {model.name}") as show:
+        # The float reference agrees with itself, and need not be asked twice.
+        itself = engine.name == "float"
+        reference = None if itself else engine.reference(model.checkpoint)
+        result = evaluate(_Conversation(engine), model.tokenizer, documents,
+                          max_tokens=max_tokens, reference=reference, progress=show)
+    return dataclasses.replace(result, top1_equal_float=1.0) if itself else result
 
 
 class _Conversation:

@@ -8,6 +8,7 @@ import typer
 from tritstream.commands.options import Device, Json, ModelName, Prompt, open_device, open_model
 from tritstream.console import notes, output, print_json, progress, quantity
 from tritstream.generation import Generation, Timings
+from tritstream.models import DEFAULT_MODEL
 from tritstream.sampling import CANDIDATES, Sampler
 from tritstream.tokenizer import Detokenizer
 
@@ -18,7 +19,7 @@ INTERRUPTED = 130
 
 def generate(
     prompt: Prompt,
-    model: ModelName = "classics-7m",
+    model: ModelName = DEFAULT_MODEL,
     count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="Tokens to make.")] = 64,
     device: Device = "golden",
     temperature: Annotated[float, typer.Option(

@@ -18,6 +18,7 @@ from tritstream.commands.options import (
 )
 from tritstream.console import output, print_json
 from tritstream.files import replacing
+from tritstream.models import DEFAULT_MODEL
 
 __all__ = ["logits"]
 
@@ -26,7 +27,7 @@ def logits(
     tokens: TokenList,
     path: Annotated[Path, typer.Option("-o", "--output", metavar="FILE",
                                        help="NumPy file to write: float32 [tokens, vocabulary].")],
-    model: ModelName = "classics-7m",
+    model: ModelName = DEFAULT_MODEL,
     device: Device = "golden",
     json: Json = False,
 ):

@@ -9,6 +9,7 @@ from tritstream.commands.generate import digest_text
 from tritstream.commands.options import Device, Json, ModelName, Prompt, open_device, open_model
 from tritstream.console import output, print_json, progress
 from tritstream.errors import BadInput, Mismatch
+from tritstream.models import DEFAULT_MODEL
 from tritstream.verification import Verification, verify
 
 __all__ = ["verify_device"]
@@ -16,7 +17,7 @@ __all__ = ["verify_device"]
 
 def verify_device(
     prompt: Prompt,
-    model: ModelName = "classics-7m",
+    model: ModelName = DEFAULT_MODEL,
     count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="Tokens to make.")] = 16,
     device: Device = "sim",
     json: Json = False,

@@ -1,5 +1,5 @@
 """Models by the names that a user gives them, and those that come with the program."""
 
-from tritstream.models.model import Model, bundled_models, resolve
+from tritstream.models.model import DEFAULT_MODEL, Model, bundled_models, resolve
 
-__all__ = ["Model", "bundled_models", "resolve"]
+__all__ = ["DEFAULT_MODEL", "Model", "bundled_models", "resolve"]

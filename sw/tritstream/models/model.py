@@ -13,9 +13,12 @@ from tritstream.image_checkpoint import ImageCheckpoint
 from tritstream.pack import pack
 from tritstream.tokenizer import Tokenizer
 
-__all__ = ["Model", "bundled_models", "resolve"]
+__all__ = ["DEFAULT_MODEL", "Model", "bundled_models", "resolve"]
 
 BUNDLED = Path(__file__).parent
+DEFAULT_MODEL = "classics-7m"
+"""The bundled model that is used where none is named."""
+
 PACKERS = ("pack.py", "image.py", "tape.py", "trits.py", "config.py", "checkpoint.py")
 """What the contents of an image depend on, besides the checkpoint."""
 

@@ -1,0 +1,102 @@
+"""Makes a model to ship of a run: image, configuration, tokenizer and card.
+
+``python -m tritstream_train.release RUN -o DIRECTORY`` packs the exported model of a complete run,
+evaluates image and float weights on the run's validation text, and writes all into DIRECTORY. The
+name of the directory is the model's. With ``--device cuda`` a GPU computes the integers of
+`golden`; the results are the same.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tritstream.checkpoint import Checkpoint
+from tritstream.commands.evaluate import score
+from tritstream.console import notes
+from tritstream.errors import BadInput, TritstreamError
+from tritstream.evaluate import Evaluation, read_documents
+from tritstream.files import write_whole
+from tritstream.models import Model
+from tritstream.pack import pack
+from tritstream_train.card import card
+from tritstream_train.run import Run
+
+__all__ = ["main", "release"]
+
+
+def release(directory: Path, target: Path, *, machine: str, data: str, device: str = "golden"
+            ) -> dict[str, Evaluation]:
+    """Write what is shipped of a run.
+
+    Parameters
+    ----------
+    directory : Path
+        Of a run that is complete.
+    target : Path
+        Directory for NAME.trit, `config.json`, `tokenizer.json` and `README.md`, NAME being its
+        own name.
+    machine : str
+        What the model was trained on.
+    data : str
+        One sentence about the text and its rights.
+    device : str
+        What computes the integers of the image: `golden`, or one with the same digests.
+
+    Returns
+    -------
+    dict
+        Evaluations of `float` and of `golden`.
+
+    Raises
+    ------
+    BadInput
+        The run is not complete, or held no text back to evaluate with.
+    """
+    run = Run.open(directory)
+    run.check_complete()
+    if run.config.valid is None:
+        raise BadInput(f"{directory} held no text back: train with --valid FILE, by which models "
+                       "can be compared.")
+    documents = read_documents(run.config.valid)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{target} cannot be made: {error.strerror}.") from error
+    checkpoint = Checkpoint.open(run.model)
+    name = target.resolve().name
+    image = pack(checkpoint, target / f"{name}.trit")
+    models = {"float": (Model(name, run.model), "float"),
+              "golden": (Model(name, image.path), device)}
+    evaluations = {label: score(model, place, documents)
+                   for label, (model, place) in models.items()}
+    for file in (run.model / "config.json", checkpoint.tokenizer_path):
+        write_whole(target / file.name, file.read_bytes())
+    text = card(run, evaluations, image, name=name, machine=machine, data=data)
+    write_whole(target / "README.md", text.encode())
+    return evaluations
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Release a model; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_train.release",
+                                     description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="directory of a complete run")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIRECTORY",
+                        help="named as the model is to be")
+    parser.add_argument("--machine", required=True, help="what it was trained on")
+    parser.add_argument("--data", required=True, help="one sentence about the text and its rights")
+    parser.add_argument("--device", default="golden", help="golden, or cuda for the same faster")
+    options = parser.parse_args(arguments)
+    try:
+        found = release(options.run, options.output, machine=options.machine, data=options.data,
+                        device=options.device)
+    except TritstreamError as error:
+        notes().print(f"error: {error}")
+        return error.exit_code
+    for device, one in found.items():
+        print(f"{device}: {one.bits_per_byte:.4f} bits per byte")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
