@@ -31,4 +31,5 @@ def test_the_document_is_up_to_date(tmp_path):
     copy.with_suffix(".json").write_bytes(DOCUMENT.with_suffix(".json").read_bytes())
     assert main([str(copy)]) == 0
     assert copy.read_bytes() == pathlib.Path(DOCUMENT).read_bytes()
+    assert (tmp_path / "images" / f"{DOCUMENT.stem}-speed.png").read_bytes()[1:4] == b"PNG"
     assert json.loads(copy.with_suffix(".json").read_text())

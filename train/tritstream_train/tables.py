@@ -1,7 +1,8 @@
-"""Tables of a document, from what runs have found: `python -m tritstream_train.tables`.
+"""Tables and picture of a document, from what runs found: `python -m tritstream_train.tables`.
 
 A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; its rows are
-the objects under NAME in the JSON beside the document, and their keys the columns.
+the objects under NAME in the JSON beside the document, and their keys the columns. Those under
+`speed` are drawn, too.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.files import write_whole
+from tritstream_train.picture import draw_speed
 
 __all__ = ["filled", "main"]
 
@@ -53,6 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         findings = json.loads(document.with_suffix(".json").read_text(encoding="utf-8"))
         write_whole(document, filled(document.read_text(encoding="utf-8"), findings).encode())
+        if "speed" in findings:
+            images = document.parent / "images"
+            images.mkdir(exist_ok=True)
+            draw_speed(findings["speed"], images / f"{document.stem}-speed.png")
     except (TritstreamError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

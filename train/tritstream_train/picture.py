@@ -1,0 +1,51 @@
+"""Draws speed and memory of training as bars, from what the benchmark has found."""
+
+import re
+from pathlib import Path
+
+from tritstream.files import replacing
+
+__all__ = ["draw_speed"]
+
+PANELS = {"k tokens per second": "more is better", "GB": "less is better"}
+COLOURS = {"this package, fused": "#0072b2", "this package, plain": "#9ecae1",
+           "the authors', fused": "#d55e00", "the authors', unfused": "#fdbe85"}
+
+
+def draw_speed(rows: list[dict], path: Path):
+    """Draw one group of bars for each model, and one panel each for speed and memory.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Objects with `model`, `code` and the quantities; of several runs of the same the first
+        counts. A quantity is a number, or a text such as `29 to 34`, which is drawn at its middle.
+    path : Path
+        PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    for axes, (quantity, sense) in zip(figure.subplots(1, len(PANELS)), PANELS.items(),
+                                       strict=True):
+        for index, (code, colour) in enumerate(COLOURS.items()):
+            bars = [_first(rows, model, code)[quantity] for model in models]
+            places = [place + (index - 1.5) / 5 for place in range(len(models))]
+            drawn = axes.bar(places, [_middle(bar) for bar in bars], 0.18, color=colour, label=code)
+            axes.bar_label(drawn, [str(bar) for bar in bars], fontsize=7, padding=1)
+        axes.set(xticks=range(len(models)), xticklabels=models, title=f"{quantity}: {sense}")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4,
+                  fontsize=8, frameon=False)
+    with replacing(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)
+
+
+def _first(rows: list[dict], model: str, code: str) -> dict:
+    return next(row for row in rows if (row["model"], row["code"]) == (model, code))
+
+
+def _middle(value) -> float:
+    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", str(value))]
+    return sum(numbers) / len(numbers)
