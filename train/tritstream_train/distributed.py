@@ -95,12 +95,11 @@ class Processes:
                 os._exit(error.exit_code)
 
         threading.Thread(target=listen, daemon=True).start()
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, before)
-            os.close(writer)
+        yield
+        # Not after an error: this process may be told to end before it has said what is wrong.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, before)
+        os.close(writer)
 
     def lost(self) -> DeviceError:
         """Return the error of a run that another process has left."""

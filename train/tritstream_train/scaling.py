@@ -196,7 +196,8 @@ def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: 
     settings = {
         "data": arguments.data, "valid": arguments.valid, "tokenizer": arguments.tokenizer,
         "vocab": arguments.vocab, "sequence": arguments.sequence, "batch": arguments.batch,
-        "warmup": arguments.warmup, "weight_decay": 0.01, "device": arguments.device,
+        "warmup": arguments.warmup, "schedule": "cosine", "weight_decay": 0.01,
+        "device": arguments.device,
         "dtype": "bfloat16" if arguments.device == "cuda" else "float32"}
     for size in sizes:
         for arch in architectures:
