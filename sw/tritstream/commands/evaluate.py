@@ -44,12 +44,13 @@ def evaluate_text(
 def score(model: Model, device: str, documents: list[str], *, max_tokens: int | None = None
           ) -> Evaluation:
     """Score a model on texts, and compare its favourites with those of the float reference."""
+    tokenizer = model.tokenizer             # an image may lack it, which is no work for a device
     with open_device(device, model) as (engine, _), progress(f"scoring {model.name}") as show:
         # The float reference agrees with itself, and need not be asked twice.
         itself = engine.name == "float"
         reference = None if itself else engine.reference(model.checkpoint)
-        result = evaluate(_Conversation(engine), model.tokenizer, documents,
-                          max_tokens=max_tokens, reference=reference, progress=show)
+        result = evaluate(_Conversation(engine), tokenizer, documents, max_tokens=max_tokens,
+                          reference=reference, progress=show)
     return dataclasses.replace(result, top1_equal_float=1.0) if itself else result
 
 
