@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from tritstream.checkpoint import Checkpoint, tensor_shapes
+from tritstream.checkpoint import Checkpoint, count_parameters
 from tritstream.evaluate import Evaluation
 from tritstream.image import Image
 from tritstream_train.curve import Curve
@@ -36,7 +36,7 @@ def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: st
     """
     config, last = run.config, Curve(run.curve).read()[-1]
     shape = Checkpoint.open(run.model).config
-    size = sum(_elements(shape_) for shape_ in tensor_shapes(shape).values())
+    size = count_parameters(shape)
     settings = config.to_json()
     used = {key: settings[key] for key in HYPER if settings[key] is not None
             and (key != "matrix_rate" or config.optimizer == "muon")}
@@ -67,10 +67,6 @@ def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: st
         *(f"| {key} | {value} |" for key, value in used.items()), "",
         "Started by", "", f"    {_command(run.command)}", ""]
     return "\n".join(lines)
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    return shape[0] * (shape[1] if len(shape) > 1 else 1)
 
 
 def _command(words: list[str]) -> str:
