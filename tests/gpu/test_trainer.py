@@ -33,7 +33,10 @@ def losses(directory):
 def test_paths_have_the_same_losses(tmp_path, text, change):
     train(TrainConfig(**text, **SHAPE), tmp_path / "fused")
     train(TrainConfig(**text, **SHAPE | change), tmp_path / "other")
-    np.testing.assert_allclose(losses(tmp_path / "other"), losses(tmp_path / "fused"), rtol=0.02)
+    found, expected = losses(tmp_path / "other"), losses(tmp_path / "fused")
+    np.testing.assert_allclose(found[:3], expected[:3], rtol=5e-3)
+    # From there the paths part: a weight next to a threshold becomes another trit.
+    np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

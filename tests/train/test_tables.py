@@ -29,6 +29,8 @@ def test_the_document_is_up_to_date(tmp_path):
     copy = tmp_path / DOCUMENT.name
     copy.write_bytes(DOCUMENT.read_bytes())
     copy.with_suffix(".json").write_bytes(DOCUMENT.with_suffix(".json").read_bytes())
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/engine.json").write_bytes((DOCUMENT.parent / "data/engine.json").read_bytes())
     assert main([str(copy)]) == 0
     assert copy.read_bytes() == pathlib.Path(DOCUMENT).read_bytes()
     assert (tmp_path / "images" / f"{DOCUMENT.stem}-speed.png").read_bytes()[1:4] == b"PNG"

@@ -2,7 +2,8 @@
 
 A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; its rows are
 the objects under NAME in the JSON beside the document, and their keys the columns. Those under
-`speed` are drawn, too.
+`speed` are drawn, too. The table `engine` is that of `data/engine.json`, which
+`python -m tritstream_train.engine.benchmark -o` writes.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from tritstream.errors import BadInput, TritstreamError
 from tritstream.files import write_whole
 from tritstream_train.picture import draw_speed
 
-__all__ = ["filled", "main"]
+__all__ = ["engine_rows", "filled", "main"]
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -46,6 +47,22 @@ def _table(rows: list[dict]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
+def engine_rows(found: dict) -> list[dict]:
+    """Rows of the table `engine`.
+
+    Parameters
+    ----------
+    found : dict
+        As `tritstream_train.engine.benchmark` writes it.
+    """
+    return [{"model": one["model"], "test": f"generate, {one['conversations']} at a time"
+             if one["test"] == "generate" else "prompt of 1,024 tokens",
+             "tokens per second": round(one["speed"]), "ms": f"{one['milliseconds']:.3f}",
+             "GB": f"{one['allocated'] / 1e3:.3f}", "roof, tokens per second": round(one["roof"]),
+             "of the roof": f"{one['speed'] / one['roof']:.1%}"}
+            for one in found["measurements"]]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Fill a document in; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_train.tables",
@@ -54,6 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     document = parser.parse_args(arguments).document
     try:
         findings = json.loads(document.with_suffix(".json").read_text(encoding="utf-8"))
+        engine = document.parent / "data" / "engine.json"
+        if engine.exists():
+            findings["engine"] = engine_rows(json.loads(engine.read_text(encoding="utf-8")))
         write_whole(document, filled(document.read_text(encoding="utf-8"), findings).encode())
         if "speed" in findings:
             images = document.parent / "images"
