@@ -1,7 +1,6 @@
 """A trained model in the published layout, which `tritstream pack` takes.
 
-Weights are exported as float32. Training leaves up to a tenth of them within a thousandth of the
-threshold between two trits, where float16 would round whole groups of them to one side.
+Weights are exported as float32, in which the scale of a matrix is what training saw.
 """
 
 import contextlib

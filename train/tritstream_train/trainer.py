@@ -23,6 +23,7 @@ from tritstream_train.report import Report, Silent
 from tritstream_train.run import Run
 from tritstream_train.schedule import rate_factor
 from tritstream_train.settings import TrainConfig
+from tritstream_train.settle import settled
 from tritstream_train.states import State, collect, latest, read_state, restore, write_state
 from tritstream_train.validation import Validation
 from tritstream_train.vocabulary import learn_tokenizer
@@ -301,6 +302,7 @@ class _Trainer:
         if self._config.arch == "hgrn_bit":
             target = str(self._run.model)
             if self._processes.first:
+                weights = settled(weights, self._processes.device, fused=unwrap(self._model).fused)
                 export(weights, self._shape, self._tokenizer_json, self._run.model)
         self._processes.wait()
         return Summary(
