@@ -43,9 +43,9 @@ def interrupted(config, directory, step):
         train(config, directory, report=Stop(step))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_losses_are_those_of_an_undisturbed_run(tmp_path, text, optimizer):
-    config = TrainConfig(data=text, optimizer=optimizer, **SHAPE)
+@pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"optimizer": "muon"}], ids=str)
+def test_losses_are_those_of_an_undisturbed_run(tmp_path, text, change):
+    config = TrainConfig(data=text, **SHAPE | change)
     train(config, tmp_path / "whole")
     interrupted(config, tmp_path / "cut", 18)
     assert [path.name for path in sorted((tmp_path / "cut" / "checkpoints").iterdir())] == [

@@ -104,6 +104,9 @@ def test_too_little_memory_is_one_sentence(tmp_path, text, monkeypatch):
     ({"minutes": 1.0}, "steps or minutes"), ({"accumulate": 3}, "3 equal parts"),
     ({"arch": "transformer", "span": 2}, "span"), ({"beta2": 1.5}, "from 0 to 1"),
     ({"graph": True}, "CUDA graph"), ({"steps": True}, "steps"),
+    ({"freeze": 0.5, "optimizer": "muon"}, "optimizer adamw"), ({"freeze": 2}, "freeze"),
+    ({"freeze": 0.5, "arch": "transformer"}, "arch hgrn_bit"),
+    ({"freeze": 0.5, "parallel": "fsdp"}, "parallel ddp"),
     ({"steps": None, "minutes": 1.0, "warmup": 1}, "warmup must be at least 4")])
 def test_settings_are_checked(change, word):
     with pytest.raises(BadInput, match=word):
@@ -162,9 +165,10 @@ def test_every_parameter_has_one_optimiser():
               for weight in group["params"]]
     assert sorted(map(id, placed)) == sorted(map(id, model.parameters()))
     assert {weight.ndim for weight in optimizers[1].param_groups[0]["params"]} == {2}
-    set_rates(optimizers, 0.5)
+    set_rates(optimizers, 0.5, 0.1)
     assert [group["lr"] for optimizer in optimizers for group in optimizer.param_groups] == [
         0.25, 0.01, 0.003]
+    assert [group.get("threshold") for group in optimizers[0].param_groups] == [None, 0.1]
 
 
 def test_validation_follows_the_rule_of_eval(tmp_path, text):

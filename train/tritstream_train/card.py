@@ -12,7 +12,7 @@ from tritstream_train.run import Run
 __all__ = ["card"]
 
 HYPER = ("sequence", "batch", "span", "warmup", "schedule", "optimizer", "rate", "vector_rate",
-         "matrix_rate", "weight_decay", "beta1", "beta2", "clip", "dtype", "seed")
+         "matrix_rate", "weight_decay", "freeze", "beta1", "beta2", "clip", "dtype", "seed")
 
 
 def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: str, machine: str,

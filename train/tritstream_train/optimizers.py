@@ -1,8 +1,11 @@
 """Which optimiser updates which parameter."""
 
+import math
+
 import torch
 from torch import nn
 
+from tritstream_train.freeze import FreezingAdamW
 from tritstream_train.muon import Muon
 from tritstream_train.settings import TrainConfig
 
@@ -13,7 +16,8 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     """Optimisers of all parameters.
 
     AdamW (betas as the paper, section 4) updates everything, or, where `config.optimizer` is
-    `muon`, everything but the matrices of the blocks. Only matrices other than embeddings decay.
+    `muon`, everything but the matrices of the blocks. Only matrices other than embeddings decay,
+    and only their weights freeze.
     """
     plain, decaying, orthogonal = [], [], []
     for name, parameter in model.named_parameters():
@@ -24,9 +28,9 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
         else:
             decaying.append(parameter)
     groups = [{"params": plain, "weight_decay": 0.0, "lr": config.vector_rate or config.rate},
-              {"params": decaying, "weight_decay": config.weight_decay}]
-    adamw = torch.optim.AdamW(groups, lr=config.rate, betas=(config.beta1, config.beta2),
-                              fused=config.device == "cuda")
+              {"params": decaying, "weight_decay": config.weight_decay, "threshold": math.inf}]
+    adamw = FreezingAdamW(groups, lr=config.rate, betas=(config.beta1, config.beta2),
+                          fused=config.device == "cuda")
     optimizers = [adamw]
     if orthogonal:
         optimizers.append(Muon(orthogonal, lr=config.matrix_rate,
@@ -37,8 +41,10 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     return optimizers
 
 
-def set_rates(optimizers: list[torch.optim.Optimizer], factor: float):
-    """Set every learning rate to its peak times a factor."""
+def set_rates(optimizers: list[torch.optim.Optimizer], factor: float, threshold: float):
+    """Set every learning rate to its peak times a factor, and the threshold of what freezes."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
+            if "threshold" in group:
+                group["threshold"] = threshold

@@ -72,6 +72,8 @@ class TrainConfig:
         Rate at the end, relative to the peak.
     weight_decay : float
         Of matrices, embeddings left out.
+    freeze : float
+        Share of the steps, the last ones, in which weights that keep changing their trit freeze.
     beta1, beta2 : float
         AdamW's, as in the paper.
     clip : float
@@ -124,6 +126,7 @@ class TrainConfig:
     decay: float = 0.3
     final: float = 0.0
     weight_decay: float = 0.01
+    freeze: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.95
     clip: float = 1.0
@@ -151,7 +154,7 @@ class TrainConfig:
         for name in ("rate", "vector_rate", "matrix_rate", "clip", "minutes"):
             if getattr(self, name) is not None:
                 _number(name, getattr(self, name), low=0, open_low=True)
-        for name in ("decay", "final", "beta1", "beta2"):
+        for name in ("decay", "final", "freeze", "beta1", "beta2"):
             _number(name, getattr(self, name), low=0, high=1)
         _number("weight_decay", self.weight_decay, low=0)
         if (self.steps is None) == (self.minutes is None):
@@ -168,6 +171,10 @@ class TrainConfig:
             if getattr(self, name) not in accepted:
                 raise BadInput(f"{name} must be {' or '.join(accepted)}, "
                                f"not {getattr(self, name)!r}.")
+        if self.freeze and (self.arch, self.optimizer, self.parallel) != (
+                "hgrn_bit", "adamw", "ddp"):
+            raise BadInput("Only ternary weights freeze that AdamW updates and every process has "
+                           "whole: freeze takes arch hgrn_bit, optimizer adamw and parallel ddp.")
         if self.batch % self.accumulate:
             raise BadInput(f"batch = {self.batch} windows cannot be computed in accumulate = "
                            f"{self.accumulate} equal parts.")

@@ -51,6 +51,8 @@ def train(
     warmup: Annotated[int | None, typer.Option(help="Steps in which the rate rises.")] = None,
     schedule: Annotated[str | None, typer.Option(help="linear, cosine or wsd.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of matrices.")] = None,
+    freeze: Annotated[float | None, typer.Option(
+        help="Share of the steps, the last ones, in which restless trits freeze.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
     seed: Annotated[int | None, typer.Option("-s", "--seed", help="Of everything random.")] = None,
     dtype: Annotated[str | None, typer.Option(help="bfloat16 or float32.")] = None,
