@@ -39,8 +39,8 @@ def test_paths_have_the_same_losses(tmp_path, text, change):
     np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_run_resumes_where_it_was(tmp_path, text, optimizer):
+@pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"optimizer": "muon"}], ids=str)
+def test_a_run_resumes_where_it_was(tmp_path, text, change):
     class Stop:
         def say(self, text):
             pass
@@ -49,7 +49,7 @@ def test_a_run_resumes_where_it_was(tmp_path, text, optimizer):
             if record.step == 25:
                 raise KeyboardInterrupt
 
-    config = TrainConfig(**text, **SHAPE, optimizer=optimizer, graph=True)
+    config = TrainConfig(**text, **SHAPE, graph=True, **change)
     train(config, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "cut", report=Stop())

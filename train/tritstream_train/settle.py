@@ -1,7 +1,7 @@
 """Weights whose trits do not hang on a last bit, for what comes after training.
 
 Training drives weights to the threshold between two trits and leaves them there: of a model of 8 M
-parameters a sixth lay within 10^-6 of it. Which side each is on is learned, down to the last steps.
+parameters a sixth lay within 10^-4 of it. Which side each is on is learned, down to the last steps.
 But another sum of the magnitudes, in another order or precision, moves the threshold past whole
 groups of them, which cost that model 1.1 % in bits per byte. So what is exported keeps the trits
 that training computed with, and keeps clear of the threshold.
