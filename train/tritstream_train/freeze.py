@@ -18,7 +18,7 @@ from tritstream_train.bitlinear import FLOOR
 __all__ = ["FreezingAdamW", "freeze_threshold"]
 
 MEMORY = 0.98               # of the running means of trits and of their changes, per step
-FIRST, LAST = 0.2, 0.002    # changes per step above which a weight freezes: at first, and at last
+FIRST, LAST = 0.2, 0.01    # changes per step above which a weight freezes: at first, and at last
 FALLING = 0.9               # share of the freezing steps in which that falls
 KEEP = 0.05                 # of the scale: distance of a frozen weight from the threshold
 

@@ -5,7 +5,8 @@ model after another and adds each result to a file as a line of JSON; it goes on
 ``… report`` writes the document and its picture from that file. Models of both kinds have the same
 hidden and intermediate sizes, layers and vocabulary, hence the same matrices, and read the same
 windows in the same order. The learning rate of each is tuned alike: from the same first guess in
-steps of a factor of two, until the best rate has a worse one on either side.
+steps of a factor of two, until the best rate has a worse one on either side. Restless trits freeze,
+which a transformer does not have.
 """
 
 import argparse
@@ -48,6 +49,7 @@ SIZES = {
 NAMES = {"hgrn_bit": "MatMul-free", "transformer": "Transformer++"}
 FIRST_RATE = 4e-3
 FACTOR = 2.0                # between rates that are tried
+FREEZE = 0.5                # share of the steps
 MOST_RATES = 7
 
 
@@ -157,6 +159,7 @@ def run_case(case: Case, settings: dict, directory: Path) -> Result:
     """
     config = TrainConfig(**SIZES[case.size] | settings | {
         "arch": case.arch, "rate": case.rate,
+        "freeze": FREEZE if case.arch == "hgrn_bit" else 0.0,
         "graph": settings["device"] == "cuda" and case.arch == "hgrn_bit",
         "steps": case.tokens // (settings["batch"] * settings["sequence"])})
     run = directory / f"{case.arch}-{case.size}-{case.rate:g}-{case.tokens}"
