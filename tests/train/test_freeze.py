@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tritstream_train.bitlinear import ternarise
-from tritstream_train.freeze import FALLING, FIRST, LAST, FreezingAdamW, freeze_threshold
+from tritstream_train.freeze import FALLING, FIRST, LAST, SHORTEST, FreezingAdamW, freezing
 
 RATE = 0.01
 
@@ -41,17 +41,21 @@ def push(matrices, chosen):
 
 
 def test_the_threshold_falls_over_the_last_steps():
-    assert freeze_threshold(5, None, 0.5) == freeze_threshold(499, 1000, 0.5) == math.inf
-    assert freeze_threshold(500, 1000, 0.5) == FIRST
-    middle = freeze_threshold(500 + int(250 * FALLING), 1000, 0.5)
-    assert middle == pytest.approx(math.sqrt(FIRST * LAST))
-    assert freeze_threshold(999, 1000, 0.5) == pytest.approx(LAST)
-    assert {freeze_threshold(step, 10, 0.0) for step in range(10)} == {math.inf}
+    def threshold(step, total=1000, share=0.5):
+        return freezing(step, total, share)["threshold"]
+
+    last = LAST / SHORTEST
+    assert threshold(5, None) == threshold(499) == math.inf
+    assert threshold(500) == FIRST
+    assert threshold(500 + int(250 * FALLING)) == pytest.approx(math.sqrt(FIRST * last))
+    assert threshold(999) == pytest.approx(last)
+    assert {threshold(step, 10, 0.0) for step in range(10)} == {math.inf}
+    assert freezing(0, 100_000, 0.5)["memory"] == 500
 
 
 def test_without_a_threshold_it_is_adamw(seed):
     ours, theirs = start(seed), start(seed)
-    optimizers = [FreezingAdamW([{"params": ours, "threshold": math.inf}], lr=RATE),
+    optimizers = [FreezingAdamW([{"params": ours, "threshold": math.inf, "memory": 50.0}], lr=RATE),
                   torch.optim.AdamW(theirs, lr=RATE)]
     for matrices, optimizer in zip((ours, theirs), optimizers, strict=True):
         for matrix in matrices:
@@ -64,7 +68,8 @@ def test_without_a_threshold_it_is_adamw(seed):
 def test_restless_weights_freeze_and_stay(seed):
     matrices = start(seed)
     chosen = restless(seed, matrices)
-    optimizer = FreezingAdamW([{"params": matrices, "threshold": 0.1}], lr=RATE, weight_decay=0)
+    optimizer = FreezingAdamW([{"params": matrices, "threshold": 0.1, "memory": 50.0}], lr=RATE,
+                              weight_decay=0)
     for _ in range(60):
         push(matrices, chosen)
         optimizer.step()
@@ -80,7 +85,7 @@ def test_restless_weights_freeze_and_stay(seed):
 
 def test_a_weight_freezes_at_the_trit_that_it_mostly_had(seed):
     matrix, = matrices = start(seed, count=1)
-    optimizer = FreezingAdamW([{"params": matrices, "threshold": math.inf}], lr=0.0)
+    optimizer = FreezingAdamW([{"params": matrices, "threshold": math.inf, "memory": 50.0}], lr=0.0)
     scale = float(matrix.detach().abs().mean())
 
     def put(ratio):

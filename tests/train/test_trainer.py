@@ -165,7 +165,7 @@ def test_every_parameter_has_one_optimiser():
               for weight in group["params"]]
     assert sorted(map(id, placed)) == sorted(map(id, model.parameters()))
     assert {weight.ndim for weight in optimizers[1].param_groups[0]["params"]} == {2}
-    set_rates(optimizers, 0.5, 0.1)
+    set_rates(optimizers, 0.5, {"threshold": 0.1, "memory": 9.0})
     assert [group["lr"] for optimizer in optimizers for group in optimizer.param_groups] == [
         0.25, 0.01, 0.003]
     assert [group.get("threshold") for group in optimizers[0].param_groups] == [None, 0.1]

@@ -15,16 +15,18 @@ import torch
 
 from tritstream_train.bitlinear import FLOOR
 
-__all__ = ["FreezingAdamW", "freeze_threshold"]
+__all__ = ["FreezingAdamW", "freezing"]
 
-MEMORY = 0.98               # of the running means of trits and of their changes, per step
-FIRST, LAST = 0.2, 0.01    # changes per step above which a weight freezes: at first, and at last
+MEMORY = 1 / 200            # share of a run that the running means remember
+SHORTEST = 50               # but at least so many steps
+FIRST = 0.2                 # changes per step above which a weight freezes, at first
+LAST = 0.5                  # at last: changes within the memory, so that the first one freezes
 FALLING = 0.9               # share of the freezing steps in which that falls
 KEEP = 0.05                 # of the scale: distance of a frozen weight from the threshold
 
 
-def freeze_threshold(step: int, total: int | None, share: float) -> float:
-    """Changes of its trit per step above which a weight freezes; infinite before the last `share`.
+def freezing(step: int, total: int | None, share: float) -> dict[str, float]:
+    """How `FreezingAdamW` freezes in a step.
 
     Parameters
     ----------
@@ -33,16 +35,23 @@ def freeze_threshold(step: int, total: int | None, share: float) -> float:
     total : int or None
         Steps of the run; None if not yet known.
     share : float
-        Of all steps, the last ones.
+        Of all steps, the last ones, in which weights freeze.
+
+    Returns
+    -------
+    dict
+        `threshold`, changes of its trit per step above which a weight freezes, infinite while none
+        do; and `memory`, steps over which they are averaged.
     """
+    memory = max(SHORTEST, MEMORY * (total or 0))
     if total is None or step < total * (1 - share):
-        return math.inf
-    progress = (step - total * (1 - share)) / (total * share * FALLING)
-    return FIRST * (LAST / FIRST) ** min(1.0, progress)
+        return {"threshold": math.inf, "memory": memory}
+    progress = min(1.0, (step - total * (1 - share)) / (total * share * FALLING))
+    return {"threshold": FIRST * (LAST / memory / FIRST) ** progress, "memory": memory}
 
 
 class FreezingAdamW(torch.optim.AdamW):
-    """AdamW; of groups with a finite `threshold`, weights that change their trits freeze.
+    """AdamW; of groups with a finite `threshold`, weights that change their trit often freeze.
 
     A frozen weight goes on moving, but not past the threshold between its trit and the next. State
     of each weight, besides AdamW's: the running mean of its trit, and how often it changes per
@@ -52,17 +61,19 @@ class FreezingAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure=None):
         """Update all parameters that have a gradient; a `closure` is not called."""
-        shapes = defaultdict(list)
+        stacks = []
         for group in self.param_groups:
             if math.isfinite(group.get("threshold", math.inf)):
+                shapes = defaultdict(list)
                 for matrix in group["params"]:
-                    shapes[matrix.shape, group["threshold"]].append(matrix)
-        before = {key: _trits(torch.stack(matrices))[0] for key, matrices in shapes.items()}
+                    shapes[matrix.shape].append(matrix)
+                stacks += [(matrices, _trits(torch.stack(matrices))[0], group["threshold"],
+                            1 / group["memory"]) for matrices in shapes.values()]
         super().step()
-        for key, matrices in shapes.items():
-            self._freeze(matrices, before[key], key[1])
+        for stack in stacks:
+            self._freeze(*stack)
 
-    def _freeze(self, matrices: list, before: torch.Tensor, threshold: float):
+    def _freeze(self, matrices: list, before: torch.Tensor, threshold: float, share: float):
         """Freeze and hold weights of one shape, given the trits from before the step."""
         for matrix, trits in zip(matrices, before, strict=True):
             if "trit" not in self.state[matrix]:
@@ -74,8 +85,8 @@ class FreezingAdamW(torch.optim.AdamW):
         trits, scale = _trits(weight)
         frozen = changes.isinf()
         kept = torch.where(frozen, before, trits)
-        mean = torch.lerp(kept, mean, MEMORY)
-        changes = MEMORY * changes + (1 - MEMORY) * (kept != before)
+        mean = torch.lerp(mean, kept, share)
+        changes = (1 - share) * changes + share * (kept != before)
         late = changes > threshold                  # the frozen ones too
         kept = torch.where(late & ~frozen, mean.round(), kept)
         weight = torch.where(kept != trits, _inside(weight, kept, scale), weight)

@@ -17,7 +17,7 @@ from tritstream_train.curve import Curve, Record, draw
 from tritstream_train.data import digest_of, open_tokens, read_texts
 from tritstream_train.distributed import Processes, clip_gradients, unwrap, wrap
 from tritstream_train.export import export
-from tritstream_train.freeze import freeze_threshold
+from tritstream_train.freeze import freezing
 from tritstream_train.gradients import Gradients
 from tritstream_train.optimizers import make_optimizers, set_rates
 from tritstream_train.report import Report, Silent
@@ -191,8 +191,8 @@ class _Trainer:
         gradient, record, timed = sum_, None, None
         while self._run.steps is None or self.step < self._run.steps:
             factor = self._factor()
-            threshold = freeze_threshold(self.step, self._run.steps, config.freeze)
-            set_rates(self._optimizers, factor, threshold)
+            set_rates(self._optimizers, factor,
+                      freezing(self.step, self._run.steps, config.freeze))
             sum_ = sum_ + self._loss()
             gradient = self._update()
             count += 1
