@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tritstream_train.bitlinear import ternarise
-from tritstream_train.freeze import FALLING, FIRST, LAST, SHORTEST, FreezingAdamW, freezing
+from tritstream_train.freeze import FALLING, FIRST, KEEP, LAST, SHORTEST, FreezingAdamW, freezing
 
 RATE = 0.01
 
@@ -81,6 +81,8 @@ def test_restless_weights_freeze_and_stay(seed):
         push(matrices, chosen)
         optimizer.step()
         assert torch.equal(trits(matrices)[frozen], kept[frozen])
+    ratios = torch.stack([matrix.detach().abs() / matrix.abs().mean() for matrix in matrices])
+    assert ((ratios - 0.5).abs() > 0.9 * KEEP)[frozen].all()
 
 
 def test_a_weight_freezes_at_the_trit_that_it_mostly_had(seed):

@@ -53,9 +53,9 @@ def freezing(step: int, total: int | None, share: float) -> dict[str, float]:
 class FreezingAdamW(torch.optim.AdamW):
     """AdamW; of groups with a finite `threshold`, weights that change their trit often freeze.
 
-    A frozen weight goes on moving, but not past the threshold between its trit and the next. State
-    of each weight, besides AdamW's: the running mean of its trit, and how often it changes per
-    step, infinite if it is frozen.
+    A frozen weight goes on moving, but not to the threshold between its trit and the next. State of
+    each weight, besides AdamW's: the running mean of its trit, and how often it changes per step,
+    infinite if it is frozen.
     """
 
     @torch.no_grad()
@@ -87,9 +87,9 @@ class FreezingAdamW(torch.optim.AdamW):
         kept = torch.where(frozen, before, trits)
         mean = torch.lerp(mean, kept, share)
         changes = (1 - share) * changes + share * (kept != before)
-        late = changes > threshold                  # the frozen ones too
+        late = changes > threshold                  # those that are frozen already, too
         kept = torch.where(late & ~frozen, mean.round(), kept)
-        weight = torch.where(kept != trits, _inside(weight, kept, scale), weight)
+        weight = torch.where(late, _held(weight, kept, scale), weight)
 
         torch._foreach_copy_(matrices, list(weight))
         torch._foreach_copy_(means, list(mean))
@@ -102,7 +102,7 @@ def _trits(weight):
     return (weight / scale).round().clamp(-1, 1), scale
 
 
-def _inside(weight, trits, scale):
-    """Return weights moved to where they have the given trits."""
-    magnitude = torch.where(trits == 0, 0.5 - KEEP, 0.5 + KEEP) * scale
-    return torch.where(trits == 0, torch.copysign(magnitude, weight), magnitude * trits)
+def _held(weight, trits, scale):
+    """Return weights where they have the given trits, clear of the threshold."""
+    low, high = (0.5 - KEEP) * scale, (0.5 + KEEP) * scale
+    return torch.where(trits == 0, weight.clamp(-low, low), (weight * trits).clamp(high) * trits)
