@@ -113,7 +113,7 @@ def test_a_release_says_how_the_model_was_made(text, tmp_path, capfd):
     assert release.main(options) == 0
     files = tmp_path / "shelf" / "little"
     assert {file.name for file in files.iterdir()} == {
-        "little.trit", "config.json", "tokenizer.json", "README.md"}
+        "little.trit", "config.json", "tokenizer.json", "README.md", "losses.png"}
     capfd.readouterr()
     assert run(["eval", "--text", "text.txt", "-m", str(files / "little.trit"), "--json"]) == 0
     score = json.loads(capfd.readouterr().out)

@@ -63,6 +63,7 @@ def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: st
         f"{machine}: {last.tokens / last.seconds / 1e6:.2f} M tokens per second over all, "
         f"{last.memory / 1e9:.2f} GB at most (measured). Last training loss {last.loss:.4f} nats "
         "per token.", "",
+        f"![Loss]({run.picture.name})", "",
         "| setting | value |", "|---|---|",
         *(f"| {key} | {value} |" for key, value in used.items()), "",
         "Started by", "", f"    {_command(run.command)}", ""]

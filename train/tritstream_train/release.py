@@ -1,4 +1,4 @@
-"""Makes a model to ship of a run: image, configuration, tokenizer and card.
+"""Makes a model to ship of a run: image, configuration, tokenizer, card and loss curve.
 
 ``python -m tritstream_train.release RUN -o DIRECTORY`` packs the exported model of a complete run,
 evaluates image and float weights on the run's validation text, and writes all into DIRECTORY. The
@@ -19,6 +19,7 @@ from tritstream.files import write_whole
 from tritstream.models import Model
 from tritstream.pack import pack
 from tritstream_train.card import card
+from tritstream_train.curve import Curve, draw
 from tritstream_train.run import Run
 
 __all__ = ["main", "release"]
@@ -33,8 +34,8 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
     directory : Path
         Of a run that is complete.
     target : Path
-        Directory for NAME.trit, `config.json`, `tokenizer.json` and `README.md`, NAME being its
-        own name.
+        Directory for NAME.trit, `config.json`, `tokenizer.json`, `losses.png` and `README.md`, NAME
+        being its own name.
     machine : str
         What the model was trained on.
     data : str
@@ -71,6 +72,7 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
                    for label, (model, place) in models.items()}
     for file in (run.model / "config.json", checkpoint.tokenizer_path):
         write_whole(target / file.name, file.read_bytes())
+    draw(Curve(run.curve).read(), target / run.picture.name, name)
     text = card(run, evaluations, image, name=name, machine=machine, data=data)
     write_whole(target / "README.md", text.encode())
     return evaluations
