@@ -93,25 +93,32 @@ class Curve:
 
 
 def draw(records: list[Record], path: Path, title: str):
-    """Draw loss, bits per byte and learning rate over the tokens, as PNG."""
+    """Draw loss, learning rate and bits per byte over the tokens, as PNG.
+
+    The first twentieth, in which everything falls steeply, may leave the picture at its top.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    tokens = [record.tokens / 1e6 for record in records]
-    axes.plot(tokens, [record.loss for record in records], linewidth=1, color="tab:blue",
-              label="training loss, nats/token")
-    valid = [(record.tokens / 1e6, record.valid) for record in records if record.valid is not None]
+    valid = [record for record in records if record.valid is not None]
+    lines = [("loss, nats/token", records, [record.loss for record in records], "-"),
+             ("learning rate", records, [record.rate for record in records], ":")]
     if valid:
-        axes.plot(*zip(*valid, strict=True), marker="o", color="tab:orange",
-                  label=f"validation, bits/byte (last {valid[-1][1]:.4f})")
-    axes.set(xlabel="million tokens", title=title)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper right")
-    rates = axes.twinx()
-    rates.plot(tokens, [record.rate for record in records], linewidth=1, color="tab:gray",
-               linestyle=":")
-    rates.set_ylabel("learning rate (dotted)")
+        lines.append(("bits/byte", valid, [record.valid for record in valid], "o-"))
+    figure = Figure(figsize=(7, 2 + 1.5 * len(lines)), layout="constrained")
+    rows = figure.subplots(len(lines), sharex=True, squeeze=False,
+                           height_ratios=[2, 1, 1.5][:len(lines)])[:, 0]
+    for axes, (label, where, values, style) in zip(rows, lines, strict=True):
+        axes.plot([record.tokens / 1e6 for record in where], values, style, linewidth=1)
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        if style != ":":
+            axes.annotate(f"{values[-1]:.4f}", (1, values[-1]), (5, 0), va="center",
+                          xycoords=("axes fraction", "data"), textcoords="offset points")
+    late = [record.loss for record in records if record.step > 0.05 * records[-1].step]
+    room = 0.05 * (max(late) - min(late)) or 1e-3
+    rows[0].set_ylim(min(late) - room, max(late) + room)
+    rows[0].set_title(title)
+    rows[-1].set_xlabel("million tokens")
     with replacing(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
 
