@@ -41,16 +41,17 @@ def push(matrices, chosen):
 
 
 def test_the_threshold_falls_over_the_last_steps():
-    def threshold(step, total=1000, share=0.5):
-        return freezing(step, total, share)["threshold"]
+    def threshold(step, total=1000, share=0.5, warmup=0):
+        return freezing(step, total, warmup, share)["threshold"]
 
     last = LAST / SHORTEST
-    assert threshold(5, None) == threshold(499) == math.inf
+    assert threshold(499) == math.inf
+    assert threshold(5, None, warmup=6) == threshold(599, warmup=600) == math.inf
     assert threshold(500) == FIRST
     assert threshold(500 + int(250 * FALLING)) == pytest.approx(math.sqrt(FIRST * last))
     assert threshold(999) == pytest.approx(last)
     assert {threshold(step, 10, 0.0) for step in range(10)} == {math.inf}
-    assert freezing(0, 100_000, 0.5)["memory"] == 500
+    assert freezing(0, 100_000, 9, 0.5)["memory"] == 500
 
 
 def test_without_a_threshold_it_is_adamw(seed):

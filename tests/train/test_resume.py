@@ -77,6 +77,41 @@ def test_a_killed_process_resumes_exactly(tmp_path, text):
     assert losses(directory) == losses(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("step", [6, 8, 10])
+def test_a_run_over_minutes_resumes_in_its_warm_up(tmp_path, text, step):
+    config = TrainConfig(data=text, minutes=1e-9, freeze=1.0,
+                         **SHAPE | {"steps": None, "warmup": 10, "save_every": 1})
+    train(config, tmp_path / "whole")
+    interrupted(config, tmp_path / "cut", step)
+    train(config, tmp_path / "cut", resume=True)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_a_torn_last_line_of_the_curve_goes(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    interrupted(config, tmp_path / "run", 18)
+    with open(tmp_path / "run" / "losses.csv", "a") as file:
+        file.write("19,12")
+    train(config, tmp_path / "run", resume=True)
+    assert [step for step, _ in losses(tmp_path / "run")] == list(range(1, 31))
+
+
+def test_checkpoints_may_come_before_the_first_line(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE | {"log_every": 20})
+    interrupted(config, tmp_path / "run$_{^$", 20)
+    assert len(list((tmp_path / "run$_{^$" / "checkpoints").iterdir())) == 2
+
+
+def test_another_start_is_refused(tmp_path, text):
+    first = train(TrainConfig(data=text, **SHAPE | {"steps": 6}), tmp_path / "first").model
+    config = TrainConfig(data=text, start=first, **SHAPE | {"steps": 20})
+    interrupted(config, tmp_path / "run", 10)
+    weights = tmp_path / "first" / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x3c")
+    with pytest.raises(BadInput, match="contents of .*first/model have changed"):
+        train(config, tmp_path / "run", resume=True)
+
+
 def test_a_run_over_minutes_keeps_the_steps_it_planned(tmp_path, text):
     config = TrainConfig(data=text, minutes=0.015, **SHAPE | {
         "steps": None, "save_every": 1000})

@@ -8,7 +8,15 @@ import pytest
 
 from tritstream.errors import BadInput
 from tritstream_train import scaling
-from tritstream_train.scaling import Case, Result, main, next_rate, read_results, write_report
+from tritstream_train.scaling import (
+    Case,
+    Result,
+    main,
+    next_rate,
+    read_results,
+    tuned,
+    write_report,
+)
 from tritstream_train.vocabulary import learn_tokenizer
 
 
@@ -33,7 +41,16 @@ def test_rates_are_tried_around_the_best(best):
 
 
 def test_a_lost_loss_is_a_rate_too_high():
-    assert tune(lambda rate: math.inf if rate > 3e-3 else 1.0 + rate)[-1] == pytest.approx(1.25e-4)
+    tried = tune(lambda rate: math.inf if rate > 1.5e-3 else abs(math.log(rate / 5e-4)))
+    assert tried == pytest.approx([4e-3, 2e-3, 1e-3, 5e-4, 2.5e-4])
+
+
+def test_what_is_not_surrounded_is_not_tuned():
+    results = [result(rate, score) for rate, score in ((4e-3, 2.0), (8e-3, math.inf), (2e-3, 1.9))]
+    assert tuned([]) is None and tuned(results) is None
+    assert tuned([result(4e-3, math.inf), result(2e-3, math.inf), result(8e-3, math.inf)]) is None
+    results.append(result(1e-3, 2.5))
+    assert tuned(results).case.rate == 2e-3
 
 
 @pytest.fixture
@@ -74,6 +91,21 @@ def test_the_document_has_what_is_tuned(tmp_path):
     assert "| 2M | MatMul-free | 2.00 M | 0.004 | 0.002 0.004 0.008 | 1.5000 | 1.4900 |" in document
     assert "-7.7% at 2M, -7.7% at 7M" in document and "28M" not in document
     assert (tmp_path / "images" / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_that_cannot_go_on_is_no_result(tmp_path, inputs, capsys):
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tritstream_train.trainer.set_rates", interrupt)
+        main([*inputs, "--size", "2M"])
+    assert main([*inputs, "--size", "2M", "--warmup", "3"]) == 2
+    assert "warmup = 2, not 3" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "results.jsonl").exists()
+    assert main([*inputs, "--tokens", "63"]) == 2
+    assert "--tokens 63 is less than a step of 4 x 16" in capsys.readouterr().err
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
 
 
 def test_without_results_there_is_no_document(tmp_path, capsys):

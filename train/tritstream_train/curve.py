@@ -72,16 +72,17 @@ class Curve:
         """
         if not self.path.exists():
             return []
-        with open(self.path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
         try:
-            return [_parse(row) for row in rows]
+            with open(self.path, newline="", encoding="utf-8") as file:
+                return [_parse(row) for row in csv.DictReader(file)]
         except (ValueError, TypeError, KeyError) as error:
             raise BadInput(f"{self.path} is not the curve of a run: {error!r}; move it away, and a "
                            "new one begins.") from error
 
     def cut(self, step: int):
         """Drop what a run wrote after the checkpoint that it resumes from."""
+        if self.path.exists() and not (content := self.path.read_bytes()).endswith(b"\n"):
+            write_whole(self.path, content[:content.rfind(b"\n") + 1])      # a torn last line
         kept = [record for record in self.read() if record.step <= step]
         write_whole(self.path, "".join([_header(), *map(_line, kept)]).encode())
 
@@ -93,10 +94,12 @@ class Curve:
 
 
 def draw(records: list[Record], path: Path, title: str):
-    """Draw loss, learning rate and bits per byte over the tokens, as PNG.
+    """Draw loss, learning rate and bits per byte over the tokens, as PNG; nothing without records.
 
     The first twentieth, in which everything falls steeply, may leave the picture at its top.
     """
+    if not records:
+        return
     from matplotlib.figure import Figure
 
     valid = [record for record in records if record.valid is not None]
@@ -117,7 +120,7 @@ def draw(records: list[Record], path: Path, title: str):
     late = [record.loss for record in records if record.step > 0.05 * records[-1].step]
     room = 0.05 * (max(late) - min(late)) or 1e-3
     rows[0].set_ylim(min(late) - room, max(late) + room)
-    rows[0].set_title(title)
+    rows[0].set_title(title, parse_math=False)
     rows[-1].set_xlabel("million tokens")
     with replacing(path) as aside:
         figure.savefig(aside, format="png", dpi=120)

@@ -25,7 +25,7 @@ FALLING = 0.9               # share of the freezing steps in which that falls
 KEEP = 0.05                 # of the scale: distance of a frozen weight from the threshold
 
 
-def freezing(step: int, total: int | None, share: float) -> dict[str, float]:
+def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[str, float]:
     """How `FreezingAdamW` freezes in a step.
 
     Parameters
@@ -33,7 +33,9 @@ def freezing(step: int, total: int | None, share: float) -> dict[str, float]:
     step : int
         From 0.
     total : int or None
-        Steps of the run; None if not yet known.
+        Steps of the run; None if not yet known, which the warm-up does not need.
+    warmup : int
+        Steps, the first ones, in which none freezes.
     share : float
         Of all steps, the last ones, in which weights freeze.
 
@@ -44,7 +46,7 @@ def freezing(step: int, total: int | None, share: float) -> dict[str, float]:
         do; and `memory`, steps over which they are averaged.
     """
     memory = max(SHORTEST, MEMORY * (total or 0))
-    if total is None or step < total * (1 - share):
+    if step < warmup or step < total * (1 - share):
         return {"threshold": math.inf, "memory": memory}
     progress = min(1.0, (step - total * (1 - share)) / (total * share * FALLING))
     return {"threshold": FIRST * (LAST / memory / FIRST) ** progress, "memory": memory}

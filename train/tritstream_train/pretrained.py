@@ -1,5 +1,6 @@
 """Published checkpoints as float32 master weights that can be trained on."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import torch
 
 from tritstream.checkpoint import Checkpoint, ternarise
 from tritstream.tensorfile import TensorFile
+from tritstream_train.data import digest_of
 from tritstream_train.model import HGRNBit
 
-__all__ = ["load_pretrained"]
+__all__ = ["digest_of_weights", "load_pretrained"]
 
 
 def load_pretrained(path: str | Path, **options) -> HGRNBit:
@@ -43,6 +45,20 @@ def load_pretrained(path: str | Path, **options) -> HGRNBit:
         tensors.pop("model.lower_bounds", None)
     model.load_state_dict(tensors)
     return model
+
+
+def digest_of_weights(path: str | Path) -> str:
+    """SHA-256 of a checkpoint directory's shape and weights, in hexadecimal.
+
+    Raises
+    ------
+    BadInput
+        As `tritstream.checkpoint.Checkpoint.open`.
+    """
+    path = Path(path)
+    Checkpoint.open(path)
+    digests = [digest_of(path / name) for name in ("config.json", *_shards(path))]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _shards(path: Path) -> list[str]:

@@ -31,7 +31,7 @@ class Run:
     config : TrainConfig
         Its settings.
     digests : dict
-        SHA-256 of its data by setting (`data`, `valid`, `tokenizer`).
+        SHA-256 of its inputs by setting (`data`, `valid`, `tokenizer`, `start`).
     steps : int or None
         How many it has; None until the warm-up of a run over some minutes has ended.
     command : list of str
@@ -104,7 +104,10 @@ class Run:
         self.config = config
 
     def check_complete(self):
-        """Raise `BadInput` unless all steps are done."""
+        """Raise `BadInput` unless all steps are done, and a model was exported."""
+        if self.config.arch != "hgrn_bit":
+            raise BadInput(f"{self.directory} trained a {self.config.arch}, which no board runs: "
+                           "take a run of arch hgrn_bit.")
         records = Curve(self.curve).read()
         done = records[-1].step if records else 0
         if done != self.steps or not self.model.exists():

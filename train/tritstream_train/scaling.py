@@ -30,10 +30,11 @@ from tritstream_train.data import read_texts
 from tritstream_train.pretrained import load_pretrained
 from tritstream_train.report import reporting
 from tritstream_train.settings import ARCHITECTURES, TrainConfig
-from tritstream_train.trainer import train
+from tritstream_train.trainer import LostLoss, train
 from tritstream_train.validation import Validation
 
-__all__ = ["SIZES", "Case", "Result", "main", "next_rate", "read_results", "write_report"]
+__all__ = ["SIZES", "Case", "Result", "main", "next_rate", "read_results", "tuned",
+           "write_report"]
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "scaling.jsonl"
@@ -128,7 +129,7 @@ def read_results(path: Path) -> list[Result]:
 
 
 def next_rate(results: Iterable[Result]) -> float | None:
-    """Rate to try next for one architecture and size; None when the best is surrounded.
+    """Rate to try next for one architecture and size; None when enough were.
 
     Parameters
     ----------
@@ -139,11 +140,22 @@ def next_rate(results: Iterable[Result]) -> float | None:
     if not scores:
         return FIRST_RATE
     best = min(scores, key=scores.get)
-    for rate in (best * FACTOR, best / FACTOR):
-        tried = any(math.isclose(rate, other) for other in scores)
-        if not tried and len(scores) < MOST_RATES:
-            return rate
-    return None
+    around = [best * FACTOR, best / FACTOR]
+    if math.isinf(scores[best]):
+        around = [min(scores) / FACTOR]
+    new = [rate for rate in around if not any(math.isclose(rate, other) for other in scores)]
+    return new[0] if new and len(scores) < MOST_RATES else None
+
+
+def tuned(results: Iterable[Result]) -> Result | None:
+    """Return the best result of one architecture and size, if its rate has worse ones around it."""
+    results = list(results)
+    best = min(results, key=lambda result: result.windowed, default=None)
+    if best is None or math.isinf(best.windowed):
+        return None
+    around = (best.case.rate * FACTOR, best.case.rate / FACTOR)
+    found = all(any(math.isclose(rate, one.case.rate) for one in results) for rate in around)
+    return best if found else None
 
 
 def select(results: Iterable[Result], arch: str, size: str, tokens: int) -> list[Result]:
@@ -167,10 +179,8 @@ def run_case(case: Case, settings: dict, directory: Path) -> Result:
         report.say(f"{NAMES[case.arch]}, {case.size}, rate {case.rate:g}")
         try:
             summary = train(config, run, resume=(run / "run.json").exists(), report=report)
-        except BadInput:
+        except LostLoss:
             records = Curve(run / "losses.csv").read()
-            if (run / "model").exists() or not (run / "run.json").exists():
-                raise
             return Result(case, 0, math.inf, None, math.inf,
                           records[-1].seconds if records else 0.0, _machine(config.device))
     windowed, carried = summary.valid, None
@@ -196,6 +206,10 @@ def _machine(device: str) -> str:
 def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: Iterable[str]):
     """Run what is missing, smallest first, until everything is there or the time is over."""
     deadline = time.monotonic() + 60 * arguments.minutes
+    if arguments.tokens < arguments.batch * arguments.sequence:
+        raise BadInput(f"--tokens {arguments.tokens} is less than a step of {arguments.batch} x "
+                       f"{arguments.sequence} tokens: give more.")
+    _directory_of(arguments.results)
     settings = {
         "data": arguments.data, "valid": arguments.valid, "tokenizer": arguments.tokenizer,
         "vocab": arguments.vocab, "sequence": arguments.sequence, "batch": arguments.batch,
@@ -215,6 +229,15 @@ def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: 
                     file.write(json.dumps(dataclasses.asdict(result)) + "\n")
 
 
+def _directory_of(path: Path) -> Path:
+    """Make the directory that a file is to be in."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{path.parent} cannot be made: {error.strerror}.") from error
+    return path.parent
+
+
 def write_report(results: list[Result], document: Path):
     """Write the document and, beside it, its picture.
 
@@ -226,14 +249,13 @@ def write_report(results: list[Result], document: Path):
     tokens = max((result.case.tokens for result in results), default=0)
     chosen = {(arch, size): select(results, arch, size, tokens)
               for size in SIZES for arch in ARCHITECTURES}
-    best = {key: min(found, key=lambda result: result.windowed)
-            for key, found in chosen.items() if found and next_rate(found) is None}
+    best = {key: result for key, found in chosen.items() if (result := tuned(found))}
     sizes = [size for size in SIZES if all((arch, size) in best for arch in ARCHITECTURES)]
     if not sizes:
         raise BadInput("There is no size of which both architectures are tuned: go on with "
                        "`python -m tritstream_train.scaling run`.")
     picture = document.parent / "images" / "scaling.png"
-    picture.parent.mkdir(exist_ok=True)
+    _directory_of(picture)
     _draw([best["hgrn_bit", size] for size in sizes],
           [best["transformer", size] for size in sizes], tokens, picture)
     machines = ", ".join(sorted({result.machine for result in best.values()}))

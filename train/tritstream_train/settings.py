@@ -173,11 +173,15 @@ class TrainConfig:
                                f"not {getattr(self, name)!r}.")
         if self.freeze and (self.arch, self.optimizer, self.parallel) != (
                 "hgrn_bit", "adamw", "ddp"):
-            raise BadInput("Only ternary weights freeze that AdamW updates and every process has "
-                           "whole: freeze takes arch hgrn_bit, optimizer adamw and parallel ddp.")
+            raise BadInput(f"Only ternary weights freeze that AdamW updates and every process has "
+                           f"whole, not with arch {self.arch}, optimizer {self.optimizer} and "
+                           f"parallel {self.parallel}: give --freeze 0.")
         if self.batch % self.accumulate:
             raise BadInput(f"batch = {self.batch} windows cannot be computed in accumulate = "
                            f"{self.accumulate} equal parts.")
+        if self.arch == "transformer" and self.start is not None:
+            raise BadInput(f"A transformer does not start from a checkpoint, and {self.start} is "
+                           "none of a transformer: leave --model out.")
         if self.arch == "transformer" and self.span > 1:
             raise BadInput(f"A transformer has no recurrent state to carry: span must be 1, "
                            f"not {self.span}.")

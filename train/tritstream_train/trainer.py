@@ -20,6 +20,7 @@ from tritstream_train.export import export
 from tritstream_train.freeze import freezing
 from tritstream_train.gradients import Gradients
 from tritstream_train.optimizers import make_optimizers, set_rates
+from tritstream_train.pretrained import digest_of_weights
 from tritstream_train.report import Report, Silent
 from tritstream_train.run import Run
 from tritstream_train.schedule import rate_factor
@@ -30,9 +31,13 @@ from tritstream_train.validation import Validation
 from tritstream_train.vocabulary import learn_tokenizer
 from tritstream_train.windows import Windows
 
-__all__ = ["Summary", "train"]
+__all__ = ["LostLoss", "Summary", "train"]
 
 RESERVE = 0.97              # share of the minutes that steps get; checkpoints have the rest
+
+
+class LostLoss(BadInput):
+    """The loss is not a number any more."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,9 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
     Raises
     ------
     BadInput
-        Settings or files cannot be used, or the loss is not a number any more.
+        Settings or files cannot be used.
+    LostLoss
+        The loss is not a number any more.
     DeviceError
         There is no GPU, its memory is too small, or another process was lost.
     """
@@ -114,6 +121,8 @@ class _Trainer:
         processes.share(config.batch)
         digests = {name: digest_of(getattr(config, name)) for name in ("data", "valid", "tokenizer")
                    if getattr(config, name) is not None}
+        if config.start is not None:
+            digests["start"] = digest_of_weights(config.start)
         self._run = Run.open(directory) if resume else Run.begin(directory, config, digests)
         if resume:
             self._run.agree(config, digests)
@@ -192,7 +201,7 @@ class _Trainer:
         while self._run.steps is None or self.step < self._run.steps:
             factor = self._factor()
             set_rates(self._optimizers, factor,
-                      freezing(self.step, self._run.steps, config.freeze))
+                      freezing(self.step, self._run.steps, config.warmup, config.freeze))
             sum_ = sum_ + self._loss()
             gradient = self._update()
             count += 1
@@ -231,17 +240,22 @@ class _Trainer:
         self._gradients.clear()
         return norm
 
-    def _plan(self, timed, began: float):
-        """Fix the number of steps at the end of the warm-up, from the speed of its second half."""
+    def _plan(self, timed: tuple[int, float] | None, began: float) -> tuple[int, float] | None:
+        """Fix the number of steps at the end of the warm-up, from the speed of its second half.
+
+        Of that half, a run that was resumed in it times what is left. Returned is the step, and the
+        time, from which on it is timed.
+        """
         config = self._config
-        if self.step not in (config.warmup // 2, config.warmup):
+        if self.step < (config.warmup // 2 if timed is None else config.warmup):
             return timed
         if self._processes.device.type == "cuda":
             torch.cuda.synchronize()
         now = time.perf_counter()
         if self.step < config.warmup:
-            return now
-        pace = (now - timed) / (config.warmup - config.warmup // 2)
+            return self.step, now
+        first, since = timed or (self.step - 1, began)      # resumed at the last step
+        pace = (now - since) / (self.step - first)
         left = config.minutes * 60 * RESERVE - self._before - (now - began)
         steps = torch.tensor(self.step + max(1.0, left / pace), device=self._processes.device)
         self._run.steps = int(self._processes.mean(steps))
@@ -256,7 +270,7 @@ class _Trainer:
         if not math.isfinite(loss):
             path = latest(self._run.checkpoints)
             kept = f"the last checkpoint is {path.name}" if path else "there is no checkpoint yet"
-            raise BadInput(f"The loss is {loss} at step {self.step}, and the run stops; {kept}: "
+            raise LostLoss(f"The loss is {loss} at step {self.step}, and the run stops; {kept}: "
                            f"start another run with a rate below {self._config.rate:g}, a longer "
                            "warm-up or a smaller clip.")
         return loss
@@ -298,6 +312,9 @@ class _Trainer:
 
     def _finish(self, record: Record | None, seconds: float) -> Summary:
         records = self._curve.read()
+        if not records:
+            raise BadInput(f"{self._run.curve} has no line although the run is complete: bring the "
+                           "file back, or start another run.")
         record = record or records[-1]      # a run that was complete already has trained nothing
         weights, _ = collect(self._model, self._optimizers)
         target = None
