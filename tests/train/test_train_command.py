@@ -124,6 +124,30 @@ def test_a_release_says_how_the_model_was_made(text, tmp_path, capfd):
     assert str(tmp_path) not in written
 
 
+def test_the_card_has_the_command_as_typed(text, tmp_path, monkeypatch):
+    words = ["/usr/bin/tritstream", "train", "-o", "run", f"--data={tmp_path}/text.txt", *text[2:]]
+    monkeypatch.setattr("sys.argv", words)
+    assert run(["train", "-o", "run", *text, *SMALL, "--steps", "2"]) == 0
+    assert release.main(["run", "-o", "one", "--machine", "a CPU", "--data", "Words."]) == 0
+    assert ("    tritstream train -o run --data=text.txt --valid text.txt --device cpu\n"
+            in (tmp_path / "one" / "README.md").read_text())
+
+
+def test_a_release_replaces_nothing(text, tmp_path, capfd):
+    options = ["run", "-o", "shelf", "--machine", "a CPU", "--data", "Words, mine."]
+    assert run(["train", "-o", "run", *text, *SMALL, "--steps", "2"]) == 0
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / "README.md").write_text("mine")
+    assert release.main(options) == 2
+    assert "shelf exists already" in " ".join(capfd.readouterr().err.split())
+    assert (tmp_path / "shelf" / "README.md").read_text() == "mine"
+    assert release.main([*options, "-o", "new", "--device", "foo"]) == 2
+    (tmp_path / "text.txt").write_text("other words")
+    assert release.main([*options, "-o", "new"]) == 2
+    assert "have changed since the run" in " ".join(capfd.readouterr().err.split())
+    assert sorted(path.name for path in tmp_path.iterdir() if "new" in path.name) == []
+
+
 def test_what_cannot_be_released_is_one_sentence(text, tmp_path, capfd):
     options = ["run", "-o", "little", "--machine", "a CPU", "--data", "Words, mine."]
 

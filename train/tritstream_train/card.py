@@ -1,5 +1,6 @@
 """The card of a trained model: what it is, how it was made, and how good it is."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from tritstream_train.run import Run
 
 __all__ = ["card"]
 
-HYPER = ("sequence", "batch", "span", "warmup", "schedule", "optimizer", "rate", "vector_rate",
-         "matrix_rate", "weight_decay", "freeze", "beta1", "beta2", "clip", "dtype", "seed")
+HYPER = ("start", "sequence", "batch", "span", "warmup", "schedule", "decay", "final", "optimizer",
+         "rate", "vector_rate", "matrix_rate", "weight_decay", "freeze", "beta1", "beta2", "clip",
+         "dtype", "seed")
+
+ONLY_WITH = (("matrix_rate", "optimizer", "muon"), ("decay", "schedule", "wsd"))
+"""Settings that count only if another one has that value."""
 
 
 def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: str, machine: str,
@@ -38,8 +43,10 @@ def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: st
     shape = Checkpoint.open(run.model).config
     size = count_parameters(shape)
     settings = config.to_json()
-    used = {key: settings[key] for key in HYPER if settings[key] is not None
-            and (key != "matrix_rate" or config.optimizer == "muon")}
+    unused = {name for name, other, value in ONLY_WITH if settings[other] != value}
+    used = {key: settings[key] for key in HYPER if settings[key] is not None and key not in unused}
+    if config.start:
+        used["start"] = Path(config.start).name
     lines = [
         f"# {name}", "",
         f"A MatMul-free language model (`hgrn_bit`, arXiv 2406.02528) of {size / 1e6:.2f} M "
@@ -72,5 +79,7 @@ def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: st
 
 def _command(words: list[str]) -> str:
     """Command line as one would type it: names of files without their directories."""
-    shown = ["tritstream", *words[1:]]
-    return shlex.join(Path(word).name if "/" in word else word for word in shown)
+    program = Path(words[0])
+    if program.name == "__main__.py":
+        words = [program.parent.name, *words[1:]]
+    return shlex.join(re.sub(r"^(--[\w-]+=)?.*/", r"\1", word) for word in words)

@@ -7,6 +7,9 @@ name of the directory is the model's. With ``--device cuda`` a GPU computes the 
 """
 
 import argparse
+import contextlib
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tritstream.models import Model
 from tritstream.pack import pack
 from tritstream_train.card import card
 from tritstream_train.curve import Curve, draw
+from tritstream_train.data import digest_of
 from tritstream_train.run import Run
 
 __all__ = ["main", "release"]
@@ -51,31 +55,48 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
     Raises
     ------
     BadInput
-        The run is not complete, or held no text back to evaluate with.
+        The run is not complete, or held no text back to evaluate with, or that has changed; or the
+        target exists.
     """
     run = Run.open(directory)
     run.check_complete()
     if run.config.valid is None:
         raise BadInput(f"{directory} held no text back: train with --valid FILE, by which models "
                        "can be compared.")
+    if digest_of(run.config.valid) != run.digests["valid"]:
+        raise BadInput(f"The contents of {run.config.valid} have changed since the run in "
+                       f"{directory} began: bring them back.")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise BadInput(f"{target} exists already: remove it, or give another directory.")
     documents = read_documents(run.config.valid)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"{target} cannot be made: {error.strerror}.") from error
-    checkpoint = Checkpoint.open(run.model)
     name = target.resolve().name
-    image = pack(checkpoint, target / f"{name}.trit")
-    models = {"float": (Model(name, run.model), "float"),
-              "golden": (Model(name, image.path), device)}
-    evaluations = {label: score(model, place, documents)
-                   for label, (model, place) in models.items()}
-    for file in (run.model / "config.json", checkpoint.tokenizer_path):
-        write_whole(target / file.name, file.read_bytes())
-    draw(Curve(run.curve).read(), target / run.picture.name, name)
-    text = card(run, evaluations, image, name=name, machine=machine, data=data)
-    write_whole(target / "README.md", text.encode())
+    with _made_aside(target.resolve()) as aside:
+        checkpoint = Checkpoint.open(run.model)
+        image = pack(checkpoint, aside / f"{name}.trit")
+        models = {"float": (Model(name, run.model), "float"),
+                  "golden": (Model(name, image.path), device)}
+        evaluations = {label: score(model, place, documents)
+                       for label, (model, place) in models.items()}
+        for file in (run.model / "config.json", checkpoint.tokenizer_path):
+            write_whole(aside / file.name, file.read_bytes())
+        draw(Curve(run.curve).read(), aside / run.picture.name, name)
+        text = card(run, evaluations, image, name=name, machine=machine, data=data)
+        write_whole(aside / "README.md", text.encode())
     return evaluations
+
+
+@contextlib.contextmanager
+def _made_aside(target: Path):
+    """A directory that becomes `target` when all is in it, or goes."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        os.replace(aside, target)
+    except OSError as error:
+        raise BadInput(f"{target} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
