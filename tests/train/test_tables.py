@@ -25,6 +25,23 @@ def test_a_table_without_findings_is_refused(tmp_path, capsys):
     assert "absent.json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("engine", ["{}", '{"measurements": [{"model": "370M"}]}', "[]"])
+def test_incomplete_findings_are_one_sentence(tmp_path, capsys, engine):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "engine.json").write_text(engine)
+    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "x.md").write_text("text")
+    assert main([str(tmp_path / "x.md")]) == 2
+    assert capsys.readouterr().err.count("lack something") == 1
+
+
+def test_tables_that_cannot_be_filled_are_refused():
+    with pytest.raises(BadInput, match="Row 2 of the findings 'speed'"):
+        filled(TEXT, {"speed": [{"a": 1}, {"a": 1, "b": 2}]})
+    with pytest.raises(BadInput, match="number of tables"):
+        filled("<!-- table a -->\n" + TEXT, {"a": [{"b": 1}], "speed": [{"b": 1}]})
+
+
 def test_the_document_is_up_to_date(tmp_path):
     copy = tmp_path / DOCUMENT.name
     copy.write_bytes(DOCUMENT.read_bytes())

@@ -35,12 +35,18 @@ def filled(text: str, findings: dict[str, list[dict]]) -> str:
         if not findings.get(name):
             raise BadInput(f"The document has a table {name!r}, but the findings have no rows "
                            "for it.")
-        return match[1] + _table(findings[name]) + match[3]
+        return match[1] + _table(name, findings[name]) + match[3]
+    if text.count("<!-- table ") != text.count("<!-- end -->"):
+        raise BadInput("The document has another number of tables than of their ends: each begins "
+                       "with <!-- table NAME --> and ends with <!-- end -->.")
     return PLACE.sub(table, text)
 
 
-def _table(rows: list[dict]) -> str:
+def _table(name: str, rows: list[dict]) -> str:
     columns = list(rows[0])
+    for number, row in enumerate(rows, 1):
+        if list(row) != columns:
+            raise BadInput(f"Row {number} of the findings {name!r} has other keys than the first.")
     numeric = [all(isinstance(row[column], int | float) for row in rows) for column in columns]
     lines = [columns, ["---:" if right else "---" for right in numeric]]
     lines += [[str(row[column]) for column in columns] for row in rows]
@@ -74,13 +80,18 @@ def main(arguments: list[str] | None = None) -> int:
         engine = document.parent / "data" / "engine.json"
         if engine.exists():
             findings["engine"] = engine_rows(json.loads(engine.read_text(encoding="utf-8")))
-        write_whole(document, filled(document.read_text(encoding="utf-8"), findings).encode())
+        text = filled(document.read_text(encoding="utf-8"), findings)
         if "speed" in findings:
             images = document.parent / "images"
             images.mkdir(exist_ok=True)
             draw_speed(findings["speed"], images / f"{document.stem}-speed.png")
+        write_whole(document, text.encode())
     except (TritstreamError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        print(f"error: The findings beside {document} lack something ({error!r}): write them again "
+              "by the command that found them.", file=sys.stderr)
         return 2
     return 0
 
