@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import pytest
 
@@ -48,7 +49,9 @@ def test_the_document_is_up_to_date(tmp_path):
     copy.with_suffix(".json").write_bytes(DOCUMENT.with_suffix(".json").read_bytes())
     (tmp_path / "data").mkdir()
     (tmp_path / "data/engine.json").write_bytes((DOCUMENT.parent / "data/engine.json").read_bytes())
+    shutil.copytree(DOCUMENT.parent / "data" / "freezing", tmp_path / "data" / "freezing")
     assert main([str(copy)]) == 0
     assert copy.read_bytes() == pathlib.Path(DOCUMENT).read_bytes()
-    assert (tmp_path / "images" / f"{DOCUMENT.stem}-speed.png").read_bytes()[1:4] == b"PNG"
+    for name in (f"{DOCUMENT.stem}-speed.png", "freezing.png"):
+        assert (tmp_path / "images" / name).read_bytes()[1:4] == b"PNG"
     assert json.loads(copy.with_suffix(".json").read_text())

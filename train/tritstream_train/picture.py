@@ -1,11 +1,12 @@
-"""Draws speed and memory of training as bars, from what the benchmark has found."""
+"""Draws speed and memory of training as bars, and losses of several runs in one picture."""
 
 import re
 from pathlib import Path
 
 from tritstream.files import replacing
+from tritstream_train.curve import Record
 
-__all__ = ["draw_speed"]
+__all__ = ["draw_losses", "draw_speed"]
 
 PANELS = {"k tokens per second": "more is better", "GB": "less is better"}
 COLOURS = {"this package, fused": "#0072b2", "this package, plain": "#9ecae1",
@@ -38,6 +39,37 @@ def draw_speed(rows: list[dict], path: Path):
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4,
                   fontsize=8, frameon=False)
+    with replacing(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)
+
+
+def draw_losses(curves: dict[str, list[Record]], path: Path):
+    """Draw the training losses of runs on the same tokens over their steps.
+
+    The first twentieth, in which they fall steeply, may leave the picture at its top.
+
+    Parameters
+    ----------
+    curves : dict
+        Records of each run, by its name.
+    path : Path
+        PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    late = []
+    for name, records in curves.items():
+        last = records[-1].step
+        axes.plot([100 * record.step / last for record in records],
+                  [record.loss for record in records], linewidth=1, label=name)
+        late += [record.loss for record in records if record.step > 0.05 * last]
+    room = 0.05 * (max(late) - min(late))
+    axes.set(xlabel="% of the steps", ylabel="training loss, nats/token",
+             ylim=(min(late) - room, max(late) + room))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
     with replacing(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
 

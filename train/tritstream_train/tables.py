@@ -2,8 +2,8 @@
 
 A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; its rows are
 the objects under NAME in the JSON beside the document, and their keys the columns. Those under
-`speed` are drawn, too. The table `engine` is that of `data/engine.json`, which
-`python -m tritstream_train.engine.benchmark -o` writes.
+`speed` are drawn, too, and so are the curves in `data/freezing`. The table `engine` is that of
+`data/engine.json`, which `python -m tritstream_train.engine.benchmark -o` writes.
 """
 
 import argparse
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.files import write_whole
-from tritstream_train.picture import draw_speed
+from tritstream_train.curve import Curve
+from tritstream_train.picture import draw_losses, draw_speed
 
 __all__ = ["engine_rows", "filled", "main"]
 
@@ -81,10 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
         if engine.exists():
             findings["engine"] = engine_rows(json.loads(engine.read_text(encoding="utf-8")))
         text = filled(document.read_text(encoding="utf-8"), findings)
+        images = document.parent / "images"
+        images.mkdir(exist_ok=True)
         if "speed" in findings:
-            images = document.parent / "images"
-            images.mkdir(exist_ok=True)
             draw_speed(findings["speed"], images / f"{document.stem}-speed.png")
+        runs = sorted((document.parent / "data" / "freezing").glob("*.csv"))
+        if runs:
+            draw_losses({f"{run.stem} freezing": Curve(run).read() for run in runs},
+                        images / "freezing.png")
         write_whole(document, text.encode())
     except (TritstreamError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
