@@ -16,7 +16,7 @@ from tritstream.checkpoint import ModelConfig, tensor_shapes
 from tritstream.errors import BadInput
 from tritstream.tensorfile import write_tensors
 
-__all__ = ["export"]
+__all__ = ["export", "made_aside"]
 
 
 def export(weights: Mapping[str, torch.Tensor], config: ModelConfig, tokenizer: bytes,
@@ -47,14 +47,27 @@ def export(weights: Mapping[str, torch.Tensor], config: ModelConfig, tokenizer: 
         if not bool(weights[name].isfinite().all()):
             raise BadInput(f"Tensor {name} has numbers that are not finite: nothing was exported; "
                            "take an earlier checkpoint.")
-    aside = directory.with_name(f".{directory.name}.{os.getpid()}")
-    try:
-        aside.mkdir(parents=True)
+    with made_aside(directory) as aside:
         table = config.to_json() | {"torch_dtype": "float32"}
         (aside / "config.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         (aside / "tokenizer.json").write_bytes(tokenizer)
         write_tensors(aside / "model.safetensors", "F32", shapes,
                       (weights[name].float().cpu().numpy() for name in shapes))
+
+
+@contextlib.contextmanager
+def made_aside(directory: Path):
+    """Give a new directory that takes the place of `directory` when all is in it.
+
+    Raises
+    ------
+    BadInput
+        It cannot be written; what was there before is there still.
+    """
+    aside = directory.with_name(f".{directory.name}.{os.getpid()}")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
         _swap(aside, directory)
     except OSError as error:
         raise BadInput(f"{directory} cannot be written: {error.strerror or error}.") from error

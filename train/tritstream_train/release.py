@@ -7,9 +7,6 @@ name of the directory is the model's. With ``--device cuda`` a GPU computes the 
 """
 
 import argparse
-import contextlib
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from tritstream.pack import pack
 from tritstream_train.card import card
 from tritstream_train.curve import Curve, draw
 from tritstream_train.data import digest_of
+from tritstream_train.export import made_aside
 from tritstream_train.run import Run
 
 __all__ = ["main", "release"]
@@ -70,7 +68,7 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
         raise BadInput(f"{target} exists already: remove it, or give another directory.")
     documents = read_documents(run.config.valid)
     name = target.resolve().name
-    with _made_aside(target.resolve()) as aside:
+    with made_aside(target.resolve()) as aside:
         checkpoint = Checkpoint.open(run.model)
         image = pack(checkpoint, aside / f"{name}.trit")
         models = {"float": (Model(name, run.model), "float"),
@@ -83,20 +81,6 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
         text = card(run, evaluations, image, name=name, machine=machine, data=data)
         write_whole(aside / "README.md", text.encode())
     return evaluations
-
-
-@contextlib.contextmanager
-def _made_aside(target: Path):
-    """A directory that becomes `target` when all is in it, or goes."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        aside.mkdir(parents=True)
-        yield aside
-        os.replace(aside, target)
-    except OSError as error:
-        raise BadInput(f"{target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
