@@ -31,12 +31,10 @@ def losses(directory):
 @pytest.mark.parametrize("change", [{"graph": True}, {"graph": True, "accumulate": 2},
                                     {"fused": False}], ids=str)
 def test_paths_have_the_same_losses(tmp_path, text, change):
-    train(TrainConfig(**text, **SHAPE), tmp_path / "fused")
-    train(TrainConfig(**text, **SHAPE | change), tmp_path / "other")
-    found, expected = losses(tmp_path / "other"), losses(tmp_path / "fused")
-    np.testing.assert_allclose(found[:3], expected[:3], rtol=5e-3)
-    # From there the paths part: a weight next to a threshold becomes another trit.
-    np.testing.assert_allclose(found, expected, rtol=0.1)
+    # A low rate: at the usual one, other sums alone part the losses by 2 %, also on a CPU.
+    train(TrainConfig(**text, **SHAPE, rate=1e-3), tmp_path / "fused")
+    train(TrainConfig(**text, **SHAPE | change, rate=1e-3), tmp_path / "other")
+    np.testing.assert_allclose(losses(tmp_path / "other"), losses(tmp_path / "fused"), rtol=0.01)
 
 
 @pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"optimizer": "muon"}], ids=str)
