@@ -3,8 +3,8 @@
 Training drives weights to the threshold between two trits and leaves them there: of a model of 8 M
 parameters a sixth lay within 10^-4 of it. Which side each is on is learned, down to the last steps.
 But another sum of the magnitudes, in another order or precision, moves the threshold past whole
-groups of them, which cost that model 1.1 % in bits per byte. So what is exported keeps the trits
-that training computed with, and keeps clear of the threshold.
+groups of them: one unit in the last place of the scales changes bits per byte by several per cent.
+So what is exported keeps the trits that training computed with, clear of the threshold.
 """
 
 from collections.abc import Mapping
