@@ -9,7 +9,7 @@ from pathlib import Path
 from tritstream.errors import BadInput
 from tritstream.files import replacing, write_whole
 
-__all__ = ["Curve", "Record", "draw"]
+__all__ = ["Curve", "Record", "draw", "late_limits"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,13 +117,18 @@ def draw(records: list[Record], path: Path, title: str):
         if style != ":":
             axes.annotate(f"{values[-1]:.4f}", (1, values[-1]), (5, 0), va="center",
                           xycoords=("axes fraction", "data"), textcoords="offset points")
-    late = [record.loss for record in records if record.step > 0.05 * records[-1].step]
-    room = 0.05 * (max(late) - min(late)) or 1e-3
-    rows[0].set_ylim(min(late) - room, max(late) + room)
+    rows[0].set_ylim(late_limits(records))
     rows[0].set_title(title, parse_math=False)
     rows[-1].set_xlabel("million tokens")
     with replacing(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
+
+
+def late_limits(records: list[Record]) -> tuple[float, float]:
+    """Limits of an axis for all losses but those of the first twentieth, which fall steeply."""
+    late = [record.loss for record in records if record.step > 0.05 * records[-1].step]
+    room = 0.05 * (max(late) - min(late)) or 1e-3
+    return min(late) - room, max(late) + room
 
 
 def _header() -> str:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tritstream.files import replacing
-from tritstream_train.curve import Record
+from tritstream_train.curve import Record, late_limits
 
 __all__ = ["draw_losses", "draw_speed"]
 
@@ -59,15 +59,12 @@ def draw_losses(curves: dict[str, list[Record]], path: Path):
 
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
-    late = []
     for name, records in curves.items():
-        last = records[-1].step
-        axes.plot([100 * record.step / last for record in records],
+        axes.plot([100 * record.step / records[-1].step for record in records],
                   [record.loss for record in records], linewidth=1, label=name)
-        late += [record.loss for record in records if record.step > 0.05 * last]
-    room = 0.05 * (max(late) - min(late))
+    lows, highs = zip(*map(late_limits, curves.values()), strict=True)
     axes.set(xlabel="% of the steps", ylabel="training loss, nats/token",
-             ylim=(min(late) - room, max(late) + room))
+             ylim=(min(lows), max(highs)))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     with replacing(path) as aside:

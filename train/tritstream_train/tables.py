@@ -63,7 +63,8 @@ def engine_rows(found: dict) -> list[dict]:
         As `tritstream_train.engine.benchmark` writes it.
     """
     return [{"model": one["model"], "test": f"generate, {one['conversations']} at a time"
-             if one["test"] == "generate" else "prompt of 1,024 tokens",
+             if one["test"] == "generate" else
+             f"prompt of {one['speed'] * one['milliseconds'] / 1e3:,.0f} tokens",
              "tokens per second": round(one["speed"]), "ms": f"{one['milliseconds']:.3f}",
              "GB": f"{one['allocated'] / 1e3:.3f}", "roof, tokens per second": round(one["roof"]),
              "of the roof": f"{one['speed'] / one['roof']:.1%}"}
