@@ -113,13 +113,16 @@ def test_a_release_says_how_the_model_was_made(text, tmp_path, capfd):
     assert release.main(options) == 0
     files = tmp_path / "shelf" / "little"
     assert {file.name for file in files.iterdir()} == {
-        "little.trit", "config.json", "tokenizer.json", "README.md", "losses.png"}
+        "little.trit", "config.json", "tokenizer.json", "README.md", "losses.png", "figures.json"}
     capfd.readouterr()
     assert run(["eval", "--text", "text.txt", "-m", str(files / "little.trit"), "--json"]) == 0
     score = json.loads(capfd.readouterr().out)
     written = (files / "README.md").read_text()
     assert written.startswith("# little\n") and "a CPU" in written and "Words, mine." in written
     assert f"| golden | {score['bits_per_byte']:.4f} |" in written
+    found = json.loads((files / "figures.json").read_text())
+    assert found["evaluations"]["golden"]["bits_per_byte"] == score["bits_per_byte"]
+    assert found["image_bytes"] == (files / "little.trit").stat().st_size
     assert "| matrix_rate | 0.006 |" in written
     assert str(tmp_path) not in written
 

@@ -1,5 +1,6 @@
 """The card of a trained model: what it is, how it was made, and how good it is."""
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +11,7 @@ from tritstream.image import Image
 from tritstream_train.curve import Curve
 from tritstream_train.run import Run
 
-__all__ = ["card"]
+__all__ = ["card", "figures"]
 
 HYPER = ("start", "sequence", "batch", "span", "warmup", "schedule", "decay", "final", "optimizer",
          "rate", "vector_rate", "matrix_rate", "weight_decay", "freeze", "beta1", "beta2", "clip",
@@ -20,9 +21,9 @@ ONLY_WITH = (("matrix_rate", "optimizer", "muon"), ("decay", "schedule", "wsd"))
 """Settings that count only if another one has that value."""
 
 
-def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: str, machine: str,
-         data: str) -> str:
-    """Text of a card.
+def figures(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: str,
+            machine: str) -> dict:
+    """What can be counted of a model and its training, for a card and for tables.
 
     Parameters
     ----------
@@ -36,12 +37,30 @@ def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: st
         Of the model.
     machine : str
         What it was trained on.
+    """
+    shape, last = Checkpoint.open(run.model).config, Curve(run.curve).read()[-1]
+    return {
+        "name": name, "parameters": count_parameters(shape), "hidden": shape.hidden,
+        "intermediate": shape.intermediate, "layers": shape.layers, "vocab": shape.vocab,
+        "image_bytes": image.path.stat().st_size, "digest": image.digest,
+        "steps": run.steps, "tokens": last.tokens, "seconds": last.seconds, "memory": last.memory,
+        "loss": last.loss, "machine": machine, "text": Path(run.config.valid or "-").name,
+        "evaluations": {device: dataclasses.asdict(one) for device, one in evaluations.items()}}
+
+
+def card(run: Run, found: dict, *, data: str) -> str:
+    """Text of a card.
+
+    Parameters
+    ----------
+    run : Run
+        Complete.
+    found : dict
+        Its `figures`.
     data : str
         One sentence about the text and its rights.
     """
-    config, last = run.config, Curve(run.curve).read()[-1]
-    shape = Checkpoint.open(run.model).config
-    size = count_parameters(shape)
+    config, name, seconds = run.config, found["name"], found["seconds"]
     settings = config.to_json()
     unused = {name for name, other, value in ONLY_WITH if settings[other] != value}
     used = {key: settings[key] for key in HYPER if settings[key] is not None and key not in unused}
@@ -49,27 +68,27 @@ def card(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: st
         used["start"] = Path(config.start).name
     lines = [
         f"# {name}", "",
-        f"A MatMul-free language model (`hgrn_bit`, arXiv 2406.02528) of {size / 1e6:.2f} M "
-        f"parameters: hidden {shape.hidden}, intermediate {shape.intermediate}, {shape.layers} "
-        f"layers, {shape.vocab} tokens. Packed: `{name}.trit`, {image.path.stat().st_size:,} "
-        f"bytes, digest {image.digest[:16]}.", "",
+        "A MatMul-free language model (`hgrn_bit`, arXiv 2406.02528) of "
+        f"{found['parameters'] / 1e6:.2f} M parameters: hidden {found['hidden']}, intermediate "
+        f"{found['intermediate']}, {found['layers']} layers, {found['vocab']} tokens. Packed: "
+        f"`{name}.trit`, {found['image_bytes']:,} bytes, digest {found['digest'][:16]}.", "",
         "| device | bits per byte | perplexity per token | favourites of float | tokens | bytes |",
         "|---|---:|---:|---:|---:|---:|"]
-    lines += [f"| {device} | {one.bits_per_byte:.4f} | {one.perplexity:.2f} | "
-              f"{one.top1_equal_float:.2%} | {one.tokens:,} | {one.bytes:,} |"
-              for device, one in evaluations.items()]
+    lines += [f"| {device} | {one['bits_per_byte']:.4f} | {one['perplexity']:.2f} | "
+              f"{one['top1_equal_float']:.2%} | {one['tokens']:,} | {one['bytes']:,} |"
+              for device, one in found["evaluations"].items()]
     lines += [
-        "", f"`tritstream eval` on the validation text, {Path(config.valid or '-').name} "
+        "", f"`tritstream eval` on the validation text, {found['text']} "
         "(measured). `float` computes with the master weights, which are ternary in every product, "
         "`golden` with the image and the arithmetic of the hardware.", "",
         "## Training", "",
         f"{data} Files by SHA-256: "
         + ", ".join(f"`{Path(settings[key]).name}` {digest[:16]}"
                     for key, digest in run.digests.items()) + ".", "",
-        f"{run.steps:,} steps, {last.tokens / 1e6:,.0f} M tokens in {last.seconds:.0f} s on "
-        f"{machine}: {last.tokens / last.seconds / 1e6:.2f} M tokens per second over all, "
-        f"{last.memory / 1e9:.2f} GB at most (measured). Last training loss {last.loss:.4f} nats "
-        "per token.", "",
+        f"{found['steps']:,} steps, {found['tokens'] / 1e6:,.0f} M tokens in {seconds:.0f} s on "
+        f"{found['machine']}: {found['tokens'] / seconds / 1e6:.2f} M tokens per second over all, "
+        f"{found['memory'] / 1e9:.2f} GB at most (measured). Last training loss "
+        f"{found['loss']:.4f} nats per token.", "",
         f"![Loss]({run.picture.name})", "",
         "| setting | value |", "|---|---|",
         *(f"| {key} | {value} |" for key, value in used.items()), "",

@@ -7,6 +7,7 @@ name of the directory is the model's. With ``--device cuda`` a GPU computes the 
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -18,13 +19,16 @@ from tritstream.evaluate import Evaluation, read_documents
 from tritstream.files import write_whole
 from tritstream.models import Model
 from tritstream.pack import pack
-from tritstream_train.card import card
+from tritstream_train.card import card, figures
 from tritstream_train.curve import Curve, draw
 from tritstream_train.data import digest_of
 from tritstream_train.export import made_aside
 from tritstream_train.run import Run
 
-__all__ = ["main", "release"]
+__all__ = ["FIGURES", "main", "release"]
+
+FIGURES = "figures.json"
+"""File of what can be counted of a model, `tritstream_train.card.figures`."""
 
 
 def release(directory: Path, target: Path, *, machine: str, data: str, device: str = "golden"
@@ -36,8 +40,8 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
     directory : Path
         Of a run that is complete.
     target : Path
-        Directory for NAME.trit, `config.json`, `tokenizer.json`, `losses.png` and `README.md`, NAME
-        being its own name.
+        Directory for NAME.trit, `config.json`, `tokenizer.json`, `losses.png`, `README.md` and
+        `figures.json`, NAME being its own name.
     machine : str
         What the model was trained on.
     data : str
@@ -78,8 +82,9 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
         for file in (run.model / "config.json", checkpoint.tokenizer_path):
             write_whole(aside / file.name, file.read_bytes())
         draw(Curve(run.curve).read(), aside / run.picture.name, name)
-        text = card(run, evaluations, image, name=name, machine=machine, data=data)
-        write_whole(aside / "README.md", text.encode())
+        found = figures(run, evaluations, image, name=name, machine=machine)
+        write_whole(aside / FIGURES, (json.dumps(found, indent=1) + "\n").encode())
+        write_whole(aside / "README.md", card(run, found, data=data).encode())
     return evaluations
 
 
