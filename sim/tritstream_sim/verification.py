@@ -3,8 +3,9 @@
 ``python -m tritstream_sim.verification STEP …`` runs steps and keeps what they found beside the
 document, in ``docs/verification.json``; the document is written anew from all that is there. Steps:
 
-* ``golden --checkpoint DIR --text FILE``: the golden model against the float reference, and that
-  against the logits of the authors' code if the checkpoint has them (``io.npz``).
+* ``golden --checkpoint MODEL --text FILE``: the golden model against the float reference, and that
+  against the logits of the authors' code if the checkpoint has them (``io.npz``). What was found
+  of other models stays.
 * ``rtl``: the bundled model on simulated boards, every stage of every token against golden.
 * ``tests``: the benches and proofs of the test suite.
 * ``mutants``: faults put into the RTL on purpose.
@@ -50,7 +51,7 @@ class _Golden:
         return self._model.forward(np.asarray(tokens)[None], state).real()
 
 
-def golden(options) -> dict:
+def golden(options, before: list[dict]) -> list[dict]:
     """Bits per byte and favourites of both models, and cosine against the authors' logits."""
     model = resolve(str(options.checkpoint))
     reference = FloatModel(model.checkpoint)
@@ -63,7 +64,7 @@ def golden(options) -> dict:
     authors = options.checkpoint / "io.npz"
     if authors.exists():
         found["cosine"] = _cosine(reference, np.load(authors))
-    return found
+    return [one for one in before if one["model"] != found["model"]] + [found]
 
 
 def _cosine(reference: FloatModel, authors) -> float:
@@ -72,7 +73,7 @@ def _cosine(reference: FloatModel, authors) -> float:
     return float(((got * want).sum(axis=1) / lengths).mean())
 
 
-def rtl(options) -> list[dict]:
+def rtl(options, before) -> list[dict]:
     """Every stage of every token on simulated boards."""
     model = resolve(options.model)
     tokens = model.tokenizer.encode(PROMPT)
@@ -85,7 +86,7 @@ def rtl(options) -> list[dict]:
     return found
 
 
-def tests(options) -> dict:
+def tests(options, before) -> dict:
     """Cases of every bench, and the proofs, from the results of the test suite."""
     results = ROOT / "build" / "verification.xml"
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--junitxml", results], cwd=ROOT)
@@ -101,7 +102,7 @@ def tests(options) -> dict:
             "proofs": [case for case in cases if "formal" in case]}
 
 
-def mutate(options) -> dict:
+def mutate(options, before) -> dict:
     """Whether each mutant is caught, and by what."""
     outcomes = mutants.run(MUTANTS, jobs=options.jobs, report=mutants.progress)
     return {"table": mutants.table(outcomes)}
@@ -120,21 +121,18 @@ def document(found: dict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _golden_section(found: dict) -> str:
-    change = found["golden"] / found["float"] - 1
-    lines = [
+def _golden_section(found: list[dict]) -> str:
+    rows = [f"| {one['model']} | {one['tokens']:,} | {one['float']:.5f} | {one['golden']:.5f} "
+            f"({one['golden'] / one['float'] - 1:+.3%}) | {one['top1']:.2%} |" for one in found]
+    authors = [f"Logits of {one['model']}, float64 reference against the authors' GPU code: mean "
+               f"cosine {one['cosine']:.5f}." for one in found if "cosine" in one]
+    return "\n".join([
         "## Golden model against the float reference (measured)",
-        f"{found['model']} on the whole of {found['text']}: {found['tokens']:,} tokens, "
-        f"{found['bytes']:,} bytes, the state carried through each document.", "",
-        "| | bits per byte | favourite as in float |", "|---|---:|---:|",
-        f"| float64 reference | {found['float']:.5f} | |",
-        f"| golden, integers of the hardware | {found['golden']:.5f} ({change:+.3%}) "
-        f"| {found['top1']:.2%} |",
-    ]
-    if "cosine" in found:
-        lines += ["", "Logits of the reference against those of the authors' GPU code: mean cosine "
-                      f"{found['cosine']:.5f}."]
-    return "\n".join(lines)
+        f"The whole of {found[0]['text']}, {found[0]['bytes']:,} bytes, the state carried through "
+        "each document; bits per byte of the float64 reference and of golden, the integers of the "
+        "hardware, and how often their favourites are the same.", "",
+        "| model | tokens | float | golden | same favourite |", "|---|---:|---:|---:|---:|",
+        *rows, *([""] if authors else []), *authors])
 
 
 def _rtl_section(found: list[dict]) -> str:
@@ -169,7 +167,7 @@ def main(argv=None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.verification")
     parser.add_argument("steps", nargs="*", metavar="STEP",
                         help=f"{', '.join(STEPS)}; none only writes the document")
-    parser.add_argument("--checkpoint", type=pathlib.Path, help="directory, for golden")
+    parser.add_argument("--checkpoint", type=pathlib.Path, metavar="MODEL", help="for golden")
     parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="for rtl")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
@@ -178,7 +176,7 @@ def main(argv=None) -> None:
         parser.error(f"there is no step {unknown[0]!r}: use {', '.join(STEPS)}")
     found = json.loads(FINDINGS.read_text()) if FINDINGS.exists() else {}
     for step in options.steps:
-        found[step] = STEPS[step](options)
+        found[step] = STEPS[step](options, found.get(step, []))
         FINDINGS.write_text(json.dumps(found, indent=1) + "\n")
     DOCUMENT.write_text(document(found))
 
