@@ -29,7 +29,7 @@ def image(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def classics():
+def demo():
     return resolve(DEFAULT_MODEL)
 
 
@@ -37,10 +37,10 @@ def draw(*shape, vocab=SMALL.vocab, seed=0):
     return np.random.default_rng(seed).integers(2, vocab, shape)
 
 
-def test_a_real_model_by_every_digest(classics):
-    prompt = classics.tokenizer.encode("It was a dark and stormy night; the rain fell in torrents")
-    with open_engine("cuda", classics) as engine:
-        result = verify(engine, classics.image, prompt, 96)
+def test_a_real_model_by_every_digest(demo):
+    prompt = demo.tokenizer.encode("It was a dark and stormy night; the rain fell in torrents")
+    with open_engine("cuda", demo) as engine:
+        result = verify(engine, demo.image, prompt, 96)
     assert result.equal, result.difference.sentence()
     assert result.passes >= 64
 
