@@ -1,7 +1,7 @@
 # Thin names for what people do here; the work is in the command line and in pytest.
 
 BOARD ?= ulx3s_85f
-MODEL ?= classics-7m
+MODEL ?= demo
 SIM   ?= verilator
 SEED  ?= 1
 

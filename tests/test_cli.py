@@ -478,7 +478,7 @@ def test_a_link_stays_a_link(good, checkpoint, tmp_path):
     assert Image(tmp_path / "real.trit").layers == CONFIG.layers
 
 
-@pytest.mark.parametrize("verb", ["boards", "doctor", "inspect classics-7m --json"])
+@pytest.mark.parametrize("verb", ["boards", "doctor", "inspect demo --json"])
 def test_a_full_disk_is_one_sentence(verb):
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "tritstream", *verb.split()], stdout=full,

@@ -48,7 +48,7 @@ def measure(image: Image, width: int) -> dict[str, int]:
 
 
 def table(image: Image, widths) -> str:
-    """Markdown table of cycles and of their share of the roof, trits / 5 P."""
+    """Markdown table of cycles and of their share of the roof, trits / 5 P; and the bytes read."""
     trits = weights(image)
     columns = {width: measure(image, width) for width in widths}
     rows = [
@@ -63,7 +63,8 @@ def table(image: Image, widths) -> str:
             spent = sum(cycles.values()) if key is None else cycles[key]
             cells += [f"{spent:,}", f"{count / (5 * width) / spent:.1%}" if count else ""]
         rows.append(f"| {what} | {count:,} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+    read = image.tape().nbytes
+    return "\n".join([*rows, "", f"A token of this model reads {read / 1e6:.2f} MB of tape."])
 
 
 def replace(text: str, new: str) -> str:

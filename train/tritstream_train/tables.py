@@ -3,7 +3,8 @@
 A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; its rows are
 the objects under NAME in the JSON beside the document, and their keys the columns. Those under
 `speed` are drawn, too, and so are the curves in `data/freezing`. The table `engine` is that of
-`data/engine.json`, which `python -m tritstream_train.engine.benchmark -o` writes.
+`data/engine.json`, which `python -m tritstream_train.engine.benchmark -o` writes, and `models` that
+of the models in this repository, as `python -m tritstream_train.release` left them.
 """
 
 import argparse
@@ -16,10 +17,13 @@ from tritstream.errors import BadInput, TritstreamError
 from tritstream.files import write_whole
 from tritstream_train.curve import Curve
 from tritstream_train.picture import draw_losses, draw_speed
+from tritstream_train.release import FIGURES
 
-__all__ = ["engine_rows", "filled", "main"]
+__all__ = ["engine_rows", "filled", "main", "model_rows"]
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "training.md"
+MODELS = (ROOT / "sw" / "tritstream" / "models", ROOT / "train" / "models")
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -71,6 +75,24 @@ def engine_rows(found: dict) -> list[dict]:
             for one in found["measurements"]]
 
 
+def model_rows(found: list[dict]) -> list[dict]:
+    """Rows of the table `models`.
+
+    Parameters
+    ----------
+    found : list of dict
+        The `tritstream_train.card.figures` of each model.
+    """
+    return [{"model": one["name"], "M parameters": round(one["parameters"] / 1e6, 2),
+             "hidden, GLU, layers, vocabulary": f"{one['hidden']}, {one['intermediate']}, "
+             f"{one['layers']}, {one['vocab']}", "bytes of the image": f"{one['image_bytes']:,}",
+             "M tokens": f"{one['tokens'] / 1e6:,.0f}", "seconds": f"{one['seconds']:,.0f}",
+             **{f"bits per byte, {device}": f"{score['bits_per_byte']:.4f}"
+                for device, score in one["evaluations"].items()},
+             "trained on": one["machine"]}
+            for one in sorted(found, key=lambda one: one["parameters"])]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Fill a document in; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_train.tables",
@@ -82,6 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
         engine = document.parent / "data" / "engine.json"
         if engine.exists():
             findings["engine"] = engine_rows(json.loads(engine.read_text(encoding="utf-8")))
+        findings["models"] = model_rows([
+            json.loads(path.read_text(encoding="utf-8"))
+            for place in MODELS for path in sorted(place.glob(f"*/{FIGURES}"))])
         text = filled(document.read_text(encoding="utf-8"), findings)
         images = document.parent / "images"
         images.mkdir(exist_ok=True)

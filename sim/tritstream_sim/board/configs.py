@@ -34,7 +34,7 @@ def board_config(board: str | None = None) -> BuildConfig:
         raise BadInput(f"There is no simulated board {board!r}: use sim, or one of "
                        f"{', '.join(f'sim:{name}' for name in BOARDS)}.")
     return BuildConfig(beat_bytes=width, elements=min(width, _ELEMENTS), max_hidden=256,
-                       max_intermediate=768, max_vocab=4096, max_state=6 * 256, max_stages=32,
+                       max_intermediate=768, max_vocab=4096, max_state=7 * 256, max_stages=32,
                        memory_bytes=4 * _MEBIBYTE)
 
 

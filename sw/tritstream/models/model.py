@@ -16,7 +16,7 @@ from tritstream.tokenizer import Tokenizer
 __all__ = ["DEFAULT_MODEL", "Model", "bundled_models", "resolve"]
 
 BUNDLED = Path(__file__).parent
-DEFAULT_MODEL = "classics-7m"
+DEFAULT_MODEL = "demo"
 """The bundled model that is used where none is named."""
 
 PACKERS = ("pack.py", "image.py", "tape.py", "trits.py", "config.py", "checkpoint.py")
