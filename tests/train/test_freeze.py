@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from tritstream_train import freeze
 from tritstream_train.bitlinear import ternarise
-from tritstream_train.freeze import FALLING, FIRST, KEEP, LAST, SHORTEST, FreezingAdamW, freezing
+from tritstream_train.freeze import FALLING, FREEZINGS, KEEP, SHORTEST, FreezingAdamW, freezing
 
 RATE = 0.01
 
@@ -40,23 +41,25 @@ def push(matrices, chosen):
         matrix.grad = torch.where(some, outwards, 0)
 
 
-def test_the_threshold_falls_over_the_last_steps():
-    def threshold(step, total=1000, share=0.5, warmup=0):
-        return freezing(step, total, warmup, share)["threshold"]
+def test_what_is_allowed_falls_over_the_last_steps():
+    def allowed(step, total=4000, share=0.5, warmup=0):
+        return freezing(step, total, warmup, share)["allowed"]
 
-    last = LAST / SHORTEST
-    assert threshold(499) == math.inf
-    assert threshold(5, None, warmup=6) == threshold(599, warmup=600) == math.inf
-    assert threshold(500) == FIRST
-    assert threshold(500 + int(250 * FALLING)) == pytest.approx(math.sqrt(FIRST * last))
-    assert threshold(999) == pytest.approx(last)
-    assert {threshold(step, 10, 0.0) for step in range(10)} == {math.inf}
+    assert allowed(1999) is allowed(5, None, warmup=6) is allowed(2399, warmup=2400) is None
+    assert {allowed(step, 10, 0.0) for step in range(10)} == {None}
+    assert {allowed(step) for step in range(2000, 2100)} == {math.inf}      # counting
+    values = [allowed(step) for step in range(2100, 4000)]
+    some = [value for value in values if value < math.inf]
+    assert len(some) == 1900 // (SHORTEST // FREEZINGS)
+    assert some == sorted(some, reverse=True) and some[0] > 0.99
+    assert values.index(0) == pytest.approx(2000 * FALLING - 100, abs=2)
     assert freezing(0, 100_000, 9, 0.5)["memory"] == 500
+    assert [allowed(step, 40) for step in (19, 20, 24, 39)] == [None, math.inf, math.inf, 0]
 
 
-def test_without_a_threshold_it_is_adamw(seed):
+def test_without_counting_it_is_adamw(seed):
     ours, theirs = start(seed), start(seed)
-    optimizers = [FreezingAdamW([{"params": ours, "threshold": math.inf, "memory": 50.0}], lr=RATE),
+    optimizers = [FreezingAdamW([{"params": ours, "allowed": None, "memory": 50.0}], lr=RATE),
                   torch.optim.AdamW(theirs, lr=RATE)]
     for matrices, optimizer in zip((ours, theirs), optimizers, strict=True):
         for matrix in matrices:
@@ -66,18 +69,27 @@ def test_without_a_threshold_it_is_adamw(seed):
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+def states(optimizer, name):
+    return torch.stack([state[name] for state in optimizer.state.values()])
+
+
 def test_restless_weights_freeze_and_stay(seed):
     matrices = start(seed)
     chosen = restless(seed, matrices)
-    optimizer = FreezingAdamW([{"params": matrices, "threshold": 0.1, "memory": 50.0}], lr=RATE,
+    optimizer = FreezingAdamW([{"params": matrices, "allowed": math.inf, "memory": 50.0}], lr=RATE,
                               weight_decay=0)
+    group, = optimizer.param_groups
     for _ in range(60):
         push(matrices, chosen)
         optimizer.step()
-    frozen = torch.stack([optimizer.state[matrix]["changes"] for matrix in matrices]).isinf()
+    assert states(optimizer, "changes").isfinite().all()
+    group["allowed"] = 0.0
+    push(matrices, chosen)
+    optimizer.step()
+    frozen = states(optimizer, "changes").isinf()
     assert not (frozen & ~chosen).any()
     assert (frozen & chosen).sum() > 0.9 * chosen.sum()
-    kept = trits(matrices)
+    group["allowed"], kept = math.inf, trits(matrices)
     for _ in range(60):
         push(matrices, chosen)
         optimizer.step()
@@ -86,23 +98,51 @@ def test_restless_weights_freeze_and_stay(seed):
     assert ((ratios - 0.5).abs() > 0.9 * KEEP)[frozen].all()
 
 
-def test_a_weight_freezes_at_the_trit_that_it_mostly_had(seed):
+@pytest.fixture
+def counted(seed):
+    """A matrix and an optimiser that has counted, with all that it holds of the matrix."""
     matrix, = matrices = start(seed, count=1)
-    optimizer = FreezingAdamW([{"params": matrices, "threshold": math.inf, "memory": 50.0}], lr=0.0)
-    scale = float(matrix.detach().abs().mean())
+    optimizer = FreezingAdamW([{"params": matrices, "allowed": math.inf, "memory": 50.0}], lr=0.0)
+    matrix.grad = torch.zeros_like(matrix)
+    optimizer.step()
+    return matrix, optimizer, optimizer.state[matrix]
 
-    def put(ratio):
-        with torch.no_grad():
-            matrix[0, :10] = ratio * scale
-        matrix.grad = torch.zeros_like(matrix)
+
+def test_a_weight_freezes_at_the_trit_that_it_mostly_had(counted):
+    matrix, optimizer, state = counted
+    with torch.no_grad():
+        matrix[0, :10] = 0.4 * matrix.abs().mean()
+    state["trit"][0, :10] = 0.9
+    state["changes"][0, :10] = 0.3
+    optimizer.param_groups[0]["allowed"] = 0.0
+    optimizer.step()
+    assert (trits([matrix])[0, 0, :10] == 1).all()
+    assert state["changes"][0, :10].isinf().all()
+    assert state["changes"][1:].isfinite().all()
+
+
+def test_the_most_restless_freeze_until_the_rest_is_allowed(counted):
+    matrix, optimizer, state = counted
+    group, = optimizer.param_groups
+    group["memory"] = 1e9                       # so that a step does not change the counts
+    state["changes"][:] = torch.linspace(0, 0.5, matrix.numel()).view(matrix.shape)
+    first, before = float(state["changes"].sum()), state["changes"].clone()
+    for allowed in (1.0, 0.5, 0.1, 0.0):
+        group["allowed"] = allowed
         optimizer.step()
+        left = state["changes"].isfinite()
+        assert before[left].sum() <= allowed * first * 1.03
+        assert before[left].sum() >= allowed * first * 0.95 - 0.01
+        if allowed < 1:
+            assert before[left].max() <= before[~left].min()
+    assert group["first"] == pytest.approx(first, rel=0.03)
 
-    optimizer.param_groups[0]["threshold"] = 1.0
-    put(0.8)
-    optimizer.state[matrix]["trit"][0, :10] = 0.9
-    optimizer.state[matrix]["changes"][0, :10] = 0.3
-    optimizer.param_groups[0]["threshold"] = 0.2
-    put(0.4)
-    assert (trits(matrices)[0, 0, :10] == 1).all()
-    assert optimizer.state[matrix]["changes"][0, :10].isinf().all()
-    assert optimizer.state[matrix]["changes"][1:].isfinite().all()
+
+def test_flow_is_the_sum_of_the_changes(seed):
+    changes = torch.rand(50, 60, generator=torch.Generator().manual_seed(seed)) / 3
+    changes[0], changes[1] = math.inf, 0
+    rates, flow = freeze._flow([changes[:20], changes[20:]])
+    assert flow[-1] == pytest.approx(float(changes[1:].sum()), rel=0.02)
+    some = rates[(rates < 0.1).sum()]
+    below = changes[changes < some].sum()
+    assert flow[(rates < some).sum() - 1] == pytest.approx(float(below), rel=0.03)

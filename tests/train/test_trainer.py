@@ -167,10 +167,10 @@ def test_every_parameter_has_one_optimiser():
               for weight in group["params"]]
     assert sorted(map(id, placed)) == sorted(map(id, model.parameters()))
     assert {weight.ndim for weight in optimizers[1].param_groups[0]["params"]} == {2}
-    set_rates(optimizers, 0.5, {"threshold": 0.1, "memory": 9.0})
+    set_rates(optimizers, 0.5, {"allowed": 0.1, "memory": 9.0})
     assert [group["lr"] for optimizer in optimizers for group in optimizer.param_groups] == [
         0.25, 0.01, 0.003]
-    assert [group.get("threshold") for group in optimizers[0].param_groups] == [None, 0.1]
+    assert [group.get("allowed") for group in optimizers[0].param_groups] == [None, 0.1]
 
 
 def test_validation_follows_the_rule_of_eval(tmp_path, text):

@@ -5,7 +5,9 @@ driven to the threshold from either side and changes its trit again and again, h
 rate. That is noise in every step, and which trit is left at the end is chance. Freezing such
 weights one after another, the most restless first, lets the others learn around them: iterative
 weight freezing, M. Nagel et al., *Overcoming oscillations in quantization-aware training*, ICML
-2022 (arXiv 2203.11086), here with a threshold that falls geometrically and for ternary weights.
+2022 (arXiv 2203.11086), here for ternary weights, and with a threshold that follows from how many
+changes a step may still have: linearly fewer, down to none. One that falls by itself is over the
+restless weights, whose rates differ from model to model, in an eighth of the steps or never.
 """
 
 import math
@@ -19,13 +21,14 @@ __all__ = ["FreezingAdamW", "freezing"]
 
 MEMORY = 1 / 200            # share of a run that the running means remember
 SHORTEST = 50               # but at least so many steps
-FIRST = 0.2                 # changes per step above which a weight freezes, at first
-LAST = 0.5                  # at last: changes within the memory, so that the first one freezes
-FALLING = 0.9               # share of the freezing steps in which that falls
+COUNTING = 2                # memories in which changes are counted before the first weight freezes
+FREEZINGS = 20              # in each memory
+FALLING = 0.95              # share of the freezing steps after which none may change
 KEEP = 0.05                 # of the scale: distance of a frozen weight from the threshold
+OCTAVES, PARTS = 16, 32     # by which rates of change are told apart: 1 down to 2^-16, 2 % each
 
 
-def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[str, float]:
+def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[str, float | None]:
     """How `FreezingAdamW` freezes in a step.
 
     Parameters
@@ -42,60 +45,99 @@ def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[st
     Returns
     -------
     dict
-        `threshold`, changes of its trit per step above which a weight freezes, infinite while none
-        do; and `memory`, steps over which they are averaged.
+        `memory`, steps over which changes are averaged; and `allowed`, the share of the changes at
+        first that a step may still have: None before they are counted, infinite while they only
+        are, and between two steps in which weights freeze.
     """
     memory = max(SHORTEST, MEMORY * (total or 0))
     if step < warmup or step < total * (1 - share):
-        return {"threshold": math.inf, "memory": memory}
-    progress = min(1.0, (step - total * (1 - share)) / (total * share * FALLING))
-    return {"threshold": FIRST * (LAST / memory / FIRST) ** progress, "memory": memory}
+        return {"allowed": None, "memory": memory}
+    begin = max(warmup, total * (1 - share))
+    counting = min(COUNTING * memory, (total - begin) / 4)
+    progress = (step - begin - counting) / (FALLING * (total - begin) - counting)
+    if progress < 0 or (total - 1 - step) % max(1, int(memory / FREEZINGS)):
+        return {"allowed": math.inf, "memory": memory}
+    return {"allowed": max(0.0, 1 - progress), "memory": memory}
 
 
 class FreezingAdamW(torch.optim.AdamW):
-    """AdamW; of groups with a finite `threshold`, weights that change their trit often freeze.
+    """AdamW; of groups with `allowed`, weights that change their trit often freeze.
 
     A frozen weight goes on moving, but not to the threshold between its trit and the next. State of
     each weight, besides AdamW's: the running mean of its trit, and how often it changes per step,
-    infinite if it is frozen.
+    infinite if it is frozen; and of each group its changes per step before the first weight froze.
     """
 
     @torch.no_grad()
     def step(self, closure=None):
         """Update all parameters that have a gradient; a `closure` is not called."""
-        stacks = []
-        for group in self.param_groups:
-            if math.isfinite(group.get("threshold", math.inf)):
-                shapes = defaultdict(list)
-                for matrix in group["params"]:
-                    shapes[matrix.shape].append(matrix)
-                stacks += [(matrices, _trits(torch.stack(matrices))[0], group["threshold"],
-                            1 / group["memory"]) for matrices in shapes.values()]
+        counting = [group for group in self.param_groups if group.get("allowed") is not None]
+        stacks = [(matrices, _trits(torch.stack(matrices))[0], 1 / group["memory"])
+                  for group in counting for matrices in _by_shape(group["params"])]
         super().step()
         for stack in stacks:
-            self._freeze(*stack)
+            self._count(*stack)
+        for group in counting:
+            if math.isfinite(group["allowed"]):
+                self._freeze(group)
 
-    def _freeze(self, matrices: list, before: torch.Tensor, threshold: float, share: float):
-        """Freeze and hold weights of one shape, given the trits from before the step."""
+    def _count(self, matrices: list, before: torch.Tensor, share: float):
+        """Count changes, and hold what is frozen, given the trits of before the step."""
         for matrix, trits in zip(matrices, before, strict=True):
             if "trit" not in self.state[matrix]:
                 self.state[matrix] |= {"trit": trits.clone(), "changes": torch.zeros_like(matrix)}
-        means = [self.state[matrix]["trit"] for matrix in matrices]
-        counts = [self.state[matrix]["changes"] for matrix in matrices]
-        weight, mean, changes = torch.stack(matrices), torch.stack(means), torch.stack(counts)
+        weight, mean, changes = self._stacked(matrices)
 
         trits, scale = _trits(weight)
         frozen = changes.isinf()
         kept = torch.where(frozen, before, trits)
-        mean = torch.lerp(mean, kept, share)
         changes = (1 - share) * changes + share * (kept != before)
-        late = changes > threshold                  # those that are frozen already, too
-        kept = torch.where(late & ~frozen, mean.round(), kept)
-        weight = torch.where(late, _held(weight, kept, scale), weight)
+        weight = torch.where(frozen, _held(weight, kept, scale), weight)
+        self._replace(matrices, weight, torch.lerp(mean, kept, share), changes)
 
+    def _freeze(self, group: dict):
+        """Freeze the most restless weights, so many that the others' changes are allowed."""
+        rates, flow = _flow([self.state[matrix]["changes"] for matrix in group["params"]])
+        if group.get("first") is None:
+            group["first"] = flow[-1].item()
+        beyond = flow > group["allowed"] * group["first"]
+        threshold = torch.where(beyond, rates, math.inf).min()
+        for matrices in _by_shape(group["params"]):
+            weight, mean, changes = self._stacked(matrices)
+            late = (changes >= threshold) & changes.isfinite()
+            _, scale = _trits(weight)
+            weight = torch.where(late, _held(weight, mean.round(), scale), weight)
+            self._replace(matrices, weight, mean, changes.masked_fill(late, math.inf))
+
+    def _stacked(self, matrices: list) -> list[torch.Tensor]:
+        """Weights of one shape, their mean trits and their changes per step, [N, M, K] each."""
+        states = [self.state[matrix] for matrix in matrices]
+        return [torch.stack(matrices), *(torch.stack([state[name] for state in states])
+                                         for name in ("trit", "changes"))]
+
+    def _replace(self, matrices: list, weight, mean, changes):
+        states = [self.state[matrix] for matrix in matrices]
         torch._foreach_copy_(matrices, list(weight))
-        torch._foreach_copy_(means, list(mean))
-        torch._foreach_copy_(counts, list(changes.masked_fill_(late, math.inf)))
+        torch._foreach_copy_([state["trit"] for state in states], list(mean))
+        torch._foreach_copy_([state["changes"] for state in states], list(changes))
+
+
+def _by_shape(matrices: list) -> list[list]:
+    """Matrices in lists of one shape each, which spares a GPU many small kernels."""
+    shapes = defaultdict(list)
+    for matrix in matrices:
+        shapes[matrix.shape].append(matrix)
+    return list(shapes.values())
+
+
+def _flow(changes: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rates of change, rising; and the changes per step of all weights up to each, but the frozen.
+
+    A histogram: counts are whole numbers, whose sums do not depend on the order.
+    """
+    counts = sum(torch.histc(one.log2(), OCTAVES * PARTS, min=-OCTAVES, max=0) for one in changes)
+    rates = torch.linspace(-OCTAVES, 0, OCTAVES * PARTS + 1, device=counts.device)[:-1].exp2()
+    return rates, (counts * rates).cumsum(0)
 
 
 def _trits(weight):

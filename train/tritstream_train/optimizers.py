@@ -1,7 +1,5 @@
 """Which optimiser updates which parameter."""
 
-import math
-
 import torch
 from torch import nn
 
@@ -28,8 +26,8 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
         else:
             decaying.append(parameter)
     groups = [{"params": plain, "weight_decay": 0.0, "lr": config.vector_rate or config.rate},
-              {"params": decaying, "weight_decay": config.weight_decay, "threshold": math.inf,
-               "memory": 1.0}]
+              {"params": decaying, "weight_decay": config.weight_decay, "allowed": None,
+               "memory": 1.0, "first": None}]
     adamw = FreezingAdamW(groups, lr=config.rate, betas=(config.beta1, config.beta2),
                           fused=config.device == "cuda")
     optimizers = [adamw]
@@ -42,10 +40,11 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     return optimizers
 
 
-def set_rates(optimizers: list[torch.optim.Optimizer], factor: float, freezing: dict[str, float]):
+def set_rates(optimizers: list[torch.optim.Optimizer], factor: float,
+              freezing: dict[str, float | None]):
     """Set every learning rate to its peak times a factor, and what is to freeze."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-            if "threshold" in group:
+            if "allowed" in group:
                 group.update(freezing)
