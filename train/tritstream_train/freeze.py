@@ -7,7 +7,8 @@ weights one after another, the most restless first, lets the others learn around
 weight freezing, M. Nagel et al., *Overcoming oscillations in quantization-aware training*, ICML
 2022 (arXiv 2203.11086), here for ternary weights, and with a threshold that follows from how many
 changes a step may still have: linearly fewer, down to none. One that falls by itself is over the
-restless weights, whose rates differ from model to model, in an eighth of the steps or never.
+restless weights, whose rates differ from model to model, in a sixth of the steps, and the rest of
+the steps are wasted.
 """
 
 import math
