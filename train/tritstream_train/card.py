@@ -80,8 +80,8 @@ def card(run: Run, found: dict, *, data: str) -> str:
     lines += [
         "", f"`tritstream eval` on the validation text, {found['text']} "
         "(measured). `float` computes with the master weights, which are ternary in every product, "
-        "`golden` with the image and the arithmetic of the hardware; its favourites are compared with "
-        "those of the image in float.", "",
+        "`golden` with the image and the arithmetic of the hardware; its favourites are compared "
+        "with those of the image in float.", "",
         "## Training", "",
         f"{data} Files by SHA-256: "
         + ", ".join(f"`{Path(settings[key]).name}` {digest[:16]}"
