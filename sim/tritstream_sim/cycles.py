@@ -1,7 +1,7 @@
 """Cycles per token by stage, from the counters of the simulated board; writes the README's table.
 
-``python -m tritstream_sim.cycles [--readme README.md] [P …]`` runs a few tokens of the bundled
-model on one board per beat width. The cycles are the hardware's: the simulation is cycle-accurate.
+``python -m tritstream_sim.cycles [--readme README.md] [P …]`` runs a few tokens of the model
+`demo` on one board per beat width. The cycles are the hardware's: the simulation is cycle-accurate.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def measure(image: Image, width: int) -> dict[str, int]:
     """Cycles of the last of some tokens by kind of stage, on a board with `width` bytes a beat."""
     with Device(launch(f"p{width}", image)) as device:
         device.load(image)
-        for _ in device.run(TOKENS, fresh=True):
+        for _ in device.run([token % image.vocab for token in TOKENS], fresh=True):
             pass
         cycles = collections.Counter()
         for section, record in zip(image.sections, device.records(), strict=True):

@@ -3,10 +3,10 @@
 ``python -m tritstream_sim.verification STEP …`` runs steps and keeps what they found beside the
 document, in ``docs/verification.json``; the document is written anew from all that is there. Steps:
 
-* ``golden --checkpoint MODEL --text FILE``: the golden model against the float reference, and that
+* ``golden --checkpoint DIR --text FILE``: the golden model against the float reference, and that
   against the logits of the authors' code if the checkpoint has them (``io.npz``). What was found
-  of other models stays.
-* ``rtl``: the bundled model on simulated boards, every stage of every token against golden.
+  of other checkpoints on that text stays.
+* ``rtl``: the model `demo` on simulated boards, every stage of every token against golden.
 * ``tests``: the benches and proofs of the test suite.
 * ``mutants``: faults put into the RTL on purpose.
 """
@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tritstream.engines import open_engine
+from tritstream.errors import TritstreamError
 from tritstream.evaluate import evaluate, read_documents
 from tritstream.golden import GoldenModel
 from tritstream.models import DEFAULT_MODEL, resolve
@@ -64,7 +65,8 @@ def golden(options, before: list[dict]) -> list[dict]:
     authors = options.checkpoint / "io.npz"
     if authors.exists():
         found["cosine"] = _cosine(reference, np.load(authors))
-    return [one for one in before if one["model"] != found["model"]] + [found]
+    return [one for one in before
+            if one["text"] == found["text"] and one["model"] != found["model"]] + [found]
 
 
 def _cosine(reference: FloatModel, authors) -> float:
@@ -124,13 +126,14 @@ def document(found: dict) -> str:
 def _golden_section(found: list[dict]) -> str:
     rows = [f"| {one['model']} | {one['tokens']:,} | {one['float']:.5f} | {one['golden']:.5f} "
             f"({one['golden'] / one['float'] - 1:+.3%}) | {one['top1']:.2%} |" for one in found]
-    authors = [f"Logits of {one['model']}, float64 reference against the authors' GPU code: mean "
-               f"cosine {one['cosine']:.5f}." for one in found if "cosine" in one]
+    authors = [f"Logits of {one['model']}, which is not bundled, by the float64 reference against "
+               f"the authors' GPU code: mean cosine {one['cosine']:.5f}."
+               for one in found if "cosine" in one]
     return "\n".join([
         "## Golden model against the float reference (measured)",
         f"The whole of {found[0]['text']}, {found[0]['bytes']:,} bytes, the state carried through "
-        "each document; bits per byte of the float64 reference and of golden, the integers of the "
-        "hardware, and how often their favourites are the same.", "",
+        "each document; bits per byte of checkpoints by the float64 reference and by golden, the "
+        "integers of the hardware, and how often their favourites are the same.", "",
         "| model | tokens | float | golden | same favourite |", "|---|---:|---:|---:|---:|",
         *rows, *([""] if authors else []), *authors])
 
@@ -138,7 +141,7 @@ def _golden_section(found: list[dict]) -> str:
 def _rtl_section(found: list[dict]) -> str:
     rows = [f"| `{one['device']}` | {one['passes']} | {one['stages']:,} | "
             f"{'equal' if one['equal'] else '**different**'} | {one['digest']} |" for one in found]
-    return "\n".join(["## The whole accelerator on the bundled model (simulated)",
+    return "\n".join([f"## The whole accelerator on the model {DEFAULT_MODEL} (simulated)",
                       "Every stage of every token, by the digests that the hardware keeps, against "
                       "golden.", "", "| device | tokens | stages compared | result | digest |",
                       "|---|---:|---:|---|---|", *rows])
@@ -167,16 +170,21 @@ def main(argv=None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.verification")
     parser.add_argument("steps", nargs="*", metavar="STEP",
                         help=f"{', '.join(STEPS)}; none only writes the document")
-    parser.add_argument("--checkpoint", type=pathlib.Path, metavar="MODEL", help="for golden")
+    parser.add_argument("--checkpoint", type=pathlib.Path, metavar="DIR", help="for golden")
     parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="for rtl")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     options = parser.parse_args(argv)
     if unknown := [step for step in options.steps if step not in STEPS]:
         parser.error(f"there is no step {unknown[0]!r}: use {', '.join(STEPS)}")
+    if "golden" in options.steps and not (options.checkpoint and options.text):
+        parser.error("golden needs --checkpoint DIR and --text FILE")
     found = json.loads(FINDINGS.read_text()) if FINDINGS.exists() else {}
     for step in options.steps:
-        found[step] = STEPS[step](options, found.get(step, []))
+        try:
+            found[step] = STEPS[step](options, found.get(step, []))
+        except TritstreamError as error:
+            raise SystemExit(f"error: {error}") from error
         FINDINGS.write_text(json.dumps(found, indent=1) + "\n")
     DOCUMENT.write_text(document(found))
 

@@ -12,7 +12,7 @@ from tritstream_train.freeze import FALLING, FREEZINGS, KEEP, SHORTEST, Freezing
 RATE = 0.01
 
 
-def start(seed, shape=(40, 30), count=2):
+def start(seed, shape=(40, 30), count=3):
     """Matrices of which no element is near a threshold."""
     generator = torch.Generator().manual_seed(seed)
     steps = [torch.randint(-1, 2, shape, generator=generator) for _ in range(count)]
@@ -53,7 +53,10 @@ def test_what_is_allowed_falls_over_the_last_steps():
     assert len(some) == 1900 // (SHORTEST // FREEZINGS)
     assert some == sorted(some, reverse=True) and some[0] > 0.99
     assert values.index(0) == pytest.approx(2000 * FALLING - 100, abs=2)
-    assert freezing(0, 100_000, 9, 0.5)["memory"] == 500
+    assert [freezing(step, 100_000, 9, 0.5)["memory"] for step in (50_000, 50_001, 99_999)] == [
+        1, 2, 500]
+    assert freezing(2400, 4000, 2400, 0.5) == {"allowed": math.inf, "memory": 1}
+    assert allowed(3999, warmup=2400) == 0 < allowed(3199, warmup=2400) < 0.6
     assert [allowed(step, 40) for step in (19, 20, 24, 39)] == [None, math.inf, math.inf, 0]
 
 
@@ -83,6 +86,7 @@ def test_restless_weights_freeze_and_stay(seed):
         push(matrices, chosen)
         optimizer.step()
     assert states(optimizer, "changes").isfinite().all()
+    assert states(optimizer, "changes").max() < 1
     group["allowed"] = 0.0
     push(matrices, chosen)
     optimizer.step()
@@ -146,3 +150,59 @@ def test_flow_is_the_sum_of_the_changes(seed):
     some = rates[(rates < 0.1).sum()]
     below = changes[changes < some].sum()
     assert flow[(rates < some).sum() - 1] == pytest.approx(float(below), rel=0.03)
+
+
+def test_trits_are_averaged(seed):
+    """Over all steps at first, and then over so many that the oldest no longer count."""
+    matrix, = matrices = start(seed, count=1)
+    optimizer = FreezingAdamW([{"params": matrices}], lr=0.0)
+    matrix.grad = torch.zeros_like(matrix)
+    mean = 0.0
+    for step, trit in enumerate([1, 1, -1, 0, 1, -1, -1, 0], 1):
+        memory = min(step, 4)
+        optimizer.param_groups[0] |= {"allowed": math.inf, "memory": memory}
+        with torch.no_grad():
+            matrix[0, 0] = 1.0 * trit
+        optimizer.step()
+        mean += (trit - mean) / memory
+        assert float(optimizer.state[matrix]["trit"][0, 0]) == pytest.approx(mean)
+
+
+def test_changes_are_averaged(seed):
+    """Of a weight that the gradient pushes over the threshold in the first of ten steps."""
+    matrix, = matrices = start(seed, count=1)
+    optimizer = FreezingAdamW([{"params": matrices, "memory": 5}], lr=1e-3, weight_decay=0)
+    with torch.no_grad():
+        matrix[0, 0] = 0.5 * matrix.abs().mean() - 5e-4
+    for step in range(10):
+        optimizer.param_groups[0]["allowed"] = math.inf
+        matrix.grad = torch.zeros_like(matrix)
+        matrix.grad[0, 0] = -1.0
+        optimizer.step()
+        assert float(optimizer.state[matrix]["changes"][0, 0]) == pytest.approx(0.2 * 0.8 ** step)
+    assert not optimizer.state[matrix]["changes"][1:].any()
+
+
+def test_matrices_of_all_shapes_freeze(seed):
+    matrices = start(seed, (40, 30), 2) + start(seed, (20, 50), 2)
+    optimizer = FreezingAdamW([{"params": matrices, "allowed": math.inf, "memory": 50.0}], lr=RATE,
+                              weight_decay=0)
+    with torch.no_grad():
+        for matrix in matrices:
+            matrix[0] = 0.5 * matrix.abs().mean()
+    for step in range(60):
+        optimizer.param_groups[0]["allowed"] = 0.0 if step == 59 else math.inf
+        for matrix in matrices:
+            matrix.grad = torch.zeros_like(matrix)
+            now = ternarise(matrix.detach()).sign()[0]
+            matrix.grad[0] = torch.where(now == 0, -1.0, 1.0)
+        optimizer.step()
+    for matrix in matrices:
+        frozen = optimizer.state[matrix]["changes"].isinf()
+        assert frozen[0].float().mean() > 0.9 and not frozen[1:].any()
+
+
+def test_what_is_held_keeps_clear_of_the_threshold():
+    held = freeze._held(torch.tensor([0.49, -0.49, 0.2, 0.9, -0.51, 0.3]),
+                        torch.tensor([0, 0, 0, 1, -1, 1]), 1.0)
+    torch.testing.assert_close(held, torch.tensor([0.45, -0.45, 0.2, 0.9, -0.55, 0.55]))

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tritstream.errors import BadInput
-from tritstream_train.tables import DOCUMENT, filled, main
+from tritstream_train.tables import DOCUMENT, filled, main, read_figures
 
 TEXT = "before\n<!-- table speed -->\nold\n<!-- end -->\nafter\n"
 
@@ -41,6 +41,14 @@ def test_tables_that_cannot_be_filled_are_refused():
         filled(TEXT, {"speed": [{"a": 1}, {"a": 1, "b": 2}]})
     with pytest.raises(BadInput, match="number of tables"):
         filled("<!-- table a -->\n" + TEXT, {"a": [{"b": 1}], "speed": [{"b": 1}]})
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"parameters": "many"}', b"\xff"])
+def test_damaged_figures_are_one_sentence(tmp_path, text):
+    path = tmp_path / "figures.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(BadInput, match="figures.json does not hold the figures"):
+        read_figures(path)
 
 
 def test_the_document_is_up_to_date(tmp_path):

@@ -102,4 +102,5 @@ def _command(words: list[str]) -> str:
     program = Path(words[0])
     if program.name == "__main__.py":
         words = [program.parent.name, *words[1:]]
-    return shlex.join(re.sub(r"^(--[\w-]+=)?.*/", r"\1", word) for word in words)
+    return shlex.join(re.sub(r"^(--[\w-]+=)?(?:.*/)?([^/]+)/*$", r"\1\2", word)
+                      for word in words)

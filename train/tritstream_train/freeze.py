@@ -6,9 +6,8 @@ rate. That is noise in every step, and which trit is left at the end is chance. 
 weights one after another, the most restless first, lets the others learn around them: iterative
 weight freezing, M. Nagel et al., *Overcoming oscillations in quantization-aware training*, ICML
 2022 (arXiv 2203.11086), here for ternary weights, and with a threshold that follows from how many
-changes a step may still have: linearly fewer, down to none. One that falls by itself is over the
-restless weights, whose rates differ from model to model, in a sixth of the steps, and the rest of
-the steps are wasted.
+changes a step may still have: linearly fewer, down to none. One that falls by itself passes the
+rates of the restless weights, which differ from model to model, too soon.
 """
 
 import math
@@ -26,7 +25,7 @@ COUNTING = 2                # memories in which changes are counted before the f
 FREEZINGS = 20              # in each memory
 FALLING = 0.95              # share of the freezing steps after which none may change
 KEEP = 0.05                 # of the scale: distance of a frozen weight from the threshold
-OCTAVES, PARTS = 16, 32     # by which rates of change are told apart: 1 down to 2^-16, 2 % each
+OCTAVES, PARTS = 24, 32     # by which rates of change are told apart: 1 down to 2^-24, 2 % each
 
 
 def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[str, float | None]:
@@ -46,19 +45,19 @@ def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[st
     Returns
     -------
     dict
-        `memory`, steps over which changes are averaged; and `allowed`, the share of the changes at
-        first that a step may still have: None before they are counted, infinite while they only
-        are, and between two steps in which weights freeze.
+        `memory`, steps over which changes are averaged, which are all at first; and `allowed`, the
+        share of the changes at first that a step may still have: None before they are counted,
+        infinite while they only are, and between two steps in which weights freeze.
     """
-    memory = max(SHORTEST, MEMORY * (total or 0))
     if step < warmup or step < total * (1 - share):
-        return {"allowed": None, "memory": memory}
-    begin = max(warmup, total * (1 - share))
+        return {"allowed": None, "memory": 1}
+    begin = max(warmup, math.ceil(total * (1 - share)))
+    memory = max(SHORTEST, MEMORY * total)
     counting = min(COUNTING * memory, (total - begin) / 4)
     progress = (step - begin - counting) / (FALLING * (total - begin) - counting)
-    if progress < 0 or (total - 1 - step) % max(1, int(memory / FREEZINGS)):
-        return {"allowed": math.inf, "memory": memory}
-    return {"allowed": max(0.0, 1 - progress), "memory": memory}
+    freezes = progress >= 0 and (total - 1 - step) % max(1, int(memory / FREEZINGS)) == 0
+    return {"allowed": max(0.0, 1 - progress) if freezes else math.inf,
+            "memory": min(memory, step - begin + 1)}
 
 
 class FreezingAdamW(torch.optim.AdamW):

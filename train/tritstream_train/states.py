@@ -25,7 +25,7 @@ from tritstream.files import replacing
 __all__ = ["State", "collect", "latest", "read_state", "restore", "write_state"]
 
 NAME = re.compile(r"step-(\d{8})\.pt")
-FORMAT = "tritstream training state 1"
+FORMAT = "tritstream training state 2"
 
 
 @dataclasses.dataclass(kw_only=True)

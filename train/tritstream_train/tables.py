@@ -19,7 +19,7 @@ from tritstream_train.curve import Curve
 from tritstream_train.picture import draw_losses, draw_speed
 from tritstream_train.release import FIGURES
 
-__all__ = ["engine_rows", "filled", "main", "model_rows"]
+__all__ = ["engine_rows", "filled", "main", "model_rows", "read_figures"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "training.md"
@@ -75,6 +75,23 @@ def engine_rows(found: dict) -> list[dict]:
             for one in found["measurements"]]
 
 
+def read_figures(path: Path) -> dict:
+    """Figures of a model, as a release left them.
+
+    Raises
+    ------
+    BadInput
+        They are damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        model_rows([found])
+        return found
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise BadInput(f"{path} does not hold the figures of a model ({error}): release the model "
+                       "again.") from error
+
+
 def model_rows(found: list[dict]) -> list[dict]:
     """Rows of the table `models`.
 
@@ -104,9 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
         engine = document.parent / "data" / "engine.json"
         if engine.exists():
             findings["engine"] = engine_rows(json.loads(engine.read_text(encoding="utf-8")))
-        findings["models"] = model_rows([
-            json.loads(path.read_text(encoding="utf-8"))
-            for place in MODELS for path in sorted(place.glob(f"*/{FIGURES}"))])
+        findings["models"] = model_rows([read_figures(path) for place in MODELS
+                                         for path in sorted(place.glob(f"*/{FIGURES}"))])
         text = filled(document.read_text(encoding="utf-8"), findings)
         images = document.parent / "images"
         images.mkdir(exist_ok=True)
