@@ -51,6 +51,7 @@ NAMES = {"hgrn_bit": "MatMul-free", "transformer": "Transformer++"}
 FIRST_RATE = 4e-3
 FACTOR = 2.0                # between rates that are tried
 FREEZE = 0.5                # share of the steps
+WEIGHT_DECAY = 0.1          # of both
 MOST_RATES = 7
 
 
@@ -170,7 +171,7 @@ def run_case(case: Case, settings: dict, directory: Path) -> Result:
     A rate so high that the loss is lost counts as a score of infinity.
     """
     config = TrainConfig(**SIZES[case.size] | settings | {
-        "arch": case.arch, "rate": case.rate,
+        "arch": case.arch, "rate": case.rate, "weight_decay": WEIGHT_DECAY,
         "freeze": FREEZE if case.arch == "hgrn_bit" else 0.0,
         "graph": settings["device"] == "cuda" and case.arch == "hgrn_bit",
         "steps": case.tokens // (settings["batch"] * settings["sequence"])})
