@@ -78,7 +78,7 @@ def _cosine(reference: FloatModel, authors) -> float:
 
 def rtl(options, before) -> list[dict]:
     """Every stage of every token on simulated boards."""
-    model = resolve(options.model)
+    model = resolve(DEFAULT_MODEL)
     tokens = model.tokenizer.encode(PROMPT)
     found = []
     for device, count in BOARDS.items():
@@ -174,7 +174,6 @@ def main(argv=None) -> None:
                         help=f"{', '.join(STEPS)}; none only writes the document")
     parser.add_argument("--checkpoint", type=pathlib.Path, metavar="DIR", help="for golden")
     parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="for rtl")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     options = parser.parse_args(argv)
     if unknown := [step for step in options.steps if step not in STEPS]:
