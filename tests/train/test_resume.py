@@ -1,5 +1,6 @@
 """A run that was killed goes on as if nothing had happened."""
 
+import concurrent.futures
 import dataclasses
 import json
 import signal
@@ -14,6 +15,8 @@ from tritstream.errors import BadInput
 from tritstream.files import replacing
 from tritstream_train.curve import Curve
 from tritstream_train.settings import TrainConfig
+from tritstream_train.states import latest
+from tritstream_train.stopping import Stopped
 from tritstream_train.trainer import train
 
 SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 270, "sequence": 16, "batch": 4,
@@ -75,6 +78,61 @@ def test_a_killed_process_resumes_exactly(tmp_path, text):
     train(config, directory, resume=True)
     train(config, tmp_path / "whole")
     assert losses(directory) == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("log_every", [4, 20])
+def test_a_line_may_be_about_steps_before_and_behind_a_checkpoint(tmp_path, text, log_every):
+    config = TrainConfig(data=text, **SHAPE | {"log_every": log_every})
+    train(config, tmp_path / "whole")
+    interrupted(config, tmp_path / "cut", 20)
+    train(config, tmp_path / "cut", resume=True)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+class Signal(Stop):
+    """Sends this process signals when it has told of a step."""
+
+    def __init__(self, step, *signals):
+        super().__init__(step)
+        self._signals = signals
+
+    def show(self, record, total):
+        if record.step == self._step:
+            for number in self._signals:
+                signal.raise_signal(number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("change", [{}, {"steps": None, "minutes": 1e-9, "warmup": 40}], ids=str)
+def test_a_signal_ends_a_run_behind_a_checkpoint(tmp_path, text, number, code, change):
+    config = TrainConfig(data=text, **SHAPE | change)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    train(config, tmp_path / "whole")
+    with pytest.raises(Stopped, match=rf"by {number.name} after step 19, .*--resume") as stopped:
+        train(config, tmp_path / "cut", report=Signal(18, number))
+    assert stopped.value.exit_code == code
+    assert latest(tmp_path / "cut" / "checkpoints").name == "step-00000019.pt"
+    assert handlers == [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    train(config, tmp_path / "cut", resume=True)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_a_second_signal_ends_a_run_at_once(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", report=Signal(18, signal.SIGTERM, signal.SIGINT))
+    assert latest(tmp_path / "run" / "checkpoints").name == "step-00000014.pt"
+
+
+def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    assert train(config, tmp_path / "run", report=Signal(30, signal.SIGTERM)).steps == 30
+
+
+def test_a_thread_trains_without_signals(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        assert pool.submit(train, config, tmp_path / "run").result().steps == 30
 
 
 @pytest.mark.parametrize("step", [6, 8, 10])

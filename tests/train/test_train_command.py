@@ -1,6 +1,7 @@
 """`tritstream train` as a user types it, and the card of what it makes."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -166,3 +167,16 @@ def test_what_cannot_be_released_is_one_sentence(text, tmp_path, capfd):
     curve.write_text("".join(curve.read_text().splitlines(keepends=True)[:-1]))
     assert "is at step 0 of 2: finish the run" in error()
     assert not (tmp_path / "little").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_with_a_sentence(tmp_path, text, number, code):
+    command = [sys.executable, "-m", "tritstream", "train", "-o", "run", *text, *SMALL, "--steps",
+               "100000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert any(line.startswith("step 10/") for line in process.stderr)
+        process.send_signal(number)
+        *_, last = process.stderr.read().splitlines()
+    assert process.returncode == code
+    assert last.startswith(f"error: The run was stopped by {number.name} after step ")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1

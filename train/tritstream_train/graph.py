@@ -21,8 +21,8 @@ class GraphedLoss:
 
     Parameters
     ----------
-    model : HGRNBit
-        Fused, on a CUDA device.
+    model : Module
+        Of `tritstream_train.architectures`, on a CUDA device; a MatMul-free one fused.
     batch, tokens : int
         Shape of every batch, `B` and `T`.
     scale : float
@@ -34,7 +34,8 @@ class GraphedLoss:
         device = next(model.parameters()).device
         self._tokens = torch.zeros(batch, tokens, dtype=torch.int64, device=device)
         self._targets = torch.zeros_like(self._tokens)
-        self._state = model.new_state(batch)
+        recurrent = hasattr(model, "new_state")
+        self._state = model.new_state(batch) if recurrent else None
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
@@ -48,7 +49,8 @@ class GraphedLoss:
         self.zero_grad()
 
     def _pass(self):
-        loss = self._model.loss(self._tokens, self._targets, self._state)
+        extra = {} if self._state is None else {"state": self._state}
+        loss = self._model(self._tokens, self._targets, **extra)
         (loss * self._scale).backward()
         return loss.detach()
 
@@ -59,15 +61,15 @@ class GraphedLoss:
     def __call__(self, tokens, targets, state=None) -> torch.Tensor:
         """Loss of a batch, before the factor; gradients are added to the parameters'.
 
-        Arguments and result are those of `HGRNBit.loss`. The result is overwritten by the next
-        call.
+        Arguments and result are the model's; `state` only where it is recurrent. The result is
+        overwritten by the next call.
         """
         self._tokens.copy_(tokens)
         self._targets.copy_(targets)
-        if state is None:
-            self._state.zero_()
-        else:
+        if state is not None:
             self._state.copy_(state)
+        elif self._state is not None:
+            self._state.zero_()
         self._graph.replay()
         if state is not None:
             state.copy_(self._state)

@@ -173,7 +173,7 @@ def run_case(case: Case, settings: dict, directory: Path) -> Result:
     config = TrainConfig(**SIZES[case.size] | settings | {
         "arch": case.arch, "rate": case.rate, "weight_decay": WEIGHT_DECAY,
         "freeze": FREEZE if case.arch == "hgrn_bit" else 0.0,
-        "graph": settings["device"] == "cuda" and case.arch == "hgrn_bit",
+        "graph": settings["device"] == "cuda",
         "steps": case.tokens // (settings["batch"] * settings["sequence"])})
     run = directory / f"{case.arch}-{case.size}-{case.rate:g}-{case.tokens}"
     with reporting(False) as report:
@@ -214,8 +214,7 @@ def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: 
     settings = {
         "data": arguments.data, "valid": arguments.valid, "tokenizer": arguments.tokenizer,
         "vocab": arguments.vocab, "sequence": arguments.sequence, "batch": arguments.batch,
-        "warmup": arguments.warmup, "schedule": "cosine", "weight_decay": 0.01,
-        "device": arguments.device,
+        "warmup": arguments.warmup, "schedule": "cosine", "device": arguments.device,
         "dtype": "bfloat16" if arguments.device == "cuda" else "float32"}
     for size in sizes:
         for arch in architectures:

@@ -25,7 +25,7 @@ from tritstream.files import replacing
 __all__ = ["State", "collect", "latest", "read_state", "restore", "write_state"]
 
 NAME = re.compile(r"step-(\d{8})\.pt")
-FORMAT = "tritstream training state 2"
+FORMAT = "tritstream training state 3"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -38,6 +38,8 @@ class State:
         Steps done.
     seconds : float
         Time that they took.
+    unlogged : tuple
+        Of the steps since the last line of the curve: sum of their losses, number, seconds.
     settings : dict
         Of the run, a `TrainConfig` as JSON.
     model, optimizer : dict
@@ -48,6 +50,7 @@ class State:
 
     step: int
     seconds: float
+    unlogged: tuple[float, int, float]
     settings: dict
     model: dict
     optimizer: dict

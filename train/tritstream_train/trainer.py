@@ -1,5 +1,6 @@
 """Training from start or checkpoint to the exported model."""
 
+import contextlib
 import dataclasses
 import math
 import resource
@@ -27,6 +28,7 @@ from tritstream_train.schedule import rate_factor
 from tritstream_train.settings import TrainConfig
 from tritstream_train.settle import settled
 from tritstream_train.states import State, collect, latest, read_state, restore, write_state
+from tritstream_train.stopping import Stopped, Stopping
 from tritstream_train.validation import Validation
 from tritstream_train.vocabulary import learn_tokenizer
 from tritstream_train.windows import Windows
@@ -99,6 +101,8 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
         The loss is not a number any more.
     DeviceError
         There is no GPU, its memory is too small, or another process was lost.
+    Stopped
+        SIGINT or SIGTERM came; with several processes only torchrun heeds them.
     """
     with Processes.join(config.device) as processes:
         report = report if report and processes.first else Silent()
@@ -143,6 +147,7 @@ class _Trainer:
         self._optimizers = make_optimizers(self._model, config)
         self._curve = Curve(self._run.curve)
         self.step, self._before = 0, 0.0
+        self._unlogged = 0.0, 0, 0.0
         carried = self._resume() if resume else None
         # After the optimisers are restored: that gives the weights other gradients.
         self._gradients = Gradients(self._model, processes, config)
@@ -186,7 +191,7 @@ class _Trainer:
             return None
         state = read_state(path)
         restore(state, self._model, self._optimizers)
-        self.step, self._before = state.step, state.seconds
+        self.step, self._before, self._unlogged = state.step, state.seconds, state.unlogged
         if self._processes.first:
             self._curve.cut(self.step)
         self._report.say(f"resuming from step {self.step}")
@@ -195,9 +200,18 @@ class _Trainer:
     # The loop
 
     def run(self) -> Summary:
-        config, began = self._config, time.perf_counter()
-        sum_, count, since = torch.zeros((), device=self._processes.device), 0, began
-        gradient, record, timed = sum_, None, None
+        began = time.perf_counter()
+        # Several processes would not stop at the same step.
+        with Stopping() if self._processes.count == 1 else contextlib.nullcontext() as stopping:
+            record = self._train(began, stopping)
+        return self._finish(record, self._before + time.perf_counter() - began)
+
+    def _train(self, began: float, stopping: Stopping | None) -> Record | None:
+        """Do all steps that are left; return the last line of the curve, if there was one."""
+        config = self._config
+        loss, count, seconds = self._unlogged
+        sum_, since = torch.tensor(loss, device=self._processes.device), began - seconds
+        record, timed = None, None
         while self._run.steps is None or self.step < self._run.steps:
             factor = self._factor()
             set_rates(self._optimizers, factor,
@@ -209,18 +223,22 @@ class _Trainer:
             if self._run.steps is None:
                 timed = self._plan(timed, began)
             last = self.step == self._run.steps
+            stop = stopping and not last and stopping.asked
             if last or self.step % config.log_every == 0:
                 loss = self._checked(sum_ / count)
                 now = time.perf_counter()
                 record = self._record(loss, factor, gradient, count, now - since, now - began, last)
                 sum_, count, since = torch.zeros_like(sum_), 0, time.perf_counter()
-            if last or self.step % config.save_every == 0:
+            if last or stop or self.step % config.save_every == 0:
                 if count:
                     self._checked(sum_ / count)
                 paused = time.perf_counter()
-                self._save(self._before + paused - began)
+                self._save(self._before + paused - began,
+                           (self._processes.mean(sum_), count, paused - since))
                 since += time.perf_counter() - paused
-        return self._finish(record, self._before + time.perf_counter() - began)
+            if stop:
+                raise Stopped(stop, self.step)
+        return record
 
     def _factor(self) -> float:
         config = self._config
@@ -298,15 +316,16 @@ class _Trainer:
 
     # Results
 
-    def _save(self, seconds: float):
+    def _save(self, seconds: float, unlogged: tuple[float, int, float]):
         weights, optimizer = collect(self._model, self._optimizers)
         carried = self._gradients.carried
         if carried is not None:
             carried = self._processes.gather(carried).cpu()
         if self._processes.first:
             write_state(self._run.checkpoints, State(
-                step=self.step, seconds=seconds, settings=self._config.to_json(), model=weights,
-                optimizer=optimizer, carried=carried), self._config.keep)
+                step=self.step, seconds=seconds, unlogged=unlogged,
+                settings=self._config.to_json(), model=weights, optimizer=optimizer,
+                carried=carried), self._config.keep)
             draw(self._curve.read(), self._run.picture, self._run.directory.name)
         self._processes.wait()
 

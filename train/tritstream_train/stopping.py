@@ -1,0 +1,57 @@
+"""Signals that end a run between two steps, instead of in the middle of one."""
+
+import signal
+import threading
+
+from tritstream.errors import TritstreamError
+
+__all__ = ["Stopped", "Stopping"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)       # Ctrl-C; what schedulers send before they kill
+
+
+class Stopped(TritstreamError):
+    """A run was told to stop. It has a checkpoint of its last step, and can go on from there.
+
+    Parameters
+    ----------
+    number : signal.Signals
+        Who told it; the exit code is that of a program that the signal ended.
+    step : int
+        Steps done.
+    """
+
+    def __init__(self, number: signal.Signals, step: int):
+        super().__init__(f"The run was stopped by {number.name} after step {step}, of which it has "
+                         "a checkpoint: start the same command with --resume to go on.")
+        self.exit_code = 128 + number
+
+
+class Stopping:
+    """Context in which the first signal is only noted; another one does what it always does.
+
+    Python hands signals to the main thread alone, so in others this does nothing.
+
+    Attributes
+    ----------
+    asked : signal.Signals or None
+        The signal that came.
+    """
+
+    def __init__(self):
+        self.asked = None
+        self._before = {}
+
+    def __enter__(self) -> "Stopping":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame):
+        self.asked = signal.Signals(number)
+        self.__exit__()
