@@ -1,6 +1,7 @@
 """Without a GPU kernels run in Triton's interpreter, which must be set before its import."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -22,3 +23,11 @@ def text(tmp_path, monkeypatch):
     path = tmp_path / "text.txt"
     path.write_text(" ".join(rng.choice(["tree", "river", "stone", "the", "a", "runs"], 1000)))
     return str(path)
+
+
+@pytest.fixture
+def interruptible():
+    """Heed SIGINT, here and in processes started here, though a shell may have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

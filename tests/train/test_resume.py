@@ -102,6 +102,7 @@ class Signal(Stop):
                 signal.raise_signal(number)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("change", [{}, {"steps": None, "minutes": 1e-9, "warmup": 40}], ids=str)
 def test_a_signal_ends_a_run_behind_a_checkpoint(tmp_path, text, number, code, change):
@@ -117,11 +118,21 @@ def test_a_signal_ends_a_run_behind_a_checkpoint(tmp_path, text, number, code, c
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_ends_a_run_at_once(tmp_path, text):
     config = TrainConfig(data=text, **SHAPE)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run", report=Signal(18, signal.SIGTERM, signal.SIGINT))
     assert latest(tmp_path / "run" / "checkpoints").name == "step-00000014.pt"
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path, text):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        config = TrainConfig(data=text, **SHAPE)
+        assert train(config, tmp_path / "run", report=Signal(18, signal.SIGINT)).steps == 30
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path, text):

@@ -169,6 +169,7 @@ def test_what_cannot_be_released_is_one_sentence(text, tmp_path, capfd):
     assert not (tmp_path / "little").exists()
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_command_with_a_sentence(tmp_path, text, number, code):
     command = [sys.executable, "-m", "tritstream", "train", "-o", "run", *text, *SMALL, "--steps",

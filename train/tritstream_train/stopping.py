@@ -30,7 +30,8 @@ class Stopped(TritstreamError):
 class Stopping:
     """Context in which the first signal is only noted; another one does what it always does.
 
-    Python hands signals to the main thread alone, so in others this does nothing.
+    Python hands signals to the main thread alone, so in others this does nothing; nor does it heed
+    signals that the process was started to ignore, as shells start what is in the background.
 
     Attributes
     ----------
@@ -44,7 +45,8 @@ class Stopping:
 
     def __enter__(self) -> "Stopping":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS
+                            if signal.getsignal(number) != signal.SIG_IGN}
         return self
 
     def __exit__(self, *error):

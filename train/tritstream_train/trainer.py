@@ -21,6 +21,7 @@ from tritstream_train.export import export
 from tritstream_train.freeze import freezing
 from tritstream_train.gradients import Gradients
 from tritstream_train.optimizers import make_optimizers, set_rates
+from tritstream_train.pace import Pace, steps_within
 from tritstream_train.pretrained import digest_of_weights
 from tritstream_train.report import Report, Silent
 from tritstream_train.run import Run
@@ -211,7 +212,7 @@ class _Trainer:
         config = self._config
         loss, count, seconds = self._unlogged
         sum_, since = torch.tensor(loss, device=self._processes.device), began - seconds
-        record, timed = None, None
+        record, pace = None, Pace(config.warmup, self._processes.device)
         while self._run.steps is None or self.step < self._run.steps:
             factor = self._factor()
             set_rates(self._optimizers, factor,
@@ -221,7 +222,7 @@ class _Trainer:
             count += 1
             self.step += 1
             if self._run.steps is None:
-                timed = self._plan(timed, began)
+                self._plan(pace, began)
             last = self.step == self._run.steps
             stop = stopping and not last and stopping.asked
             if last or self.step % config.log_every == 0:
@@ -258,30 +259,22 @@ class _Trainer:
         self._gradients.clear()
         return norm
 
-    def _plan(self, timed: tuple[int, float] | None, began: float) -> tuple[int, float] | None:
-        """Fix the number of steps at the end of the warm-up, from the speed of its second half.
-
-        Of that half, a run that was resumed in it times what is left. Returned is the step, and the
-        time, from which on it is timed.
-        """
+    def _plan(self, pace: Pace, began: float):
+        """Fix the number of steps at the end of the warm-up, from the speed that it had."""
         config = self._config
-        if self.step < (config.warmup // 2 if timed is None else config.warmup):
-            return timed
-        if self._processes.device.type == "cuda":
-            torch.cuda.synchronize()
-        now = time.perf_counter()
         if self.step < config.warmup:
-            return self.step, now
-        first, since = timed or (self.step - 1, began)      # resumed at the last step
-        pace = (now - since) / (self.step - first)
-        left = config.minutes * 60 * RESERVE - self._before - (now - began)
-        steps = torch.tensor(self.step + max(1.0, left / pace), device=self._processes.device)
-        self._run.steps = int(self._processes.mean(steps))
+            pace.mark(self.step)
+            return
+        paces = pace.measure(self.step)
+        left = config.minutes * 60 * RESERVE - self._before - (time.perf_counter() - began)
+        steps = float(steps_within(left, self.step, paces, config.freeze))
+        self._run.steps = int(self._processes.mean(
+            torch.tensor(steps, device=self._processes.device)))
         if self._processes.first:
             self._run.save()
+        freezing_ = f", {paces[1] * 1000:.1f} while weights freeze" if config.freeze else ""
         self._report.say(f"{self._run.steps} steps in {config.minutes:g} minutes, "
-                         f"{pace * 1000:.1f} ms each")
-        return None
+                         f"{paces[0] * 1000:.1f} ms each{freezing_}")
 
     def _checked(self, loss: torch.Tensor) -> float:
         loss = self._processes.mean(loss)
