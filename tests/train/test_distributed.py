@@ -126,14 +126,14 @@ def test_gradients_are_clipped_to_a_norm(limit):
 
 
 def test_a_lost_process_stops_the_run_which_then_resumes(tmp_path, text):
-    config = TrainConfig(data=text, **SHAPE)
+    config = TrainConfig(data=text, **SHAPE | {"log_every": 3})
     table = tmp_path / "config.json"
     table.write_text(json.dumps(config.to_json()))
     program = tmp_path / "loses_one.py"
     program.write_text(LOSES_ONE)
     done = torchrun(str(program), "train", "-o", str(tmp_path / "run"), "--config", str(table))
     assert done.returncode != 0
-    said = "of 2 lost another one: start the same command with --resume"
+    said = "of 2 lost another one: start them again with -o and --resume alone"
     assert said in " ".join(done.stderr.split()), done.stderr
     assert train(config, tmp_path / "run", resume=True).steps == 8
     train(config, tmp_path / "one")

@@ -23,16 +23,27 @@ def clock(monkeypatch):
 @pytest.mark.parametrize(("before", "paces"), [
     (0, (2, 3)), (3, (2, 3)),   # whole
     (4, (2, 3)), (5, (3, 3)),   # resumed: from the first step on that the process has done
-    (6, (3, 3)), (7, (30, 30))])
+    (6, (3, 3)), (7, (9, 9))])  # no other one: over the whole run, of which 42 seconds were before
 def test_steps_are_timed_without_counting_and_with_it(clock, before, paces):
     """Of 8 steps, 2 seconds each, 3 where changes are counted; the first takes ten times that."""
-    pace = Pace(8, CPU)
+    pace = Pace(8, True, 42.0, CPU)
     for step in range(before, 8):
         counts = freezing(step, None, 8, 0.5)["allowed"] is not None
         clock.append(clock[-1] + (3 if counts else 2) * (10 if step == before else 1))
         if step < 7:
             pace.mark(step + 1)
+            clock.append(clock[-1] + 100)       # a checkpoint
+            pace.pause(100)
     assert pace.measure(8) == paces
+
+
+def test_without_freezing_all_of_the_half_is_timed(clock):
+    pace = Pace(8, False, 0.0, CPU)
+    for step, seconds in enumerate([9, 9, 9, 9, 1, 2, 3], 1):
+        clock.append(clock[-1] + seconds)
+        pace.mark(step)
+    clock.append(clock[-1] + 4)
+    assert pace.measure(8) == (2.5, 2.5)
 
 
 @pytest.mark.parametrize(("paces", "share"), [((2, 3), 0.5), ((2, 3), 0), ((2, 3), 1),

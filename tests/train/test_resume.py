@@ -10,12 +10,14 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from tritstream.errors import BadInput
 from tritstream.files import replacing
+from tritstream_train import trainer
 from tritstream_train.curve import Curve
 from tritstream_train.settings import TrainConfig
-from tritstream_train.states import latest
+from tritstream_train.states import latest, write_state
 from tritstream_train.stopping import Stopped
 from tritstream_train.trainer import train
 
@@ -109,10 +111,11 @@ def test_a_signal_ends_a_run_behind_a_checkpoint(tmp_path, text, number, code, c
     config = TrainConfig(data=text, **SHAPE | change)
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     train(config, tmp_path / "whole")
-    with pytest.raises(Stopped, match=rf"by {number.name} after step 19, .*--resume") as stopped:
+    said = rf"^{number.name} stopped the run after step 18, .*cut --resume`\.$"
+    with pytest.raises(Stopped, match=said) as stopped:
         train(config, tmp_path / "cut", report=Signal(18, number))
     assert stopped.value.exit_code == code
-    assert latest(tmp_path / "cut" / "checkpoints").name == "step-00000019.pt"
+    assert latest(tmp_path / "cut" / "checkpoints").name == "step-00000018.pt"
     assert handlers == [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     train(config, tmp_path / "cut", resume=True)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
@@ -135,15 +138,45 @@ def test_an_ignored_signal_stays_ignored(tmp_path, text):
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path, text):
+def test_a_signal_in_the_last_step_is_not_lost_either(tmp_path, text):
     config = TrainConfig(data=text, **SHAPE)
-    assert train(config, tmp_path / "run", report=Signal(30, signal.SIGTERM)).steps == 30
+    with pytest.raises(Stopped, match="after step 30"):
+        train(config, tmp_path / "run", report=Signal(30, signal.SIGTERM))
+    assert train(config, tmp_path / "run", resume=True).steps == 30
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+def test_nor_is_one_while_the_last_checkpoint_is_written(tmp_path, text, monkeypatch):
+    def written(directory, state, keep):
+        path = write_state(directory, state, keep)
+        if state.step == 30:
+            signal.raise_signal(signal.SIGTERM)
+        return path
+
+    monkeypatch.setattr(trainer, "write_state", written)
+    with pytest.raises(Stopped, match="after step 30"):
+        train(TrainConfig(data=text, **SHAPE), tmp_path / "run")
 
 
 def test_a_thread_trains_without_signals(tmp_path, text):
     config = TrainConfig(data=text, **SHAPE)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         assert pool.submit(train, config, tmp_path / "run").result().steps == 30
+
+
+@pytest.mark.parametrize("step", [8, 10])       # the checkpoint is of step 6, 9
+def test_what_the_warm_up_counts_changes_nothing(tmp_path, text, monkeypatch, step):
+    monkeypatch.setattr(trainer, "steps_within", lambda *given: 60)
+    shape = SHAPE | {"warmup": 12, "freeze": 0.8, "save_every": 3}
+    train(TrainConfig(data=text, **shape | {"steps": 60}), tmp_path / "steps")
+    config = TrainConfig(data=text, minutes=1, **shape | {"steps": None})
+    train(config, tmp_path / "minutes")
+    interrupted(config, tmp_path / "cut", step)
+    train(config, tmp_path / "cut", resume=True)
+    for name in ("minutes", "cut"):
+        assert losses(tmp_path / name) == losses(tmp_path / "steps")
+        assert (tmp_path / name / "model" / "model.safetensors").read_bytes() == (
+            tmp_path / "steps" / "model" / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("step", [6, 8, 10])
@@ -234,6 +267,15 @@ def test_what_is_no_run_is_not_touched(tmp_path, text):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be made"):
         train(config, tmp_path / "file" / "run")
+
+
+def test_a_checkpoint_of_another_version_is_not_called_damaged(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    interrupted(config, tmp_path / "run", 15)
+    last = latest(tmp_path / "run" / "checkpoints")
+    torch.save(torch.load(last) | {"format": "tritstream training state 2"}, last)
+    with pytest.raises(BadInput, match="another version .*state 2, not .*: go on with that"):
+        train(config, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign"])

@@ -1,6 +1,8 @@
 """`tritstream train` as a user types it, and the card of what it makes."""
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -171,13 +173,24 @@ def test_what_cannot_be_released_is_one_sentence(text, tmp_path, capfd):
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_command_with_a_sentence(tmp_path, text, number, code):
+@pytest.mark.parametrize("processes", [None, 1], ids=["alone", "torchrun"])
+def test_a_signal_ends_the_command_with_a_sentence(tmp_path, text, number, code, processes):
     command = [sys.executable, "-m", "tritstream", "train", "-o", "run", *text, *SMALL, "--steps",
                "100000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    env = dict(os.environ)
+    if processes:
+        env |= {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": "0"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
         assert any(line.startswith("step 10/") for line in process.stderr)
         process.send_signal(number)
         *_, last = process.stderr.read().splitlines()
     assert process.returncode == code
-    assert last.startswith(f"error: The run was stopped by {number.name} after step ")
-    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+    assert last.startswith(f"error: {number.name} stopped the run after step ")
+    advice = shlex.split(last.split("`")[1])
+    (saved,) = (tmp_path / "run" / "checkpoints").iterdir()
+    done = int(saved.stem.removeprefix("step-"))
+    with subprocess.Popen([sys.executable, "-m", *advice], stderr=subprocess.PIPE, text=True
+                          ) as process:
+        assert any(line == f"resuming from step {done}\n" for line in process.stderr)
+        process.kill()

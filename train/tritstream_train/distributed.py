@@ -71,7 +71,7 @@ class Processes:
             "nccl" if device == "cuda" else "gloo",
             device_id=chosen if device == "cuda" else None)
         processes = cls(distributed.get_rank(), distributed.get_world_size(), chosen)
-        with processes._heeding_torchrun():
+        with processes._heeding_torchrun() if processes.count > 1 else contextlib.nullcontext():
             yield processes
         distributed.destroy_process_group()     # after an error it would wait for the others
         if device == "cpu":
@@ -103,8 +103,9 @@ class Processes:
 
     def lost(self) -> DeviceError:
         """Return the error of a run that another process has left."""
-        return DeviceError(f"Process {self.rank} of {self.count} lost another one: start the same "
-                           "command with --resume, and it goes on from the last checkpoint.")
+        return DeviceError(f"Process {self.rank} of {self.count} lost another one: start them "
+                           "again with -o and --resume alone, and the run goes on from its last "
+                           "checkpoint.")
 
     @property
     def first(self) -> bool:

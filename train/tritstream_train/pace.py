@@ -1,5 +1,6 @@
 """How many steps fit in the minutes of a run."""
 
+import itertools
 import time
 
 import torch
@@ -12,22 +13,33 @@ __all__ = ["Pace", "steps_within"]
 class Pace:
     """Times the second half of the warm-up.
 
-    In the last quarter changes of trits are counted already (`tritstream_train.freeze`), for steps
-    in which they are take longer. A process that resumes a run in there times what is left.
+    In runs that freeze weights, changes of trits are counted in its last quarter already, for steps
+    in which they are take longer (`tritstream_train.freeze`). A process that resumes a run in there
+    times what is left.
 
     Parameters
     ----------
     warmup : int
         Steps of the warm-up, at least 4.
+    freezes : bool
+        Whether weights are to freeze.
+    before : float
+        Seconds that the run has taken in other processes.
     device : torch.device
         What computes.
     """
 
-    def __init__(self, warmup: int, device: torch.device):
-        self._half, self._counted = warmup // 2, counted_from(warmup)
+    def __init__(self, warmup: int, freezes: bool, before: float, device: torch.device):
+        self._half = warmup // 2
+        self._counted = counted_from(warmup) if freezes else warmup
         self._device = device
-        self._began = self._now()
+        self._paused = 0.0
+        self._start = 0, self._now() - before
         self._marks = []
+
+    def pause(self, seconds: float):
+        """Note time that went to something else than steps."""
+        self._paused += seconds
 
     def mark(self, step: int):
         """Note when a step was done, if that matters; to be called behind every step."""
@@ -36,20 +48,26 @@ class Pace:
             self._marks.append((step, self._now()))
 
     def measure(self, step: int) -> tuple[float, float]:
-        """Seconds of a step without counting and with it, at the end of the warm-up."""
-        marks = [*(self._marks or [(step - 1, self._began)]), (step, self._now())]
+        """Seconds of a step without counting and with it, at the end of the warm-up.
+
+        If only its last step was left to this process, which is slower than others because it is
+        the process's first, that is the mean over the whole run.
+        """
+        marks = [*(self._marks or [self._start]), (step, self._now())]
         paces = [(done - since) / (last - first)
-                 for (first, since), (last, done) in zip(marks, marks[1:], strict=False)]
+                 for (first, since), (last, done) in itertools.pairwise(marks)]
         return paces[0], paces[-1]
 
     def _now(self) -> float:
         if self._device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter()
+        return time.perf_counter() - self._paused
 
 
 def steps_within(seconds: float, step: int, paces: tuple[float, float], share: float) -> int:
     """Steps of a run, at least one more than are done.
+
+    The few steps in which weights freeze, and not only count, take longer still; that is left out.
 
     Parameters
     ----------

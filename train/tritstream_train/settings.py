@@ -162,7 +162,8 @@ class TrainConfig:
         if self.minutes is not None and self.warmup < SHORTEST_WARMUP:
             raise BadInput("A run over some minutes measures its speed in the warm-up: warmup must "
                            f"be at least {SHORTEST_WARMUP}, not {self.warmup}.")
-        if self.graph and (self.device != "cuda" or not self.fused):
+        plain = self.arch == "hgrn_bit" and not self.fused
+        if self.graph and (self.device != "cuda" or plain):
             raise BadInput("A CUDA graph takes a GPU and is not recorded of the plain path: leave "
                            "--graph out, or give --device cuda and not --plain.")
         for name, accepted in (("arch", ARCHITECTURES), ("schedule", SCHEDULES),

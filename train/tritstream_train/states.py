@@ -1,4 +1,4 @@
-"""Checkpoints of a run: weights, optimisers, and all else that the next step depends on.
+"""Checkpoints of a run: weights, optimisers, and all else that the rest of it depends on.
 
 A checkpoint is one file for any number of processes, whatever their kind of parallelism; a run may
 go on with another number than it stopped with.
@@ -25,7 +25,8 @@ from tritstream.files import replacing
 __all__ = ["State", "collect", "latest", "read_state", "restore", "write_state"]
 
 NAME = re.compile(r"step-(\d{8})\.pt")
-FORMAT = "tritstream training state 3"
+KIND = "tritstream training state"
+FORMAT = f"{KIND} 3"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -102,7 +103,11 @@ def read_state(path: Path) -> State:
         table = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise BadInput(f"{path} is a damaged checkpoint; {advice}.") from error
-    if not isinstance(table, dict) or table.pop("format", None) != FORMAT:
+    found = table.pop("format", None) if isinstance(table, dict) else None
+    if found != FORMAT and str(found).startswith(KIND):
+        raise BadInput(f"{path} is a checkpoint of another version of tritstream ({found}, not "
+                       f"{FORMAT}): go on with that version, or start another run.")
+    if found != FORMAT:
         raise BadInput(f"{path} is not a checkpoint of a training run; {advice}.")
     return State(**table)
 

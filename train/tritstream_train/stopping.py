@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from pathlib import Path
 
 from tritstream.errors import TritstreamError
 
@@ -19,11 +20,13 @@ class Stopped(TritstreamError):
         Who told it; the exit code is that of a program that the signal ended.
     step : int
         Steps done.
+    directory : Path
+        Of the run.
     """
 
-    def __init__(self, number: signal.Signals, step: int):
-        super().__init__(f"The run was stopped by {number.name} after step {step}, of which it has "
-                         "a checkpoint: start the same command with --resume to go on.")
+    def __init__(self, number: signal.Signals, step: int, directory: Path):
+        super().__init__(f"{number.name} stopped the run after step {step}, of which it has a "
+                         f"checkpoint: go on with `tritstream train -o {directory} --resume`.")
         self.exit_code = 128 + number
 
 
@@ -33,20 +36,27 @@ class Stopping:
     Python hands signals to the main thread alone, so in others this does nothing; nor does it heed
     signals that the process was started to ignore, as shells start what is in the background.
 
+    Parameters
+    ----------
+    heed : bool
+        Whether to do anything.
+
     Attributes
     ----------
     asked : signal.Signals or None
         The signal that came.
     """
 
-    def __init__(self):
+    def __init__(self, heed: bool):
         self.asked = None
+        self._heed = heed and threading.current_thread() is threading.main_thread()
         self._before = {}
 
     def __enter__(self) -> "Stopping":
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS
-                            if signal.getsignal(number) != signal.SIG_IGN}
+        for number in SIGNALS if self._heed else ():
+            # None is a handler that is not Python's, which could not be put back.
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error):

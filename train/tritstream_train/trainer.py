@@ -1,6 +1,5 @@
 """Training from start or checkpoint to the exported model."""
 
-import contextlib
 import dataclasses
 import math
 import resource
@@ -103,7 +102,7 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
     DeviceError
         There is no GPU, its memory is too small, or another process was lost.
     Stopped
-        SIGINT or SIGTERM came; with several processes only torchrun heeds them.
+        SIGINT or SIGTERM came. Several processes do not heed them: torchrun ends those at once.
     """
     with Processes.join(config.device) as processes:
         report = report if report and processes.first else Silent()
@@ -203,16 +202,16 @@ class _Trainer:
     def run(self) -> Summary:
         began = time.perf_counter()
         # Several processes would not stop at the same step.
-        with Stopping() if self._processes.count == 1 else contextlib.nullcontext() as stopping:
+        with Stopping(heed=self._processes.count == 1) as stopping:
             record = self._train(began, stopping)
         return self._finish(record, self._before + time.perf_counter() - began)
 
-    def _train(self, began: float, stopping: Stopping | None) -> Record | None:
+    def _train(self, began: float, stopping: Stopping) -> Record | None:
         """Do all steps that are left; return the last line of the curve, if there was one."""
-        config = self._config
+        config, device = self._config, self._processes.device
         loss, count, seconds = self._unlogged
-        sum_, since = torch.tensor(loss, device=self._processes.device), began - seconds
-        record, pace = None, Pace(config.warmup, self._processes.device)
+        sum_, since = torch.tensor(loss, device=device), began - seconds
+        record, pace = None, Pace(config.warmup, config.freeze > 0, self._before, device)
         while self._run.steps is None or self.step < self._run.steps:
             factor = self._factor()
             set_rates(self._optimizers, factor,
@@ -224,21 +223,26 @@ class _Trainer:
             if self._run.steps is None:
                 self._plan(pace, began)
             last = self.step == self._run.steps
-            stop = stopping and not last and stopping.asked
             if last or self.step % config.log_every == 0:
                 loss = self._checked(sum_ / count)
                 now = time.perf_counter()
                 record = self._record(loss, factor, gradient, count, now - since, now - began, last)
                 sum_, count, since = torch.zeros_like(sum_), 0, time.perf_counter()
+                pace.pause(since - now)
+            stop = stopping.asked
             if last or stop or self.step % config.save_every == 0:
                 if count:
                     self._checked(sum_ / count)
-                paused = time.perf_counter()
-                self._save(self._before + paused - began,
-                           (self._processes.mean(sum_), count, paused - since))
-                since += time.perf_counter() - paused
+                now = time.perf_counter()
+                self._save(self._before + now - began,
+                           (self._processes.mean(sum_), count, now - since))
+                pause = time.perf_counter() - now
+                since += pause
+                pace.pause(pause)
             if stop:
-                raise Stopped(stop, self.step)
+                break
+        if stopping.asked:      # if while the last checkpoint was written, that is there, too
+            raise Stopped(stopping.asked, self.step, self._run.directory)
         return record
 
     def _factor(self) -> float:
@@ -272,9 +276,9 @@ class _Trainer:
             torch.tensor(steps, device=self._processes.device)))
         if self._processes.first:
             self._run.save()
-        freezing_ = f", {paces[1] * 1000:.1f} while weights freeze" if config.freeze else ""
+        counting = f", {paces[1] * 1000:.1f} while trits are watched" if config.freeze else ""
         self._report.say(f"{self._run.steps} steps in {config.minutes:g} minutes, "
-                         f"{paces[0] * 1000:.1f} ms each{freezing_}")
+                         f"{paces[0] * 1000:.1f} ms each{counting}")
 
     def _checked(self, loss: torch.Tensor) -> float:
         loss = self._processes.mean(loss)
