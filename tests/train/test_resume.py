@@ -14,7 +14,7 @@ import torch
 
 from tritstream.errors import BadInput
 from tritstream.files import replacing
-from tritstream_train import trainer
+from tritstream_train import stopping, trainer
 from tritstream_train.curve import Curve
 from tritstream_train.settings import TrainConfig
 from tritstream_train.states import latest, write_state
@@ -122,11 +122,18 @@ def test_a_signal_ends_a_run_behind_a_checkpoint(tmp_path, text, number, code, c
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_a_second_signal_ends_a_run_at_once(tmp_path, text):
+def test_a_second_signal_ends_a_run_at_once(tmp_path, text, monkeypatch):
+    monkeypatch.setattr(stopping, "ONCE_S", 0.0)
     config = TrainConfig(data=text, **SHAPE)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run", report=Signal(18, signal.SIGTERM, signal.SIGINT))
     assert latest(tmp_path / "run" / "checkpoints").name == "step-00000014.pt"
+
+
+def test_a_signal_sent_twice_is_one(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    with pytest.raises(Stopped, match="after step 18"):
+        train(config, tmp_path / "run", report=Signal(18, signal.SIGTERM, signal.SIGTERM))
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path, text):

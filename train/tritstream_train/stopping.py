@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from pathlib import Path
 
 from tritstream.errors import TritstreamError
@@ -9,6 +10,7 @@ from tritstream.errors import TritstreamError
 __all__ = ["Stopped", "Stopping"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)       # Ctrl-C; what schedulers send before they kill
+ONCE_S = 1.0                # `timeout` sends its signal twice, to the process and to its group
 
 
 class Stopped(TritstreamError):
@@ -31,7 +33,7 @@ class Stopped(TritstreamError):
 
 
 class Stopping:
-    """Context in which the first signal is only noted; another one does what it always does.
+    """Context in which the first signal is only noted; one a second later has its usual effect.
 
     Python hands signals to the main thread alone, so in others this does nothing; nor does it heed
     signals that the process was started to ignore, as shells start what is in the background.
@@ -51,6 +53,7 @@ class Stopping:
         self.asked = None
         self._heed = heed and threading.current_thread() is threading.main_thread()
         self._before = {}
+        self._since = 0.0
 
     def __enter__(self) -> "Stopping":
         for number in SIGNALS if self._heed else ():
@@ -65,5 +68,9 @@ class Stopping:
         self._before = {}
 
     def _note(self, number: int, frame):
-        self.asked = signal.Signals(number)
-        self.__exit__()
+        now = time.monotonic()
+        if self.asked is None:
+            self.asked, self._since = signal.Signals(number), now
+        elif now - self._since >= ONCE_S:
+            self.__exit__()
+            signal.raise_signal(number)
