@@ -129,6 +129,17 @@ def test_a_graph_gives_the_same_losses_and_gradients():
         assert error(parameter.grad, wanted[name]) < 1e-3, name
 
 
+def test_a_graph_drops_anew_in_every_pass_and_the_same_from_a_seed():
+    model, tokens, targets = trained_like(CONFIG, fused=True, dropout=0.1)
+    graph = GraphedLoss(model, *tokens.shape)
+
+    def losses(seed):
+        torch.manual_seed(seed)
+        return [graph(tokens, targets).item() for _ in range(3)]
+    assert len(set(losses(1))) == 3
+    assert losses(1) == losses(1) != losses(2)
+
+
 def test_fused_steps_are_faster_and_smaller():
     config = ModelConfig(hidden=1024, intermediate=2816, layers=4, vocab=4096)
     plain, fused = (measure("four layers", config, path=path, batch=8, tokens=2048,

@@ -45,7 +45,8 @@ def test_a_transformer_as_a_graph_has_the_same_losses(tmp_path, text):
     np.testing.assert_allclose(losses(tmp_path / "graph"), losses(tmp_path / "plain"), rtol=0.01)
 
 
-@pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"optimizer": "muon"}], ids=str)
+@pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"optimizer": "muon"},
+                                    {"dropout": 0.2}], ids=str)
 def test_a_run_resumes_where_it_was(tmp_path, text, change):
     class Stop:
         def say(self, text):

@@ -14,6 +14,7 @@ from tritstream.tensorfile import write_tensors
 from tritstream_train import ternary
 from tritstream_train.model import IGNORE, HGRNBit
 from tritstream_train.pretrained import load_pretrained
+from tritstream_train.transformer import Transformer
 
 CONFIG = ModelConfig(hidden=64, intermediate=96, layers=3, vocab=80, eps=1e-5, bos=0, eos=1)
 TOKENS = torch.from_numpy(np.random.default_rng(8).integers(0, CONFIG.vocab, (2, 24)))
@@ -108,10 +109,11 @@ def test_every_parameter_learns():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-def test_fused_gradients_are_those_of_the_plain_path(monkeypatch):
+@pytest.mark.parametrize("dropout", [0, 0.3])
+def test_fused_gradients_are_those_of_the_plain_path(monkeypatch, dropout):
     monkeypatch.setattr(ternary, "PARTS", 2)        # the interpreter has no use for more
     config = ModelConfig(hidden=32, intermediate=48, layers=2, vocab=40, eps=1e-5, bos=0, eos=1)
-    model = random_model(config)
+    model = random_model(config, dropout=dropout)
     tokens = TOKENS[:, :6] % config.vocab
     targets = tokens.roll(-1, 1)
     targets[:, -1] = IGNORE
@@ -119,6 +121,7 @@ def test_fused_gradients_are_those_of_the_plain_path(monkeypatch):
     for model.fused in (False, True):
         state = model.new_state(2) + 0.1
         model.zero_grad()
+        torch.manual_seed(6)                        # both drop the same
         loss = model.loss(tokens, targets, state)
         loss.backward()
         results.append((loss.item(), state, [p.grad for p in model.parameters()]))
@@ -127,10 +130,32 @@ def test_fused_gradients_are_those_of_the_plain_path(monkeypatch):
     torch.testing.assert_close(fused_state, plain_state, rtol=0.01, atol=0.01)
     for ours, theirs in zip(gradients, expected, strict=True):
         assert (ours - theirs).norm() < 0.03 * theirs.norm()
+    model.eval()
     with torch.no_grad():
         logits = model(tokens)
         model.fused = False
         assert cosine(logits, model(tokens)) >= 0.9999
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("make", [HGRNBit, Transformer])
+def test_channels_drop_in_training_only(make):
+    config = ModelConfig(hidden=64, intermediate=48, layers=2, vocab=40, bos=0, eos=1)
+    model = make(config, dtype=torch.float32, dropout=0.25)
+    embedded, added = [], []
+    model.model.layers[0].register_forward_pre_hook(lambda layer, inputs: embedded.append(inputs))
+    model.model.layers[0].dropout.register_forward_hook(lambda *call: added.append(call[1:]))
+    torch.manual_seed(7)
+    first, second = model(TOKENS % 40), model(TOKENS % 40)
+    assert not torch.equal(first, second)
+    assert (embedded[0][0] == 0).float().mean() == pytest.approx(0.25, abs=0.05)
+    for (whole,), left in added:
+        kept = left != 0
+        assert kept.float().mean() == pytest.approx(0.75, abs=0.05)
+        torch.testing.assert_close(left[kept], whole[kept] / 0.75)
+    model.eval()
+    torch.testing.assert_close(model(TOKENS % 40), model(TOKENS % 40), rtol=0, atol=0)
+    assert (embedded[-1][0] != 0).all()
 
 
 def test_initial_loss_is_that_of_a_uniform_guess():

@@ -48,7 +48,8 @@ def interrupted(config, directory, step):
         train(config, directory, report=Stop(step))
 
 
-@pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"optimizer": "muon"}], ids=str)
+@pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"optimizer": "muon"},
+                                    {"dropout": 0.2}], ids=str)
 def test_losses_are_those_of_an_undisturbed_run(tmp_path, text, change):
     config = TrainConfig(data=text, **SHAPE | change)
     train(config, tmp_path / "whole")

@@ -105,7 +105,7 @@ def test_too_little_memory_is_one_sentence(tmp_path, text, monkeypatch):
     ({"arch": "transformer", "span": 2}, "span"), ({"beta2": 1.5}, "from 0 to 1"),
     ({"graph": True}, "CUDA graph"), ({"steps": True}, "steps"),
     ({"freeze": 0.5, "optimizer": "muon"}, "optimizer muon .*--freeze 0"),
-    ({"freeze": 2}, "freeze"),
+    ({"freeze": 2}, "freeze"), ({"dropout": 1.1}, "dropout"), ({"dropout": -0.1}, "dropout"),
     ({"freeze": 0.5, "arch": "transformer"}, "arch transformer"),
     ({"freeze": 0.5, "parallel": "fsdp"}, "parallel fsdp"),
     ({"arch": "transformer", "start": "x"}, "leave --model out"),

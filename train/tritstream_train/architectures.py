@@ -23,11 +23,11 @@ def build(config: TrainConfig, shape: ModelConfig) -> nn.Module:
     BadInput
         As `load_pretrained`.
     """
-    dtype = getattr(torch, config.dtype)
+    options = {"dtype": getattr(torch, config.dtype), "dropout": config.dropout}
     torch.manual_seed(config.seed)
     if config.arch == "transformer":
-        return Transformer(shape, dtype=dtype)
-    fused = config.fused and config.device == "cuda"
+        return Transformer(shape, **options)
+    options["fused"] = config.fused and config.device == "cuda"
     if config.start is not None:
-        return load_pretrained(config.start, fused=fused, dtype=dtype)
-    return HGRNBit(shape, fused=fused, dtype=dtype)
+        return load_pretrained(config.start, **options)
+    return HGRNBit(shape, **options)

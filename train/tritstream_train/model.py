@@ -33,15 +33,18 @@ class HGRNBit(nn.Module):
         otherwise with plain tensor operations and autograd.
     dtype : torch.dtype
         `torch.bfloat16` or `torch.float32`.
+    dropout : float
+        Share of the channels that is left out of the embedding and of what every mixer adds, while
+        the model is in training mode.
     """
 
     def __init__(self, config: ModelConfig, *, fused: bool = False,
-                 dtype: torch.dtype = torch.bfloat16):
+                 dtype: torch.dtype = torch.bfloat16, dropout: float = 0.0):
         super().__init__()
         self.config = config
         self.fused = fused
         self.dtype = dtype
-        self.model = _Backbone(config)
+        self.model = _Backbone(config, dropout)
         self.lm_head = BitLinear(config.hidden, config.vocab)
         self.initialise()
 
@@ -109,17 +112,18 @@ class HGRNBit(nn.Module):
 class _Backbone(nn.Module):
     """Everything but the head."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, dropout: float):
         super().__init__()
         self.embeddings = nn.Embedding(config.vocab, config.hidden)
+        self.dropout = nn.Dropout(dropout)
         if config.use_lower_bound:
             self.lower_bounds = nn.Parameter(torch.zeros(config.layers, config.hidden))
-        self.layers = nn.ModuleList(_Block(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(_Block(config, dropout) for _ in range(config.layers))
         self.norm = RMSNorm(config.hidden, config.eps)
         self.config = config
 
     def forward(self, tokens, state):
-        x = self.embeddings(tokens)
+        x = self.dropout(self.embeddings(tokens))
         bounds = self._bounds()
         for number, layer in enumerate(self.layers):
             x = layer(x, bounds[number], None if state is None else state[:, number])
@@ -127,7 +131,7 @@ class _Backbone(nn.Module):
 
     def fused(self, tokens, state, dtype):
         """Return the residual stream [B T, H] in two parts that the head adds up."""
-        x, delta = self.embeddings(tokens).flatten(0, 1), None
+        x, delta = self.dropout(self.embeddings(tokens)).flatten(0, 1), None
         bounds = self._bounds()
         for number, layer in enumerate(self.layers):
             state_part = None if state is None else state[:, number]
@@ -143,8 +147,9 @@ class _Backbone(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, dropout: float):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.attn_norm = RMSNorm(config.hidden, config.eps)
         self.attn = _TokenMixer(config)
         self.mlp_norm = RMSNorm(config.hidden, config.eps)
@@ -153,13 +158,14 @@ class _Block(nn.Module):
     def forward(self, x, bound, state, fused=None):
         if fused is not None:
             return self._fused(x, bound, state, *fused)
-        x = x + self.attn(self.attn_norm(x), bound, state)
-        return x + self.mlp(self.mlp_norm(x))
+        x = x + self.dropout(self.attn(self.attn_norm(x), bound, state))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
     def _fused(self, x, bound, state, delta, batch, dtype):
         from tritstream_train.fused import channel_mixer, token_mixer
         x, delta = token_mixer(x, delta, self.attn_norm, self.attn, bound, state, batch, dtype)
-        return channel_mixer(x, delta, self.mlp_norm, self.mlp, dtype)
+        x, delta = channel_mixer(x, self.dropout(delta), self.mlp_norm, self.mlp, dtype)
+        return x, self.dropout(delta)
 
 
 class _TokenMixer(nn.Module):

@@ -72,6 +72,10 @@ class TrainConfig:
         Rate at the end, relative to the peak.
     weight_decay : float
         Of matrices, embeddings left out.
+    dropout : float
+        Share of the channels, drawn for each token, that is left out of the embedding and of what
+        every mixer adds to the residual stream (Vaswani et al., arXiv 1706.03762, section 5.4).
+        For texts that are read many times.
     freeze : float
         Share of the steps, the last ones, in which weights that keep changing their trit freeze.
     beta1, beta2 : float
@@ -126,6 +130,7 @@ class TrainConfig:
     decay: float = 0.3
     final: float = 0.0
     weight_decay: float = 0.01
+    dropout: float = 0.0
     freeze: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.95
@@ -154,7 +159,7 @@ class TrainConfig:
         for name in ("rate", "vector_rate", "matrix_rate", "clip", "minutes"):
             if getattr(self, name) is not None:
                 _number(name, getattr(self, name), low=0, open_low=True)
-        for name in ("decay", "final", "freeze", "beta1", "beta2"):
+        for name in ("decay", "final", "dropout", "freeze", "beta1", "beta2"):
             _number(name, getattr(self, name), low=0, high=1)
         _number("weight_decay", self.weight_decay, low=0)
         if (self.steps is None) == (self.minutes is None):

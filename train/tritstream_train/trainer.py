@@ -6,6 +6,7 @@ import resource
 import time
 from pathlib import Path
 
+import numpy as np
 import tokenizers
 import torch
 
@@ -252,6 +253,9 @@ class _Trainer:
 
     def _loss(self) -> torch.Tensor:
         """Gradients of one step, and its loss over this process's rows."""
+        if self._config.dropout:
+            # A function of seed, step and process, like the windows: nothing to remember.
+            torch.manual_seed(_mixed(self._config.seed, self.step, self._processes.rank))
         windows, fresh = self._windows.rows(self.step, *self._processes.share(self._config.batch))
         return self._gradients(torch.from_numpy(windows), torch.from_numpy(fresh))
 
@@ -376,6 +380,11 @@ def _checked_tokenizer(tokenizer: bytes, config: TrainConfig) -> bytes:
         raise BadInput(f"{config.tokenizer} has {size} tokens, but the model is to have "
                        f"{config.vocab}: give --vocab {size}.")
     return tokenizer
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def _too_small(config: TrainConfig, processes: Processes) -> DeviceError:

@@ -31,6 +31,8 @@ class Transformer(nn.Module):
         Dimensions; `hidden` a multiple of 64.
     dtype : torch.dtype
         Of the products; weights, norms and the residual stream are float32.
+    dropout : float
+        As in `tritstream_train.model.HGRNBit`.
 
     Raises
     ------
@@ -38,14 +40,15 @@ class Transformer(nn.Module):
         `hidden` does not divide into heads.
     """
 
-    def __init__(self, config: ModelConfig, *, dtype: torch.dtype = torch.bfloat16):
+    def __init__(self, config: ModelConfig, *, dtype: torch.dtype = torch.bfloat16,
+                 dropout: float = 0.0):
         super().__init__()
         if config.hidden % HEAD:
             raise BadInput(f"A transformer's hidden size must be a multiple of {HEAD}, the width "
                            f"of a head, not {config.hidden}.")
         self.config = config
         self.dtype = dtype
-        self.model = _Backbone(config)
+        self.model = _Backbone(config, dropout)
         self.lm_head = nn.Linear(config.hidden, config.vocab, bias=False)
         self.initialise()
 
@@ -68,14 +71,15 @@ class Transformer(nn.Module):
 
 
 class _Backbone(nn.Module):
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, dropout: float):
         super().__init__()
         self.embeddings = nn.Embedding(config.vocab, config.hidden)
-        self.layers = nn.ModuleList(_Block(config) for _ in range(config.layers))
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(_Block(config, dropout) for _ in range(config.layers))
         self.norm = RMSNorm(config.hidden, config.eps)
 
     def forward(self, tokens):
-        x = self.embeddings(tokens)
+        x = self.dropout(self.embeddings(tokens))
         rotation = _rotation(tokens.shape[1], x.device)
         for layer in self.layers:
             x = layer(x, rotation)
@@ -83,16 +87,17 @@ class _Backbone(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, dropout: float):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.attn_norm = RMSNorm(config.hidden, config.eps)
         self.attn = _Attention(config.hidden)
         self.mlp_norm = RMSNorm(config.hidden, config.eps)
         self.mlp = _SwiGLU(config.hidden, config.intermediate)
 
     def forward(self, x, rotation):
-        x = x + self.attn(self.attn_norm(x), rotation)
-        return x + self.mlp(self.mlp_norm(x))
+        x = x + self.dropout(self.attn(self.attn_norm(x), rotation))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
 class _Attention(nn.Module):

@@ -51,6 +51,8 @@ def train(
     warmup: Annotated[int | None, typer.Option(help="Steps in which the rate rises.")] = None,
     schedule: Annotated[str | None, typer.Option(help="linear, cosine or wsd.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of matrices.")] = None,
+    dropout: Annotated[float | None, typer.Option(
+        help="Share of what a layer adds that is left out, for texts read many times.")] = None,
     freeze: Annotated[float | None, typer.Option(
         help="Share of the steps, the last ones, in which restless trits freeze.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
