@@ -139,6 +139,22 @@ def test_the_card_has_the_command_as_typed(text, tmp_path, monkeypatch):
             in (tmp_path / "one" / "README.md").read_text())
 
 
+def test_a_release_tells_of_all_runs(text, tmp_path, capfd):
+    options = ["-o", "little", "--machine", "a CPU", "--data", "Words, mine."]
+    assert run(["train", "-o", "one", *text, *SMALL, "--steps", "4"]) == 0
+    assert run(["train", "-o", "two", *text, *SMALL, "--steps", "6", "-m", "one/model",
+                "--dropout", "0.1"]) == 0
+    assert release.main(["one", *options, "--after", "two"]) == 2
+    assert "one did not go on from another run's model" in " ".join(capfd.readouterr().err.split())
+    assert release.main(["two", *options, "--after", "one"]) == 0
+    found = json.loads((tmp_path / "little" / "figures.json").read_text())
+    assert (found["steps"], found["tokens"]) == (10, 640)
+    _, first, second = (tmp_path / "little" / "README.md").read_text().split("### Run ")
+    assert first.startswith("1 of 2") and "| dropout | 0.0 |" in first and "\n4 steps" in first
+    assert second.startswith("2 of 2") and "| dropout | 0.1 |" in second and "\n6 steps" in second
+    assert "| start | model |" in second and "| start |" not in first
+
+
 def test_a_release_replaces_nothing(text, tmp_path, capfd):
     options = ["run", "-o", "shelf", "--machine", "a CPU", "--data", "Words, mine."]
     assert run(["train", "-o", "run", *text, *SMALL, "--steps", "2"]) == 0

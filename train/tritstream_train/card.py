@@ -8,27 +8,27 @@ from pathlib import Path
 from tritstream.checkpoint import Checkpoint, count_parameters
 from tritstream.evaluate import Evaluation
 from tritstream.image import Image
-from tritstream_train.curve import Curve
+from tritstream_train.curve import Curve, joined
 from tritstream_train.run import Run
 
 __all__ = ["card", "figures"]
 
 HYPER = ("start", "sequence", "batch", "span", "warmup", "schedule", "decay", "final", "optimizer",
-         "rate", "vector_rate", "matrix_rate", "weight_decay", "freeze", "beta1", "beta2", "clip",
-         "dtype", "seed")
+         "rate", "vector_rate", "matrix_rate", "weight_decay", "dropout", "freeze", "beta1",
+         "beta2", "clip", "dtype", "seed")
 
 ONLY_WITH = (("matrix_rate", "optimizer", "muon"), ("decay", "schedule", "wsd"))
 """Settings that count only if another one has that value."""
 
 
-def figures(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name: str,
+def figures(runs: list[Run], evaluations: dict[str, Evaluation], image: Image, *, name: str,
             machine: str) -> dict:
     """What can be counted of a model and its training, for a card and for tables.
 
     Parameters
     ----------
-    run : Run
-        Complete.
+    runs : list of Run
+        All complete; each went on from the model of the one before, and the last is the model's.
     evaluations : dict
         Of the whole validation text, by device.
     image : Image
@@ -38,34 +38,32 @@ def figures(run: Run, evaluations: dict[str, Evaluation], image: Image, *, name:
     machine : str
         What it was trained on.
     """
-    shape, last = Checkpoint.open(run.model).config, Curve(run.curve).read()[-1]
+    shape = Checkpoint.open(runs[-1].model).config
+    curve = joined([Curve(run.curve).read() for run in runs])
+    last = curve[-1]
     return {
         "name": name, "parameters": count_parameters(shape), "hidden": shape.hidden,
         "intermediate": shape.intermediate, "layers": shape.layers, "vocab": shape.vocab,
         "image_bytes": image.path.stat().st_size, "digest": image.digest,
-        "steps": run.steps, "tokens": last.tokens, "seconds": last.seconds, "memory": last.memory,
-        "loss": last.loss, "machine": machine, "text": Path(run.config.valid or "-").name,
+        "steps": last.step, "tokens": last.tokens, "seconds": last.seconds,
+        "memory": max(record.memory for record in curve), "loss": last.loss, "machine": machine,
+        "text": Path(runs[-1].config.valid or "-").name,
         "evaluations": {device: dataclasses.asdict(one) for device, one in evaluations.items()}}
 
 
-def card(run: Run, found: dict, *, data: str) -> str:
+def card(runs: list[Run], found: dict, *, data: str) -> str:
     """Text of a card.
 
     Parameters
     ----------
-    run : Run
-        Complete.
+    runs : list of Run
+        As for `figures`.
     found : dict
-        Its `figures`.
+        Their `figures`.
     data : str
-        One sentence about the text and its rights.
+        A sentence or more about the text and its rights, and what else is to be known.
     """
-    config, name, seconds = run.config, found["name"], found["seconds"]
-    settings = config.to_json()
-    unused = {name for name, other, value in ONLY_WITH if settings[other] != value}
-    used = {key: settings[key] for key in HYPER if settings[key] is not None and key not in unused}
-    if config.start:
-        used["start"] = Path(config.start).name
+    name, settings = found["name"], runs[-1].config.to_json()
     lines = [
         f"# {name}", "",
         "A MatMul-free language model (`hgrn_bit`, arXiv 2406.02528) of "
@@ -85,16 +83,35 @@ def card(run: Run, found: dict, *, data: str) -> str:
         "## Training", "",
         f"{data} Files by SHA-256: "
         + ", ".join(f"`{Path(settings[key]).name}` {digest[:16]}"
-                    for key, digest in run.digests.items()) + ".", "",
-        f"{found['steps']:,} steps, {found['tokens'] / 1e6:,.0f} M tokens in {seconds:.0f} s on "
-        f"{found['machine']}: {found['tokens'] / seconds / 1e6:.2f} M tokens per second over all, "
-        f"{found['memory'] / 1e9:.2f} GB at most (measured). Last training loss "
-        f"{found['loss']:.4f} nats per token.", "",
-        f"![Loss]({run.picture.name})", "",
-        "| setting | value |", "|---|---|",
-        *(f"| {key} | {value} |" for key, value in used.items()), "",
-        "Started by", "", f"    {_command(run.command)}", ""]
+                    for key, digest in runs[-1].digests.items()) + ".", "",
+        f"![Loss]({runs[-1].picture.name})", ""]
+    for number, run in enumerate(runs, 1):
+        if len(runs) > 1:
+            lines += [f"### Run {number} of {len(runs)}", ""]
+        lines += _training(run, found["machine"])
     return "\n".join(lines)
+
+
+def _training(run: Run, machine: str) -> list[str]:
+    last = Curve(run.curve).read()[-1]
+    score = "" if last.valid is None else f", {last.valid:.4f} bits per byte"
+    return [
+        f"{run.steps:,} steps, {last.tokens / 1e6:,.0f} M tokens in {last.seconds:.0f} s on "
+        f"{machine}: {last.tokens / last.seconds / 1e6:.2f} M tokens per second over all, "
+        f"{last.memory / 1e9:.2f} GB at most (measured). Last training loss "
+        f"{last.loss:.4f} nats per token{score}.", "",
+        "| setting | value |", "|---|---|",
+        *(f"| {key} | {value} |" for key, value in _used(run).items()), "",
+        "Started by", "", f"    {_command(run.command)}", ""]
+
+
+def _used(run: Run) -> dict:
+    """Settings of a run that count."""
+    settings = run.config.to_json()
+    if run.config.start:
+        settings["start"] = Path(run.config.start).name
+    unused = {name for name, other, value in ONLY_WITH if settings[other] != value}
+    return {key: settings[key] for key in HYPER if settings[key] is not None and key not in unused}
 
 
 def _command(words: list[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tritstream.errors import BadInput
 from tritstream.files import replacing, write_whole
 
-__all__ = ["Curve", "Record", "draw", "late_limits"]
+__all__ = ["Curve", "Record", "draw", "joined", "late_limits"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,17 @@ class Curve:
         new = not self.path.exists()
         with open(self.path, "a", encoding="utf-8") as file:
             file.write((_header() if new else "") + _line(record))
+
+
+def joined(curves: list[list[Record]]) -> list[Record]:
+    """Return the curves of runs, each of which went on from the one before, as one curve."""
+    records, step, tokens, seconds = [], 0, 0, 0.0
+    for curve in curves:
+        records += [dataclasses.replace(
+            record, step=step + record.step, tokens=tokens + record.tokens,
+            seconds=seconds + record.seconds) for record in curve]
+        step, tokens, seconds = records[-1].step, records[-1].tokens, records[-1].seconds
+    return records
 
 
 def draw(records: list[Record], path: Path, title: str):

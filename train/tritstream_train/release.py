@@ -2,13 +2,14 @@
 
 ``python -m tritstream_train.release RUN -o DIRECTORY`` packs the exported model of a complete run,
 evaluates image and float weights on the run's validation text, and writes all into DIRECTORY. The
-name of the directory is the model's. With ``--device cuda`` a GPU computes the integers of
-`golden`; the results are the same.
+name of the directory is the model's. If that run went on from another one's model, `--after` tells
+of that. With ``--device cuda`` a GPU computes the integers of `golden`; the results are the same.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tritstream.checkpoint import Checkpoint
@@ -20,7 +21,7 @@ from tritstream.files import write_whole
 from tritstream.models import Model
 from tritstream.pack import pack
 from tritstream_train.card import card, figures
-from tritstream_train.curve import Curve, draw
+from tritstream_train.curve import Curve, draw, joined
 from tritstream_train.data import digest_of
 from tritstream_train.export import made_aside
 from tritstream_train.run import Run
@@ -31,8 +32,8 @@ FIGURES = "figures.json"
 """File of what can be counted of a model, `tritstream_train.card.figures`."""
 
 
-def release(directory: Path, target: Path, *, machine: str, data: str, device: str = "golden"
-            ) -> dict[str, Evaluation]:
+def release(directory: Path, target: Path, *, machine: str, data: str, device: str = "golden",
+            after: Sequence[Path] = ()) -> dict[str, Evaluation]:
     """Write what is shipped of a run.
 
     Parameters
@@ -45,9 +46,12 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
     machine : str
         What the model was trained on.
     data : str
-        One sentence about the text and its rights.
+        A sentence or more about the text and its rights, and what else is to be known.
     device : str
         What computes the integers of the image: `golden`, or one with the same digests.
+    after : sequence of Path
+        Directories of complete runs, each of which went on from the model of the one before, as
+        this run did from that of the last.
 
     Returns
     -------
@@ -57,11 +61,14 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
     Raises
     ------
     BadInput
-        The run is not complete, or held no text back to evaluate with, or that has changed; or the
-        target exists.
+        A run is not complete; the released one held no text back to evaluate with, or that has
+        changed, or it did not go on from another; or the target exists.
     """
-    run = Run.open(directory)
-    run.check_complete()
+    runs = [Run.open(path) for path in (*after, directory)]
+    for run in runs:
+        run.check_complete()
+    if after and run.config.start is None:
+        raise BadInput(f"{directory} did not go on from another run's model: leave --after out.")
     if run.config.valid is None:
         raise BadInput(f"{directory} held no text back: train with --valid FILE, by which models "
                        "can be compared.")
@@ -81,10 +88,10 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
                        for label, (model, place) in models.items()}
         for file in (run.model / "config.json", checkpoint.tokenizer_path):
             write_whole(aside / file.name, file.read_bytes())
-        draw(Curve(run.curve).read(), aside / run.picture.name, name)
-        found = figures(run, evaluations, image, name=name, machine=machine)
+        draw(joined([Curve(run.curve).read() for run in runs]), aside / run.picture.name, name)
+        found = figures(runs, evaluations, image, name=name, machine=machine)
         write_whole(aside / FIGURES, (json.dumps(found, indent=1) + "\n").encode())
-        write_whole(aside / "README.md", card(run, found, data=data).encode())
+        write_whole(aside / "README.md", card(runs, found, data=data).encode())
     return evaluations
 
 
@@ -95,13 +102,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="directory of a complete run")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIRECTORY",
                         help="named as the model is to be")
+    parser.add_argument("--after", type=Path, action="append", default=[], metavar="RUN",
+                        help="run that it went on from, again for one before that, oldest first")
     parser.add_argument("--machine", required=True, help="what it was trained on")
-    parser.add_argument("--data", required=True, help="one sentence about the text and its rights")
+    parser.add_argument("--data", required=True, help="about the text and its rights")
     parser.add_argument("--device", default="golden", help="golden, or cuda for the same faster")
     options = parser.parse_args(arguments)
     try:
         found = release(options.run, options.output, machine=options.machine, data=options.data,
-                        device=options.device)
+                        device=options.device, after=options.after)
     except TritstreamError as error:
         notes().print(f"error: {error}")
         return error.exit_code
