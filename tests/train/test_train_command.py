@@ -146,6 +146,8 @@ def test_a_release_tells_of_all_runs(text, tmp_path, capfd):
                 "--dropout", "0.1"]) == 0
     assert release.main(["one", *options, "--after", "two"]) == 2
     assert "one did not go on from another run's model" in " ".join(capfd.readouterr().err.split())
+    assert release.main(["two", *options, "--after", "one", "--after", "./two"]) == 2
+    assert "A run is given twice" in " ".join(capfd.readouterr().err.split())
     assert release.main(["two", *options, "--after", "one"]) == 0
     found = json.loads((tmp_path / "little" / "figures.json").read_text())
     assert (found["steps"], found["tokens"]) == (10, 640)

@@ -62,13 +62,15 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
     ------
     BadInput
         A run is not complete; the released one held no text back to evaluate with, or that has
-        changed, or it did not go on from another; or the target exists.
+        changed, or it did not go on from another; one is given twice; or the target exists.
     """
     runs = [Run.open(path) for path in (*after, directory)]
     for run in runs:
         run.check_complete()
     if after and run.config.start is None:
         raise BadInput(f"{directory} did not go on from another run's model: leave --after out.")
+    if len({run.directory.resolve() for run in runs}) < len(runs):
+        raise BadInput("A run is given twice: name with --after those before, each once.")
     if run.config.valid is None:
         raise BadInput(f"{directory} held no text back: train with --valid FILE, by which models "
                        "can be compared.")
