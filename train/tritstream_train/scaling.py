@@ -295,7 +295,10 @@ def _draw(ours: list[Result], theirs: list[Result], tokens: int, path: Path):
                   label=NAMES[results[0].case.arch])
     axes.set(xscale="log", xlabel="parameters", ylabel="bits per byte, windows",
              title=f"{tokens / 1e6:.0f} M tokens each")
-    axes.grid(alpha=0.3, which="both")
+    axes.set_xticks([result.parameters for result in ours],
+                    [f"{result.parameters / 1e6:.1f} M" for result in ours])
+    axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    axes.grid(alpha=0.3)
     axes.legend()
     with replacing(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
