@@ -1,5 +1,6 @@
 """The comparison over sizes: tuning, resuming, and the document."""
 
+import dataclasses
 import json
 import math
 
@@ -21,7 +22,7 @@ from tritstream_train.vocabulary import learn_tokenizer
 
 
 def result(rate, score, arch="hgrn_bit", size="2M"):
-    return Result(Case(arch, size, rate, 1000), 2_000_000, score,
+    return Result(Case(arch, size, rate, 1000, 16, 4), 2_000_000, score,
                   score - 0.01 if arch == "hgrn_bit" else None, 3.0, 9.0, "a CPU")
 
 
@@ -79,6 +80,10 @@ def test_it_goes_on_result_by_result(tmp_path, inputs):
     assert all(0 < one.windowed < 9 for one in first)
     assert main([*inputs, "--size", "2M"]) == 0
     assert read_results(tmp_path / "results.jsonl") == first
+    assert main([*inputs, "--size", "2M", "--arch", "hgrn_bit", "--batch", "8", "--directory",
+                 str(tmp_path / "larger")]) == 0
+    more = read_results(tmp_path / "results.jsonl")[len(first):]
+    assert more and {one.case.batch for one in more} == {8}
 
 
 def test_the_document_has_what_is_tuned(tmp_path):
@@ -86,9 +91,13 @@ def test_the_document_has_what_is_tuned(tmp_path):
                for arch in ("hgrn_bit", "transformer") for size in ("2M", "7M")
                for rate, score in ((2e-3, 1.6), (4e-3, 1.5), (8e-3, 1.7))]
     results += [result(4e-3, 1.2, "hgrn_bit", "28M")]
+    shorter = dataclasses.replace(results[0], case=Case("hgrn_bit", "2M", 4e-3, 900, 16, 4))
+    other = dataclasses.replace(results[0], case=Case("hgrn_bit", "2M", 1e-3, 1000, 32, 2))
+    results += [shorter, other]
     write_report(results, tmp_path / "scaling.md")
     document = (tmp_path / "scaling.md").read_text()
     assert "| 2M | MatMul-free | 2.00 M | 0.004 | 0.002 0.004 0.008 | 1.5000 | 1.4900 |" in document
+    assert "4 windows of 16 tokens a step" in document
     assert "-7.7% at 2M, -7.7% at 7M" in document and "28M" not in document
     assert (tmp_path / "images" / "scaling.png").read_bytes().startswith(b"\x89PNG")
 

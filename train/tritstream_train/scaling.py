@@ -69,12 +69,16 @@ class Case:
         Peak learning rate.
     tokens : int
         Learned from, as many for every size.
+    sequence, batch : int
+        Tokens of a window, and windows of a step.
     """
 
     arch: str
     size: str
     rate: float
     tokens: int
+    sequence: int
+    batch: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,10 +163,10 @@ def tuned(results: Iterable[Result]) -> Result | None:
     return best if found else None
 
 
-def select(results: Iterable[Result], arch: str, size: str, tokens: int) -> list[Result]:
-    """Results of one architecture and size at one number of tokens."""
+def select(results: Iterable[Result], like: Case) -> list[Result]:
+    """Results of cases that differ from one in nothing but the rate."""
     return [result for result in results
-            if (result.case.arch, result.case.size, result.case.tokens) == (arch, size, tokens)]
+            if dataclasses.replace(result.case, rate=like.rate) == like]
 
 
 def run_case(case: Case, settings: dict, directory: Path) -> Result:
@@ -171,10 +175,11 @@ def run_case(case: Case, settings: dict, directory: Path) -> Result:
     A rate so high that the loss is lost counts as a score of infinity.
     """
     config = TrainConfig(**SIZES[case.size] | settings | {
-        "arch": case.arch, "rate": case.rate, "weight_decay": WEIGHT_DECAY,
+        "arch": case.arch, "rate": case.rate, "sequence": case.sequence, "batch": case.batch,
+        "weight_decay": WEIGHT_DECAY,
         "freeze": FREEZE if case.arch == "hgrn_bit" else 0.0,
         "graph": settings["device"] == "cuda",
-        "steps": case.tokens // (settings["batch"] * settings["sequence"])})
+        "steps": case.tokens // (case.batch * case.sequence)})
     run = directory / f"{case.arch}-{case.size}-{case.rate:g}-{case.tokens}"
     with reporting(False) as report:
         report.say(f"{NAMES[case.arch]}, {case.size}, rate {case.rate:g}")
@@ -213,17 +218,18 @@ def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: 
     _directory_of(arguments.results)
     settings = {
         "data": arguments.data, "valid": arguments.valid, "tokenizer": arguments.tokenizer,
-        "vocab": arguments.vocab, "sequence": arguments.sequence, "batch": arguments.batch,
-        "warmup": arguments.warmup, "schedule": "cosine", "device": arguments.device,
+        "vocab": arguments.vocab, "warmup": arguments.warmup, "schedule": "cosine",
+        "device": arguments.device,
         "dtype": "bfloat16" if arguments.device == "cuda" else "float32"}
     for size in sizes:
         for arch in architectures:
+            case = Case(arch, size, FIRST_RATE, arguments.tokens, arguments.sequence,
+                        arguments.batch)
             while time.monotonic() < deadline:
-                done = select(read_results(arguments.results), arch, size, arguments.tokens)
-                rate = next_rate(done)
+                rate = next_rate(select(read_results(arguments.results), case))
                 if rate is None:
                     break
-                result = run_case(Case(arch, size, rate, arguments.tokens), settings,
+                result = run_case(dataclasses.replace(case, rate=rate), settings,
                                   arguments.directory)
                 with open(arguments.results, "a", encoding="utf-8") as file:
                     file.write(json.dumps(dataclasses.asdict(result)) + "\n")
@@ -246,9 +252,9 @@ def write_report(results: list[Result], document: Path):
     BadInput
         There is no size at which both architectures are tuned.
     """
-    tokens = max((result.case.tokens for result in results), default=0)
-    chosen = {(arch, size): select(results, arch, size, tokens)
-              for size in SIZES for arch in ARCHITECTURES}
+    longest = max((result.case for result in results), key=lambda case: case.tokens, default=None)
+    chosen = {(arch, size): select(results, dataclasses.replace(longest, arch=arch, size=size))
+              for size in SIZES for arch in ARCHITECTURES if longest}
     best = {key: result for key, found in chosen.items() if (result := tuned(found))}
     sizes = [size for size in SIZES if all((arch, size) in best for arch in ARCHITECTURES)]
     if not sizes:
@@ -257,13 +263,14 @@ def write_report(results: list[Result], document: Path):
     picture = document.parent / "images" / "scaling.png"
     _directory_of(picture)
     _draw([best["hgrn_bit", size] for size in sizes],
-          [best["transformer", size] for size in sizes], tokens, picture)
+          [best["transformer", size] for size in sizes], longest.tokens, picture)
     machines = ", ".join(sorted({result.machine for result in best.values()}))
     lines = [
         "# Scaling: MatMul-free models against transformers", "",
         "Written by `python -m tritstream_train.scaling report`; its docstring says how the models "
         "are made equal and tuned.", "",
-        f"{tokens / 1e6:.0f} M tokens for every model, measured on {machines}. Bits per byte on "
+        f"{longest.tokens / 1e6:.0f} M tokens for every model, {longest.batch} windows of "
+        f"{longest.sequence} tokens a step, measured on {machines}. Bits per byte on "
         "the validation books; *windows*: every token behind half a window to a whole one, the "
         "measure to compare by; *carried*: the state carried through each book, which only the "
         "MatMul-free model has.", "",

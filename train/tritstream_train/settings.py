@@ -159,8 +159,10 @@ class TrainConfig:
         for name in ("rate", "vector_rate", "matrix_rate", "clip", "minutes"):
             if getattr(self, name) is not None:
                 _number(name, getattr(self, name), low=0, open_low=True)
-        for name in ("decay", "final", "dropout", "freeze", "beta1", "beta2"):
+        for name in ("decay", "final", "freeze"):
             _number(name, getattr(self, name), low=0, high=1)
+        for name in ("dropout", "beta1", "beta2"):
+            _number(name, getattr(self, name), low=0, high=1, open_high=True)
         _number("weight_decay", self.weight_decay, low=0)
         if (self.steps is None) == (self.minutes is None):
             raise BadInput("A run takes either steps or minutes: give one of the two.")
@@ -222,13 +224,16 @@ def _integer(name: str, value, low: int):
         raise BadInput(f"{name} must be an integer of at least {low}, not {value!r}.")
 
 
-def _number(name: str, value, *, low: float, high: float = math.inf, open_low: bool = False):
+def _number(name: str, value, *, low: float, high: float = math.inf, open_low: bool = False,
+            open_high: bool = False):
     fits = isinstance(value, (int, float)) and not isinstance(value, bool) \
-        and low <= value <= high and value < math.inf and not (open_low and value == low)
+        and low <= value <= high and value < math.inf \
+        and not (open_low and value == low) and not (open_high and value == high)
     if not fits:
         limits = f"above {low}" if open_low else f"from {low}"
-        raise BadInput(f"{name} must be a number {limits}"
-                       f"{'' if high == math.inf else f' to {high}'}, not {value!r}.")
+        if high < math.inf:
+            limits += f" to below {high}" if open_high else f" to {high}"
+        raise BadInput(f"{name} must be a number {limits}, not {value!r}.")
 
 
 @functools.cache
