@@ -14,6 +14,7 @@ from tritstream_train.engine.ternary import INTERPRETED
 __all__ = ["bit_length", "dequantiser", "normalise", "quotient", "reciprocal", "root", "shifted",
            "squared_norm", "wide"]
 
+# To the right of a tensor only: Triton 3.8's interpreter loses the tensor of `LOW_BITS - tensor`.
 LOW_BITS = tl.constexpr(40)
 LOW_MASK = tl.constexpr((1 << 40) - 1)
 
@@ -96,7 +97,7 @@ def _wide_bits(high, low):
 @triton.jit
 def _wide_shifted(high, low, right):
     """Shift a pair right, or left where `right` is negative; the result fits 63 bits."""
-    both = (high << tl.minimum(tl.maximum(LOW_BITS - right, 0), 63)) + (
+    both = (high << tl.minimum(tl.maximum(-right + LOW_BITS, 0), 63)) + (
         low >> tl.minimum(tl.maximum(right, 0), 63))
     above = high >> tl.minimum(tl.maximum(right - LOW_BITS, 0), 63)
     below = low << tl.minimum(tl.maximum(-right, 0), 63)
@@ -112,7 +113,7 @@ def squared_norm(s1_high, s1_low, s2_high, s2_low, ratio, ratio_exponent, floor_
     # Up to 2^32, shifted left by up to 47: in two parts.
     small = tl.minimum(tl.maximum(left, 0), LOW_BITS)
     high = tl.where(left >= LOW_BITS, product << tl.maximum(left - LOW_BITS, 0),
-                    product >> (LOW_BITS - small))
+                    product >> (-small + LOW_BITS))
     low = tl.where(left >= LOW_BITS, 0, (product << small) & LOW_MASK)
     right = tl.minimum(tl.maximum(-left, 0), 63)
     high = tl.where(left >= 0, high, 0)
