@@ -1,19 +1,120 @@
-"""The training benchmark, as far as it goes without a GPU."""
+"""The training benchmarks, as far as they go without a GPU."""
+
+import json
 
 import pytest
 import torch
+from torch.nn import functional
 
+from tritstream.checkpoint import ModelConfig
 from tritstream.dummy import PRESETS
-from tritstream_train import benchmark
+from tritstream.errors import MissingTool
+from tritstream_train import benchmark, kernel_benchmark
+from tritstream_train.authors import AuthorsModel
+from tritstream_train.library import Library
+from tritstream_train.rows import element_rows, product_rows, recurrence_rows, step_rows
+
+LITTLE = ModelConfig(hidden=32, intermediate=64, layers=1, vocab=50)
 
 
-def test_without_a_gpu_one_sentence(monkeypatch, capsys):
+@pytest.mark.parametrize("module, what", [
+    (benchmark, "The training benchmark needs a CUDA device"),
+    (kernel_benchmark, "The kernels are timed on a CUDA GPU")])
+def test_without_a_gpu_one_sentence(monkeypatch, capsys, module, what):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert benchmark.main(["--models", "7M"]) == 4
-    assert capsys.readouterr().err.splitlines() == [
-        "The training benchmark needs a CUDA device, but PyTorch finds none."]
+    assert module.main([]) == 4
+    assert capsys.readouterr().err.splitlines() == [f"error: {what}, but PyTorch finds none."]
 
 
 @pytest.mark.parametrize("model, millions", [("370M", 341.0), ("1.3B", 1298.7)])
 def test_every_token_meets_every_ternary_weight(model, millions):
     assert benchmark.product_weights(PRESETS[model]) / 1e6 == pytest.approx(millions, abs=0.1)
+
+
+def test_code_of_others_that_is_not_installed_is_one_sentence(monkeypatch):
+    for name in ("mmfreelm", "mmfreelm.models", "fla"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    with pytest.raises(MissingTool, match="matmulfreellm on PYTHONPATH"):
+        AuthorsModel(LITTLE)
+    with pytest.raises(MissingTool, match="pip install fla-core"):
+        Library()
+
+
+def measured(path, speed):
+    return benchmark.Measurement("370M", path, 8, 2048, 1.0, speed, 1.0, 1.0, 0.1)
+
+
+def test_what_does_not_fit_is_said_and_the_rest_is_written(monkeypatch, tmp_path, capsys):
+    def measure(name, config, *, path, **sizes):
+        if path == "plain":
+            raise benchmark.TooSmall("A step does not fit.")
+        return measured(path, 1e5)
+    monkeypatch.setattr(benchmark, "measure", measure)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
+    file = tmp_path / "steps.json"
+    assert benchmark.main(["--models", "370M", "--paths", "plain", "fused", "-o", str(file)]) == 4
+    assert capsys.readouterr().err == "error: A step does not fit.\n"
+    assert [row["code"] for row in step_rows(json.loads(file.read_text()))] == [
+        "this package, fused"]
+
+
+class Plain:
+    """Stands for the library's kernels: the same in plain tensor operations."""
+
+    version = "0"
+
+    @staticmethod
+    def _recurrence(x, g):
+        states = [x[:, 0]]
+        for t in range(1, x.shape[1]):
+            states.append(g[:, t].exp() * states[-1] + x[:, t])
+        return torch.stack(states, 1), None
+
+    def __init__(self):
+        self.recurrences = {"chunk_hgrn": self._recurrence}
+
+    def norm_quantise(self, x, delta, gain, eps):
+        total = x + delta
+        inverse = total.square().mean(-1).add(eps).rsqrt()
+        return total * inverse[:, None] * gain, inverse, total
+
+    def norm_backward(self, dy, total, gain, inverse, residual):
+        return dy * gain
+
+    def gate(self, g, h, gain, eps):
+        return functional.rms_norm(g.float(), g.shape[-1:], gain, eps).to(h.dtype) \
+            * functional.silu(h)
+
+    def swiglu(self, a, b):
+        return functional.silu(a) * b
+
+    def loss(self, x, targets, weight):
+        return functional.cross_entropy((x @ weight.T).float(), targets)
+
+
+def test_every_kernel_runs_and_has_its_row(monkeypatch):
+    ran = []
+
+    def microseconds(run):
+        run()
+        ran.append(run)
+        return 2.0 + len(ran)
+    monkeypatch.setattr(kernel_benchmark, "microseconds", microseconds)
+    library = Plain()
+    timings = [*kernel_benchmark.recurrences(library, 2, 8, 32),
+               *kernel_benchmark.products(3, 8, 32, 32), *kernel_benchmark.products(1, 24, 32, 64),
+               *kernel_benchmark.elements(library, 8, LITTLE),
+               *kernel_benchmark.head(library, 8, LITTLE)]
+    assert len(ran) == len(timings)
+    found = {"bytes_per_second": 1e9, "timings": [vars(timing) for timing in timings]}
+    assert [list(row) for row in recurrence_rows(found)] == [
+        ["kernel", "32: forward, us", "32: backward, us"]] * 2
+    rows = product_rows(found)
+    assert [row["rows x inputs x outputs"] for row in rows] == ["3 of 8 x 32 x 32", "24 x 32 x 64"]
+    assert rows[0]["torch._int_mm"] == "" != rows[1]["torch._int_mm"]
+    assert float(rows[0]["int8 x ternary"]) == round(2 * 3 * 8 * 32 * 32 / 7e6)
+    elements = {row["kernel"]: row for row in element_rows(found)}
+    assert len(elements) == 9
+    # x and delta come in; total, what is kept, codes and their steps go out.
+    assert elements["add, norm, quantise: one projection"]["floor, us"] == round(
+        8 * (32 * (4 + 2 + 4 + 2 + 1) + 4) / 1e3)

@@ -55,9 +55,7 @@ def test_the_document_is_up_to_date(tmp_path):
     copy = tmp_path / DOCUMENT.name
     copy.write_bytes(DOCUMENT.read_bytes())
     copy.with_suffix(".json").write_bytes(DOCUMENT.with_suffix(".json").read_bytes())
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/engine.json").write_bytes((DOCUMENT.parent / "data/engine.json").read_bytes())
-    shutil.copytree(DOCUMENT.parent / "data" / "freezing", tmp_path / "data" / "freezing")
+    shutil.copytree(DOCUMENT.parent / "data", tmp_path / "data")
     assert main([str(copy)]) == 0
     assert copy.read_bytes() == pathlib.Path(DOCUMENT).read_bytes()
     for name in (f"{DOCUMENT.stem}-speed.png", "freezing.png"):

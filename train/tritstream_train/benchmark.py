@@ -2,8 +2,9 @@
 
 A step is forward, backward and AdamW, bfloat16 on random tokens; the paths run one after the other
 on the same machine: `graphed` is the fused one as a CUDA graph, `plain` the one without kernels of
-our own. Beside each speed stands the share of the tensor cores' bfloat16 peak that the products
-alone would use (six operations per weight and token).
+our own, and `authors` the authors' published code, if that is installed. The models are of
+published shapes and those of the presets. Beside each speed stands the share of the tensor cores'
+bfloat16 peak that the products alone would use (six operations per weight and token).
 """
 
 import argparse
@@ -12,26 +13,42 @@ import gc
 import json
 import statistics
 import sys
+from pathlib import Path
 
 import torch
+import triton
 
 from tritstream.checkpoint import ModelConfig, tensor_shapes
 from tritstream.dummy import PRESETS
 from tritstream.errors import DeviceError, TritstreamError
+from tritstream.files import write_whole
+from tritstream_train.authors import AuthorsModel
 from tritstream_train.graph import GraphedLoss
 from tritstream_train.model import HGRNBit
+from tritstream_train.settings import TrainConfig, preset, presets
 
-__all__ = ["PATHS", "Measurement", "measure"]
+__all__ = ["PATHS", "PUBLISHED", "SHAPES", "Measurement", "TooSmall", "measure"]
 
-PATHS = ("fused", "graphed", "plain")
+PATHS = ("fused", "graphed", "plain", "authors")
 
-SMALL = ModelConfig(hidden=256, intermediate=768, layers=6, vocab=4096)
-SHAPES = {"7M": (SMALL, 128, 512), "370M": (PRESETS["370M"], 8, 2048),
-          "1.3B": (PRESETS["1.3B"], 4, 2048)}
-"""Models, and the sequences of a step and their tokens."""
+PUBLISHED = {"370M": (PRESETS["370M"], 8, 2048), "1.3B": (PRESETS["1.3B"], 4, 2048)}
+"""Models of published shapes, the sequences of a step and the tokens of each."""
+
+
+def _preset(name: str) -> tuple[ModelConfig, int, int]:
+    run = TrainConfig(data="", device="cuda", **preset(name))
+    return run.model, run.batch, run.sequence
+
+
+SHAPES = PUBLISHED | {name: _preset(name) for name in presets()}
+"""The same with those of the presets."""
 
 PEAK = 790e12               # operations per second, measured for large bfloat16 products on an H200
 WARM_UP = 3
+
+
+class TooSmall(DeviceError):
+    """A step does not fit on the GPU."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +97,9 @@ def measure(name: str, config: ModelConfig, *, path: str, batch: int, tokens: in
     Raises
     ------
     DeviceError
-        There is no CUDA device, or the model does not fit on it.
+        There is no CUDA device.
+    TooSmall
+        The model does not fit on it.
     """
     if not torch.cuda.is_available():
         raise DeviceError("The training benchmark needs a CUDA device, but PyTorch finds none.")
@@ -90,8 +109,9 @@ def measure(name: str, config: ModelConfig, *, path: str, batch: int, tokens: in
     try:
         times = _train(config, path, batch, tokens, steps)
     except torch.OutOfMemoryError as error:
-        raise DeviceError(f"A step of {name} with {batch} sequences of {tokens} tokens does not "
-                          "fit on this device; use a smaller --batch.") from error
+        raise TooSmall(f"A step of {name} with {batch} sequences of {tokens} tokens does not fit "
+                       f"on this device by the path {path}: use a smaller --batch, or leave that "
+                       "path out.") from error
     milliseconds = statistics.median(times)
     speed = batch * tokens / milliseconds * 1e3
     return Measurement(
@@ -103,7 +123,8 @@ def _train(config, path, batch, tokens, steps) -> list[float]:
     """Milliseconds of every step after the warm-up."""
     torch.manual_seed(0)
     with torch.device("cuda"):
-        model = HGRNBit(config, fused=path != "plain")
+        model = (AuthorsModel(config) if path == "authors"
+                 else HGRNBit(config, fused=path != "plain"))
         text = torch.randint(config.vocab, (batch, tokens + 1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     graph = None
@@ -131,38 +152,47 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tritstream_train.benchmark",
                                      description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
+    parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS[:-1]))
     parser.add_argument("--batch", type=int, help="sequences in a step")
     parser.add_argument("--tokens", type=int, help="tokens in a sequence")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--json", help="file to write")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     options = parser.parse_args(arguments)
     try:
-        _run(options)
+        return _run(options)
     except TritstreamError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    return 0
 
 
-def _run(options):
-    results = []
-    print(f"{'model':<6} {'path':<7} {'batch':>5} {'tokens':>6} {'ms':>8} {'tok/s':>9} {'GB':>6} "
+def _run(options) -> int:
+    results, code = [], 0
+    print(f"{'model':<9} {'path':<7} {'batch':>5} {'tokens':>6} {'ms':>8} {'tok/s':>9} {'GB':>6} "
           f"{'reserved':>8} {'of peak':>7}")
     for name in options.models:
         config, batch, tokens = SHAPES[name]
         for path in options.paths:
-            result = measure(name, config, path=path, batch=options.batch or batch,
-                             tokens=options.tokens or tokens, steps=options.steps)
+            try:
+                result = measure(name, config, path=path, batch=options.batch or batch,
+                                 tokens=options.tokens or tokens, steps=options.steps)
+            except TooSmall as error:       # what fits is measured all the same
+                print(f"error: {error}", file=sys.stderr)
+                code = error.exit_code
+                continue
             results.append(result)
-            print(f"{result.model:<6} {result.path:<7} {result.batch:>5} {result.tokens:>6} "
+            print(f"{result.model:<9} {result.path:<7} {result.batch:>5} {result.tokens:>6} "
                   f"{result.milliseconds:>8.2f} {result.speed:>9,.0f} {result.gigabytes:>6.2f} "
                   f"{result.reserved:>8.2f} {result.share:>7.1%}", flush=True)
-    if options.json:
-        table = {"device": torch.cuda.get_device_name(), "torch": torch.__version__,
-                 "results": [dataclasses.asdict(result) for result in results]}
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(table, file, indent=1)
+            if options.output:
+                _write(options.output, results)
+    return code
+
+
+def _write(path: Path, results: list[Measurement]):
+    table = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__,
+             "triton": triton.__version__,
+             "results": [dataclasses.asdict(result) for result in results]}
+    write_whole(path, (json.dumps(table, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

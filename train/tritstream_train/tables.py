@@ -1,10 +1,10 @@
 """Tables and picture of a document, from what runs found: `python -m tritstream_train.tables`.
 
-A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; its rows are
-the objects under NAME in the JSON beside the document, and their keys the columns. Those under
-`speed` are drawn, too, and so are the curves in `data/freezing`. The table `engine` is that of
-`data/engine.json`, which `python -m tritstream_train.engine.benchmark -o` writes, and `models` that
-of the models in this repository, as `python -m tritstream_train.release` left them.
+A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``. Its rows are
+made of the files in `data` that the benchmarks write with ``-o`` (`MEASURED`), of the curves in
+`data/parallel`, or of the models in this repository as `tritstream_train.release` left them; those
+of the other tables are the objects under NAME in the JSON beside the document. The rows of `speed`
+are drawn, too, and so are the curves in `data/freezing`.
 """
 
 import argparse
@@ -18,12 +18,30 @@ from tritstream.files import write_whole
 from tritstream_train.curve import Curve
 from tritstream_train.picture import draw_losses, draw_speed
 from tritstream_train.release import FIGURES
+from tritstream_train.rows import (
+    element_rows,
+    engine_rows,
+    model_rows,
+    parallel_rows,
+    preset_rows,
+    product_rows,
+    recurrence_rows,
+    step_rows,
+)
 
-__all__ = ["engine_rows", "filled", "main", "model_rows", "read_figures"]
+__all__ = ["filled", "main", "read_figures"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "training.md"
 MODELS = (ROOT / "sw" / "tritstream" / "models", ROOT / "train" / "models")
+MEASURED = {
+    "engine.json": {"engine": engine_rows},
+    "steps.json": {"speed": step_rows, "small": preset_rows},
+    "kernels.json": {"recurrence": recurrence_rows, "products": product_rows,
+                     "elementwise": element_rows},
+}
+"""What turns a benchmark's file into the rows of a table."""
+
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -58,23 +76,6 @@ def _table(name: str, rows: list[dict]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def engine_rows(found: dict) -> list[dict]:
-    """Rows of the table `engine`.
-
-    Parameters
-    ----------
-    found : dict
-        As `tritstream_train.engine.benchmark` writes it.
-    """
-    return [{"model": one["model"], "test": f"generate, {one['conversations']} at a time"
-             if one["test"] == "generate" else
-             f"prompt of {one['speed'] * one['milliseconds'] / 1e3:,.0f} tokens",
-             "tokens per second": round(one["speed"]), "ms": f"{one['milliseconds']:.3f}",
-             "GB": f"{one['allocated'] / 1e3:.3f}", "roof, tokens per second": round(one["roof"]),
-             "of the roof": f"{one['speed'] / one['roof']:.1%}"}
-            for one in found["measurements"]]
-
-
 def read_figures(path: Path) -> dict:
     """Figures of a model, as a release left them.
 
@@ -92,22 +93,15 @@ def read_figures(path: Path) -> dict:
                        "again.") from error
 
 
-def model_rows(found: list[dict]) -> list[dict]:
-    """Rows of the table `models`.
-
-    Parameters
-    ----------
-    found : list of dict
-        The `tritstream_train.card.figures` of each model.
-    """
-    return [{"model": one["name"], "M parameters": round(one["parameters"] / 1e6, 2),
-             "hidden, GLU, layers, vocabulary": f"{one['hidden']}, {one['intermediate']}, "
-             f"{one['layers']}, {one['vocab']}", "bytes of the image": f"{one['image_bytes']:,}",
-             "M tokens": f"{one['tokens'] / 1e6:,.0f}", "seconds": f"{one['seconds']:,.0f}",
-             **{f"bits per byte, {device}": f"{score['bits_per_byte']:.4f}"
-                for device, score in one["evaluations"].items()},
-             "trained on": one["machine"]}
-            for one in sorted(found, key=lambda one: one["parameters"])]
+def _measured(data: Path) -> dict[str, list[dict]]:
+    """Rows of all tables whose findings are files in a directory, as benchmarks left them."""
+    rows = {}
+    for name, tables in MEASURED.items():
+        if (data / name).exists():
+            found = json.loads((data / name).read_text(encoding="utf-8"))
+            rows |= {table: make(found) for table, make in tables.items()}
+    curves = {path.stem: Curve(path).read() for path in (data / "parallel").glob("*.csv")}
+    return rows | ({"parallel": parallel_rows(curves)} if curves else {})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -118,9 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     document = parser.parse_args(arguments).document
     try:
         findings = json.loads(document.with_suffix(".json").read_text(encoding="utf-8"))
-        engine = document.parent / "data" / "engine.json"
-        if engine.exists():
-            findings["engine"] = engine_rows(json.loads(engine.read_text(encoding="utf-8")))
+        findings |= _measured(document.parent / "data")
         findings["models"] = model_rows([read_figures(path) for place in MODELS
                                          for path in sorted(place.glob(f"*/{FIGURES}"))])
         text = filled(document.read_text(encoding="utf-8"), findings)
