@@ -13,13 +13,14 @@ from tritstream_train.kernels import (
     LINEAR_EPS,
     combine3,
     combine4,
+    load,
     loop_launch,
-    rounded,
     row_launch,
     row_programs,
     silu,
     silu_slope,
-    step_and_inverse,
+    store_codes,
+    store_values,
 )
 
 __all__ = ["glu_backward", "glu_quantise", "output_gate_backward", "output_gate_quantise"]
@@ -31,36 +32,17 @@ def _combine2(p0, m0, p1, m1):
 
 
 @triton.jit
-def _load(pointer, place, mask):
-    return tl.load(pointer + place, mask=mask, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def _store_codes(y, amax, factor, codes, steps, row, place, mask):
-    step, inverse = step_and_inverse(amax * factor)
-    tl.store(codes + place, rounded(y * (factor * inverse)).to(tl.int8), mask=mask)
-    tl.store(steps + row, step)
-
-
-@triton.jit
-def _store_values(y, amax, factor, values, place, mask):
-    step, inverse = step_and_inverse(amax * factor)
-    value = rounded(y * (factor * inverse)) * step
-    tl.store(values + place, value.to(values.dtype.element_ty), mask=mask)
-
-
-@triton.jit
 def _glu_kernel(ab, gain, codes, steps, columns, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     mask = column < columns
     place = row * columns + column
     half = place + row * columns
-    p = silu(_load(ab, half, mask)) * _load(ab, half + columns, mask)
-    y = p * _load(gain, column, mask)
+    p = silu(load(ab, half, mask)) * load(ab, half + columns, mask)
+    y = p * load(gain, column, mask)
     p2, amax = tl.reduce((p * p, tl.abs(y)), 0, _combine2)
     factor = tl.rsqrt(p2 / columns + LINEAR_EPS)
-    _store_codes(y, amax, factor, codes, steps, row, place, mask)
+    store_codes(y, amax, factor, codes, steps, row, place, mask)
 
 
 def glu_quantise(ab, gain):
@@ -93,19 +75,19 @@ def _glu_backward_kernel(ab, dy, scale, gain, dab, values, partial, rows, column
     column = tl.arange(0, BLOCK)
     mask = column < columns
     stride = columns.to(tl.int64)
-    n = _load(gain, column, mask)
+    n = load(gain, column, mask)
     sums = tl.zeros((BLOCK,), tl.float32)
     for number in tl.range(tl.program_id(0), rows, tl.num_programs(0), num_stages=STAGES):
         place = number * stride + column
         half = place + number * stride
-        a, b = _load(ab, half, mask), _load(ab, half + stride, mask)
+        a, b = load(ab, half, mask), load(ab, half + stride, mask)
         swish = silu(a)
         p = swish * b
         y = p * n
-        grad = _load(dy, place, mask)
+        grad = load(dy, place, mask)
         p2, t, amax = tl.reduce((p * p, grad * y, tl.abs(y)), 0, combine3)
         factor = tl.rsqrt(p2 / columns + LINEAR_EPS)
-        _store_values(y, amax, factor, values, place, mask)
+        store_values(y, amax, factor, values, place, mask)
         times = factor * tl.load(scale)
         sums += grad * (times * p)
         # The norm takes out what lies along its result.
@@ -160,12 +142,12 @@ def _gate_kernel(g, h, weight, gain, codes, steps, columns, eps, BLOCK: tl.const
     column = tl.arange(0, BLOCK)
     mask = column < columns
     place = row * columns + column
-    gate = _load(g, place, mask)
-    z = gate * _load(weight, column, mask) * silu(_load(h, place, mask))
-    y = z * _load(gain, column, mask)
+    gate = load(g, place, mask)
+    z = gate * load(weight, column, mask) * silu(load(h, place, mask))
+    y = z * load(gain, column, mask)
     g2, z2, amax = tl.reduce((gate * gate, z * z, tl.abs(y)), 0, combine3)
     outer, inner = _gate_factors(g2, z2, columns, eps)
-    _store_codes(y, amax, outer * inner, codes, steps, row, place, mask)
+    store_codes(y, amax, outer * inner, codes, steps, row, place, mask)
 
 
 def output_gate_quantise(g, h, weight, gain, eps):
@@ -202,19 +184,19 @@ def _gate_backward_kernel(g, h, dy, scale, weight, gain, dg, dh, values, partial
     column = tl.arange(0, BLOCK)
     mask = column < columns
     stride = columns.to(tl.int64)
-    w, n = _load(weight, column, mask), _load(gain, column, mask)
+    w, n = load(weight, column, mask), load(gain, column, mask)
     sums_w, sums_n = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
     for number in tl.range(tl.program_id(0), rows, tl.num_programs(0), num_stages=STAGES):
         place = number * stride + column
-        gate, state = _load(g, place, mask), _load(h, place, mask)
+        gate, state = load(g, place, mask), load(h, place, mask)
         swish = silu(state)
         z = gate * w * swish
         y = z * n
-        grad = _load(dy, place, mask)
+        grad = load(dy, place, mask)
         g2, z2, t, amax = tl.reduce((gate * gate, z * z, grad * y, tl.abs(y)), 0, combine4)
         outer, inner = _gate_factors(g2, z2, columns, eps)
         factor = outer * inner
-        _store_values(y, amax, factor, values, place, mask)
+        store_values(y, amax, factor, values, place, mask)
         times = factor * tl.load(scale)
         sums_n += grad * (times * z)
         # Each norm takes out what lies along its result; the sum that the one of `g` needs for

@@ -11,8 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
-__all__ = ["LINEAR_EPS", "combine3", "combine4", "loop_launch", "matmul", "rounded", "row_launch",
-           "row_programs", "sigmoid", "silu", "silu_slope", "step_and_inverse"]
+__all__ = ["LINEAR_EPS", "combine3", "combine4", "load", "loop_launch", "matmul", "row_launch",
+           "row_programs", "sigmoid", "silu", "silu_slope", "store_codes", "store_values"]
 
 LINEAR_EPS = tl.constexpr(1e-6)     # of a BitLinear's own norm, whatever the config says
 FLOOR = tl.constexpr(1e-5)          # of the absolute maximum that the quantiser divides by
@@ -64,17 +64,39 @@ def silu_slope(x):
 
 
 @triton.jit
-def step_and_inverse(amax):
+def _step_and_inverse(amax):
     """What one of the codes -127 to 127 stands for, and the factor that makes codes of values."""
     amax = tl.maximum(amax, FLOOR)
     return amax / 127.0, 127.0 / amax
 
 
 @triton.jit
-def rounded(v):
+def _rounded(v):
     """Nearest integer, half away from zero, as float32."""
     magnitude = tl.floor(tl.abs(v) + 0.5)
     return tl.where(v < 0, -magnitude, magnitude)
+
+
+@triton.jit
+def load(pointer, place, mask):
+    """Load as float32; 0 where the mask is not set."""
+    return tl.load(pointer + place, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def store_codes(y, amax, factor, codes, steps, row, place, mask):
+    """Store the codes of a row `y`, which is still to be multiplied by `factor`, and its step."""
+    step, inverse = _step_and_inverse(amax * factor)
+    tl.store(codes + place, _rounded(y * (factor * inverse)).to(tl.int8), mask=mask)
+    tl.store(steps + row, step)
+
+
+@triton.jit
+def store_values(y, amax, factor, values, place, mask):
+    """Store what the codes of such a row stand for."""
+    step, inverse = _step_and_inverse(amax * factor)
+    value = _rounded(y * (factor * inverse)) * step
+    tl.store(values + place, value.to(values.dtype.element_ty), mask=mask)
 
 
 def row_launch(columns: int) -> dict:

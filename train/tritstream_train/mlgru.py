@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tritstream_train.kernels import sigmoid, silu, silu_slope
+from tritstream_train.kernels import load, sigmoid, silu, silu_slope
 
 __all__ = ["mlgru", "mlgru_backward", "mlgru_states"]
 
@@ -28,11 +28,6 @@ def _gate(f, bound):
 
 
 @triton.jit
-def _load(pointer, place, mask):
-    return tl.load(pointer + place, mask=mask, other=0.0).to(tl.float32)
-
-
-@triton.jit
 def _place(columns, BLOCK: tl.constexpr):
     """Channels of this program, and which of them exist."""
     column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -44,13 +39,13 @@ def _ends_kernel(i, f, bound, decay, last, tokens, columns, chunk, BLOCK: tl.con
     column, mask = _place(columns, BLOCK)
     sequence = tl.program_id(2).to(tl.int64)
     start = tl.program_id(1) * chunk
-    low = _load(bound, column, mask)
+    low = load(bound, column, mask)
     h = tl.zeros((BLOCK,), tl.float32)
     product = tl.full((BLOCK,), 1.0, tl.float32)
     for t in range(start, min(start + chunk, tokens)):
         place = (sequence * tokens + t) * columns + column
-        forget, _ = _gate(_load(f, place, mask), low)
-        h = forget * h + (1 - forget) * silu(_load(i, place, mask))
+        forget, _ = _gate(load(f, place, mask), low)
+        h = forget * h + (1 - forget) * silu(load(i, place, mask))
         product *= forget
     place = (sequence * tl.num_programs(1) + tl.program_id(1)) * columns + column
     tl.store(decay + place, product, mask=mask)
@@ -87,13 +82,13 @@ def _states_kernel(i, f, bound, carry, h, tokens, columns, chunk, BLOCK: tl.cons
     column, mask = _place(columns, BLOCK)
     sequence = tl.program_id(2).to(tl.int64)
     start = tl.program_id(1) * chunk
-    low = _load(bound, column, mask)
+    low = load(bound, column, mask)
     entering = (sequence * (tl.num_programs(1) + 1) + tl.program_id(1)) * columns + column
-    state = _load(carry, entering, mask)
+    state = load(carry, entering, mask)
     for t in range(start, min(start + chunk, tokens)):
         place = (sequence * tokens + t) * columns + column
-        forget, _ = _gate(_load(f, place, mask), low)
-        state = forget * state + (1 - forget) * silu(_load(i, place, mask))
+        forget, _ = _gate(load(f, place, mask), low)
+        state = forget * state + (1 - forget) * silu(load(i, place, mask))
         tl.store(h + place, state.to(h.dtype.element_ty), mask=mask)
 
 
@@ -105,13 +100,13 @@ def _adjoint_ends_kernel(f, dh, bound, decay, last, tokens, columns, chunk, BLOC
     chunks = tl.num_programs(1)
     start = (chunks - 1 - tl.program_id(1)) * chunk
     end = min(start + chunk, tokens)
-    low = _load(bound, column, mask)
+    low = load(bound, column, mask)
     message = tl.zeros((BLOCK,), tl.float32)
     product = tl.full((BLOCK,), 1.0, tl.float32)
     for back in range(0, end - start):
         place = (sequence * tokens + end - 1 - back) * columns + column
-        forget, _ = _gate(_load(f, place, mask), low)
-        message = forget * (message + _load(dh, place, mask))
+        forget, _ = _gate(load(f, place, mask), low)
+        message = forget * (message + load(dh, place, mask))
         product *= forget
     place = (sequence * chunks + tl.program_id(1)) * columns + column
     tl.store(decay + place, product, mask=mask)
@@ -127,20 +122,20 @@ def _gradients_kernel(i, f, h, dh, bound, carry, messages, di, df, partial, toke
     number = chunks - 1 - tl.program_id(1)
     start = number * chunk
     end = min(start + chunk, tokens)
-    low = _load(bound, column, mask)
+    low = load(bound, column, mask)
     row = sequence * (chunks + 1)
-    message = _load(messages, (row + tl.program_id(1)) * columns + column, mask)
-    entering = _load(carry, (row + number) * columns + column, mask)
+    message = load(messages, (row + tl.program_id(1)) * columns + column, mask)
+    entering = load(carry, (row + number) * columns + column, mask)
     dlow = tl.zeros((BLOCK,), tl.float32)
     border = tl.zeros((BLOCK,), tl.int32) + start
     for back in range(0, end - start):
         t = end - 1 - back
         place = (sequence * tokens + t) * columns + column
-        forget, share = _gate(_load(f, place, mask), low)
-        x = _load(i, place, mask)
+        forget, share = _gate(load(f, place, mask), low)
+        x = load(i, place, mask)
         inside = border < t
-        before = tl.where(inside, _load(h, place - columns, mask & inside), entering)
-        adjoint = message + _load(dh, place, mask)
+        before = tl.where(inside, load(h, place - columns, mask & inside), entering)
+        adjoint = message + load(dh, place, mask)
         message = forget * adjoint
         dforget = adjoint * (before - silu(x))
         dx = adjoint * (1 - forget) * silu_slope(x)

@@ -14,10 +14,10 @@ from tritstream_train.kernels import (
     combine3,
     combine4,
     loop_launch,
-    rounded,
     row_launch,
     row_programs,
-    step_and_inverse,
+    store_codes,
+    store_values,
 )
 
 __all__ = ["norm_backward", "norm_quantise"]
@@ -39,13 +39,6 @@ def _factors(x2, y2, columns, eps):
     """Inverse root mean squares of `x`, and of `y = x gain` once `x` is divided by its own."""
     outer = tl.rsqrt(x2 / columns + eps)
     return outer, tl.rsqrt(outer * outer * (y2 / columns) + LINEAR_EPS)
-
-
-@triton.jit
-def _store_codes(y, amax, factor, codes, steps, row, place, mask):
-    step, inverse = step_and_inverse(amax * factor)
-    tl.store(codes + place, rounded(y * (factor * inverse)).to(tl.int8), mask=mask)
-    tl.store(steps + row, step)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -74,9 +67,9 @@ def _quantise_kernel(x, delta, total, kept, gain, n0, n1, n2, codes, steps, rows
             (value * value, y * y, tl.abs(y0), tl.abs(y1), tl.abs(y3)), 0, _combine5)
         outer, inner = _factors(x2, y2, columns, eps)
         size = rows.to(tl.int64) * columns
-        _store_codes(y1, m1, outer * inner, codes, steps, rows + row, size + place, mask)
-        _store_codes(y3, m2, outer * inner, codes, steps, 2 * rows + row, 2 * size + place, mask)
-    _store_codes(y0, m0, outer * inner, codes, steps, row, place, mask)
+        store_codes(y1, m1, outer * inner, codes, steps, rows + row, size + place, mask)
+        store_codes(y3, m2, outer * inner, codes, steps, 2 * rows + row, 2 * size + place, mask)
+    store_codes(y0, m0, outer * inner, codes, steps, row, place, mask)
 
 
 def norm_quantise(x, delta, gain, gains, eps, dtype):
@@ -127,13 +120,6 @@ def _three(gains):
 
 
 @triton.jit
-def _store_values(y, amax, factor, values, place, mask):
-    step, inverse = step_and_inverse(amax * factor)
-    value = rounded(y * (factor * inverse)) * step
-    tl.store(values + place, value.to(values.dtype.element_ty), mask=mask)
-
-
-@triton.jit
 def _gradient(dy, scales, number: tl.constexpr, size, place, mask):
     grad = tl.load(dy + number * size + place, mask=mask, other=0.0).to(tl.float32)
     return grad * tl.load(scales + number)
@@ -177,10 +163,10 @@ def _backward_kernel(kept, dy, scales, residual, gain, n0, n1, n2, dx, dx_low, v
             factor = outer * inner
             sums1 += grad1 * (y * factor)
             sums2 += grad2 * (y * factor)
-            _store_values(y * gain1, m1, factor, values, size + place, mask)
-            _store_values(y * gain2, m2, factor, values, 2 * size + place, mask)
+            store_values(y * gain1, m1, factor, values, size + place, mask)
+            store_values(y * gain2, m2, factor, values, 2 * size + place, mask)
         sums0 += grad0 * (y * factor)
-        _store_values(y * gain0, m0, factor, values, place, mask)
+        store_values(y * gain0, m0, factor, values, place, mask)
         # Each norm takes out what lies along its result. The outer one's sum, of its result times
         # the gradient of that, follows from the sums over y y and y grad.
         along = factor * t / columns
