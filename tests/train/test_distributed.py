@@ -3,8 +3,11 @@
 import copy
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from tritstream.errors import BadInput
 from tritstream_train.curve import Curve
 from tritstream_train.distributed import Processes, clip_gradients
 from tritstream_train.settings import TrainConfig
+from tritstream_train.states import latest
 from tritstream_train.trainer import train
 
 SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 270, "sequence": 16, "batch": 8,
@@ -22,7 +26,8 @@ SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 270, "sequence"
 LOSES_ONE = """
 import os, signal, sys, time
 from tritstream.cli import run
-from tritstream_train import command, trainer
+from tritstream_train import command, distributed, trainer
+distributed.PATIENCE_S = 1
 update = trainer._Trainer._update
 def dying(self):
     if self.step == 6 and self._processes.rank == 1:
@@ -70,10 +75,12 @@ with Processes.join("cpu") as processes:
 """
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
 def torchrun(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         *arguments], capture_output=True, text=True, env=os.environ, timeout=120)
+    return subprocess.run([*TORCHRUN, *arguments], capture_output=True, text=True, env=os.environ,
+                          timeout=120)
 
 
 def losses(directory):
@@ -138,6 +145,28 @@ def test_a_lost_process_stops_the_run_which_then_resumes(tmp_path, text):
     assert train(config, tmp_path / "run", resume=True).steps == 8
     train(config, tmp_path / "one")
     np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "one"), rtol=2e-3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("interruptible")
+def test_a_signal_to_torchrun_ends_all_behind_a_checkpoint(tmp_path, text, number):
+    config = TrainConfig(data=text, **SHAPE | {"log_every": 3, "save_every": 1000, "steps": 100000})
+    table = tmp_path / "config.json"
+    table.write_text(json.dumps(config.to_json()))
+    process = subprocess.Popen(
+        [*TORCHRUN, "-m", "tritstream", "train", "-o", str(tmp_path / "run"), "--config",
+         str(table)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "run" / "losses.csv").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    said = " ".join(process.communicate(timeout=60)[1].split())
+    steps = re.findall(f"{number.name} stopped the run after step (\\d+), of which it has", said)
+    assert len(steps) == 2 and len(set(steps)) == 1, said
+    assert int(steps[0]) % 3 == 0
+    assert latest(tmp_path / "run" / "checkpoints").name == f"step-{int(steps[0]):08}.pt"
+    assert "lost" not in said
 
 
 def test_rows_are_shared_evenly():

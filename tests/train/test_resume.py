@@ -2,7 +2,11 @@
 
 import concurrent.futures
 import dataclasses
+import errno
+import io
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +18,7 @@ import torch
 
 from tritstream.errors import BadInput
 from tritstream.files import replacing
-from tritstream_train import stopping, trainer
+from tritstream_train import states, stopping, trainer
 from tritstream_train.curve import Curve
 from tritstream_train.settings import TrainConfig
 from tritstream_train.states import latest, write_state
@@ -220,6 +224,68 @@ def test_another_start_is_refused(tmp_path, text):
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x3c")
     with pytest.raises(BadInput, match="contents of .*first/model have changed"):
         train(config, tmp_path / "run", resume=True)
+
+
+def test_a_run_under_way_needs_no_start_and_finds_moved_data(tmp_path, text):
+    first = train(TrainConfig(data=text, **SHAPE | {"steps": 6}), tmp_path / "first").model
+    config = TrainConfig(data=text, start=first, **SHAPE | {"steps": 20})
+    train(config, tmp_path / "whole")
+    interrupted(config, tmp_path / "run", 10)
+    shutil.rmtree(tmp_path / "first")
+    moved = tmp_path / "moved.txt"
+    (tmp_path / "text.txt").rename(moved)
+    train(dataclasses.replace(config, data=str(moved)), tmp_path / "run", resume=True)
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+def test_a_run_that_has_not_begun_needs_its_start(tmp_path, text):
+    first = train(TrainConfig(data=text, **SHAPE | {"steps": 6}), tmp_path / "first").model
+    config = TrainConfig(data=text, start=first, **SHAPE | {"steps": 20})
+    interrupted(config, tmp_path / "run", 3)
+    shutil.rmtree(tmp_path / "first")
+    with pytest.raises(BadInput, match="first/model"):
+        train(config, tmp_path / "run", resume=True)
+
+
+def test_two_processes_do_not_train_the_same_run(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+
+    class Second(Stop):
+        def show(self, record, total):
+            if record.step == self._step:
+                with pytest.raises(BadInput, match="Another process is training the run in .*run"):
+                    train(config, tmp_path / "run", resume=True)
+    train(config, tmp_path / "run", report=Second(10))
+    assert [step for step, _ in losses(tmp_path / "run")] == list(range(1, 31))
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, text, monkeypatch):
+    config = TrainConfig(data=text, **SHAPE)
+    interrupted(config, tmp_path / "run", 10)
+
+    class Full(io.FileIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(states, "open", lambda path, mode: Full(path, mode), raising=False)
+    with pytest.raises(BadInput, match=r"step-00000014.pt cannot be written: No space left"):
+        train(config, tmp_path / "run", resume=True)
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [
+        "step-00000007.pt"]
+
+
+def test_weights_that_are_no_numbers_are_not_kept(tmp_path, text, monkeypatch):
+    config = TrainConfig(data=text, **SHAPE | {"keep": 1})
+    update = trainer._Trainer._update
+
+    def infinite(self):
+        if self.step == 13:
+            next(self._model.parameters()).grad[0, 0] = torch.inf
+        return update(self)
+    monkeypatch.setattr(trainer._Trainer, "_update", infinite)
+    with pytest.raises(trainer.LostLoss, match="norm of the gradient is inf at step 14"):
+        train(config, tmp_path / "run")
+    assert latest(tmp_path / "run" / "checkpoints").name == "step-00000007.pt"
 
 
 def test_a_run_over_minutes_keeps_the_steps_it_planned(tmp_path, text):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from tritstream.errors import BadInput, DeviceError
 from tritstream.evaluate import evaluate
 from tritstream.reference import FloatModel
 from tritstream.tokenizer import Tokenizer
+from tritstream_train.architectures import build
 from tritstream_train.curve import Curve, Record, draw
+from tritstream_train.distributed import Processes
+from tritstream_train.gradients import Gradients
 from tritstream_train.model import HGRNBit
 from tritstream_train.muon import Muon
 from tritstream_train.optimizers import make_optimizers, set_rates
@@ -49,6 +53,29 @@ def test_a_run_learns_and_leaves_everything(tmp_path, text):
     assert records[-1].valid == summary.valid < 8
     assert (tmp_path / "run" / "losses.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == 40
+
+
+def test_validations_need_no_line_of_the_curve(tmp_path, text):
+    config = TrainConfig(data=text, valid=text, steps=20, valid_every=7, **SHAPE)
+    train(config, tmp_path / "run")
+    records = Curve(tmp_path / "run" / "losses.csv").read()
+    assert [record.step for record in records if record.valid] == [7, 14, 20]
+    assert {record.step for record in records} == {5, 7, 10, 14, 15, 20}
+
+
+def test_rows_of_a_process_have_to_be_equal_parts(tmp_path, text):
+    config = TrainConfig(data=text, steps=4, **SHAPE | {"batch": 12, "accumulate": 4})
+    processes = Processes(0, 2, torch.device("cpu"))
+    with pytest.raises(BadInput, match="6 windows of one process .* a multiple of 8"):
+        Gradients(build(config, config.model), processes, config)
+
+
+def test_a_checkpoint_without_a_first_token_has_that_of_its_tokenizer(tmp_path, text):
+    first = train(TrainConfig(data=text, steps=5, **SHAPE), tmp_path / "first")
+    path = tmp_path / "first" / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"bos_token_id": None}))
+    second = train(TrainConfig(data=text, start=first.model, steps=5, **SHAPE), tmp_path / "second")
+    assert json.loads((Path(second.model) / "config.json").read_text())["bos_token_id"] == 0
 
 
 def test_minutes_become_steps_when_the_warm_up_ends(tmp_path, text):
@@ -104,6 +131,8 @@ def test_too_little_memory_is_one_sentence(tmp_path, text, monkeypatch):
     ({"minutes": 1.0}, "steps or minutes"), ({"accumulate": 3}, "3 equal parts"),
     ({"arch": "transformer", "span": 2}, "span"), ({"beta2": 1}, "from 0 to below 1"),
     ({"graph": True}, "CUDA graph"), ({"steps": True}, "steps"),
+    ({"data": ["a"]}, "data must be the name of a file"), ({"valid": 3.5}, "valid must be"),
+    ({"fused": "no"}, "fused must be true or false"),
     ({"freeze": 0.5, "optimizer": "muon"}, "optimizer muon .*--freeze 0"),
     ({"freeze": 2}, "from 0 to 1, not 2"), ({"dropout": 1}, "dropout"),
     ({"dropout": -0.1}, "dropout"),

@@ -51,7 +51,8 @@ def config(directory: Path, resume: bool, name: str | None, table: dict, given: 
             settings.pop(other, None)
     settings |= given
     # A preset records a graph where that is possible.
-    if "graph" not in given and (settings["device"] == "cpu" or "WORLD_SIZE" in os.environ):
+    if "graph" not in given and (settings["device"] == "cpu" or "WORLD_SIZE" in os.environ
+                                 or settings.get("fused") is False):
         settings["graph"] = False
     if "data" not in settings:
         raise BadInput("There is no text to learn from: give --data FILE.")

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tritstream.console import notes
 from tritstream.errors import BadInput, DeviceError
+from tritstream_train.stopping import Stopped
 
 __all__ = ["Processes", "clip_gradients", "synchronised", "unwrap", "wrap"]
 
@@ -25,6 +26,7 @@ NORM_FLOOR = 1e-6           # added to a norm that is divided by, as PyTorch's o
 # ends before, up to 3.13 it ends such a thread inside a destructor, and that aborts the process.
 # Nothing tells when they are idle, so they get many times what they need.
 GLOO_S = 0.2
+PATIENCE_S = 12.0           # for the checkpoint of a run told to end; torchrun kills it after 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,22 +83,31 @@ class Processes:
     def _heeding_torchrun(self) -> Iterator[None]:
         """Say why this process ends when torchrun ends it, as it does once another one is lost.
 
-        A thread says so: the main one may wait for the GPU, and the GPU for the process lost.
+        A thread says so: the main one may wait for the GPU, and the GPU for the process lost. If
+        all are there, the run ends before, behind a checkpoint.
         """
+        left = threading.Event()
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         before = signal.signal(signal.SIGTERM, lambda number, frame: None)
         signal.set_wakeup_fd(writer)
 
         def listen():
-            if signal.SIGTERM in os.read(reader, 1):
-                error = self.lost()
-                notes().print(f"error: {error}")
-                os._exit(error.exit_code)
+            while number := os.read(reader, 1):
+                if signal.SIGTERM in number and not left.wait(PATIENCE_S):
+                    error = self.lost()
+                    notes().print(f"error: {error}")
+                    os._exit(error.exit_code)
+            os.close(reader)
 
         threading.Thread(target=listen, daemon=True).start()
-        yield
-        # Not after an error: this process may be told to end before it has said what is wrong.
+        try:
+            yield
+        except Stopped:
+            left.set()
+            raise
+        # Not after other errors: this process may be told to end before it has said what is wrong.
+        left.set()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, before)
         os.close(writer)
@@ -145,6 +156,12 @@ class Processes:
         if self.count > 1:
             distributed.all_reduce(value)
         return float(value) / self.count
+
+    def any(self, holds: bool) -> bool:
+        """Whether something holds in any of the processes."""
+        if self.count == 1:
+            return holds
+        return self.mean(torch.tensor(float(holds), device=self.device)) > 0
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows of all processes, in the order of their numbers."""

@@ -31,7 +31,8 @@ class Gradients:
     Raises
     ------
     BadInput
-        A graph is asked for with several processes.
+        A graph is asked for with several processes, or the rows of this one cannot be computed in
+        as many equal parts.
     """
 
     def __init__(self, model: nn.Module, processes: Processes, config: TrainConfig):
@@ -39,6 +40,10 @@ class Gradients:
         self._device = processes.device
         self._parts = config.accumulate
         self._rows = config.batch // processes.count
+        if self._rows % self._parts:
+            raise BadInput(f"The {self._rows} windows of one process cannot be computed in "
+                           f"accumulate = {self._parts} equal parts: make batch a multiple of "
+                           f"{processes.count * self._parts}, or change accumulate.")
         self.carried = None
         if config.span > 1:
             shape = (self._rows, config.layers, config.hidden)

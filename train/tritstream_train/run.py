@@ -5,19 +5,26 @@ learned; `losses.csv` and `losses.png` are the curve; `checkpoints` is what a re
 from, and `model` the trained model in the published layout.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from tritstream.checkpoint import ModelConfig
 from tritstream.errors import BadInput
 from tritstream.files import write_whole
 from tritstream_train.curve import Curve
 from tritstream_train.settings import RUNTIME, TrainConfig
+from tritstream_train.states import latest
 
 __all__ = ["Run"]
 
 FORMAT = "tritstream run 1"
+TEXTS = frozenset({"data", "valid"})    # settings that may name other files of the same contents
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -36,6 +43,8 @@ class Run:
         How many it has; None until the warm-up of a run over some minutes has ended.
     command : list of str
         How it was started.
+    shape : ModelConfig or None
+        Of the model; None until it is known.
     """
 
     directory: Path
@@ -43,6 +52,7 @@ class Run:
     digests: dict
     steps: int | None
     command: list
+    shape: ModelConfig | None = None
 
     @classmethod
     def begin(cls, directory: Path, config: TrainConfig, digests: dict) -> "Run":
@@ -75,12 +85,14 @@ class Run:
             table = json.loads(path.read_text(encoding="utf-8"))
             if table["format"] != FORMAT:
                 raise ValueError(table["format"])
+            shape = table.get("shape")
             return cls(directory=directory, config=TrainConfig.from_json(table["settings"]),
-                       digests=table["digests"], steps=table["steps"], command=table["command"])
+                       digests=table["digests"], steps=table["steps"], command=table["command"],
+                       shape=shape and ModelConfig.from_json(shape))
         except OSError as error:
             raise BadInput(f"{directory} holds no run to resume: {path} cannot be read "
                            f"({error.strerror}).") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(f"{path} does not describe a run ({error!r}): take another directory."
                            ) from error
 
@@ -94,7 +106,9 @@ class Run:
         """
         old, new = self.config.to_json(), config.to_json()
         for name in old.keys() - RUNTIME:
-            if old[name] != new[name]:
+            same = (old[name] is None) == (new[name] is None) if name in TEXTS else \
+                old[name] == new[name]
+            if not same:
                 raise BadInput(f"{self.directory} is a run with {name} = {old[name]!r}, not "
                                f"{new[name]!r}: leave the option out, or start another run.")
         for name, digest in digests.items():
@@ -102,6 +116,31 @@ class Run:
                 raise BadInput(f"The contents of {old[name]} have changed since the run in "
                                f"{self.directory} began: bring them back, or start another run.")
         self.config = config
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a checkpoint has all that came of the weights that the run started from."""
+        return self.shape is not None and latest(self.checkpoints) is not None
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes from training the same run.
+
+        Raises
+        ------
+        BadInput
+            One does.
+        """
+        handle = os.open(self.directory, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BadInput(f"Another process is training the run in {self.directory}: wait for "
+                               "its end, or give another directory.") from error
+            yield
+        finally:
+            os.close(handle)
 
     def check_complete(self):
         """Raise `BadInput` unless all steps are done, and a model was exported."""
@@ -114,18 +153,27 @@ class Run:
             raise BadInput(f"{self.directory} is at step {done} of {self.steps or 'some'}: finish "
                            "the run with --resume first.")
 
-    def create(self, tokenizer: bytes):
+    def create(self, tokenizer: bytes, again: bool):
         """Write the directory with its description and its `tokenizer.json`.
+
+        Parameters
+        ----------
+        tokenizer : bytes
+            Its contents.
+        again : bool
+            The run is resumed.
 
         Raises
         ------
         BadInput
-            It cannot be written.
+            It cannot be written, or another run has begun there meanwhile.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"{self.directory} cannot be made: {error.strerror}.") from error
+        if not again and (self.directory / "run.json").exists():
+            raise BadInput(f"Another run has begun in {self.directory}: give another directory.")
         if not self.tokenizer.exists():
             write_whole(self.tokenizer, tokenizer)
         self.save()
@@ -133,7 +181,8 @@ class Run:
     def save(self):
         """Write `run.json`."""
         table = {"format": FORMAT, "settings": self.config.to_json(), "digests": self.digests,
-                 "steps": self.steps, "command": self.command}
+                 "steps": self.steps, "command": self.command,
+                 "shape": self.shape and self.shape.to_json()}
         write_whole(self.directory / "run.json", (json.dumps(table, indent=1) + "\n").encode())
 
     @property

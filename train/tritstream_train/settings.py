@@ -148,6 +148,13 @@ class TrainConfig:
     keep: int = 2
 
     def __post_init__(self):
+        for name in ("data", "valid", "tokenizer", "start"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name == "data"):
+                raise BadInput(f"{name} must be the name of a file as a text, not {value!r}.")
+        for name in ("fused", "graph"):
+            if not isinstance(getattr(self, name), bool):
+                raise BadInput(f"{name} must be true or false, not {getattr(self, name)!r}.")
         for name in ("hidden", "layers", "vocab", "sequence", "batch", "span", "accumulate",
                      "log_every", "save_every", "keep"):
             _integer(name, getattr(self, name), 1)

@@ -76,8 +76,13 @@ def write_state(directory: Path, state: State, keep: int) -> Path:
     """Write a checkpoint, then drop all but the latest `keep`."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"step-{state.step:08}.pt"
-    with replacing(path) as aside:
-        torch.save({"format": FORMAT} | vars(state), aside)
+    with replacing(path) as aside, open(aside, "wb") as file:
+        try:
+            torch.save({"format": FORMAT} | vars(state), file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):      # a disk that is full, say
+                raise error.__context__ from None
+            raise
     for _, old in _all(directory)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -101,7 +106,10 @@ def read_state(path: Path) -> State:
               "there is none")
     try:
         table = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.UnpicklingError
+            ) as error:
         raise BadInput(f"{path} is a damaged checkpoint; {advice}.") from error
     found = table.pop("format", None) if isinstance(table, dict) else None
     if found != FORMAT and str(found).startswith(KIND):

@@ -38,20 +38,15 @@ class Stopping:
     Python hands signals to the main thread alone, so in others this does nothing; nor does it heed
     signals that the process was started to ignore, as shells start what is in the background.
 
-    Parameters
-    ----------
-    heed : bool
-        Whether to do anything.
-
     Attributes
     ----------
     asked : signal.Signals or None
         The signal that came.
     """
 
-    def __init__(self, heed: bool):
+    def __init__(self):
         self.asked = None
-        self._heed = heed and threading.current_thread() is threading.main_thread()
+        self._heed = threading.current_thread() is threading.main_thread()
         self._before = {}
         self._since = 0.0
 

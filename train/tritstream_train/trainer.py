@@ -1,8 +1,10 @@
 """Training from start or checkpoint to the exported model."""
 
+import contextlib
 import dataclasses
 import math
 import resource
+import signal
 import time
 from pathlib import Path
 
@@ -103,12 +105,12 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
     DeviceError
         There is no GPU, its memory is too small, or another process was lost.
     Stopped
-        SIGINT or SIGTERM came. Several processes do not heed them: torchrun ends those at once.
+        SIGINT or SIGTERM came. Several processes heed them together, at the next line of the curve.
     """
-    with Processes.join(config.device) as processes:
+    with Processes.join(config.device) as processes, contextlib.ExitStack() as claim:
         report = report if report and processes.first else Silent()
         try:
-            return _Trainer(config, Path(directory), processes, resume, report).run()
+            return _Trainer(config, Path(directory), processes, resume, report, claim).run()
         except torch.OutOfMemoryError as error:
             raise _too_small(config, processes) from error
         except RuntimeError as error:
@@ -119,21 +121,25 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
 
 class _Trainer:
     def __init__(self, config: TrainConfig, directory: Path, processes: Processes, resume: bool,
-                 report: Report):
+                 report: Report, claim: contextlib.ExitStack):
         self._processes = processes
         self._report = report
-        config, shape = _with_start(config)
         processes.share(config.batch)
-        digests = {name: digest_of(getattr(config, name)) for name in ("data", "valid", "tokenizer")
-                   if getattr(config, name) is not None}
-        if config.start is not None:
-            digests["start"] = digest_of_weights(config.start)
-        self._run = Run.open(directory) if resume else Run.begin(directory, config, digests)
-        if resume:
-            self._run.agree(config, digests)
+        run = Run.open(directory) if resume else None
+        if run and processes.first:
+            claim.enter_context(run.claimed())
+        # One under way needs neither the weights that it started from nor a given tokenizer.
+        begins = run is None or not run.under_way
+        config, shape = _with_start(config) if begins else _under_way(config, run)
+        digests = _digests(config, begins)
+        if run:
+            run.agree(config, digests)
+        self._run = run or Run.begin(directory, config, digests)
         self._config = config
         self._tokenizer_json = tokenizer = processes.first_s(self._tokenizer)
-        self._shape = shape = shape or _with_marks(config.model, tokenizer)
+        if shape is None or shape.bos is None:
+            shape = _with_marks(shape or config.model, tokenizer)
+        self._run.shape = self._shape = shape
         self._windows = Windows(self._tokens(tokenizer, shape.bos), batch=config.batch,
                                 sequence=config.sequence, span=config.span, seed=config.seed)
         self._validation = None
@@ -142,7 +148,8 @@ class _Trainer:
             opened = Tokenizer(tokenizer, vocab=shape.vocab, bos=shape.bos, name=name)
             self._validation = Validation(read_texts(config.valid), opened, config.sequence)
 
-        model = build(config, shape).to(processes.device)
+        model = build(config if begins else dataclasses.replace(config, start=None), shape
+                      ).to(processes.device)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self._model = wrap(model, processes, config.parallel)
         self._optimizers = make_optimizers(self._model, config)
@@ -156,20 +163,18 @@ class _Trainer:
             start, stop = processes.share(config.batch)
             self._gradients.carried.copy_(carried[start:stop])
         if processes.first:             # not before: what cannot run leaves nothing behind
-            self._run.create(tokenizer)
+            self._run.create(tokenizer, resume)
+            if not resume:
+                claim.enter_context(self._run.claimed())
 
     # Preparation
 
     def _tokenizer(self) -> bytes:
         """Contents of the run's `tokenizer.json`: as it was, given, or learned."""
         config = self._config
-        try:
-            if self._run.tokenizer.exists():
-                return self._run.tokenizer.read_bytes()
-            if config.tokenizer is not None:
-                return _checked_tokenizer(Path(config.tokenizer).read_bytes(), config)
-        except OSError as error:
-            raise BadInput(f"{error.filename} cannot be read: {error.strerror}.") from error
+        own = self._run.tokenizer
+        if own.exists() or config.tokenizer is not None:
+            return _checked_tokenizer(own if own.exists() else Path(config.tokenizer), config.vocab)
         self._report.say(f"learning a tokenizer of {config.vocab} tokens")
         return learn_tokenizer(read_texts(config.data), config.vocab)
 
@@ -202,8 +207,7 @@ class _Trainer:
 
     def run(self) -> Summary:
         began = time.perf_counter()
-        # Several processes would not stop at the same step.
-        with Stopping(heed=self._processes.count == 1) as stopping:
+        with Stopping() as stopping:
             record = self._train(began, stopping)
         return self._finish(record, self._before + time.perf_counter() - began)
 
@@ -224,16 +228,17 @@ class _Trainer:
             if self._run.steps is None:
                 self._plan(pace, began)
             last = self.step == self._run.steps
-            if last or self.step % config.log_every == 0:
+            if last or self.step % config.log_every == 0 or self._validates():
                 loss = self._checked(sum_ / count)
                 now = time.perf_counter()
-                record = self._record(loss, factor, gradient, count, now - since, now - began, last)
+                record = self._record(loss, factor, gradient, count, now - since, now - began)
                 sum_, count, since = torch.zeros_like(sum_), 0, time.perf_counter()
                 pace.pause(since - now)
-            stop = stopping.asked
+            stop = self._stops(stopping)
             if last or stop or self.step % config.save_every == 0:
                 if count:
                     self._checked(sum_ / count)
+                self._checked(gradient, "norm of the gradient")
                 now = time.perf_counter()
                 self._save(self._before + now - began,
                            (self._processes.mean(sum_), count, now - since))
@@ -242,9 +247,19 @@ class _Trainer:
                 pace.pause(pause)
             if stop:
                 break
-        if stopping.asked:      # if while the last checkpoint was written, that is there, too
-            raise Stopped(stopping.asked, self.step, self._run.directory)
+        # If it came while the last checkpoint was written, that is there, too.
+        if self._processes.any(stopping.asked is not None):
+            raise Stopped(stopping.asked or signal.SIGTERM, self.step, self._run.directory)
         return record
+
+    def _stops(self, stopping: Stopping) -> bool:
+        """Whether a signal ends the run after this step.
+
+        Several processes stop at the same one, where they meet for a line of the curve anyway.
+        """
+        if self._processes.count > 1 and self.step % self._config.log_every:
+            return False
+        return self._processes.any(stopping.asked is not None)
 
     def _factor(self) -> float:
         config = self._config
@@ -284,22 +299,22 @@ class _Trainer:
         self._report.say(f"{self._run.steps} steps in {config.minutes:g} minutes, "
                          f"{paces[0] * 1000:.1f} ms each{counting}")
 
-    def _checked(self, loss: torch.Tensor) -> float:
-        loss = self._processes.mean(loss)
-        if not math.isfinite(loss):
+    def _checked(self, value: torch.Tensor, name: str = "loss") -> float:
+        """Return a mean over all processes, which has to be a number for the run to go on."""
+        value = self._processes.mean(value)
+        if not math.isfinite(value):
             path = latest(self._run.checkpoints)
             kept = f"the last checkpoint is {path.name}" if path else "there is no checkpoint yet"
-            raise LostLoss(f"The loss is {loss} at step {self.step}, and the run stops; {kept}: "
+            raise LostLoss(f"The {name} is {value} at step {self.step}, and the run stops; {kept}: "
                            f"start another run with a rate below {self._config.rate:g}, a longer "
                            "warm-up or a smaller clip.")
-        return loss
+        return value
 
     def _record(self, loss: float, factor: float, gradient, count: int, interval: float,
-                elapsed: float, last: bool) -> Record:
+                elapsed: float) -> Record:
         config = self._config
         valid = None
-        if self._validation and (last or config.valid_every
-                                 and self.step % config.valid_every == 0):
+        if self._validates():
             valid = self._validation.bits_per_byte(unwrap(self._model), self._processes.device)
         record = Record(
             step=self.step, tokens=self.step * config.tokens_per_step, loss=loss,
@@ -309,6 +324,12 @@ class _Trainer:
             self._curve.add(record)
             self._report.show(record, self._run.steps)
         return record
+
+    def _validates(self) -> bool:
+        """Whether bits per byte are wanted after this step."""
+        every = self._config.valid_every
+        return self._validation is not None and (
+            self.step == self._run.steps or every > 0 and self.step % every == 0)
 
     def _memory(self) -> int:
         if self._processes.device.type == "cuda":
@@ -361,6 +382,26 @@ def _with_start(config: TrainConfig) -> tuple[TrainConfig, ModelConfig | None]:
                                layers=shape.layers, vocab=shape.vocab, tokenizer=tokenizer), shape
 
 
+def _under_way(config: TrainConfig, run: Run) -> tuple[TrainConfig, ModelConfig]:
+    """Take from a run what `_with_start` took from a checkpoint when it began."""
+    if config.start is None:
+        return config, run.shape
+    sizes = {name: getattr(run.config, name) for name in ("hidden", "intermediate", "layers",
+                                                          "vocab")}
+    return dataclasses.replace(
+        config, tokenizer=config.tokenizer or run.config.tokenizer, **sizes), run.shape
+
+
+def _digests(config: TrainConfig, begins: bool) -> dict[str, str]:
+    """SHA-256 of a run's inputs by setting, but of those that it does not need and are gone."""
+    inputs = {"data": digest_of, "valid": digest_of, "tokenizer": digest_of,
+              "start": digest_of_weights}
+    needed = inputs.keys() if begins else {"data", "valid"}
+    paths = {name: getattr(config, name) for name in inputs}
+    return {name: inputs[name](path) for name, path in paths.items()
+            if path is not None and (name in needed or Path(path).exists())}
+
+
 def _with_marks(shape: ModelConfig, tokenizer: bytes) -> ModelConfig:
     """Take the first and the last token of a text from the tokenizer."""
     encoder = tokenizers.Tokenizer.from_buffer(tokenizer)
@@ -371,14 +412,18 @@ def _with_marks(shape: ModelConfig, tokenizer: bytes) -> ModelConfig:
     return dataclasses.replace(shape, bos=begin, eos=encoder.token_to_id("</s>"))
 
 
-def _checked_tokenizer(tokenizer: bytes, config: TrainConfig) -> bytes:
+def _checked_tokenizer(path: Path, vocab: int) -> bytes:
     try:
-        size = tokenizers.Tokenizer.from_buffer(tokenizer).get_vocab_size()
+        tokenizer = path.read_bytes()
+        numbers = tokenizers.Tokenizer.from_buffer(tokenizer).get_vocab().values()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise BadInput(f"{config.tokenizer} is not a tokenizer: {error}.") from error
-    if size > config.vocab:
-        raise BadInput(f"{config.tokenizer} has {size} tokens, but the model is to have "
-                       f"{config.vocab}: give --vocab {size}.")
+        raise BadInput(f"{path} is not a tokenizer: {error}.") from error
+    size = 1 + max(numbers, default=-1)
+    if size > vocab:
+        raise BadInput(f"{path} has tokens up to number {size - 1}, but the model is to have "
+                       f"{vocab}: give --vocab {size}.")
     return tokenizer
 
 
@@ -393,7 +438,7 @@ def _too_small(config: TrainConfig, processes: Processes) -> DeviceError:
     return DeviceError(
         f"The GPU's {memory / 2**30:.1f} GiB do not hold {rows} windows of {config.sequence} "
         f"tokens at a time: give --accumulate {config.accumulate * 2}, a smaller --batch or a "
-        "smaller --sequence; --resume goes on from the last checkpoint.")
+        "smaller --sequence; only the first of them may change with --resume.")
 
 
 def _is_loss(error: RuntimeError) -> bool:

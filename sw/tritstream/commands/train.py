@@ -81,10 +81,11 @@ def train(
         given.pop(name, None)
     package = _package()
     config = package.config(directory, resume, preset, _table(settings), given)
+    if not package.speaks():
+        package.train(config, directory, resume=resume)
+        return
     with package.reporting(json) as report:
         summary = package.train(config, directory, resume=resume, report=report)
-    if not package.speaks():
-        return
     if json:
         print_json(dataclasses.asdict(summary))
         return
