@@ -1,6 +1,7 @@
 """The authors' published model, to be timed beside ours; none of its code is in this package."""
 
 import torch
+import triton.language as tl
 from torch import nn
 
 from tritstream.checkpoint import ModelConfig
@@ -34,6 +35,7 @@ class AuthorsModel(nn.Module):
                 f"The path `authors` times the authors' code, which cannot be imported ({error}): "
                 "put a checkout of github.com/ridgerchu/matmulfreellm on PYTHONPATH, and install "
                 "transformers and einops.") from error
+        _round()
         self.model = HGRNBitForCausalLM(HGRNBitConfig(
             vocab_size=config.vocab, hidden_size=config.hidden, num_hidden_layers=config.layers,
             intermediate_size=config.intermediate, rms_norm_eps=config.eps,
@@ -47,3 +49,10 @@ class AuthorsModel(nn.Module):
         """
         with torch.autocast(tokens.device.type, torch.bfloat16):
             return self.model(input_ids=tokens, labels=tokens).loss
+
+
+def _round():
+    """Give Triton back the `tl.math.round` that it had when those kernels were written."""
+    if not hasattr(tl.math, "round"):
+        from triton.language.extra.cuda import libdevice
+        tl.math.round = libdevice.round
