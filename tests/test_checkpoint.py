@@ -10,7 +10,7 @@ from tritstream import checkpoint as module
 from tritstream.checkpoint import Checkpoint, ModelConfig, lower_bounds, tensor_shapes, ternarise
 from tritstream.dummy import DummyCheckpoint
 from tritstream.errors import BadInput
-from tritstream.tensorfile import write_tensors
+from tritstream.tensorfile import TensorFile, write_tensors
 
 CONFIG = ModelConfig(hidden=12, intermediate=20, layers=2, vocab=30, bos=0, eos=1)
 MASTER = {"model_type": "hgrn_bit", "hidden_size": 12, "intermediate_size": 20,
@@ -47,6 +47,9 @@ def test_master_weights(tmp_path, tensors):
     assert scale == pytest.approx(np.abs(weight).mean(), rel=1e-12)
     assert np.array_equal(codes, np.clip(np.rint(weight / scale), -1, 1))
     assert np.array_equal(checkpoint.lower_bounds(), lower_bounds(tensors["model.lower_bounds"]))
+    found = dict(checkpoint.tensors())
+    assert list(found) == list(tensors)
+    assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
@@ -56,6 +59,7 @@ def test_every_type_and_sharding_is_the_same_model(tmp_path, dtype, shards):
     dummy.save(tmp_path, dtype, shards)
     checkpoint = Checkpoint.open(tmp_path)
     assert checkpoint.config == CONFIG
+    assert set(checkpoint.files) == {tmp_path / "config.json", *tmp_path.glob("*.safetensors")}
     assert np.array_equal(checkpoint.embedding_rows(0, 30), dummy.embedding_rows(0, 30))
     assert np.array_equal(checkpoint.lower_bounds(), dummy.lower_bounds())
     for name in (n.removesuffix(".weight") for n in tensor_shapes(CONFIG)):
@@ -74,11 +78,14 @@ def test_tied_embeddings(tmp_path, tensors):
     expected, expected_scale = ternarise(tensors["model.embeddings.weight"])
     assert np.array_equal(codes, expected) and scale == expected_scale
     assert tied.gain("lm_head.norm").shape == (12,)
+    assert np.array_equal(dict(tied.tensors())["lm_head.weight"],
+                          tensors["model.embeddings.weight"])
 
 
 def test_no_lower_bounds(tmp_path, tensors):
     config = MASTER | {"use_lower_bound": False}
     kept = Checkpoint.open(write(tmp_path, tensors, config))
+    assert dict(kept.tensors()).keys() == tensors.keys() - {"model.lower_bounds"}
     del tensors["model.lower_bounds"]
     absent = Checkpoint.open(write(tmp_path, tensors, config))
     for checkpoint in (kept, absent):
@@ -194,6 +201,18 @@ def test_index_that_expects_a_tensor_elsewhere(tmp_path):
     table["weight_map"]["lm_head.weight"] = table["weight_map"]["lm_head.norm.weight"]
     index.write_text(json.dumps(table))
     with pytest.raises(BadInput, match="does not hold tensor lm_head.weight, which model.safetens"):
+        Checkpoint.open(tmp_path)
+
+
+def test_tensor_that_the_index_does_not_name(tmp_path):
+    DummyCheckpoint(CONFIG).save(tmp_path, shards=2)
+    index = tmp_path / "model.safetensors.index.json"
+    shard = json.loads(index.read_text())["weight_map"]["lm_head.norm.weight"]
+    values = {name: TensorFile(tmp_path / shard).read(name)
+              for name in TensorFile(tmp_path / shard).entries} | {"extra": np.ones(2)}
+    write_tensors(tmp_path / shard, "F32", {name: value.shape for name, value in values.items()},
+                  values.values())
+    with pytest.raises(BadInput, match=f"{shard} holds tensor extra, which model.safetensors.ind"):
         Checkpoint.open(tmp_path)
 
 

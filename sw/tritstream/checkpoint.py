@@ -8,6 +8,7 @@ and checks every name, shape and type; values are read, and checked, when they a
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,17 @@ class Checkpoint:
         """Where the tokenizer should be; not necessarily present."""
         return self.path / "tokenizer.json"
 
+    @property
+    def files(self) -> list[Path]:
+        """The file of the config, and those of the tensors by name."""
+        return [self.path / "config.json", *sorted({file.path for file in self._files.values()})]
+
+    def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Names of `tensor_shapes` and their float32 values; a tied head is the embeddings."""
+        for name in tensor_shapes(self.config):
+            tied = self._tied and name == "lm_head.weight"
+            yield name, self._read("model.embeddings.weight" if tied else name)
+
     def embedding_rows(self, start: int, stop: int) -> np.ndarray:
         """Embeddings of tokens `start` to `stop`, float32 [stop - start, H]."""
         return self._read("model.embeddings.weight", start, stop)
@@ -325,6 +337,10 @@ def _locate(path: Path) -> dict[str, TensorFile]:
         if name not in shards[shard].entries:
             raise BadInput(f"{path / shard} does not hold tensor {name}, which {index.name} "
                            "expects there; fetch both again.")
+    for shard, file in shards.items():
+        for name in file.entries.keys() - places.keys():
+            raise BadInput(f"{path / shard} holds tensor {name}, which {index.name} does not name; "
+                           "fetch both again.")
     return {name: shards[shard] for name, shard in places.items()}
 
 
