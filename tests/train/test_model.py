@@ -1,5 +1,6 @@
 """The model in PyTorch, against the float reference and the published layout."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from tritstream.checkpoint import Checkpoint, ModelConfig, tensor_shapes
 from tritstream.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
-from tritstream.tensorfile import write_tensors
+from tritstream.tensorfile import TensorFile, write_tensors
 from tritstream_train import ternary
 from tritstream_train.model import IGNORE, HGRNBit
 from tritstream_train.pretrained import load_pretrained
@@ -73,6 +74,22 @@ def test_a_ternary_checkpoint_keeps_codes_and_scale(tmp_path):
     reference = FloatModel(Checkpoint.open(tmp_path))
     ours, theirs = model(TOKENS).numpy(), reference.logits(TOKENS.numpy())
     assert cosine(ours, theirs) >= 0.9999
+    assert np.linalg.norm(ours) == pytest.approx(np.linalg.norm(theirs), rel=0.01)
+
+
+@torch.no_grad()
+def test_a_tied_head_that_is_ternary_keeps_codes_and_scale(tmp_path):
+    DummyCheckpoint(CONFIG, seed=4).save(tmp_path, "F32")
+    config = json.loads((tmp_path / "config.json").read_text()) | {"tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    file = TensorFile(tmp_path / "model.safetensors")
+    tensors = {name: file.read(name) for name in file.entries}
+    tensors["model.embeddings.weight"] = np.sign(tensors["model.embeddings.weight"].round())
+    del tensors["lm_head.weight"]
+    write_tensors(tmp_path / "model.safetensors", "F32",
+                  {name: values.shape for name, values in tensors.items()}, tensors.values())
+    ours = load_pretrained(tmp_path, dtype=torch.float32)(TOKENS).numpy()
+    theirs = FloatModel(Checkpoint.open(tmp_path)).logits(TOKENS.numpy())
     assert np.linalg.norm(ours) == pytest.approx(np.linalg.norm(theirs), rel=0.01)
 
 

@@ -1,14 +1,12 @@
 """Published checkpoints as float32 master weights that can be trained on."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from tritstream.checkpoint import Checkpoint, ternarise
-from tritstream.tensorfile import TensorFile
 from tritstream_train.data import digest_of
 from tritstream_train.model import HGRNBit
 
@@ -34,15 +32,10 @@ def load_pretrained(path: str | Path, **options) -> HGRNBit:
     BadInput
         As `tritstream.checkpoint.Checkpoint.open`.
     """
-    path = Path(path)
-    model = HGRNBit(Checkpoint.open(path).config, **options)
-    files = [TensorFile(path / name) for name in _shards(path)]
-    tensors = {name: torch.from_numpy(_master(name, file.read(name)))
-               for file in files for name in file.entries}
-    if _read(path / "config.json").get("tie_word_embeddings") is True:
-        tensors["lm_head.weight"] = tensors["model.embeddings.weight"]
-    if not model.config.use_lower_bound:
-        tensors.pop("model.lower_bounds", None)
+    checkpoint = Checkpoint.open(path)
+    model = HGRNBit(checkpoint.config, **options)
+    tensors = {name: torch.from_numpy(_master(name, values))
+               for name, values in checkpoint.tensors()}
     model.load_state_dict(tensors)
     return model
 
@@ -55,21 +48,8 @@ def digest_of_weights(path: str | Path) -> str:
     BadInput
         As `tritstream.checkpoint.Checkpoint.open`.
     """
-    path = Path(path)
-    Checkpoint.open(path)
-    digests = [digest_of(path / name) for name in ("config.json", *_shards(path))]
+    digests = map(digest_of, Checkpoint.open(path).files)
     return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _shards(path: Path) -> list[str]:
-    index = path / "model.safetensors.index.json"
-    if not index.exists():
-        return ["model.safetensors"]
-    return sorted(set(_read(index)["weight_map"].values()))
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _master(name: str, values: np.ndarray) -> np.ndarray:
