@@ -249,6 +249,15 @@ def test_stages_of_a_token(image, engine):
     assert engine.stage_digests([5], head=False) == golden.stage_digests([5], head=False)
 
 
+@pytest.mark.parametrize("back", [1, 2], ids=["head", "body"])
+def test_a_conversation_goes_on_behind_a_stage(image, engine, back):
+    golden, stage = GoldenEngine(image), image.stages - back
+    assert np.array_equal(engine.stage_vector([5, 9], stage), golden.stage_vector([5, 9], stage))
+    assert engine.digest == golden.digest
+    assert engine.feed([7]) == golden.feed([7])
+    assert np.array_equal(engine.save_state(), golden.save_state())
+
+
 def test_a_conversation(image, engine):
     golden = GoldenEngine(image)
     engine.start()

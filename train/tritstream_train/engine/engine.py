@@ -148,15 +148,21 @@ class CudaEngine(Engine):
         self._talk.state[0].copy_(torch.from_numpy(np.asarray(state, np.int32)))
 
     def stage_digests(self, tokens, *, head: bool) -> list[int]:
+        return self._chained(self._vectors(tokens), head)
+
+    def stage_vector(self, tokens, stage: int) -> np.ndarray:
+        vectors = self._vectors(tokens)
+        self._chained(vectors, stage == self.image.body_stages)
+        return vectors[stage]
+
+    def _chained(self, vectors: list[np.ndarray], head: bool) -> list[int]:
+        """Take the stages of a pass into the digest; the running digests after each."""
         digests = []
-        for vector in self._vectors(tokens)[:None if head else -1]:
+        for vector in vectors[:None if head else -1]:
             self._digest = chain(vector, self._digest)
             digests.append(self._digest)
         self._talk.digests = [self._digest]
         return digests
-
-    def stage_vector(self, tokens, stage: int) -> np.ndarray:
-        return self._vectors(tokens)[stage]
 
     def _vectors(self, tokens) -> list[np.ndarray]:
         """Start afresh, take tokens, and return all stage vectors of the last pass."""
