@@ -1,6 +1,7 @@
 """A trained model goes to `pack` and comes back."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tritstream.errors import BadInput
 from tritstream.models import resolve
 from tritstream.pack import pack
 from tritstream.reference import FloatModel
-from tritstream_train.export import export
+from tritstream_train.export import export, made_aside
 from tritstream_train.model import HGRNBit
 from tritstream_train.pretrained import load_pretrained
 from tritstream_train.settings import TrainConfig
@@ -79,3 +80,24 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, weights):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         export(weights, CONFIG, b"{}", tmp_path / "file" / "model")
+
+
+def test_files_are_flushed_before_they_are_renamed(tmp_path, weights, monkeypatch):
+    flushed, known = set(), []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: [flushed.add(os.fstat(handle).st_ino),
+                                                     fsync(handle)])
+    monkeypatch.setattr(os, "replace", lambda *paths: [known.append(set(flushed)),
+                                                       replace(*paths)])
+    export(weights, CONFIG, b"{}", tmp_path / "model")
+    assert {path.stat().st_ino for path in (tmp_path / "model").iterdir()} <= known[0]
+
+
+def test_an_error_of_something_else_is_none_of_writing(tmp_path):
+    with pytest.raises(TimeoutError), made_aside(tmp_path / "model"):
+        raise TimeoutError("the port is silent")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="model cannot be written"), \
+            made_aside(tmp_path / "file" / "model"):
+        pass

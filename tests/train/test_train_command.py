@@ -189,6 +189,22 @@ def test_what_cannot_be_released_is_one_sentence(text, tmp_path, capfd):
     assert not (tmp_path / "little").exists()
 
 
+@pytest.mark.parametrize("where, error, message", [
+    ("tritstream_train.release.score", TimeoutError("the port is silent"),
+     "A file or a device cannot be used: the port is silent; little was not made"),
+    ("tritstream_train.release.card", FileNotFoundError(2, "No such file", "losses.csv"),
+     "losses.csv cannot be used: No such file; little was not made")])
+def test_an_error_within_a_release_is_told_as_what_it_is(text, tmp_path, capfd, monkeypatch, where,
+                                                         error, message):
+    def fail(*arguments, **options):
+        raise error
+    assert run(["train", "-o", "run", *text, *SMALL, "--steps", "2"]) == 0
+    monkeypatch.setattr(where, fail)
+    assert release.main(["run", "-o", "little", "--machine", "a CPU", "--data", "Words."]) == 2
+    assert f"error: {message}" in " ".join(capfd.readouterr().err.split())
+    assert sorted(path.name for path in tmp_path.iterdir() if "little" in path.name) == []
+
+
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("processes", [None, 1], ids=["alone", "torchrun"])

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -47,7 +47,7 @@ def export(weights: Mapping[str, torch.Tensor], config: ModelConfig, tokenizer: 
         if not bool(weights[name].isfinite().all()):
             raise BadInput(f"Tensor {name} has numbers that are not finite: nothing was exported; "
                            "take an earlier checkpoint.")
-    with made_aside(directory) as aside:
+    with made_aside(directory) as aside, _writing(directory):
         table = config.to_json() | {"torch_dtype": "float32"}
         (aside / "config.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         (aside / "tokenizer.json").write_bytes(tokenizer)
@@ -56,23 +56,43 @@ def export(weights: Mapping[str, torch.Tensor], config: ModelConfig, tokenizer: 
 
 
 @contextlib.contextmanager
-def made_aside(directory: Path):
-    """Give a new directory that takes the place of `directory` when all is in it.
+def made_aside(directory: Path) -> Iterator[Path]:
+    """Give a new directory that takes the place of `directory` when all is in it, and flushed.
 
     Raises
     ------
     BadInput
-        It cannot be written; what was there before is there still.
+        It cannot be made or renamed; what was there before is there still.
     """
     aside = directory.with_name(f".{directory.name}.{os.getpid()}")
     try:
-        aside.mkdir(parents=True)
+        with _writing(directory):
+            aside.mkdir(parents=True)
         yield aside
-        _swap(aside, directory)
-    except OSError as error:
-        raise BadInput(f"{directory} cannot be written: {error.strerror or error}.") from error
+        with _writing(directory):
+            _flush(aside)
+            _swap(aside, directory)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    """Tell errors of writing a directory as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{directory} cannot be written: {error.strerror or error}.") from error
+
+
+def _flush(directory: Path):
+    """Have the files of a directory, and their names, on the disk."""
+    for path in (*directory.iterdir(), directory):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _swap(aside: Path, directory: Path):

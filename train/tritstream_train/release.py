@@ -116,6 +116,11 @@ def main(arguments: list[str] | None = None) -> int:
     except TritstreamError as error:
         notes().print(f"error: {error}")
         return error.exit_code
+    except OSError as error:
+        notes().print(f"error: {error.filename or 'A file or a device'} cannot be used: "
+                      f"{error.strerror or error}; {options.output} was not made: mend that, and "
+                      "repeat.")
+        return BadInput.exit_code
     for device, one in found.items():
         print(f"{device}: {one.bits_per_byte:.4f} bits per byte")
     return 0
