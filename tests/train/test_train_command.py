@@ -193,7 +193,9 @@ def test_what_cannot_be_released_is_one_sentence(text, tmp_path, capfd):
     ("tritstream_train.release.score", TimeoutError("the port is silent"),
      "A file or a device cannot be used: the port is silent; little was not made"),
     ("tritstream_train.release.card", FileNotFoundError(2, "No such file", "losses.csv"),
-     "losses.csv cannot be used: No such file; little was not made")])
+     "losses.csv cannot be used: No such file; little was not made"),
+    ("matplotlib.figure.Figure.savefig", FileNotFoundError(2, "No such file", "sans.ttf"),
+     "sans.ttf cannot be used: No such file; little was not made")])
 def test_an_error_within_a_release_is_told_as_what_it_is(text, tmp_path, capfd, monkeypatch, where,
                                                          error, message):
     def fail(*arguments, **options):

@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 
 from tritstream.errors import BadInput
-from tritstream.files import replacing, write_whole
+from tritstream.files import write_whole
 
-__all__ = ["Curve", "Record", "draw", "joined", "late_limits"]
+__all__ = ["Curve", "Record", "draw", "joined", "late_limits", "write_picture"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,8 +131,17 @@ def draw(records: list[Record], path: Path, title: str):
     rows[0].set_ylim(late_limits(records))
     rows[0].set_title(title, parse_math=False)
     rows[-1].set_xlabel("million tokens")
-    with replacing(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    write_picture(figure, path)
+
+
+def write_picture(figure, path: Path):
+    """Write a figure of matplotlib as PNG.
+
+    It is drawn before its file is opened: an error of drawing is none of writing.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
+    write_whole(path, drawn.getvalue())
 
 
 def late_limits(records: list[Record]) -> tuple[float, float]:

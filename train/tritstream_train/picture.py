@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from tritstream.files import replacing
-from tritstream_train.curve import Record, late_limits
+from tritstream_train.curve import Record, late_limits, write_picture
 
 __all__ = ["draw_losses", "draw_speed"]
 
@@ -39,8 +38,7 @@ def draw_speed(rows: list[dict], path: Path):
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4,
                   fontsize=8, frameon=False)
-    with replacing(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    write_picture(figure, path)
 
 
 def draw_losses(curves: dict[str, list[Record]], path: Path):
@@ -67,8 +65,7 @@ def draw_losses(curves: dict[str, list[Record]], path: Path):
              ylim=(min(lows), max(highs)))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    with replacing(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    write_picture(figure, path)
 
 
 def _first(rows: list[dict], model: str, code: str) -> dict:

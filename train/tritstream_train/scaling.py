@@ -23,9 +23,9 @@ import torch
 
 from tritstream.console import notes
 from tritstream.errors import BadInput, TritstreamError
-from tritstream.files import replacing, write_whole
+from tritstream.files import write_whole
 from tritstream.tokenizer import Tokenizer
-from tritstream_train.curve import Curve
+from tritstream_train.curve import Curve, write_picture
 from tritstream_train.data import read_texts
 from tritstream_train.pretrained import load_pretrained
 from tritstream_train.report import reporting
@@ -307,8 +307,7 @@ def _draw(ours: list[Result], theirs: list[Result], tokens: int, path: Path):
     axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     axes.grid(alpha=0.3)
     axes.legend()
-    with replacing(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    write_picture(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> int:
