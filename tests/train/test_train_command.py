@@ -144,8 +144,14 @@ def test_a_release_tells_of_all_runs(text, tmp_path, capfd):
     assert run(["train", "-o", "one", *text, *SMALL, "--steps", "4"]) == 0
     assert run(["train", "-o", "two", *text, *SMALL, "--steps", "6", "-m", "one/model",
                 "--dropout", "0.1"]) == 0
-    assert release.main(["one", *options, "--after", "two"]) == 2
-    assert "one did not go on from another run's model" in " ".join(capfd.readouterr().err.split())
+    assert run(["train", "-o", "other", *text, *SMALL, "--steps", "4", "--seed", "2"]) == 0
+    for runs, later, before in ((["two", "one"], "one", "two"), (["other", "two"], "two", "other"),
+                                (["one", "other", "two"], "other", "one"),
+                                (["other", "one", "two"], "one", "other")):
+        after = [word for one in runs[:-1] for word in ("--after", one)]
+        assert release.main([runs[-1], *options, *after]) == 2
+        assert (f"error: {later} did not start from the model in {before}/model: name with --after"
+                in " ".join(capfd.readouterr().err.split()))
     assert release.main(["two", *options, "--after", "one", "--after", "./two"]) == 2
     assert "A run is given twice" in " ".join(capfd.readouterr().err.split())
     assert release.main(["two", *options, "--after", "one"]) == 0

@@ -7,6 +7,7 @@ of that. With ``--device cuda`` a GPU computes the integers of `golden`; the res
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from tritstream_train.card import card, figures
 from tritstream_train.curve import Curve, draw, joined
 from tritstream_train.data import digest_of
 from tritstream_train.export import made_aside
+from tritstream_train.pretrained import digest_of_weights
 from tritstream_train.run import Run
 
 __all__ = ["FIGURES", "main", "release"]
@@ -62,15 +64,18 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
     ------
     BadInput
         A run is not complete; the released one held no text back to evaluate with, or that has
-        changed, or it did not go on from another; one is given twice; or the target exists.
+        changed; one is given twice, or did not start from the model of the one before; or the
+        target exists.
     """
     runs = [Run.open(path) for path in (*after, directory)]
     for run in runs:
         run.check_complete()
-    if after and run.config.start is None:
-        raise BadInput(f"{directory} did not go on from another run's model: leave --after out.")
     if len({run.directory.resolve() for run in runs}) < len(runs):
         raise BadInput("A run is given twice: name with --after those before, each once.")
+    for before, later in itertools.pairwise(runs):
+        if later.digests.get("start") != digest_of_weights(before.model):
+            raise BadInput(f"{later.directory} did not start from the model in {before.model}: "
+                           "name with --after the runs that led to it, oldest first, or none.")
     if run.config.valid is None:
         raise BadInput(f"{directory} held no text back: train with --valid FILE, by which models "
                        "can be compared.")
