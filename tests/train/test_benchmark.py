@@ -12,15 +12,23 @@ from tritstream.dummy import PRESETS
 from tritstream.errors import MissingTool
 from tritstream_train import benchmark, kernel_benchmark
 from tritstream_train.authors import AuthorsModel
+from tritstream_train.engine import benchmark as engine_benchmark
 from tritstream_train.library import Library
-from tritstream_train.rows import element_rows, product_rows, recurrence_rows, step_rows
+from tritstream_train.rows import (
+    element_rows,
+    engine_rows,
+    product_rows,
+    recurrence_rows,
+    step_rows,
+)
 
 LITTLE = ModelConfig(hidden=32, intermediate=64, layers=1, vocab=50)
 
 
 @pytest.mark.parametrize("module, what", [
     (benchmark, "The training benchmark needs a CUDA device"),
-    (kernel_benchmark, "The kernels are timed on a CUDA GPU")])
+    (kernel_benchmark, "The kernels are timed on a CUDA GPU"),
+    (engine_benchmark, "The engine is timed on a CUDA GPU")])
 def test_without_a_gpu_one_sentence(monkeypatch, capsys, module, what):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert module.main([]) == 4
@@ -57,6 +65,40 @@ def test_what_does_not_fit_is_said_and_the_rest_is_written(monkeypatch, tmp_path
     assert capsys.readouterr().err == "error: A step does not fit.\n"
     assert [row["code"] for row in step_rows(json.loads(file.read_text()))] == [
         "this package, fused"]
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--models", "370M", "70M"], "--models: invalid choice: '70M'"),
+    (["--conversations", "1", "x"], "--conversations: 'x' is not a number of at least 1"),
+    (["--conversations", "0"], "--conversations: '0' is not a number of at least 1")])
+def test_what_the_engine_cannot_be_timed_with(capsys, options, message):
+    with pytest.raises(SystemExit, match="2"):
+        engine_benchmark.main(options)
+    assert message in capsys.readouterr().err
+
+
+def test_times_of_the_engine_are_written_whole(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def measure(name, image, conversations):
+        asked.append((name, conversations))
+        return [engine_benchmark.Measurement(name, "generate", count, 1.0, 1.0, 1, 1.0, 1.0)
+                for count in conversations]
+    monkeypatch.setattr(engine_benchmark, "PRESETS", {"little": LITTLE})
+    monkeypatch.setattr(engine_benchmark, "measure", measure)
+    for name in ("bandwidth", "products"):
+        monkeypatch.setattr(engine_benchmark, name, lambda: 1e9)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
+    file = tmp_path / "engine.json"
+    for output, code in ((file, 0), (tmp_path, 2)):
+        assert engine_benchmark.main(["--models", "little", "--conversations", "1", "4", "-o",
+                                      str(output)]) == code
+    assert f"error: {tmp_path} cannot be written: " in capsys.readouterr().err
+    assert asked == [("little", [1, 4])] * 2
+    assert [row["test"] for row in engine_rows(json.loads(file.read_text()))] == [
+        "generate, 1 at a time", "generate, 4 at a time"]
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
 class Plain:

@@ -23,6 +23,7 @@ import torch
 
 from tritstream.dummy import PRESETS, DummyCheckpoint
 from tritstream.errors import DeviceError, TritstreamError
+from tritstream.files import write_whole
 from tritstream.image import Image
 from tritstream.pack import pack
 from tritstream_train.engine.conversations import PASSES, Conversations
@@ -170,46 +171,54 @@ def _table(measurements: list[Measurement]) -> str:
     return "\n".join(lines)
 
 
-def _arguments() -> argparse.Namespace:
+def _count(text: str) -> int:
+    """A number of conversations on the command line."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print the table, and write the JSON file; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_train.engine.benchmark",
-                                     description=__doc__.split("\n")[0])
-    parser.add_argument("--models", default=",".join(PRESETS), help="shapes, comma between")
-    parser.add_argument("--conversations", default=",".join(map(str, BATCHES)),
-                        help="numbers of them, comma between")
+                                     description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=PRESETS, default=list(PRESETS),
+                        help="shapes")
+    parser.add_argument("--conversations", nargs="+", type=_count, default=list(BATCHES),
+                        metavar="N", help="how many side by side")
     parser.add_argument("--images", type=Path, help="where packed models are kept")
     parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    try:
+        _run(options)
+    except TritstreamError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
-def main() -> None:
-    """Measure, print the table, and write the JSON file."""
-    arguments = _arguments()
+def _run(options: argparse.Namespace) -> None:
     if not torch.cuda.is_available():
-        raise DeviceError("There is no CUDA GPU here to measure.")
+        raise DeviceError("The engine is timed on a CUDA GPU, but PyTorch finds none.")
     measurements = []
     with tempfile.TemporaryDirectory() as directory:
-        for name in arguments.models.split(","):
-            path = (arguments.images or Path(directory)) / f"{name}.trit"
+        for name in options.models:
+            path = (options.images or Path(directory)) / f"{name}.trit"
             image = Image(path, check=False) if path.exists() else pack(
                 DummyCheckpoint(PRESETS[name]), path)
-            batches = map(int, arguments.conversations.split(","))
-            measurements += measure(name, image, batches)
+            measurements += measure(name, image, options.conversations)
     gc.collect()
     rate, speed = bandwidth(), products()       # last, for they leave memory behind
     measurements = [measurement.under(rate, speed) for measurement in measurements]
     print(f"{torch.cuda.get_device_name()}, a copy moves {rate / 1e12:.2f} TB/s, int8 products run "
           f"at {speed / 1e12:.0f} TOP/s\n")
     print(_table(measurements))
-    if arguments.output:
+    if options.output:
         table = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__,
                  "bytes_per_second": rate, "operations_per_second": speed,
                  "measurements": [dataclasses.asdict(m) for m in measurements]}
-        arguments.output.write_text(json.dumps(table, indent=1) + "\n")
+        write_whole(options.output, (json.dumps(table, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except TritstreamError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(main())
