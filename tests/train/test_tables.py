@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from tritstream.errors import BadInput
+from tritstream_train import picture
 from tritstream_train.tables import DOCUMENT, filled, main, read_figures
 
 TEXT = "before\n<!-- table speed -->\nold\n<!-- end -->\nafter\n"
@@ -49,6 +50,34 @@ def test_damaged_figures_are_one_sentence(tmp_path, text):
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(BadInput, match="figures.json does not hold the figures"):
         read_figures(path)
+
+
+def measured(model, path):
+    return {"model": model, "path": path, "batch": 8, "tokens": 16, "milliseconds": 1.0,
+            "speed": 9e3, "share": 0.1, "gigabytes": 2.0}
+
+
+def test_a_group_without_a_path_lacks_its_bar(tmp_path, monkeypatch):
+    results = [measured(*one.split()) for one in (
+        "370M authors", "370M graphed", "1.3B graphed", "1.3B fused", "tiny plain")]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "steps.json").write_text(json.dumps({"results": results}))
+    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "x.md").write_text(TEXT)
+    drawn = []
+    monkeypatch.setattr(picture, "write_picture", lambda figure, path: drawn.append(figure))
+    assert main([str(tmp_path / "x.md")]) == 0
+    (figure,), (legend,) = drawn, drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "this package, fused", "the same as a CUDA graph", "the authors', fused"]
+    for axes in figure.axes:
+        assert [len(bars) for bars in axes.containers] == [1, 2, 1]
+        one, two, three, four = sorted(bar.get_center()[0] for bars in axes.containers
+                                       for bar in bars)
+        assert one < two < three < four and two - one == pytest.approx(four - three)
+    (tmp_path / "data" / "steps.json").write_text(json.dumps({"results": results[4:]}))
+    (tmp_path / "x.md").write_text("text")
+    assert main([str(tmp_path / "x.md")]) == 0 and len(drawn) == 1
 
 
 def test_the_document_is_up_to_date(tmp_path):

@@ -4,16 +4,19 @@ import re
 from pathlib import Path
 
 from tritstream_train.curve import Record, late_limits, write_picture
+from tritstream_train.rows import CODES
 
 __all__ = ["draw_losses", "draw_speed"]
 
 PANELS = {"k tokens per second": "more is better", "GB": "less is better"}
-COLOURS = {"this package, fused": "#0072b2", "this package, plain": "#9ecae1",
-           "the authors', fused": "#d55e00", "the authors', unfused": "#fdbe85"}
+COLOURS = dict(zip(CODES.values(), ("#0072b2", "#56b4e9", "#bdd7e7", "#d55e00"), strict=True))
+GROUP = 0.8                 # width of one, of the distance between two
 
 
 def draw_speed(rows: list[dict], path: Path):
     """Draw one group of bars for each model, and one panel each for speed and memory.
+
+    A group has bars of the codes of `tritstream_train.rows` that have a row of its model.
 
     Parameters
     ----------
@@ -27,13 +30,17 @@ def draw_speed(rows: list[dict], path: Path):
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     models = list(dict.fromkeys(row["model"] for row in rows))
+    codes = [code for code in CODES.values() if any(row["code"] == code for row in rows)]
+    width = GROUP / max(len(codes), 1)
     for axes, (quantity, sense) in zip(figure.subplots(1, len(PANELS)), PANELS.items(),
                                        strict=True):
-        for index, (code, colour) in enumerate(COLOURS.items()):
-            bars = [_first(rows, model, code)[quantity] for model in models]
-            places = [place + (index - 1.5) / 5 for place in range(len(models))]
-            drawn = axes.bar(places, [_middle(bar) for bar in bars], 0.18, color=colour, label=code)
-            axes.bar_label(drawn, [str(bar) for bar in bars], fontsize=7, padding=1)
+        for index, code in enumerate(codes):
+            bars = {place: row[quantity] for place, model in enumerate(models)
+                    if (row := _first(rows, model, code))}
+            shift = (index - (len(codes) - 1) / 2) * width
+            drawn = axes.bar([place + shift for place in bars], [*map(_middle, bars.values())],
+                             0.9 * width, color=COLOURS[code], label=code)
+            axes.bar_label(drawn, [*map(str, bars.values())], fontsize=7, padding=1)
         axes.set(xticks=range(len(models)), xticklabels=models, title=f"{quantity}: {sense}")
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4,
@@ -68,8 +75,8 @@ def draw_losses(curves: dict[str, list[Record]], path: Path):
     write_picture(figure, path)
 
 
-def _first(rows: list[dict], model: str, code: str) -> dict:
-    return next(row for row in rows if (row["model"], row["code"]) == (model, code))
+def _first(rows: list[dict], model: str, code: str) -> dict | None:
+    return next((row for row in rows if (row["model"], row["code"]) == (model, code)), None)
 
 
 def _middle(value) -> float:

@@ -5,11 +5,13 @@ import statistics
 from tritstream_train.benchmark import PUBLISHED
 from tritstream_train.curve import Record
 
-__all__ = ["element_rows", "engine_rows", "model_rows", "parallel_rows", "preset_rows",
+__all__ = ["CODES", "element_rows", "engine_rows", "model_rows", "parallel_rows", "preset_rows",
            "product_rows", "recurrence_rows", "step_rows"]
 
 CODES = {"fused": "this package, fused", "graphed": "the same as a CUDA graph",
          "plain": "this package, plain", "authors": "the authors', fused"}
+"""Names of the paths of `tritstream_train.benchmark`."""
+
 OURS = "this package"
 RUNS = {"one": "one, two parts a step", "ddp": "two, DDP", "fsdp": "two, FSDP2"}
 """Curves of the same training on one and two GPUs, by the name of their file."""

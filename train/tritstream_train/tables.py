@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         text = filled(document.read_text(encoding="utf-8"), findings)
         images = document.parent / "images"
         images.mkdir(exist_ok=True)
-        if "speed" in findings:
+        if findings.get("speed"):
             draw_speed(findings["speed"], images / f"{document.stem}-speed.png")
         runs = sorted((document.parent / "data" / "freezing").glob("*.csv"))
         if runs:
