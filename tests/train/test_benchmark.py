@@ -13,13 +13,7 @@ from tritstream_train import benchmark, kernel_benchmark
 from tritstream_train.authors import AuthorsModel
 from tritstream_train.engine import benchmark as engine_benchmark
 from tritstream_train.library import Library
-from tritstream_train.rows import (
-    element_rows,
-    engine_rows,
-    product_rows,
-    recurrence_rows,
-    step_rows,
-)
+from tritstream_train.rows import engine_rows, library_rows, parallel_rows, step_rows
 
 LITTLE = ModelConfig(hidden=32, intermediate=64, layers=1, vocab=50)
 
@@ -148,15 +142,19 @@ def test_every_kernel_runs_and_has_its_row(monkeypatch):
                *kernel_benchmark.elements(library, 8, LITTLE),
                *kernel_benchmark.head(library, 8, LITTLE)]
     assert len(ran) == len(timings)
-    found = {"bytes_per_second": 1e9, "timings": [vars(timing) for timing in timings]}
-    assert [list(row) for row in recurrence_rows(found)] == [
-        ["kernel", "32: forward, us", "32: backward, us"]] * 2
-    rows = product_rows(found)
-    assert [row["rows x inputs x outputs"] for row in rows] == ["3 of 8 x 32 x 32", "24 x 32 x 64"]
-    assert rows[0]["torch._int_mm"] == "" != rows[1]["torch._int_mm"]
-    assert float(rows[0]["int8 x ternary"]) == round(2 * 3 * 8 * 32 * 32 / 7e6)
-    elements = {row["kernel"]: row for row in element_rows(found)}
-    assert len(elements) == 9
+    rows = {row["kernel"]: row for row in library_rows({"timings": list(map(vars, timings))})}
+    assert len(rows) == 9
+    one = rows["add, norm, quantise: one projection"]
+    assert one["fla-core, us"] == one["this package, us"] + 1
     # x and delta come in; total, what is kept, codes and their steps go out.
-    assert elements["add, norm, quantise: one projection"]["floor, us"] == round(
-        8 * (32 * (4 + 2 + 4 + 2 + 1) + 4) / 1e3)
+    moved = {timing.kernel: timing.moved for timing in timings if timing.moved}
+    assert moved["add, norm, quantise: one projection"] == 8 * (32 * (4 + 2 + 4 + 2 + 1) + 4)
+
+
+def test_runs_on_two_gpus_stand_beside_one():
+    lines = [{"step": str(step), "loss": "5.5", "speed": str(speed), "memory": "2000000000"}
+             for step, speed in ((10, 1), (20, 900), (30, 1100))]
+    twice = [line | {"speed": str(1.8 * float(line["speed"]))} for line in lines]
+    one, two = parallel_rows({"ddp": twice, "one": lines})
+    assert one["of as many times one"] == "100.0%" and two["of as many times one"] == "90.0%"
+    assert two["k tokens per second"] == "1.8" and two["loss at step 30"] == "5.500000"

@@ -1,13 +1,15 @@
 """Tables and picture of a document, from what runs found: `python -m tritstream_train.tables`.
 
 A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``. Its rows are
-made of the files in `data` that the benchmarks write with ``-o`` (`MEASURED`), of the curves in
-`data/parallel`, or of the models in this repository as `tritstream_train.release` left them; those
-of the other tables are the objects under NAME in the JSON beside the document. The rows of `speed`
-are drawn, too, and so are the curves in `data/freezing`.
+the objects under NAME in the JSON beside the document, their keys the columns, and those made of
+what is in `data`: the files that benchmarks write with ``-o`` (`MEASURED`), and lines of the curves
+of runs on several GPUs (`parallel`). The table `models` is that of the models in this repository,
+as `tritstream_train.release` left them. The rows of `speed` are drawn, too, and so are the curves
+in `data/freezing`.
 """
 
 import argparse
+import csv
 import json
 import re
 import sys
@@ -19,13 +21,10 @@ from tritstream_train.curve import Curve
 from tritstream_train.picture import draw_losses, draw_speed
 from tritstream_train.release import FIGURES
 from tritstream_train.rows import (
-    element_rows,
     engine_rows,
+    library_rows,
     model_rows,
     parallel_rows,
-    preset_rows,
-    product_rows,
-    recurrence_rows,
     step_rows,
 )
 
@@ -34,13 +33,9 @@ __all__ = ["filled", "main", "read_figures"]
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "training.md"
 MODELS = (ROOT / "sw" / "tritstream" / "models", ROOT / "train" / "models")
-MEASURED = {
-    "engine.json": {"engine": engine_rows},
-    "steps.json": {"speed": step_rows, "small": preset_rows},
-    "kernels.json": {"recurrence": recurrence_rows, "products": product_rows,
-                     "elementwise": element_rows},
-}
-"""What turns a benchmark's file into the rows of a table."""
+MEASURED = {"engine.json": ("engine", engine_rows), "steps.json": ("speed", step_rows),
+            "kernels.json": ("library", library_rows)}
+"""The table to which a benchmark's file adds rows, and what makes them."""
 
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -94,13 +89,11 @@ def read_figures(path: Path) -> dict:
 
 
 def _measured(data: Path) -> dict[str, list[dict]]:
-    """Rows of all tables whose findings are files in a directory, as benchmarks left them."""
-    rows = {}
-    for name, tables in MEASURED.items():
-        if (data / name).exists():
-            found = json.loads((data / name).read_text(encoding="utf-8"))
-            rows |= {table: make(found) for table, make in tables.items()}
-    curves = {path.stem: Curve(path).read() for path in (data / "parallel").glob("*.csv")}
+    """Rows whose findings are files in a directory, as benchmarks and runs left them, by table."""
+    rows = {table: make(json.loads((data / name).read_text(encoding="utf-8")))
+            for name, (table, make) in MEASURED.items() if (data / name).exists()}
+    curves = {path.stem: list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+              for path in (data / "parallel").glob("*.csv")}
     return rows | ({"parallel": parallel_rows(curves)} if curves else {})
 
 
@@ -112,7 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
     document = parser.parse_args(arguments).document
     try:
         findings = json.loads(document.with_suffix(".json").read_text(encoding="utf-8"))
-        findings |= _measured(document.parent / "data")
+        for table, rows in _measured(document.parent / "data").items():
+            findings[table] = findings.get(table, []) + rows
         findings["models"] = model_rows([read_figures(path) for place in MODELS
                                          for path in sorted(place.glob(f"*/{FIGURES}"))])
         text = filled(document.read_text(encoding="utf-8"), findings)

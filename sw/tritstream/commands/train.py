@@ -58,8 +58,9 @@ def train(
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
     seed: Annotated[int | None, typer.Option("-s", "--seed", help="Of everything random.")] = None,
     dtype: Annotated[str | None, typer.Option(help="bfloat16 or float32.")] = None,
+    # Typer 0.27 takes a metavar that is the name in capitals for the name.
     device: Annotated[str | None, typer.Option(
-        metavar="DEVICE", help="cuda or cpu; default: cuda if there is a GPU.")] = None,
+        "--device", metavar="DEVICE", help="cuda or cpu; default: cuda if there is a GPU.")] = None,
     accumulate: Annotated[int | None, typer.Option(
         help="Parts that a step is computed in, to save memory.")] = None,
     parallel: Annotated[str | None, typer.Option(
