@@ -80,8 +80,7 @@ def test_it_goes_on_result_by_result(tmp_path, inputs):
     assert all(0 < one.windowed < 9 for one in first)
     assert main([*inputs, "--size", "2M"]) == 0
     assert read_results(tmp_path / "results.jsonl") == first
-    assert main([*inputs, "--size", "2M", "--arch", "hgrn_bit", "--batch", "8", "--directory",
-                 str(tmp_path / "larger")]) == 0
+    assert main([*inputs, "--size", "2M", "--arch", "hgrn_bit", "--batch", "8"]) == 0
     more = read_results(tmp_path / "results.jsonl")[len(first):]
     assert more and {one.case.batch for one in more} == {8}
 

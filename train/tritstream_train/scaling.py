@@ -180,7 +180,8 @@ def run_case(case: Case, settings: dict, directory: Path) -> Result:
         "freeze": FREEZE if case.arch == "hgrn_bit" else 0.0,
         "graph": settings["device"] == "cuda",
         "steps": case.tokens // (case.batch * case.sequence)})
-    run = directory / f"{case.arch}-{case.size}-{case.rate:g}-{case.tokens}"
+    run = directory / (f"{case.arch}-{case.size}-{case.rate:g}-{case.tokens}-"
+                       f"{case.batch}x{case.sequence}")
     with reporting(False) as report:
         report.say(f"{NAMES[case.arch]}, {case.size}, rate {case.rate:g}")
         try:
