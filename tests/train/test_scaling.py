@@ -85,6 +85,30 @@ def test_it_goes_on_result_by_result(tmp_path, inputs):
     assert more and {one.case.batch for one in more} == {8}
 
 
+@pytest.mark.parametrize("option", ["--batch", "--sequence", "--tokens"])
+def test_sizes_below_one_are_one_sentence(inputs, capsys, option):
+    assert main([*inputs, option, "0"]) == 2
+    assert f"error: {option} must be at least 1, not 0." in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, inputs, capsys):
+    for step in (inputs, ["report"]):
+        assert main([*step, "--results", str(tmp_path)]) == 2
+        assert f"error: {tmp_path} cannot be read: Is a directory; give" in capsys.readouterr().err
+        (tmp_path / "results").write_bytes(b"\xff\n")
+        assert main([*step, "--results", str(tmp_path / "results")]) == 2
+        assert "results is not UTF-8: byte 0" in capsys.readouterr().err
+
+
+def test_an_error_of_the_system_is_one_sentence(tmp_path, inputs, capsys, monkeypatch):
+    def fail(*arguments):
+        raise OSError(28, "No space left on device", "losses.csv")
+    monkeypatch.setattr(scaling, "run_case", fail)
+    assert main(inputs) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: losses.csv cannot be used: No space left on device; mend that")
+
+
 def test_the_document_has_what_is_tuned(tmp_path):
     results = [result(rate, score + (arch == "transformer") / 8, arch, size)
                for arch in ("hgrn_bit", "transformer") for size in ("2M", "7M")

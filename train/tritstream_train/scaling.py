@@ -24,7 +24,7 @@ import torch
 from tritstream.console import notes
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.files import write_whole
-from tritstream.tokenizer import Tokenizer
+from tritstream.tokenizer import Tokenizer, decode_utf8
 from tritstream_train.curve import Curve, write_picture
 from tritstream_train.data import read_texts
 from tritstream_train.pretrained import load_pretrained
@@ -118,12 +118,17 @@ def read_results(path: Path) -> list[Result]:
     Raises
     ------
     BadInput
-        A line is not a result.
+        The file cannot be read, or a line is not a result.
     """
     if not path.exists():
         return []
+    try:
+        text = decode_utf8(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}; give the name of a file with "
+                       "--results.") from error
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             table = json.loads(line)
             found.append(Result(**table | {"case": Case(**table["case"])}))
@@ -213,6 +218,9 @@ def _machine(device: str) -> str:
 def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: Iterable[str]):
     """Run what is missing, smallest first, until everything is there or the time is over."""
     deadline = time.monotonic() + 60 * arguments.minutes
+    for name in ("tokens", "sequence", "batch"):
+        if getattr(arguments, name) < 1:
+            raise BadInput(f"--{name} must be at least 1, not {getattr(arguments, name)}.")
     if arguments.tokens < arguments.batch * arguments.sequence:
         raise BadInput(f"--tokens {arguments.tokens} is less than a step of {arguments.batch} x "
                        f"{arguments.sequence} tokens: give more.")
@@ -346,6 +354,10 @@ def main(arguments: list[str] | None = None) -> int:
     except TritstreamError as error:
         notes().print(f"error: {error}")
         return error.exit_code
+    except OSError as error:
+        notes().print(f"error: {error.filename or 'A file'} cannot be used: "
+                      f"{error.strerror or error}; mend that, and repeat the command.")
+        return BadInput.exit_code
     return 0
 
 
