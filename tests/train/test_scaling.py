@@ -18,6 +18,7 @@ from tritstream_train.scaling import (
     tuned,
     write_report,
 )
+from tritstream_train.trainer import LostLoss
 from tritstream_train.vocabulary import learn_tokenizer
 
 
@@ -109,6 +110,24 @@ def test_an_error_of_the_system_is_one_sentence(tmp_path, inputs, capsys, monkey
         "error: losses.csv cannot be used: No space left on device; mend that")
 
 
+def strict(constant):
+    raise AssertionError(constant)
+
+
+def test_a_lost_loss_is_null_in_the_file(tmp_path, inputs, monkeypatch):
+    monkeypatch.setattr(scaling, "train", lose)
+    assert main([*inputs, "--size", "2M", "--arch", "hgrn_bit"]) == 0
+    lines = (tmp_path / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=strict)["windowed"] for line in lines] == [None] * 7
+    results = read_results(tmp_path / "results.jsonl")
+    assert [(one.windowed, one.loss) for one in results] == [(math.inf, math.inf)] * 7
+    assert [one.case.rate for one in results] == [4e-3 / 2 ** n for n in range(7)]
+
+
+def lose(*arguments, **options):
+    raise LostLoss("The loss is nan.")
+
+
 def test_the_document_has_what_is_tuned(tmp_path):
     results = [result(rate, score + (arch == "transformer") / 8, arch, size)
                for arch in ("hgrn_bit", "transformer") for size in ("2M", "7M")
@@ -144,5 +163,8 @@ def test_without_results_there_is_no_document(tmp_path, capsys):
     path = tmp_path / "results.jsonl"
     assert main(["report", "--results", str(path), "--output", str(tmp_path / "x.md")]) == 2
     path.write_text('{"case": 1}\n')
+    with pytest.raises(BadInput, match="line 1, is not a result"):
+        read_results(path)
+    path.write_text(json.dumps(dataclasses.asdict(result(4e-3, 1.5)) | {"windowed": "?"}) + "\n")
     with pytest.raises(BadInput, match="line 1, is not a result"):
         read_results(path)

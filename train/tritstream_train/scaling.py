@@ -92,7 +92,8 @@ class Result:
     parameters : int
         Of the model.
     windowed : float
-        Bits per byte, each token behind half a window to a whole one.
+        Bits per byte, each token behind half a window to a whole one; infinite, like `loss`, if the
+        loss was lost.
     carried : float or None
         Bits per byte with the state carried through each text; None without a state.
     loss : float
@@ -130,12 +131,24 @@ def read_results(path: Path) -> list[Result]:
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            table = json.loads(line)
-            found.append(Result(**table | {"case": Case(**table["case"])}))
+            found.append(_parse(json.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
             raise BadInput(f"{path}, line {number}, is not a result: remove it, and it is "
                            "computed again.") from error
     return found
+
+
+def _parse(table: dict) -> Result:
+    numbers = {name: math.inf if table[name] is None else float(table[name])
+               for name in ("windowed", "loss")}
+    return Result(**table | numbers | {"case": Case(**table["case"])})
+
+
+def _line(result: Result) -> str:
+    """Inverse of `_parse`; JSON has no numbers that are not finite, and they become null."""
+    table = {name: None if isinstance(value, float) and not math.isfinite(value) else value
+             for name, value in dataclasses.asdict(result).items()}
+    return json.dumps(table, allow_nan=False) + "\n"
 
 
 def next_rate(results: Iterable[Result]) -> float | None:
@@ -241,7 +254,7 @@ def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: 
                 result = run_case(dataclasses.replace(case, rate=rate), settings,
                                   arguments.directory)
                 with open(arguments.results, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(dataclasses.asdict(result)) + "\n")
+                    file.write(_line(result))
 
 
 def _directory_of(path: Path) -> Path:
