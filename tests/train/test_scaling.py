@@ -86,6 +86,62 @@ def test_it_goes_on_result_by_result(tmp_path, inputs):
     assert more and {one.case.batch for one in more} == {8}
 
 
+def strict(constant):
+    raise AssertionError(constant)
+
+
+def test_a_lost_loss_is_null_in_the_file(tmp_path, inputs, monkeypatch):
+    monkeypatch.setattr(scaling, "train", lose)
+    assert main([*inputs, "--size", "2M", "--arch", "hgrn_bit"]) == 0
+    lines = (tmp_path / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=strict)["windowed"] for line in lines] == [None] * 7
+    results = read_results(tmp_path / "results.jsonl")
+    assert [(one.windowed, one.loss) for one in results] == [(math.inf, math.inf)] * 7
+    assert [one.case.rate for one in results] == [4e-3 / 2 ** n for n in range(7)]
+
+
+def lose(*arguments, **options):
+    raise LostLoss("The loss is nan.")
+
+
+def score(case, settings, directory):
+    return Result(case, 9, abs(math.log(case.rate / 4e-3)), None, 3.0, 9.0, "a CPU")
+
+
+@pytest.mark.parametrize("options, patched", [
+    (["--data", "other.txt"], ()), (["--valid", "other.txt"], ()), (["--warmup", "3"], ()),
+    (["--tokenizer", "other.json"], ()), (["--vocab", "263"], ()), ([], ("FREEZE", 0.25)),
+    ([], ("WEIGHT_DECAY", 0.0)), ([], ("SIZES", {"2M": {"hidden": 8}}))])
+def test_results_of_something_else_are_refused(tmp_path, inputs, monkeypatch, capsys, options,
+                                               patched):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scaling, "run_case", score)
+    (tmp_path / "same.txt").write_bytes((tmp_path / "text.jsonl").read_bytes())
+    (tmp_path / "other.txt").write_text("another text")
+    (tmp_path / "other.json").write_text("{}")
+    assert main([*inputs, "--size", "2M"]) == 0
+    before = (tmp_path / "results.jsonl").read_text()
+    assert main([*inputs, "--size", "2M", "--data", "same.txt"]) == 0
+    if patched:
+        monkeypatch.setattr(scaling, *patched)
+    assert main([*inputs, *options]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "results.jsonl, line 1, is of other data, validation text, tokenizer or sett" in error
+    assert (tmp_path / "results.jsonl").read_text() == before
+
+
+def test_results_without_a_digest_are_not_gone_on_from(tmp_path, inputs, capsys):
+    assert all(one.digest is None for one in read_results(scaling.RESULTS))
+    (tmp_path / "results.jsonl").write_bytes(scaling.RESULTS.read_bytes())
+    assert main([*inputs, "--minutes", "0"]) == 2
+    assert "line 1, is of other data" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_document_is_that_of_the_results_here(tmp_path):
+    assert main(["report", "--output", str(tmp_path / "scaling.md")]) == 0
+    assert (tmp_path / "scaling.md").read_text() == scaling.DOCUMENT.read_text()
+
+
 @pytest.mark.parametrize("option", ["--batch", "--sequence", "--tokens"])
 def test_sizes_below_one_are_one_sentence(inputs, capsys, option):
     assert main([*inputs, option, "0"]) == 2
@@ -108,24 +164,6 @@ def test_an_error_of_the_system_is_one_sentence(tmp_path, inputs, capsys, monkey
     assert main(inputs) == 2
     assert capsys.readouterr().err.startswith(
         "error: losses.csv cannot be used: No space left on device; mend that")
-
-
-def strict(constant):
-    raise AssertionError(constant)
-
-
-def test_a_lost_loss_is_null_in_the_file(tmp_path, inputs, monkeypatch):
-    monkeypatch.setattr(scaling, "train", lose)
-    assert main([*inputs, "--size", "2M", "--arch", "hgrn_bit"]) == 0
-    lines = (tmp_path / "results.jsonl").read_text().splitlines()
-    assert [json.loads(line, parse_constant=strict)["windowed"] for line in lines] == [None] * 7
-    results = read_results(tmp_path / "results.jsonl")
-    assert [(one.windowed, one.loss) for one in results] == [(math.inf, math.inf)] * 7
-    assert [one.case.rate for one in results] == [4e-3 / 2 ** n for n in range(7)]
-
-
-def lose(*arguments, **options):
-    raise LostLoss("The loss is nan.")
 
 
 def test_the_document_has_what_is_tuned(tmp_path):

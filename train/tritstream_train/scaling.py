@@ -1,16 +1,17 @@
 """Tests the paper's claim of scaling: MatMul-free models against transformers of the same size.
 
 ``python -m tritstream_train.scaling run --data FILE --valid FILE --tokenizer FILE`` trains one
-model after another and adds each result to a file as a line of JSON; it goes on where it stopped.
-``… report`` writes the document and its picture from that file. Models of both kinds have the same
-hidden and intermediate sizes, layers and vocabulary, hence the same matrices, and read the same
-windows in the same order. The learning rate of each is tuned alike: from the same first guess in
-steps of a factor of two, until the best rate has a worse one on either side. Restless trits freeze,
-which a transformer does not have.
+model after another and adds each result to a file as a line of JSON; it goes on where it stopped,
+and refuses a file whose results are of other inputs. ``… report`` writes the document and its
+picture from that file. Models of both kinds have the same hidden and intermediate sizes, layers and
+vocabulary, hence the same matrices, and read the same windows in the same order. The learning rate
+of each is tuned alike: from the same first guess in steps of a factor of two, until the best rate
+has a worse one on either side. Restless trits freeze, which a transformer does not have.
 """
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import math
 import platform
@@ -26,7 +27,7 @@ from tritstream.errors import BadInput, TritstreamError
 from tritstream.files import write_whole
 from tritstream.tokenizer import Tokenizer, decode_utf8
 from tritstream_train.curve import Curve, write_picture
-from tritstream_train.data import read_texts
+from tritstream_train.data import digest_of, read_texts
 from tritstream_train.pretrained import load_pretrained
 from tritstream_train.report import reporting
 from tritstream_train.settings import ARCHITECTURES, TrainConfig
@@ -102,6 +103,8 @@ class Result:
         Spent in training.
     machine : str
         What it was trained on.
+    digest : str or None
+        Of what results share that are compared, see `digests`; None where it was not kept.
     """
 
     case: Case
@@ -111,6 +114,7 @@ class Result:
     loss: float
     seconds: float
     machine: str
+    digest: str | None = None
 
 
 def read_results(path: Path) -> list[Result]:
@@ -187,6 +191,31 @@ def select(results: Iterable[Result], like: Case) -> list[Result]:
             if dataclasses.replace(result.case, rate=like.rate) == like]
 
 
+def digests(settings: dict) -> dict[str, str]:
+    """Short digest of everything that a result depends on beside its case, for each of `SIZES`.
+
+    Parameters
+    ----------
+    settings : dict
+        Of all trainings; files count by their contents.
+    """
+    shared = {name: digest_of(settings[name]) for name in ("data", "valid", "tokenizer")}
+    shared |= {name: settings[name] for name in ("vocab", "warmup", "schedule", "dtype")}
+    shared |= {"weight_decay": WEIGHT_DECAY, "freeze": FREEZE}
+    return {size: hashlib.sha256(json.dumps(shared | shape, sort_keys=True).encode()
+                                 ).hexdigest()[:16] for size, shape in SIZES.items()}
+
+
+def check_same(results: Iterable[Result], expected: dict[str, str], path: Path):
+    """Raise `BadInput` unless the results in a file have the digests that are expected."""
+    for number, result in enumerate(results, 1):
+        digest = expected.get(result.case.size)
+        if result.digest is None or result.digest != digest:
+            raise BadInput(f"{path}, line {number}, is of other data, validation text, tokenizer "
+                           f"or settings (digest {result.digest}, not {digest}): give those, or "
+                           "another --results and another --directory.")
+
+
 def run_case(case: Case, settings: dict, directory: Path) -> Result:
     """Train a model, or finish training it, and score it.
 
@@ -243,6 +272,8 @@ def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: 
         "vocab": arguments.vocab, "warmup": arguments.warmup, "schedule": "cosine",
         "device": arguments.device,
         "dtype": "bfloat16" if arguments.device == "cuda" else "float32"}
+    digest = digests(settings)
+    check_same(read_results(arguments.results), digest, arguments.results)
     for size in sizes:
         for arch in architectures:
             case = Case(arch, size, FIRST_RATE, arguments.tokens, arguments.sequence,
@@ -254,7 +285,7 @@ def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: 
                 result = run_case(dataclasses.replace(case, rate=rate), settings,
                                   arguments.directory)
                 with open(arguments.results, "a", encoding="utf-8") as file:
-                    file.write(_line(result))
+                    file.write(_line(dataclasses.replace(result, digest=digest[size])))
 
 
 def _directory_of(path: Path) -> Path:
