@@ -2,6 +2,8 @@
 
 import statistics
 
+from tritstream_train.benchmark import PUBLISHED
+
 __all__ = ["CODES", "engine_rows", "library_rows", "model_rows", "parallel_rows", "step_rows"]
 
 CODES = {"fused": "this package, fused", "graphed": "the same as a CUDA graph",
@@ -15,12 +17,12 @@ GPUS = {"one": 1, "ddp": 2, "fsdp": 2}
 
 
 def step_rows(found: dict) -> list[dict]:
-    """Rows of the table `speed`, of what `tritstream_train.benchmark` has written."""
+    """Rows of the table `speed`: the published shapes that `tritstream_train.benchmark` timed."""
     return [{"model": one["model"], "code": CODES[one["path"]],
              "sequences x tokens": f"{one['batch']} x {one['tokens']}", "run": "C",
              "ms a step": f"{one['milliseconds']:.1f}",
              "k tokens per second": f"{one['speed'] / 1e3:.1f}", "GB": f"{one['gigabytes']:.2f}"}
-            for one in found["results"]]
+            for one in found["results"] if one["model"] in PUBLISHED]
 
 
 def library_rows(found: dict) -> list[dict]:
