@@ -73,11 +73,17 @@ class Processes:
             "nccl" if device == "cuda" else "gloo",
             device_id=chosen if device == "cuda" else None)
         processes = cls(distributed.get_rank(), distributed.get_world_size(), chosen)
+        stopped = None
         with processes._heeding_torchrun() if processes.count > 1 else contextlib.nullcontext():
-            yield processes
+            try:
+                yield processes
+            except Stopped as error:            # together with all others, as at the end
+                stopped = error
         distributed.destroy_process_group()     # after an error it would wait for the others
         if device == "cpu":
             time.sleep(GLOO_S)
+        if stopped is not None:
+            raise stopped
 
     @contextlib.contextmanager
     def _heeding_torchrun(self) -> Iterator[None]:
@@ -101,12 +107,8 @@ class Processes:
             os.close(reader)
 
         threading.Thread(target=listen, daemon=True).start()
-        try:
-            yield
-        except Stopped:
-            left.set()
-            raise
-        # Not after other errors: this process may be told to end before it has said what is wrong.
+        yield
+        # Not after an error: this process may be told to end before it has said what is wrong.
         left.set()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, before)
