@@ -739,3 +739,20 @@ def test_as_a_program(image):
     command = f"{sys.executable} -m tritstream inspect {image} --json | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stderr=subprocess.PIPE)
     assert b"Traceback" not in done.stderr
+
+
+def test_a_reader_who_goes_is_no_fault():
+    program = "import sys; from tritstream.cli import run; sys.exit(run(sys.argv[1:]))"
+    with subprocess.Popen([sys.executable, "-c", program, "inspect", "tiny"], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 0
+
+
+def test_ctrl_c_is_told(monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+    monkeypatch.setattr("tritstream.commands.evaluate.read_documents", interrupted)
+    assert run(["eval", "-m", "tiny", "--text", "x"]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"

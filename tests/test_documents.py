@@ -57,7 +57,7 @@ def reader(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
     text = " ".join(np.random.default_rng(1).choice(["tree", "river", "stone", "the", "a"], 400))
     lines = "".join(json.dumps({"text": part}) + "\n" for part in (text[:1000], text[1000:]))
-    for name in ("book.txt", "notes.txt"):
+    for name in ("book.txt", "notes.txt", "held.txt"):
         (tmp_path / name).write_text(text)
     (tmp_path / "other.jsonl").write_text(lines)
     for name in ("books.jsonl.xz", "held-back.jsonl.xz"):

@@ -1,12 +1,14 @@
 """The command line: verbs, and how errors leave it."""
 
+import functools
 import importlib.metadata
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tritstream.commands.bench import bench
 from tritstream.commands.boards import boards
@@ -25,6 +27,7 @@ from tritstream.errors import TritstreamError
 __all__ = ["app", "main", "run"]
 
 USAGE = 2
+PIPE = -1                   # nobody reads the output any more
 INTERNAL = 70               # sysexits.h: the program itself is wrong
 
 # What typer raises for a wrong command line; it names the class only by its descendants.
@@ -51,12 +54,26 @@ def _options(
     """MatMul-free language models on FPGAs."""
 
 
+def _heard(verb: Callable) -> Callable:
+    """Return a verb that ends with a code where typer would end the program without a word."""
+    @functools.wraps(verb)
+    def heard(*arguments, **options):
+        try:
+            return verb(*arguments, **options)
+        except KeyboardInterrupt:
+            notes().print("interrupted")
+            return INTERRUPTED
+        except BrokenPipeError:
+            return PIPE
+    return heard
+
+
 for _name, _verb in {
     "doctor": doctor, "boards": boards, "build": build, "pack": pack, "inspect": inspect,
     "generate": generate, "logits": logits, "eval": evaluate_text, "verify": verify_device,
     "bench": bench, "train": train,
 }.items():
-    app.command(_name)(_verb)
+    app.command(_name)(_heard(_verb))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -67,6 +84,8 @@ def run(arguments: Sequence[str]) -> int:
         arguments.remove("--debug")
     try:
         code = app(arguments or ["--help"], standalone_mode=False) or 0
+        if code == PIPE:
+            raise BrokenPipeError
         sys.stdout.flush()              # here, where an error can still be told
         return code
     except TritstreamError as error:
@@ -99,7 +118,6 @@ def main() -> None:
 def _failed(error: Exception, sentence: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    console = notes()
-    console.print("error: ", style="bold red", end="")
-    console.out(" ".join(sentence.split()))
+    # In one piece: several processes may write to the same place.
+    notes().print(Text.assemble(("error: ", "bold red"), " ".join(sentence.split())))
     return code

@@ -17,10 +17,17 @@ PREFIXES = "kMGT"
 FILE_COLUMNS = 200          # where there is no terminal to fit
 
 
+class _Console(Console):
+    """A console that leaves it to the command line what a reader who has gone means."""
+
+    def on_broken_pipe(self):
+        raise BrokenPipeError
+
+
 def output() -> Console:
     """Where results go."""
     columns = None if sys.stdout.isatty() else FILE_COLUMNS
-    return Console(markup=False, highlight=False, soft_wrap=True, width=columns)
+    return _Console(markup=False, highlight=False, soft_wrap=True, width=columns)
 
 
 def notes() -> Console:

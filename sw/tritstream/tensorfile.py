@@ -182,4 +182,4 @@ def write_tensors(path: Path, dtype: str, shapes: Mapping[str, tuple[int, ...]],
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for values in tensors:
-            encode(values, dtype).tofile(file)
+            file.write(np.ascontiguousarray(encode(values, dtype)).data)

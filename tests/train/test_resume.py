@@ -352,17 +352,30 @@ def test_a_checkpoint_of_another_version_is_not_called_damaged(tmp_path, text):
         train(config, tmp_path / "run", resume=True)
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "foreign", "bits"])
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path, text, damage):
     config = TrainConfig(data=text, **SHAPE)
     interrupted(config, tmp_path / "run", 15)
     last = tmp_path / "run" / "checkpoints" / "step-00000014.pt"
     contents = last.read_bytes()
-    last.write_bytes(contents[:len(contents) // 2] if damage == "cut" else b"PK not a checkpoint")
+    middle = len(contents) // 2
+    last.write_bytes({"cut": contents[:middle], "foreign": b"PK not a checkpoint", "bits":
+                      contents[:middle] + bytes([contents[middle] ^ 1]) + contents[middle + 1:]
+                      }[damage])
     with pytest.raises(BadInput, match=r"step-00000014\.pt is .*remove it"):
         train(config, tmp_path / "run", resume=True)
     last.unlink()
     assert train(config, tmp_path / "run", resume=True).steps == 30
+
+
+def test_a_checkpoint_of_another_run_is_one_sentence(tmp_path, text):
+    config = TrainConfig(data=text, **SHAPE)
+    interrupted(config, tmp_path / "run", 10)
+    interrupted(dataclasses.replace(config, rate=0.1), tmp_path / "other", 15)
+    name = "step-00000014.pt"
+    shutil.copy(tmp_path / "other/checkpoints" / name, tmp_path / "run/checkpoints" / name)
+    with pytest.raises(BadInput, match=r"14.pt is a checkpoint of another run, with rate = 0.1"):
+        train(config, tmp_path / "run", resume=True)
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from tritstream.cli import run
 from tritstream_train import release
+from tritstream_train.command import config
 
 SMALL = ["--hidden", "16", "--intermediate", "16", "--layers", "2", "--vocab", "270", "--sequence",
          "16", "--batch", "4", "--warmup", "4", "--dtype", "float32", "--log-every", "10"]
@@ -63,6 +64,13 @@ def test_settings_come_from_preset_file_and_line(text, tmp_path, capfd):
     settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
     assert (settings["hidden"], settings["vocab"], settings["batch"]) == (24, 264, 2)
     assert settings["minutes"] is None and settings["steps"] == 2 and not settings["graph"]
+
+
+def test_a_cpu_computes_float32_unless_told(tmp_path):
+    def dtype(**given):
+        return config(tmp_path, False, "tiny", {}, {"data": "x"} | given).dtype
+    assert dtype(device="cpu") == "float32"
+    assert dtype(device="cpu", dtype="bfloat16") == dtype(device="cuda") == "bfloat16"
 
 
 def test_what_is_wrong_is_one_sentence(text, tmp_path, capfd):
@@ -186,6 +194,9 @@ def test_what_cannot_be_released_is_one_sentence(text, tmp_path, capfd):
         assert release.main(options) == 2
         return " ".join(capfd.readouterr().err.split())
     assert "holds no run" in error()
+    options += ["--device", "float"]
+    assert "device float does not compute the integers" in error()
+    del options[-2:]
     alone = [*text[:2], *text[4:]]
     assert run(["train", "-o", "run", *alone, *SMALL, "--steps", "2"]) == 0
     assert "train with --valid FILE" in error()

@@ -85,6 +85,20 @@ def test_minutes_become_steps_when_the_warm_up_ends(tmp_path, text):
     assert summary.steps == json.loads((tmp_path / "run" / "run.json").read_text())["steps"] > 5
 
 
+def test_minutes_that_the_warm_up_takes_are_told_of_once(tmp_path, text):
+    class Told:
+        said = []
+
+        def say(self, line):
+            self.said.append(line)
+
+        def show(self, record, total):
+            pass
+    train(TrainConfig(data=text, minutes=1e-9, **SHAPE), tmp_path / "short", report=Told())
+    assert [line for line in Told.said if "are over at step 1 of a warm-up of 4" in line]
+    assert sum("are over" in line for line in Told.said) == 1
+
+
 def test_a_run_goes_on_from_a_checkpoint_directory(tmp_path, text):
     first = train(TrainConfig(data=text, steps=20, **SHAPE), tmp_path / "first")
     config = TrainConfig(data=text, start=first.model, steps=1, **SHAPE | {

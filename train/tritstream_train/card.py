@@ -63,7 +63,7 @@ def card(runs: list[Run], found: dict, *, data: str) -> str:
     data : str
         A sentence or more about the text and its rights, and what else is to be known.
     """
-    name, settings = found["name"], runs[-1].config.to_json()
+    name = found["name"]
     lines = [
         f"# {name}", "",
         "A MatMul-free language model (`hgrn_bit`, arXiv 2406.02528) of "
@@ -81,9 +81,9 @@ def card(runs: list[Run], found: dict, *, data: str) -> str:
         "`golden` with the image and the arithmetic of the hardware; its favourites are compared "
         "with those of the image in float.", "",
         "## Training", "",
-        f"{data} Files by SHA-256: "
-        + ", ".join(f"`{Path(settings[key]).name}` {digest[:16]}"
-                    for key, digest in runs[-1].digests.items()) + ".", "",
+        f"{data} Files by SHA-256: " + ", ".join(dict.fromkeys(
+            f"`{Path(getattr(run.config, key)).name}` {digest[:16]}"
+            for run in reversed(runs) for key, digest in run.digests.items())) + ".", "",
         f"![Loss]({runs[-1].picture.name})", ""]
     for number, run in enumerate(runs, 1):
         if len(runs) > 1:

@@ -54,6 +54,9 @@ def config(directory: Path, resume: bool, name: str | None, table: dict, given: 
     if "graph" not in given and (settings["device"] == "cpu" or "WORLD_SIZE" in os.environ
                                  or settings.get("fused") is False):
         settings["graph"] = False
+    # Few CPUs compute bfloat16 at a speed worth having.
+    if settings["device"] == "cpu":
+        settings.setdefault("dtype", "float32")
     if "data" not in settings:
         raise BadInput("There is no text to learn from: give --data FILE.")
     return TrainConfig.from_json(settings)

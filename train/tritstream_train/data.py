@@ -106,7 +106,7 @@ def _write(file: Path, pieces: Iterable[np.ndarray]):
     try:
         with os.fdopen(handle, "wb") as output:
             for piece in pieces:
-                piece.tofile(output)
+                output.write(np.ascontiguousarray(piece).data)
         os.replace(aside, file)
     finally:
         Path(aside).unlink(missing_ok=True)

@@ -67,6 +67,9 @@ def release(directory: Path, target: Path, *, machine: str, data: str, device: s
         changed; one is given twice, or did not start from the model of the one before; or the
         target exists.
     """
+    if device == "float":
+        raise BadInput("The device float does not compute the integers of the image, which the "
+                       "card is to tell of: give golden, or cuda.")
     runs = [Run.open(path) for path in (*after, directory)]
     for run in runs:
         run.check_complete()

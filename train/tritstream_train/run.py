@@ -19,7 +19,7 @@ from tritstream.errors import BadInput
 from tritstream.files import write_whole
 from tritstream_train.curve import Curve
 from tritstream_train.settings import RUNTIME, TrainConfig
-from tritstream_train.states import latest
+from tritstream_train.states import State, latest
 
 __all__ = ["Run"]
 
@@ -116,6 +116,14 @@ class Run:
                 raise BadInput(f"The contents of {old[name]} have changed since the run in "
                                f"{self.directory} began: bring them back, or start another run.")
         self.config = config
+
+    def check_own(self, state: State, path: Path):
+        """Raise `BadInput` if a checkpoint is one of another run."""
+        settings = self.config.to_json()
+        for name in settings.keys() - RUNTIME - TEXTS:
+            if state.settings.get(name) != settings[name]:
+                raise BadInput(f"{path} is a checkpoint of another run, with {name} = "
+                               f"{state.settings.get(name)!r}, not {settings[name]!r}: remove it.")
 
     @property
     def under_way(self) -> bool:

@@ -7,6 +7,8 @@ go on with another number than it stopped with.
 import dataclasses
 import pickle
 import re
+import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -105,11 +107,15 @@ def read_state(path: Path) -> State:
     advice = ("remove it, and --resume goes on from the checkpoint before it, or from the start if "
               "there is none")
     try:
+        # PyTorch reads past wrong checksums.
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("wrong checksum")
         table = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.UnpicklingError
-            ) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.UnpicklingError,
+            zipfile.BadZipFile, zlib.error) as error:
         raise BadInput(f"{path} is a damaged checkpoint; {advice}.") from error
     found = table.pop("format", None) if isinstance(table, dict) else None
     if found != FORMAT and str(found).startswith(KIND):
@@ -117,7 +123,10 @@ def read_state(path: Path) -> State:
                        f"{FORMAT}): go on with that version, or start another run.")
     if found != FORMAT:
         raise BadInput(f"{path} is not a checkpoint of a training run; {advice}.")
-    return State(**table)
+    try:
+        return State(**table)
+    except TypeError as error:
+        raise BadInput(f"{path} is a damaged checkpoint ({error}); {advice}.") from error
 
 
 def _all(directory: Path) -> list[tuple[int, Path]]:

@@ -155,6 +155,7 @@ class _Trainer:
         self._optimizers = make_optimizers(self._model, config)
         self._curve = Curve(self._run.curve)
         self.step, self._before = 0, 0.0
+        self._told = False              # that the minutes are over before the warm-up is
         self._unlogged = 0.0, 0, 0.0
         carried = self._resume() if resume else None
         # After the optimisers are restored: that gives the weights other gradients.
@@ -196,6 +197,7 @@ class _Trainer:
                 self._curve.cut(0)
             return None
         state = read_state(path)
+        self._run.check_own(state, path)
         restore(state, self._model, self._optimizers)
         self.step, self._before, self._unlogged = state.step, state.seconds, state.unlogged
         if self._processes.first:
@@ -287,6 +289,13 @@ class _Trainer:
         config = self._config
         if self.step < config.warmup:
             pace.mark(self.step)
+            over = self._before + time.perf_counter() - began > config.minutes * 60
+            if over and not self._told:
+                self._told = True
+                self._report.say(f"{config.minutes:g} minutes are over at step {self.step} of a "
+                                 f"warm-up of {config.warmup}, behind which nothing will be "
+                                 "learned: a shorter --warmup or a smaller --batch makes sense of "
+                                 "so few minutes")
             return
         paces = pace.measure(self.step)
         left = config.minutes * 60 * RESERVE - self._before - (time.perf_counter() - began)
