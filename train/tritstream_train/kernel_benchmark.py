@@ -2,8 +2,9 @@
 
 Beside each stands what there is to compare it with, on the same machine and in the same run: the
 kernel of flash-linear-attention that does most of the same, the products that autograd would use,
-and for kernels that go over rows once the time in which a copy would move their bytes. Times are
-medians of a tenth of a second, with nothing of the operands in the GPU's cache.
+and for kernels that go over rows once how many bytes they move, with the speed of a copy. Times are
+medians of calls from Python in a tenth of a second, with no operand in the GPU's cache: those of
+short kernels are the time that Python takes to start them.
 """
 
 import argparse
