@@ -87,13 +87,13 @@ bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
 
 cycles: $(DEVELOPS)
-	$(Q).venv/bin/python -m tritstream_sim.cycles --readme README.md
+	$(Q).venv/bin/python -m tritstream_sim.report.cycles --readme README.md
 
 mutants: $(DEVELOPS)
-	$(Q).venv/bin/python -m tritstream_sim.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')
+	$(Q).venv/bin/python -m tritstream_sim.mutation.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')
 
 cost: $(INSTALLED)
-	$(Q).venv/bin/python -m tritstream_hw.cost --check
+	$(Q).venv/bin/python -m tritstream_hw.build.cost --check
 
 clean:
 	$(Q)rm -rf build .venv

@@ -42,8 +42,8 @@ def seed(request) -> int:
 
 @pytest.fixture
 def simulate(request, seed):
-    """`tritstream_sim.runner.simulate` with this run's seed, waves and directories filled in."""
-    from tritstream_sim import runner
+    """The runner's `simulate` with this run's seed, waves and directories filled in."""
+    from tritstream_sim.verilate import runner
 
     root = request.config.rootpath
     run = re.sub(r"[^\w.=-]+", "_", f"{request.module.__name__}-{request.node.name}")

@@ -10,15 +10,15 @@ import textwrap
 import numpy as np
 import pytest
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.config import BuildConfig
-from tritstream.device import Device
-from tritstream.dummy import DummyCheckpoint
+from tritstream.build import BuildConfig
+from tritstream.driver import Device
 from tritstream.errors import BadInput, DeviceError
 from tritstream.golden import GoldenModel, candidates, chain
-from tritstream.models import DEFAULT_MODEL, resolve
-from tritstream.pack import pack
-from tritstream.protocol import RunFlag, Space
+from tritstream.image.pack import pack
+from tritstream.link.protocol import RunFlag, Space
+from tritstream.model.catalog import DEFAULT_MODEL, resolve
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
 from tritstream.transport import Faults, FaultyTransport, TcpTransport
 from tritstream_sim.board import Board, board_config, config_for, launch
 

@@ -8,8 +8,8 @@ from amaranth.hdl import Assume
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from tritstream_hw.buffer import Buffer
-from tritstream_sim.formal import held_until_taken, prove
+from tritstream_hw.stream.register import Buffer
+from tritstream_sim.agents.contract import held_until_taken, prove
 
 
 def run(offers, accepts, cycles):

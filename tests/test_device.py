@@ -8,16 +8,17 @@ import threading
 import numpy as np
 import pytest
 
-from tritstream.config import UNIT, BuildConfig
-from tritstream.device import CHUNK_UNITS, DEPTH, Device
+from tritstream.build import BuildConfig
+from tritstream.driver import CHUNK_UNITS, DEPTH, Device
 from tritstream.errors import BadInput, DeviceError
-from tritstream.link import LinkOptions
-from tritstream.messages import Identity, Run
-from tritstream.protocol import Code, Space
-from tritstream.stream import LinkReset, LinkStream
+from tritstream.formats import UNIT
+from tritstream.link.endpoint import LinkOptions
+from tritstream.link.messages import Identity, Run
+from tritstream.link.protocol import Code, Space
+from tritstream.link.stream import LinkReset, LinkStream
 from tritstream.transport import Faults, FaultyTransport, ReplayTransport, TcpTransport
-from tritstream_sim.emulator import Emulator, Server
-from tritstream_sim.fake import FakeImage, FakeModel
+from tritstream_sim.twin.emulator import Emulator, Server
+from tritstream_sim.twin.fake import FakeImage, FakeModel
 
 SHAPE = dict(max_hidden=64, max_intermediate=128, max_state=128, max_vocab=64)
 CONFIG = BuildConfig(memory_bytes=1 << 20, **SHAPE)

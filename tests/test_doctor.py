@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 from serial.tools import list_ports
 
-from tritstream import doctor, tools
-from tritstream.doctor import Check, Status
 from tritstream.errors import MissingTool
+from tritstream.support import doctor, tools
+from tritstream.support.doctor import Check, Status
 from tritstream.transport.serial import SerialTransport
 
 NAMES = ["Python", "make", "g++", "verilator", "yosys", "nextpnr-ecp5", "amaranth",
@@ -156,7 +156,7 @@ def test_without_pyserial_only_boards_on_cables_are_out_of_reach(machine, monkey
 
 def test_the_command_line_starts_without_pyserial():
     program = ("import sys; sys.modules['serial'] = None\n"
-               "from tritstream.cli import run; sys.exit(run(['train', '--help']))")
+               "from tritstream.cli.app import run; sys.exit(run(['train', '--help']))")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--preset" in done.stdout

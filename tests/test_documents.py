@@ -12,9 +12,9 @@ import sys
 import numpy as np
 import pytest
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.cli import run
-from tritstream.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
+from tritstream.cli.app import run
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,8 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tritstream.checkpoint import Checkpoint, ModelConfig, tensor_shapes
-from tritstream.dummy import BLOCK, OUTLIER, PRESETS, DummyCheckpoint, byte_tokenizer
+from tritstream.model.checkpoint import Checkpoint, ModelConfig, tensor_shapes
+from tritstream.model.dummy import BLOCK, OUTLIER, PRESETS, DummyCheckpoint, byte_tokenizer
 from tritstream.reference import FloatModel
 
 CONFIG = ModelConfig(hidden=130, intermediate=70, layers=2, vocab=3 * BLOCK + 7, bos=0, eos=1)

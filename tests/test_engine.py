@@ -3,21 +3,21 @@
 import numpy as np
 import pytest
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.config import BuildConfig
-from tritstream.device import Device
-from tritstream.dummy import DummyCheckpoint
+from tritstream.analysis.verify import verify
+from tritstream.build import BuildConfig
+from tritstream.driver import Device
 from tritstream.engines import open_engine
-from tritstream.engines.device import DeviceEngine
+from tritstream.engines.board import DeviceEngine
 from tritstream.errors import BadInput, DeviceError, MissingTool
-from tritstream.generation import Generation
 from tritstream.golden import GoldenModel, chain
-from tritstream.models import Model
-from tritstream.pack import pack
-from tritstream.sampling import Sampler
-from tritstream.verification import verify
-from tritstream_sim.emulator import Emulator, Server
-from tritstream_sim.golden_board import CYCLES, GoldenBoard
+from tritstream.image.pack import pack
+from tritstream.model.catalog import Model
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
+from tritstream.runtime.generate import Generation
+from tritstream.runtime.sampling import Sampler
+from tritstream_sim.twin.emulator import Emulator, Server
+from tritstream_sim.twin.golden_board import CYCLES, GoldenBoard
 
 CONFIG = ModelConfig(hidden=32, intermediate=48, layers=2, vocab=300, bos=0, eos=1)
 BUILD = BuildConfig(max_hidden=64, max_intermediate=64, max_state=128, max_vocab=512,

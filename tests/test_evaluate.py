@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from tritstream import evaluate as module
-from tritstream.checkpoint import ModelConfig
-from tritstream.dummy import DummyCheckpoint, byte_tokenizer
+from tritstream.analysis import evaluate as module
+from tritstream.analysis.evaluate import Evaluation, evaluate, read_documents
 from tritstream.errors import BadInput
-from tritstream.evaluate import Evaluation, evaluate, read_documents
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint, byte_tokenizer
+from tritstream.model.tokenizer import Tokenizer
 from tritstream.reference import FloatModel
-from tritstream.tokenizer import Tokenizer
 
 VOCAB = 258
 BYTES = Tokenizer(byte_tokenizer().to_str().encode(), vocab=VOCAB, bos=0, name="bytes")

@@ -6,7 +6,7 @@ from amaranth.hdl import Assert, Assume
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream_sim.formal import NotProved, held_until_taken, prove
+from tritstream_sim.agents.contract import NotProved, held_until_taken, prove
 
 
 class Contract(wiring.Component):

@@ -4,13 +4,13 @@ from amaranth import *
 from amaranth.hdl import Assert, Assume
 from amaranth.lib import wiring
 
-from tritstream.config import BuildConfig
-from tritstream_hw.core import TernaryCore
-from tritstream_hw.feeder import Feeder
-from tritstream_hw.gemv import Gemv
-from tritstream_hw.serialiser import Serialiser
-from tritstream_hw.topk import TopK
-from tritstream_sim.formal import held_until_taken, prove
+from tritstream.build import BuildConfig
+from tritstream_hw.gemv.core import TernaryCore
+from tritstream_hw.gemv.feeder import Feeder
+from tritstream_hw.gemv.gemv import Gemv
+from tritstream_hw.gemv.serialiser import Serialiser
+from tritstream_hw.head.topk import TopK
+from tritstream_sim.agents.contract import held_until_taken, prove
 
 CONFIG = BuildConfig(beat_bytes=1, elements=1, candidates=3, max_hidden=1, max_intermediate=1)
 

@@ -6,9 +6,9 @@ from amaranth.hdl import Assert, Assume
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from tritstream.config import BuildConfig
-from tritstream_hw.mixer import Mixer
-from tritstream_sim.formal import prove
+from tritstream.build import BuildConfig
+from tritstream_hw.elements.mixer import Mixer
+from tritstream_sim.agents.contract import prove
 
 BLOCK = 5       # rows
 

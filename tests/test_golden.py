@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.config import FORMATS
-from tritstream.dummy import DummyCheckpoint
 from tritstream.errors import BadInput
+from tritstream.formats import FORMATS
 from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.golden.elementwise import checked, dequantise, glu, mlgru, sigmoid, silu
 from tritstream.golden.quantise import quantise, statistics, sum_of_squares
 from tritstream.golden.scalars import dequantiser, normalise, reciprocal, squared_norm
-from tritstream.pack import pack
+from tritstream.image.pack import pack
+from tritstream.image.tape import Op, Scalar
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
-from tritstream.tape import Op, Scalar
 
 SMALL = ModelConfig(hidden=48, intermediate=80, layers=2, vocab=97)
 

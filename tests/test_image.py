@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.config import UNIT
-from tritstream.dummy import DummyCheckpoint
 from tritstream.errors import BadInput
-from tritstream.image import Image, is_image, write_image
-from tritstream.pack import pack
-from tritstream.tape import HEADER_FIELDS, Bank, Header, Op, Scalar
-from tritstream.trits import VALID, decode, encode
+from tritstream.formats import UNIT
+from tritstream.image.image import Image, is_image, write_image
+from tritstream.image.pack import pack
+from tritstream.image.tape import HEADER_FIELDS, Bank, Header, Op, Scalar
+from tritstream.image.trits import VALID, decode, encode
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
 
 CONFIG = ModelConfig(hidden=40, intermediate=72, layers=2, vocab=33)
 

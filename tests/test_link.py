@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tritstream.frames import MAX_FRAME, Frame, Parser
-from tritstream.link import Endpoint, LinkOptions
-from tritstream.protocol import DEVICE_ROOM, HOST_ROOM, MAX_PAYLOAD, SYNC, Kind
+from tritstream.link.endpoint import Endpoint, LinkOptions
+from tritstream.link.frames import MAX_FRAME, Frame, Parser
+from tritstream.link.protocol import DEVICE_ROOM, HOST_ROOM, MAX_PAYLOAD, SYNC, Kind
 from tritstream.transport import Faults
 from tritstream.transport.faulty import FaultyChannel
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from tritstream.checkpoint import Checkpoint, ModelConfig, tensor_shapes
-from tritstream.dummy import DummyCheckpoint, byte_tokenizer
 from tritstream.engines import open_engine
 from tritstream.errors import BadInput
-from tritstream.image import Image
-from tritstream.image_checkpoint import ImageCheckpoint
-from tritstream.models import DEFAULT_MODEL, bundled_models, model, resolve
-from tritstream.pack import pack
+from tritstream.image.image import Image
+from tritstream.image.pack import pack
+from tritstream.image.unpack import ImageCheckpoint
+from tritstream.model.catalog import DEFAULT_MODEL, bundled_models, model, resolve
+from tritstream.model.checkpoint import Checkpoint, ModelConfig, tensor_shapes
+from tritstream.model.dummy import DummyCheckpoint, byte_tokenizer
 from tritstream.reference import FloatModel
 
 CONFIG = ModelConfig(hidden=32, intermediate=48, layers=2, vocab=300, bos=0, eos=1)

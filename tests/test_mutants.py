@@ -3,9 +3,9 @@
 import pytest
 
 from tritstream.errors import BadInput, TritstreamError
-from tritstream_sim import mutants
-from tritstream_sim.mutant_list import MUTANTS
-from tritstream_sim.mutants import Mutant
+from tritstream_sim.mutation import mutants
+from tritstream_sim.mutation.faults import MUTANTS
+from tritstream_sim.mutation.mutants import Mutant
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tritstream.checkpoint import Checkpoint, ModelConfig
-from tritstream.dummy import DummyCheckpoint
 from tritstream.errors import BadInput
+from tritstream.model.checkpoint import Checkpoint, ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import EXACT_COLUMNS, FloatModel
 
 CONFIG = ModelConfig(hidden=48, intermediate=80, layers=3, vocab=70, eps=1e-5, bos=0, eos=1)

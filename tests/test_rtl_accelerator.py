@@ -2,7 +2,7 @@
 
 import pytest
 
-from tritstream.config import BuildConfig
+from tritstream.build import BuildConfig
 from tritstream_hw.accelerator import Accelerator
 
 

@@ -6,16 +6,17 @@ import random
 
 import pytest
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.config import UNIT, BuildConfig
-from tritstream.device import Device
-from tritstream.dummy import DummyCheckpoint
+from tritstream.build import BuildConfig
+from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
-from tritstream.pack import pack
+from tritstream.formats import UNIT
+from tritstream.image.pack import pack
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.serial_device import SerialDevice
 from tritstream_hw.boards.target import clocked
-from tritstream_sim.line import LineTransport, build_line
+from tritstream_sim.verilate.line import LineTransport, build_line
 
 TARGET = TARGETS["ulx3s_85f"]
 MODEL = ModelConfig(hidden=32, intermediate=48, layers=1, vocab=40)

@@ -9,14 +9,15 @@ import zlib
 import numpy as np
 import pytest
 
-from tritstream.config import UNIT, BuildConfig
-from tritstream.device import Device
+from tritstream.build import BuildConfig
+from tritstream.driver import Device
 from tritstream.errors import DeviceError
-from tritstream.messages import ARGUMENTS, Configuration, Identity, Run
-from tritstream.protocol import NO_STOP, Code, RunFlag, Space, Status
-from tritstream_sim.fake_core import FakeCore, predict
-from tritstream_sim.on_chip import OnChipDevice
-from tritstream_sim.stepped import SteppedTransport, build_stepper
+from tritstream.formats import UNIT
+from tritstream.link.messages import ARGUMENTS, Configuration, Identity, Run
+from tritstream.link.protocol import NO_STOP, Code, RunFlag, Space, Status
+from tritstream_sim.twin.fake_core import FakeCore, predict
+from tritstream_sim.twin.on_chip import OnChipDevice
+from tritstream_sim.verilate.stepped import SteppedTransport, build_stepper
 
 VOCAB = 8
 CONFIG = BuildConfig(beat_bytes=8, max_hidden=64, max_intermediate=64, max_vocab=VOCAB,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tritstream.config import BuildConfig
-from tritstream_sim.benches.gemv import GemvWithMemory
+from tritstream.build import BuildConfig
+from tritstream_sim.benches.gemv.gemv import GemvWithMemory
 
 
 @pytest.mark.verilator
@@ -13,4 +13,4 @@ def test_gemv(simulate, beat_bytes, elements, columns):
     # No vector is a power of two of beats.
     config = BuildConfig(beat_bytes=beat_bytes, elements=elements, max_hidden=columns,
                          max_intermediate=columns)
-    simulate(GemvWithMemory(config), "tritstream_sim.benches.gemv", config=config)
+    simulate(GemvWithMemory(config), "tritstream_sim.benches.gemv.gemv", config=config)

@@ -9,14 +9,14 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.frames import Frame, Parser
-from tritstream.link import LinkOptions
-from tritstream.protocol import DEVICE_ROOM, DEVICE_WINDOW, HOST_ROOM, MAX_PAYLOAD, Kind
-from tritstream.stream import LinkStream
+from tritstream.build import BuildConfig
+from tritstream.link.endpoint import LinkOptions
+from tritstream.link.frames import Frame, Parser
+from tritstream.link.protocol import DEVICE_ROOM, DEVICE_WINDOW, HOST_ROOM, MAX_PAYLOAD, Kind
+from tritstream.link.stream import LinkStream
 from tritstream.transport import Faults, FaultyTransport
 from tritstream_hw.link import Link
-from tritstream_sim.stepped import SteppedTransport, build_stepper
+from tritstream_sim.verilate.stepped import SteppedTransport, build_stepper
 
 pytestmark = pytest.mark.verilator
 

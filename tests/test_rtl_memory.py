@@ -10,14 +10,15 @@ from amaranth.hdl import Assume
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from tritstream.config import UNIT, BuildConfig
+from tritstream.build import BuildConfig
+from tritstream.formats import UNIT
 from tritstream_hw.control.digest import Digest
 from tritstream_hw.control.reply import ReplySerialiser
-from tritstream_hw.memory import BlockMemory
+from tritstream_hw.memory.player import CHUNK, LinkSource, MemorySource, PassSource
+from tritstream_hw.memory.port import BlockMemory
 from tritstream_hw.soc import WriteBuffer
-from tritstream_hw.source import CHUNK, LinkSource, MemorySource, PassSource
-from tritstream_sim.formal import held_until_taken, prove
-from tritstream_sim.pysim import collect, feed, run, stalls
+from tritstream_sim.agents.contract import held_until_taken, prove
+from tritstream_sim.agents.pysim import collect, feed, run, stalls
 
 STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)]
 

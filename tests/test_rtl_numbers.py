@@ -8,16 +8,16 @@ pytestmark = pytest.mark.verilator
 
 
 def test_statistics(simulate):
-    simulate(statistics.components(), "tritstream_sim.benches.statistics")
+    simulate(statistics.components(), "tritstream_sim.benches.norm.statistics")
 
 
 def test_scalars(simulate):
-    simulate(scalars.component(), "tritstream_sim.benches.scalars")
+    simulate(scalars.component(), "tritstream_sim.benches.norm.scalars")
 
 
 def test_quantiser(simulate):
-    simulate(quantiser.components(), "tritstream_sim.benches.quantiser")
+    simulate(quantiser.components(), "tritstream_sim.benches.norm.quantiser")
 
 
 def test_banks(simulate):
-    simulate(banks.components(), "tritstream_sim.benches.banks")
+    simulate(banks.components(), "tritstream_sim.benches.tape.banks")

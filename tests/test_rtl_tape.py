@@ -2,7 +2,7 @@
 
 import pytest
 
-from tritstream.config import BuildConfig
+from tritstream.build import BuildConfig
 from tritstream_sim.benches import tape
 
 
@@ -10,4 +10,4 @@ from tritstream_sim.benches import tape
 def test_tape(simulate):
     config = BuildConfig(beat_bytes=4, elements=2, max_hidden=48, max_intermediate=100,
                          max_vocab=256, max_state=256)
-    simulate(tape.Reader(config), "tritstream_sim.benches.tape", config=config)
+    simulate(tape.Reader(config), "tritstream_sim.benches.tape.tape", config=config)

@@ -7,9 +7,9 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream_sim import runner
-from tritstream_sim.verilator import BuildFailed, compile_model, export
+from tritstream.build import BuildConfig
+from tritstream_sim.verilate import runner
+from tritstream_sim.verilate.compile import BuildFailed, compile_model, export
 
 pytestmark = pytest.mark.verilator
 BENCH = "tritstream_sim.benches.selftest"
@@ -94,7 +94,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
         assert [path.suffix for path in tmp_path.iterdir() if path.is_dir()] == [".part"]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tritstream_sim.verilator._make", interrupt)
+    monkeypatch.setattr("tritstream_sim.verilate.compile._make", interrupt)
     (tmp_path / "killed-0.part").mkdir()
     with pytest.raises(KeyboardInterrupt):
         compile_model("module one(output o); assign o = 1; endmodule", "one", tmp_path)

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from tritstream.errors import BadInput
-from tritstream.sampling import Candidates, Sampler
+from tritstream.runtime.sampling import Candidates, Sampler
 
 FOUR = Candidates((7, 3, 9, 1), (math.log(8), math.log(4), math.log(3), math.log(1)))
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors import TensorSpec, safe_open, serialize_file
 
 from tritstream.errors import BadInput
-from tritstream.tensorfile import TensorFile, decode, encode, write_tensors
+from tritstream.model.tensors import TensorFile, decode, encode, write_tensors
 
 NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 

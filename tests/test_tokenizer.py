@@ -6,10 +6,10 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, normalizers
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.dummy import byte_tokenizer
 from tritstream.errors import BadInput
-from tritstream.tokenizer import Detokenizer, Tokenizer
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import byte_tokenizer
+from tritstream.model.tokenizer import Detokenizer, Tokenizer
 
 BYTES = Tokenizer(byte_tokenizer().to_str().encode(), vocab=300, bos=0, name="bytes")
 

@@ -13,8 +13,8 @@ import types
 
 import pytest
 
-from tritstream.config import BuildConfig
-from tritstream.device import Device
+from tritstream.build import BuildConfig
+from tritstream.driver import Device
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.transport import (
     Faults,
@@ -26,8 +26,8 @@ from tritstream.transport import (
     Transport,
     open_transport,
 )
-from tritstream_sim.emulator import Emulator
-from tritstream_sim.fake import FakeImage, FakeModel
+from tritstream_sim.twin.emulator import Emulator
+from tritstream_sim.twin.fake import FakeImage, FakeModel
 
 CONFIG = BuildConfig(memory_bytes=1 << 16, max_hidden=64, max_intermediate=128, max_state=128,
                      max_vocab=64)

@@ -8,9 +8,9 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream_hw.uart import UartReceiver, UartTransmitter, bit_ratio
-from tritstream_sim.formal import held_until_taken, prove
-from tritstream_sim.pysim import collect, feed, run, stalls
+from tritstream_hw.phy.uart import UartReceiver, UartTransmitter, bit_ratio
+from tritstream_sim.agents.contract import held_until_taken, prove
+from tritstream_sim.agents.pysim import collect, feed, run, stalls
 
 RATES = [(80_000_000, 3_000_000), (48_000_000, 3_000_000), (25_000_000, 3_000_000)]
 CLOCK, BAUD = RATES[0]

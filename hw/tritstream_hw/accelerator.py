@@ -15,23 +15,24 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import connect, flipped
 from amaranth.utils import exact_log2
 
-from tritstream.config import FORMATS, UNIT, BuildConfig
-from tritstream.protocol import Space
-from tritstream.tape import Bank, Op
-from tritstream_hw.activations import VECTORS, ActivationMemory
-from tritstream_hw.banks import GainBanks
-from tritstream_hw.buffer import Buffer
-from tritstream_hw.core_ports import CoreSignature
-from tritstream_hw.digest import Digest
-from tritstream_hw.elements import ElementPath
-from tritstream_hw.gemv import Gemv
-from tritstream_hw.quantiser import Quantiser
-from tritstream_hw.scalars import Scalars
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS, UNIT
+from tritstream.image.tape import Bank, Op
+from tritstream.link.protocol import Space
+from tritstream_hw.elements.path import ElementPath
+from tritstream_hw.elements.vectors import VectorMemory
+from tritstream_hw.gemv.activations import VECTORS, ActivationMemory
+from tritstream_hw.gemv.gemv import Gemv
+from tritstream_hw.head.digest import Digest
+from tritstream_hw.head.topk import TopK
+from tritstream_hw.norm.quantiser import Quantiser
+from tritstream_hw.norm.scalars import Scalars
+from tritstream_hw.norm.statistics import Statistics
+from tritstream_hw.ports import CoreSignature
 from tritstream_hw.sequencer import Sequencer
-from tritstream_hw.statistics import Statistics
-from tritstream_hw.tape import RowReader, TapeReader
-from tritstream_hw.topk import TopK
-from tritstream_hw.vectors import VectorMemory
+from tritstream_hw.stream.register import Buffer
+from tritstream_hw.tape.gains import GainBanks
+from tritstream_hw.tape.reader import RowReader, TapeReader
 
 __all__ = ["Accelerator"]
 

@@ -5,11 +5,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.protocol import Status
-from tritstream.tape import Op
-from tritstream_hw.core_ports import DONE, START
-from tritstream_hw.tape import HEADER_LAYOUT
+from tritstream.build import BuildConfig
+from tritstream.image.tape import Op
+from tritstream.link.protocol import Status
+from tritstream_hw.ports import DONE, START
+from tritstream_hw.tape.reader import HEADER_LAYOUT
 
 __all__ = ["RECORD_WORDS", "Sequencer"]
 

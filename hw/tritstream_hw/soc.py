@@ -4,11 +4,11 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
+from tritstream.build import BuildConfig
 from tritstream_hw.control import Control
 from tritstream_hw.link import Link
-from tritstream_hw.memory import MemorySignature, write_layout
-from tritstream_hw.source import MemorySource
+from tritstream_hw.memory.player import MemorySource
+from tritstream_hw.memory.port import MemorySignature, write_layout
 
 __all__ = ["Soc"]
 

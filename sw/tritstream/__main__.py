@@ -1,6 +1,6 @@
 """`python -m tritstream`: the command line."""
 
-from tritstream.cli import main
+from tritstream.cli.app import main
 
 __all__ = []
 

@@ -7,8 +7,8 @@ what the hardware computes.
 
 import numpy as np
 
-from tritstream.checkpoint import Checkpoint
 from tritstream.errors import BadInput
+from tritstream.model.checkpoint import Checkpoint
 
 __all__ = ["FloatModel"]
 

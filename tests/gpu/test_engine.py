@@ -8,16 +8,16 @@ import torch
 import triton
 import triton.language as tl
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.dummy import PRESETS, DummyCheckpoint
+from tritstream.analysis.verify import verify
 from tritstream.engines import open_engine
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
-from tritstream.models import DEFAULT_MODEL, resolve
-from tritstream.pack import pack
+from tritstream.image.pack import pack
+from tritstream.model.catalog import DEFAULT_MODEL, resolve
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream.reference import FloatModel
-from tritstream.verification import verify
-from tritstream_train.engine import Conversations, CudaEngine, CudaModel, scalars
+from tritstream_cuda import Conversations, CudaEngine, CudaModel, scalars
 
 GPU = torch.device("cuda", 0)
 SMALL = ModelConfig(hidden=192, intermediate=320, layers=3, vocab=1500, bos=0, eos=1)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tritstream.checkpoint import ModelConfig
+from tritstream.model.checkpoint import ModelConfig
 from tritstream_train.benchmark import measure
-from tritstream_train.graph import GraphedLoss
-from tritstream_train.mlgru import mlgru, mlgru_backward
-from tritstream_train.model import IGNORE, HGRNBit
-from tritstream_train.scan import recurrence
-from tritstream_train.ternary import product
+from tritstream_train.kernels.graph import GraphedLoss
+from tritstream_train.kernels.mlgru import mlgru, mlgru_backward
+from tritstream_train.kernels.ternary import product
+from tritstream_train.model.hgrn import IGNORE, HGRNBit
+from tritstream_train.model.scan import recurrence
 
 CONFIG = ModelConfig(hidden=256, intermediate=768, layers=3, vocab=4096)
 DEVICE = "cuda"

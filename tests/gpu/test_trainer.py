@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tritstream.errors import DeviceError
-from tritstream_train.curve import Curve
-from tritstream_train.settings import TrainConfig
-from tritstream_train.trainer import train
+from tritstream_train.config import TrainConfig
+from tritstream_train.run.curve import Curve
+from tritstream_train.run.loop import train
 
 SHAPE = {"hidden": 128, "intermediate": 256, "layers": 2, "vocab": 300, "sequence": 64, "batch": 8,
          "span": 4, "warmup": 10, "log_every": 5, "save_every": 15, "steps": 40, "device": "cuda"}

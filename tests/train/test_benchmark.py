@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.dummy import PRESETS
 from tritstream.errors import MissingTool
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import PRESETS
+from tritstream_cuda import benchmark as engine_benchmark
 from tritstream_train import benchmark, kernel_benchmark
 from tritstream_train.authors import AuthorsModel
-from tritstream_train.engine import benchmark as engine_benchmark
 from tritstream_train.library import Library
 from tritstream_train.rows import engine_rows, library_rows, parallel_rows, step_rows
 

@@ -5,17 +5,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tritstream.checkpoint import ternarise
-from tritstream_train.bitlinear import LINEAR_EPS, BitLinear, quantise
-from tritstream_train.bitlinear import ternarise as plain_ternarise
-from tritstream_train.gates import (
+from tritstream.model.checkpoint import ternarise
+from tritstream_train.kernels.gates import (
     glu_backward,
     glu_quantise,
     output_gate_backward,
     output_gate_quantise,
 )
-from tritstream_train.norm import norm_backward, norm_quantise
-from tritstream_train.ternary import magnitudes, product, ternary_codes
+from tritstream_train.kernels.norm import norm_backward, norm_quantise
+from tritstream_train.kernels.ternary import magnitudes, product, ternary_codes
+from tritstream_train.model.bitlinear import LINEAR_EPS, BitLinear, quantise
+from tritstream_train.model.bitlinear import ternarise as plain_ternarise
 
 EPS = 1e-5
 ROWS, COLUMNS = 5, 40

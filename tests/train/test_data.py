@@ -8,9 +8,9 @@ import pytest
 import tokenizers
 
 from tritstream.errors import BadInput
-from tritstream_train.data import open_tokens, read_texts
-from tritstream_train.vocabulary import learn_tokenizer
-from tritstream_train.windows import Windows
+from tritstream_train.data.tokens import open_tokens, read_texts
+from tritstream_train.data.vocabulary import learn_tokenizer
+from tritstream_train.data.windows import Windows
 
 TEXTS = ["the cat sat on the mat. " * 20, "a dog, a log and a frog. " * 20, "Ünïcödé too.\n" * 20]
 
@@ -50,7 +50,7 @@ def test_tokens_begin_every_text_and_are_made_once(lines, cache, monkeypatch):
     assert tokens.dtype == np.uint16
     encode = tokenizers.Tokenizer.from_buffer(tokenizer).encode
     assert tokens.tolist() == [token for text in TEXTS for token in [0, *encode(text).ids]]
-    monkeypatch.setattr("tritstream_train.data.read_texts", None)
+    monkeypatch.setattr("tritstream_train.data.tokens.read_texts", None)
     np.testing.assert_array_equal(open_tokens(lines, tokenizer, 0), tokens)
     assert [path.suffix for path in cache.iterdir()] == [".uint16"]
 

@@ -14,19 +14,21 @@ import pytest
 import torch
 
 from tritstream.errors import BadInput
-from tritstream_train.curve import Curve
-from tritstream_train.distributed import Processes, clip_gradients
-from tritstream_train.settings import TrainConfig
-from tritstream_train.states import latest
-from tritstream_train.trainer import train
+from tritstream_train.config import TrainConfig
+from tritstream_train.run.curve import Curve
+from tritstream_train.run.distributed import Processes, clip_gradients
+from tritstream_train.run.loop import train
+from tritstream_train.run.state import latest
 
 SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 270, "sequence": 16, "batch": 8,
          "span": 2, "dtype": "float32", "warmup": 5, "log_every": 1, "save_every": 4, "steps": 8}
 
 LOSES_ONE = """
 import os, signal, sys, time
-from tritstream.cli import run
-from tritstream_train import command, distributed, trainer
+from tritstream.cli.app import run
+from tritstream_train import command
+from tritstream_train.run import distributed
+from tritstream_train.run import loop as trainer
 distributed.PATIENCE_S = 1
 update = trainer._Trainer._update
 def dying(self):
@@ -49,10 +51,10 @@ GRADIENTS = """
 import copy, os, warnings
 os.environ["TRITON_INTERPRET"] = "1"
 import torch
-from tritstream.checkpoint import ModelConfig
-from tritstream_train import ternary
-from tritstream_train.distributed import Processes, clip_gradients, wrap
-from tritstream_train.model import HGRNBit
+from tritstream.model.checkpoint import ModelConfig
+from tritstream_train.kernels import ternary
+from tritstream_train.run.distributed import Processes, clip_gradients, wrap
+from tritstream_train.model.hgrn import HGRNBit
 
 warnings.filterwarnings("error", message=".*view tensor")
 ternary.PARTS = 2           # of a sum: programs, which the interpreter runs one by one

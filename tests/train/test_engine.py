@@ -9,21 +9,21 @@ import torch
 import triton
 import triton.language as tl
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.config import FORMATS
-from tritstream.dummy import DummyCheckpoint
 from tritstream.engines import open_engine
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import BadInput, DeviceError, MissingTool
+from tritstream.formats import FORMATS
 from tritstream.golden import elementwise as golden_elements
 from tritstream.golden import quantise as golden_quantise
 from tritstream.golden import scalars as golden_scalars
-from tritstream.models import Model
-from tritstream.pack import pack
+from tritstream.image.pack import pack
+from tritstream.image.tape import Scalar
+from tritstream.image.trits import DECODE, VALID
+from tritstream.model.catalog import Model
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
-from tritstream.tape import Scalar
-from tritstream.trits import DECODE, VALID
-from tritstream_train.engine import (
+from tritstream_cuda import (
     Conversations,
     CudaEngine,
     CudaModel,
@@ -31,8 +31,8 @@ from tritstream_train.engine import (
     scalars,
     statistics,
 )
-from tritstream_train.engine.crc import Chain, multiply, powers
-from tritstream_train.engine.ternary import FRACTIONS, dot4, stack8, stack_place, triple
+from tritstream_cuda.crc import Chain, multiply, powers
+from tritstream_cuda.ternary import FRACTIONS, dot4, stack8, stack_place, triple
 
 CPU = torch.device("cpu")
 SHAPE = ModelConfig(hidden=20, intermediate=28, layers=1, vocab=41, bos=0, eos=None)
@@ -340,6 +340,6 @@ def test_gpus_that_are_not_there(image, monkeypatch, uri, error, message):
 
 
 def test_without_torch(image, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tritstream_train.engine", None)
+    monkeypatch.setitem(__import__("sys").modules, "tritstream_cuda", None)
     with pytest.raises(MissingTool, match="pip install 'tritstream"):
         open_engine("cuda", Model("tiny", image.path))

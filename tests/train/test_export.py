@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from tritstream.checkpoint import Checkpoint, ModelConfig
 from tritstream.engines import open_engine
 from tritstream.errors import BadInput
-from tritstream.models import resolve
-from tritstream.pack import pack
+from tritstream.image.pack import pack
+from tritstream.model.catalog import resolve
+from tritstream.model.checkpoint import Checkpoint, ModelConfig
 from tritstream.reference import FloatModel
-from tritstream_train.export import export, made_aside
-from tritstream_train.model import HGRNBit
-from tritstream_train.pretrained import load_pretrained
-from tritstream_train.settings import TrainConfig
-from tritstream_train.trainer import train
-from tritstream_train.vocabulary import learn_tokenizer
+from tritstream_train.config import TrainConfig
+from tritstream_train.data.vocabulary import learn_tokenizer
+from tritstream_train.model.export import export, made_aside
+from tritstream_train.model.hgrn import HGRNBit
+from tritstream_train.model.load import load_pretrained
+from tritstream_train.run.loop import train
 
 CONFIG = ModelConfig(hidden=16, intermediate=24, layers=2, vocab=262, bos=0, eos=1)
 TEXT = "the river runs and the stone falls. " * 40

@@ -5,9 +5,16 @@ import math
 import pytest
 import torch
 
-from tritstream_train import freeze
-from tritstream_train.bitlinear import ternarise
-from tritstream_train.freeze import FALLING, FREEZINGS, KEEP, SHORTEST, FreezingAdamW, freezing
+from tritstream_train.model.bitlinear import ternarise
+from tritstream_train.optim import freeze
+from tritstream_train.optim.freeze import (
+    FALLING,
+    FREEZINGS,
+    KEEP,
+    SHORTEST,
+    FreezingAdamW,
+    freezing,
+)
 
 RATE = 0.01
 

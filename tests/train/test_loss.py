@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tritstream_train import loss as module
-from tritstream_train.bitlinear import BitLinear, RMSNorm
-from tritstream_train.fused import head
-from tritstream_train.loss import fused_loss
-from tritstream_train.model import IGNORE
+from tritstream_train.kernels import loss as module
+from tritstream_train.kernels.blocks import head
+from tritstream_train.kernels.loss import fused_loss
+from tritstream_train.model.bitlinear import BitLinear, RMSNorm
+from tritstream_train.model.hgrn import IGNORE
 
 ROWS, HIDDEN, VOCAB = 11, 32, 50
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from tritstream.checkpoint import Checkpoint, ModelConfig, tensor_shapes
-from tritstream.dummy import DummyCheckpoint
+from tritstream.model.checkpoint import Checkpoint, ModelConfig, tensor_shapes
+from tritstream.model.dummy import DummyCheckpoint
+from tritstream.model.tensors import TensorFile, write_tensors
 from tritstream.reference import FloatModel
-from tritstream.tensorfile import TensorFile, write_tensors
-from tritstream_train import ternary
-from tritstream_train.model import IGNORE, HGRNBit
-from tritstream_train.pretrained import load_pretrained
+from tritstream_train.kernels import ternary
+from tritstream_train.model.hgrn import IGNORE, HGRNBit
+from tritstream_train.model.load import load_pretrained
 from tritstream_train.transformer import Transformer
 
 CONFIG = ModelConfig(hidden=64, intermediate=96, layers=3, vocab=80, eps=1e-5, bos=0, eos=1)

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from tritstream_train.freeze import freezing
+from tritstream_train.optim.freeze import freezing
 from tritstream_train.pace import Pace, steps_within
 
 CPU = torch.device("cpu")

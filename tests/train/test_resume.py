@@ -17,13 +17,15 @@ import pytest
 import torch
 
 from tritstream.errors import BadInput
-from tritstream.files import replacing
-from tritstream_train import states, stopping, trainer
-from tritstream_train.curve import Curve
-from tritstream_train.settings import TrainConfig
-from tritstream_train.states import latest, write_state
-from tritstream_train.stopping import Stopped
-from tritstream_train.trainer import train
+from tritstream.support.files import replacing
+from tritstream_train.config import TrainConfig
+from tritstream_train.run import loop as trainer
+from tritstream_train.run import signals as stopping
+from tritstream_train.run import state as states
+from tritstream_train.run.curve import Curve
+from tritstream_train.run.loop import train
+from tritstream_train.run.signals import Stopped
+from tritstream_train.run.state import latest, write_state
 
 SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 270, "sequence": 16, "batch": 4,
          "span": 3, "dtype": "float32", "warmup": 5, "log_every": 1, "save_every": 7, "steps": 30}
@@ -69,8 +71,8 @@ def test_losses_are_those_of_an_undisturbed_run(tmp_path, text, change):
 def test_a_killed_process_resumes_exactly(tmp_path, text):
     config = TrainConfig(data=text, **SHAPE | {"steps": 150, "save_every": 20})
     program = ("import json, sys\n"
-               "from tritstream_train.settings import TrainConfig\n"
-               "from tritstream_train.trainer import train\n"
+               "from tritstream_train.config import TrainConfig\n"
+               "from tritstream_train.run.loop import train\n"
                "train(TrainConfig(**json.loads(sys.argv[1])), sys.argv[2])\n")
     directory = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", program, json.dumps(config.to_json()),

@@ -9,6 +9,8 @@ import pytest
 
 from tritstream.errors import BadInput
 from tritstream_train import scaling
+from tritstream_train.data.vocabulary import learn_tokenizer
+from tritstream_train.run.loop import LostLoss
 from tritstream_train.scaling import (
     Case,
     Result,
@@ -18,8 +20,6 @@ from tritstream_train.scaling import (
     tuned,
     write_report,
 )
-from tritstream_train.trainer import LostLoss
-from tritstream_train.vocabulary import learn_tokenizer
 
 
 def result(rate, score, arch="hgrn_bit", size="2M"):
@@ -184,7 +184,7 @@ def test_the_document_has_what_is_tuned(tmp_path):
 
 def test_a_run_that_cannot_go_on_is_no_result(tmp_path, inputs, capsys):
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tritstream_train.trainer.set_rates", interrupt)
+        patch.setattr("tritstream_train.run.loop.set_rates", interrupt)
         main([*inputs, "--size", "2M"])
     assert main([*inputs, "--size", "2M", "--warmup", "3"]) == 2
     assert "warmup = 2, not 3" in " ".join(capsys.readouterr().err.split())

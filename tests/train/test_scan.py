@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tritstream_train import mlgru as module
-from tritstream_train.mlgru import mlgru, mlgru_backward, mlgru_states
-from tritstream_train.scan import recurrence, recurrence_loop
+from tritstream_train.kernels import mlgru as module
+from tritstream_train.kernels.mlgru import mlgru, mlgru_backward, mlgru_states
+from tritstream_train.model.scan import recurrence, recurrence_loop
 
 CHANNELS = 5
 

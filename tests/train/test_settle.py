@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tritstream.checkpoint import ModelConfig, ternarise
-from tritstream_train import bitlinear
-from tritstream_train.model import HGRNBit
-from tritstream_train.settle import MARGIN, settle, settled
+from tritstream.model.checkpoint import ModelConfig, ternarise
+from tritstream_train.model.hgrn import HGRNBit, bitlinear
+from tritstream_train.optim.settle import MARGIN, settle, settled
 
 
 def at_the_threshold(seed, rows=60, columns=50, std=0.02):

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tritstream.cli import run
+from tritstream.cli.app import run
 from tritstream_train import release
 from tritstream_train.command import config
 
@@ -110,7 +110,7 @@ def test_a_run_is_not_overwritten(text, tmp_path, capfd):
 
 def test_without_the_extra_it_says_what_to_install(tmp_path):
     program = ("import sys; sys.modules['torch'] = None\n"
-               "from tritstream.cli import run\n"
+               "from tritstream.cli.app import run\n"
                "sys.exit(run(['train', '-o', 'run', '--data', 'x', '--steps', '1']))\n")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                           cwd=tmp_path)

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from tritstream.checkpoint import Checkpoint
+from tritstream.analysis.evaluate import evaluate
 from tritstream.errors import BadInput, DeviceError
-from tritstream.evaluate import evaluate
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.tokenizer import Tokenizer
 from tritstream.reference import FloatModel
-from tritstream.tokenizer import Tokenizer
 from tritstream_train.architectures import build
-from tritstream_train.curve import Curve, Record, draw
-from tritstream_train.distributed import Processes
-from tritstream_train.gradients import Gradients
-from tritstream_train.model import HGRNBit
+from tritstream_train.config import TrainConfig, preset, presets
+from tritstream_train.data.validation import Validation
+from tritstream_train.model.hgrn import HGRNBit
+from tritstream_train.model.load import load_pretrained
 from tritstream_train.muon import Muon
-from tritstream_train.optimizers import make_optimizers, set_rates
-from tritstream_train.pretrained import load_pretrained
+from tritstream_train.optim.adamw import make_optimizers, set_rates
+from tritstream_train.run.curve import Curve, Record, draw
+from tritstream_train.run.distributed import Processes
+from tritstream_train.run.loop import train
+from tritstream_train.run.step import Gradients
 from tritstream_train.schedule import rate_factor
-from tritstream_train.settings import TrainConfig, preset, presets
-from tritstream_train.trainer import train
-from tritstream_train.validation import Validation
 
 SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 280, "sequence": 16, "batch": 4,
          "dtype": "float32", "warmup": 4, "log_every": 5, "save_every": 100, "rate": 0.02}
@@ -133,7 +133,7 @@ def test_too_little_memory_is_one_sentence(tmp_path, text, monkeypatch):
 
     def fail(*arguments):
         raise torch.OutOfMemoryError("out of memory")
-    monkeypatch.setattr("tritstream_train.gradients.Gradients.__call__", fail)
+    monkeypatch.setattr("tritstream_train.run.step.Gradients.__call__", fail)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
     with pytest.raises(DeviceError, match=r"8\.0 GiB do not hold 4 windows .* --accumulate 2"):
         train(TrainConfig(data=text, steps=1, **SHAPE), tmp_path / "run")

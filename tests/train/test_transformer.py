@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tritstream.checkpoint import ModelConfig
 from tritstream.errors import BadInput
-from tritstream_train.model import HGRNBit
-from tritstream_train.settings import TrainConfig
-from tritstream_train.trainer import train
+from tritstream.model.checkpoint import ModelConfig
+from tritstream_train.config import TrainConfig
+from tritstream_train.model.hgrn import HGRNBit
+from tritstream_train.run.loop import train
 from tritstream_train.transformer import Transformer, _rotate, _rotation
 
 CONFIG = ModelConfig(hidden=128, intermediate=256, layers=2, vocab=270, bos=0, eos=1)

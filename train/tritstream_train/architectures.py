@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from tritstream.checkpoint import ModelConfig
-from tritstream_train.model import HGRNBit
-from tritstream_train.pretrained import load_pretrained
-from tritstream_train.settings import TrainConfig
+from tritstream.model.checkpoint import ModelConfig
+from tritstream_train.config import TrainConfig
+from tritstream_train.model.hgrn import HGRNBit
+from tritstream_train.model.load import load_pretrained
 from tritstream_train.transformer import Transformer
 
 __all__ = ["build"]

@@ -4,8 +4,8 @@ import torch
 import triton.language as tl
 from torch import nn
 
-from tritstream.checkpoint import ModelConfig
 from tritstream.errors import MissingTool
+from tritstream.model.checkpoint import ModelConfig
 
 __all__ = ["AuthorsModel"]
 
@@ -45,7 +45,7 @@ class AuthorsModel(nn.Module):
         """Mean cross entropy in nats.
 
         Their model takes the targets from the tokens, and has none for the last one of a sequence:
-        `targets` is there for the same call as `tritstream_train.model.HGRNBit.loss`.
+        `targets` is there for the same call as `tritstream_train.model.hgrn.HGRNBit.loss`.
         """
         with torch.autocast(tokens.device.type, torch.bfloat16):
             return self.model(input_ids=tokens, labels=tokens).loss

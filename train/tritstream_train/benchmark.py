@@ -18,14 +18,14 @@ from pathlib import Path
 import torch
 import triton
 
-from tritstream.checkpoint import ModelConfig, tensor_shapes
-from tritstream.dummy import PRESETS
 from tritstream.errors import DeviceError, TritstreamError
-from tritstream.files import write_whole
+from tritstream.model.checkpoint import ModelConfig, tensor_shapes
+from tritstream.model.dummy import PRESETS
+from tritstream.support.files import write_whole
 from tritstream_train.authors import AuthorsModel
-from tritstream_train.graph import GraphedLoss
-from tritstream_train.model import HGRNBit
-from tritstream_train.settings import TrainConfig, preset, presets
+from tritstream_train.config import TrainConfig, preset, presets
+from tritstream_train.kernels.graph import GraphedLoss
+from tritstream_train.model.hgrn import HGRNBit
 
 __all__ = ["PATHS", "PUBLISHED", "SHAPES", "Measurement", "TooSmall", "measure"]
 

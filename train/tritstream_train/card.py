@@ -5,11 +5,11 @@ import re
 import shlex
 from pathlib import Path
 
-from tritstream.checkpoint import Checkpoint, count_parameters
-from tritstream.evaluate import Evaluation
-from tritstream.image import Image
-from tritstream_train.curve import Curve, joined
-from tritstream_train.run import Run
+from tritstream.analysis.evaluate import Evaluation
+from tritstream.image.image import Image
+from tritstream.model.checkpoint import Checkpoint, count_parameters
+from tritstream_train.run.curve import Curve, joined
+from tritstream_train.run.directory import Run
 
 __all__ = ["card", "figures"]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from tritstream.checkpoint import ModelConfig
 from tritstream.errors import BadInput
-from tritstream_train.report import reporting
-from tritstream_train.run import Run
-from tritstream_train.settings import TrainConfig, preset
-from tritstream_train.trainer import train
+from tritstream.model.checkpoint import ModelConfig
+from tritstream_train.config import TrainConfig, preset
+from tritstream_train.run.directory import Run
+from tritstream_train.run.loop import train
+from tritstream_train.run.report import reporting
 
 __all__ = ["config", "reporting", "speaks", "train"]
 

@@ -17,23 +17,23 @@ from pathlib import Path
 import torch
 import triton
 
-from tritstream.checkpoint import ModelConfig
 from tritstream.errors import DeviceError, TritstreamError
-from tritstream.files import write_whole
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.support.files import write_whole
+from tritstream_cuda.benchmark import bandwidth
 from tritstream_train.benchmark import PUBLISHED
-from tritstream_train.bitlinear import BitLinear, RMSNorm
-from tritstream_train.engine.benchmark import bandwidth
-from tritstream_train.gates import (
+from tritstream_train.kernels.gates import (
     glu_backward,
     glu_quantise,
     output_gate_backward,
     output_gate_quantise,
 )
+from tritstream_train.kernels.loss import fused_loss
+from tritstream_train.kernels.mlgru import mlgru, mlgru_backward, mlgru_states
+from tritstream_train.kernels.norm import norm_backward, norm_quantise
+from tritstream_train.kernels.ternary import product
 from tritstream_train.library import Library
-from tritstream_train.loss import fused_loss
-from tritstream_train.mlgru import mlgru, mlgru_backward, mlgru_states
-from tritstream_train.norm import norm_backward, norm_quantise
-from tritstream_train.ternary import product
+from tritstream_train.model.bitlinear import BitLinear, RMSNorm
 
 __all__ = ["Timing", "elements", "head", "main", "products", "recurrences"]
 

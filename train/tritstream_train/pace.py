@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from tritstream_train.freeze import counted_from
+from tritstream_train.optim.freeze import counted_from
 
 __all__ = ["Pace", "steps_within"]
 
@@ -14,8 +14,8 @@ class Pace:
     """Times the second half of the warm-up.
 
     In runs that freeze weights, changes of trits are counted in its last quarter already, for steps
-    in which they are take longer (`tritstream_train.freeze`). A process that resumes a run in there
-    times what is left.
+    in which they are take longer (`tritstream_train.optim.freeze`). A process that resumes a run in
+    there times what is left.
 
     Parameters
     ----------

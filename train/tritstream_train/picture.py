@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from tritstream_train.curve import Record, late_limits, write_picture
 from tritstream_train.rows import CODES
+from tritstream_train.run.curve import Record, late_limits, write_picture
 
 __all__ = ["draw_losses", "draw_speed"]
 

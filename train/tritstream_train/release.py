@@ -13,20 +13,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tritstream.checkpoint import Checkpoint
-from tritstream.commands.evaluate import score
-from tritstream.console import notes
+from tritstream.analysis.evaluate import Evaluation, read_documents
+from tritstream.cli.console import notes
+from tritstream.cli.evaluate import score
 from tritstream.errors import BadInput, TritstreamError
-from tritstream.evaluate import Evaluation, read_documents
-from tritstream.files import write_whole
-from tritstream.models import Model
-from tritstream.pack import pack
+from tritstream.image.pack import pack
+from tritstream.model.catalog import Model
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.support.files import write_whole
 from tritstream_train.card import card, figures
-from tritstream_train.curve import Curve, draw, joined
-from tritstream_train.data import digest_of
-from tritstream_train.export import made_aside
-from tritstream_train.pretrained import digest_of_weights
-from tritstream_train.run import Run
+from tritstream_train.data.tokens import digest_of
+from tritstream_train.model.export import made_aside
+from tritstream_train.model.load import digest_of_weights
+from tritstream_train.run.curve import Curve, draw, joined
+from tritstream_train.run.directory import Run
 
 __all__ = ["FIGURES", "main", "release"]
 

@@ -54,7 +54,7 @@ def parallel_rows(curves: dict[str, list[dict]]) -> list[dict]:
 
 
 def engine_rows(found: dict) -> list[dict]:
-    """Rows of the table `engine`, of what `tritstream_train.engine.benchmark` has written."""
+    """Rows of the table `engine`, of what `tritstream_cuda.benchmark` has written."""
     return [{"model": one["model"], "test": f"generate, {one['conversations']} at a time"
              if one["test"] == "generate" else
              f"prompt of {one['speed'] * one['milliseconds'] / 1e3:,.0f} tokens",

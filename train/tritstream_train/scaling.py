@@ -22,17 +22,17 @@ from pathlib import Path
 
 import torch
 
-from tritstream.console import notes
+from tritstream.cli.console import notes
 from tritstream.errors import BadInput, TritstreamError
-from tritstream.files import write_whole
-from tritstream.tokenizer import Tokenizer, decode_utf8
-from tritstream_train.curve import Curve, write_picture
-from tritstream_train.data import digest_of, read_texts
-from tritstream_train.pretrained import load_pretrained
-from tritstream_train.report import reporting
-from tritstream_train.settings import ARCHITECTURES, TrainConfig
-from tritstream_train.trainer import LostLoss, train
-from tritstream_train.validation import Validation
+from tritstream.model.tokenizer import Tokenizer, decode_utf8
+from tritstream.support.files import write_whole
+from tritstream_train.config import ARCHITECTURES, TrainConfig
+from tritstream_train.data.tokens import digest_of, read_texts
+from tritstream_train.data.validation import Validation
+from tritstream_train.model.load import load_pretrained
+from tritstream_train.run.curve import Curve, write_picture
+from tritstream_train.run.loop import LostLoss, train
+from tritstream_train.run.report import reporting
 
 __all__ = ["SIZES", "Case", "Result", "main", "next_rate", "read_results", "tuned",
            "write_report"]

@@ -16,8 +16,7 @@ import sys
 from pathlib import Path
 
 from tritstream.errors import BadInput, TritstreamError
-from tritstream.files import write_whole
-from tritstream_train.curve import Curve
+from tritstream.support.files import write_whole
 from tritstream_train.picture import draw_losses, draw_speed
 from tritstream_train.release import FIGURES
 from tritstream_train.rows import (
@@ -27,6 +26,7 @@ from tritstream_train.rows import (
     parallel_rows,
     step_rows,
 )
+from tritstream_train.run.curve import Curve
 
 __all__ = ["filled", "main", "read_figures"]
 

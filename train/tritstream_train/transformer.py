@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tritstream.checkpoint import ModelConfig
 from tritstream.errors import BadInput
-from tritstream_train.bitlinear import RMSNorm
+from tritstream.model.checkpoint import ModelConfig
+from tritstream_train.model.bitlinear import RMSNorm
 
 __all__ = ["HEAD", "Transformer"]
 
@@ -32,7 +32,7 @@ class Transformer(nn.Module):
     dtype : torch.dtype
         Of the products; weights, norms and the residual stream are float32.
     dropout : float
-        As in `tritstream_train.model.HGRNBit`.
+        As in `tritstream_train.model.hgrn.HGRNBit`.
 
     Raises
     ------

@@ -4,12 +4,12 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
+from tritstream.build import BuildConfig
 from tritstream_hw.accelerator import Accelerator
-from tritstream_hw.buffer import Buffer
-from tritstream_hw.memory import BlockMemory
+from tritstream_hw.memory.port import BlockMemory
+from tritstream_hw.phy.uart import UartReceiver, UartTransmitter
 from tritstream_hw.soc import Soc
-from tritstream_hw.uart import UartReceiver, UartTransmitter
+from tritstream_hw.stream.register import Buffer
 
 __all__ = ["SerialDevice"]
 

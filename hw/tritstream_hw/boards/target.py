@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from amaranth.hdl import Elaboratable
 
-from tritstream.config import BuildConfig
+from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
-from tritstream_hw.uart import SLOWEST
+from tritstream_hw.phy.uart import SLOWEST
 
 __all__ = ["Target"]
 

@@ -6,8 +6,8 @@ from amaranth import *
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from tritstream.config import BuildConfig
-from tritstream_hw.boards.ecp5_clock import Dividers, Ecp5Clock
+from tritstream.build import BuildConfig
+from tritstream_hw.boards.clocks import Dividers, Ecp5Clock
 from tritstream_hw.boards.serial_device import SerialDevice
 from tritstream_hw.boards.target import Target, clocked
 

@@ -4,11 +4,11 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.protocol import Code, Space, Status
+from tritstream.build import BuildConfig
+from tritstream.link.protocol import Code, Space, Status
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import item
-from tritstream_hw.core_ports import DebugSignature
+from tritstream_hw.ports import DebugSignature
 
 __all__ = ["COUNTER_WORDS", "Access", "space_words"]
 

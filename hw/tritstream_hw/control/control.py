@@ -7,9 +7,8 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.protocol import Code, Status
-from tritstream_hw.buffer import Buffer
+from tritstream.build import BuildConfig
+from tritstream.link.protocol import Code, Status
 from tritstream_hw.control.access import Access
 from tritstream_hw.control.digest import Digest
 from tritstream_hw.control.identify import Identify
@@ -18,10 +17,11 @@ from tritstream_hw.control.parser import Parser
 from tritstream_hw.control.reply import ReplySerialiser, item
 from tritstream_hw.control.run import Run
 from tritstream_hw.control.write import Write
-from tritstream_hw.core_ports import CoreSignature
 from tritstream_hw.link import COUNTERS
-from tritstream_hw.memory import REGION, beat_layout, write_layout
-from tritstream_hw.source import LinkSource, PassSource
+from tritstream_hw.memory.player import LinkSource, PassSource
+from tritstream_hw.memory.port import REGION, beat_layout, write_layout
+from tritstream_hw.ports import CoreSignature
+from tritstream_hw.stream.register import Buffer
 
 __all__ = ["Control"]
 

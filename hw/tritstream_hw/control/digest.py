@@ -5,13 +5,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.protocol import Code
+from tritstream.build import BuildConfig
+from tritstream.link.protocol import Code
 from tritstream_hw.control.extent import extent_status
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import item
-from tritstream_hw.memory import REGION, beat_layout
-from tritstream_hw.source import unit_shift
+from tritstream_hw.memory.player import unit_shift
+from tritstream_hw.memory.port import REGION, beat_layout
 
 __all__ = ["Digest"]
 

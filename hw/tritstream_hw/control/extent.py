@@ -2,8 +2,9 @@
 
 from amaranth import *
 
-from tritstream.config import UNIT, BuildConfig
-from tritstream.protocol import Status
+from tritstream.build import BuildConfig
+from tritstream.formats import UNIT
+from tritstream.link.protocol import Status
 
 __all__ = ["extent_status"]
 

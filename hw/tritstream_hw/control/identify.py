@@ -3,8 +3,9 @@
 from amaranth import *
 from amaranth.lib import wiring
 
-from tritstream.config import FORMATS, UNIT, BuildConfig
-from tritstream.protocol import PROTOCOL, Code
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS, UNIT
+from tritstream.link.protocol import PROTOCOL, Code
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import item
 

@@ -3,7 +3,7 @@
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.protocol import Code
+from tritstream.link.protocol import Code
 
 __all__ = ["ARGUMENTS", "CONFIGURATION", "ITEM", "command_members"]
 

@@ -4,8 +4,8 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import UNIT
-from tritstream.protocol import Code
+from tritstream.formats import UNIT
+from tritstream.link.protocol import Code
 from tritstream_hw.control.messages import ARGUMENTS
 
 __all__ = ["Parser"]

@@ -4,12 +4,13 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import UNIT, BuildConfig
-from tritstream.protocol import Code, Status
+from tritstream.build import BuildConfig
+from tritstream.formats import UNIT
+from tritstream.link.protocol import Code, Status
 from tritstream_hw.control.messages import CONFIGURATION, command_members
 from tritstream_hw.control.reply import item
-from tritstream_hw.core_ports import BEST, DONE, SCALE, START
-from tritstream_hw.source import PASS
+from tritstream_hw.memory.player import PASS
+from tritstream_hw.ports import BEST, DONE, SCALE, START
 
 __all__ = ["Run"]
 

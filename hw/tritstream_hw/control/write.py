@@ -4,13 +4,13 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.protocol import Code
+from tritstream.build import BuildConfig
+from tritstream.link.protocol import Code
 from tritstream_hw.control.extent import extent_status
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import item
-from tritstream_hw.memory import beat_layout, write_layout
-from tritstream_hw.source import unit_shift
+from tritstream_hw.memory.player import unit_shift
+from tritstream_hw.memory.port import beat_layout, write_layout
 
 __all__ = ["Write"]
 

@@ -4,8 +4,8 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.protocol import DEVICE_ROOM
+from tritstream.build import BuildConfig
+from tritstream.link.protocol import DEVICE_ROOM
 
 __all__ = ["Acknowledger"]
 

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 
-from tritstream.protocol import MAX_PAYLOAD
+from tritstream.link.protocol import MAX_PAYLOAD
 
 __all__ = ["HEADER", "HEADER_BYTES", "CRC_BYTES", "LENGTH_BITS", "frame_crc"]
 

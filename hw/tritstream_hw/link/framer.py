@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.protocol import SYNC
+from tritstream.link.protocol import SYNC
 from tritstream_hw.link.frame import CRC_BYTES, HEADER, HEADER_BYTES, LENGTH_BITS, frame_crc
 
 __all__ = ["Framer"]

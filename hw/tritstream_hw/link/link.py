@@ -4,8 +4,8 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.protocol import Kind
+from tritstream.build import BuildConfig
+from tritstream.link.protocol import Kind
 from tritstream_hw.link.acknowledger import Acknowledger
 from tritstream_hw.link.deframer import Deframer
 from tritstream_hw.link.receiver import Receiver

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.protocol import DEVICE_WINDOW, MAX_PAYLOAD
+from tritstream.link.protocol import DEVICE_WINDOW, MAX_PAYLOAD
 from tritstream_hw.link.frame import LENGTH_BITS
 
 __all__ = ["Outbox"]

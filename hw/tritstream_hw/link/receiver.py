@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.protocol import DEVICE_ROOM, MAX_PAYLOAD, Kind
+from tritstream.link.protocol import DEVICE_ROOM, MAX_PAYLOAD, Kind
 from tritstream_hw.link.frame import HEADER
 
 __all__ = ["Receiver"]

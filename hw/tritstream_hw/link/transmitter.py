@@ -4,8 +4,8 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
-from tritstream.protocol import Kind
+from tritstream.build import BuildConfig
+from tritstream.link.protocol import Kind
 from tritstream_hw.link.frame import HEADER
 from tritstream_hw.link.framer import Framer
 from tritstream_hw.link.outbox import Outbox

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.protocol import Kind
+from tritstream.link.protocol import Kind
 from tritstream_hw.link.frame import HEADER
 
 __all__ = ["Window"]

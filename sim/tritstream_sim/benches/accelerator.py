@@ -7,17 +7,17 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from tritstream.checkpoint import ModelConfig
-from tritstream.config import UNIT
-from tritstream.dummy import DummyCheckpoint
+from tritstream.formats import UNIT
 from tritstream.golden import GoldenModel, candidates, chain
-from tritstream.image import Image
-from tritstream.pack import pack
-from tritstream.protocol import Space, Status
-from tritstream_hw.core_ports import BEST, DONE, SCALE, START
+from tritstream.image.image import Image
+from tritstream.image.pack import pack
+from tritstream.link.protocol import Space, Status
+from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
+from tritstream_hw.ports import BEST, DONE, SCALE, START
 from tritstream_hw.sequencer import RECORD_WORDS
-from tritstream_sim.agents import Sink, Source, as_signed, reset, stall, start_clock
-from tritstream_sim.parameters import build_config
+from tritstream_sim.agents.stream import Sink, Source, as_signed, reset, stall, start_clock
+from tritstream_sim.verilate.parameters import build_config
 
 CONFIG = build_config()
 

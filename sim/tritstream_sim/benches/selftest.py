@@ -4,8 +4,8 @@ import random
 
 import cocotb
 
-from tritstream_sim.agents import Monitor, Sink, Source, as_signed, reset, stall, start_clock
-from tritstream_sim.parameters import build_config, parameters
+from tritstream_sim.agents.stream import Monitor, Sink, Source, as_signed, reset, stall, start_clock
+from tritstream_sim.verilate.parameters import build_config, parameters
 
 DOES = parameters()["does"]
 

@@ -4,7 +4,7 @@ import argparse
 import os
 
 from tritstream.errors import TritstreamError
-from tritstream.models import DEFAULT_MODEL, resolve
+from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
 

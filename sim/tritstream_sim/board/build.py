@@ -11,10 +11,10 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 import tritstream
 import tritstream_hw
-from tritstream.cache import cache_directory
-from tritstream.config import BuildConfig
-from tritstream.console import notes
+from tritstream.build import BuildConfig
+from tritstream.cli.console import notes
 from tritstream.errors import BadInput
+from tritstream.support.cache import cache_directory
 
 __all__ = ["build"]
 
@@ -81,7 +81,7 @@ def _from_cache(config: BuildConfig, cache: pathlib.Path, trace: bool) -> pathli
 def _compile(config: BuildConfig, cache: pathlib.Path, trace: bool) -> pathlib.Path:
     # Amaranth takes half a second to import, and is not needed for a board in the cache.
     from tritstream_sim.board.top import BoardTop
-    from tritstream_sim.verilator import FST, compile_model, export
+    from tritstream_sim.verilate.compile import FST, compile_model, export
 
     return compile_model(export(BoardTop(config), "board"), "board", cache,
                          arguments=[*_ARGUMENTS, *(FST if trace else [])], sources=_SOURCES,
@@ -96,7 +96,7 @@ def _plan(config: BuildConfig, trace: bool) -> str:
     for package in (tritstream, tritstream_hw):
         for path in sorted(pathlib.Path(package.__file__).parent.rglob("*.py")):
             digest.update(path.read_bytes())
-    for path in [*_SOURCES, _HERE / "top.py", _HERE.parent / "verilator.py"]:
+    for path in [*_SOURCES, _HERE / "top.py", _HERE.parent / "verilate" / "compile.py"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from tritstream.config import UNIT, BuildConfig
+from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
+from tritstream.formats import UNIT
 
 __all__ = ["BOARDS", "DEFAULT", "board_config", "config_for"]
 

@@ -5,7 +5,7 @@ import json
 import pathlib
 import subprocess
 
-from tritstream.config import BuildConfig
+from tritstream.build import BuildConfig
 from tritstream.errors import BadInput, DeviceError
 from tritstream_sim.board.build import build
 

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from tritstream.config import BuildConfig
+from tritstream.build import BuildConfig
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.soc import Soc
 

@@ -22,7 +22,7 @@ def open_engine(uri: str, model, *, progress=None) -> Engine:
     uri : str
         See `DEVICES`.
     model : Model
-        See `tritstream.models`.
+        See `tritstream.model.catalog`.
     progress : callable or None
         Called with bytes done and bytes in all during an upload.
 
@@ -46,8 +46,8 @@ def open_engine(uri: str, model, *, progress=None) -> Engine:
         return GoldenEngine(model.image)
     if uri.partition(":")[0] == "cuda":
         return _cuda_engine()(model.image, uri, progress)
-    from tritstream.device import Device
-    from tritstream.engines.device import DeviceEngine
+    from tritstream.driver import Device
+    from tritstream.engines.board import DeviceEngine
 
     image = model.image                 # a model that cannot be used need not start a board
     device = Device.open(uri, image=image)
@@ -61,7 +61,7 @@ def open_engine(uri: str, model, *, progress=None) -> Engine:
 
 def _cuda_engine():
     try:
-        from tritstream_train.engine import CudaEngine
+        from tritstream_cuda import CudaEngine
     except ImportError as error:
         raise MissingTool(f"--device cuda needs {error.name}, which is not installed; run `pip "
                           "install 'tritstream[train]'`.") from error

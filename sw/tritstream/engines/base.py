@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tritstream.analysis.evaluate import score_logits
 from tritstream.errors import BadInput
-from tritstream.evaluate import score_logits
-from tritstream.sampling import CANDIDATES, Candidates
+from tritstream.runtime.sampling import CANDIDATES, Candidates
 
 __all__ = ["Engine", "Pass"]
 

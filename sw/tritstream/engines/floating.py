@@ -4,7 +4,7 @@ import numpy as np
 
 from tritstream.engines.base import Engine, Pass
 from tritstream.reference import FloatModel
-from tritstream.sampling import CANDIDATES, Candidates
+from tritstream.runtime.sampling import CANDIDATES, Candidates
 
 __all__ = ["FloatEngine"]
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from tritstream.config import FORMATS
 from tritstream.engines.base import Engine, Pass
+from tritstream.formats import FORMATS
 from tritstream.golden import GoldenModel, Logits, candidates, chain
-from tritstream.image import Image
-from tritstream.sampling import CANDIDATES, Candidates
+from tritstream.image.image import Image
+from tritstream.runtime.sampling import CANDIDATES, Candidates
 
 __all__ = ["GoldenEngine"]
 

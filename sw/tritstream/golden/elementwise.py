@@ -6,7 +6,7 @@ that the hardware has for it. Shifts to the right round half up: `(x + half) >> 
 
 import numpy as np
 
-from tritstream.config import FORMATS
+from tritstream.formats import FORMATS
 
 __all__ = [
     "SIGMOID_BASE",

@@ -10,14 +10,14 @@ import zlib
 
 import numpy as np
 
-from tritstream.config import FORMATS, UNIT
 from tritstream.errors import BadInput
+from tritstream.formats import FORMATS, UNIT
 from tritstream.golden.elementwise import checked, dequantise, glu, mlgru
 from tritstream.golden.quantise import quantise, statistics
 from tritstream.golden.scalars import Statistics, dequantiser, squared_norm
-from tritstream.image import Image, Section
-from tritstream.tape import ROW_PREFIX, WIDE_BYTES, Bank
-from tritstream.trits import decode
+from tritstream.image.image import Image, Section
+from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank
+from tritstream.image.trits import decode
 
 __all__ = ["Banks", "GoldenModel", "Logits", "candidates", "chain"]
 

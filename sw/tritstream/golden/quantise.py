@@ -7,7 +7,7 @@ themselves go into the one scalar of the dequantiser (`golden.scalars`).
 
 import numpy as np
 
-from tritstream.config import FORMATS
+from tritstream.formats import FORMATS
 from tritstream.golden.elementwise import checked, rounded_shift
 from tritstream.golden.scalars import Statistics, reciprocal
 

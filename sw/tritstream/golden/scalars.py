@@ -7,8 +7,8 @@ a mantissa whose top bit is set and a power of two; quotients and roots are trun
 import dataclasses
 import math
 
-from tritstream.config import FORMATS
-from tritstream.tape import Scalar
+from tritstream.formats import FORMATS
+from tritstream.image.tape import Scalar
 
 __all__ = ["NORM_BITS", "Statistics", "dequantiser", "normalise", "reciprocal", "squared_norm"]
 

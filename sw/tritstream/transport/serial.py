@@ -5,9 +5,9 @@ import time
 import urllib.parse
 
 from tritstream.errors import BadInput, DeviceError, MissingTool
-from tritstream.manifest import read_build_id
-from tritstream.protocol import DEVICE_ROOM, MAX_PAYLOAD
-from tritstream.tools import install_command
+from tritstream.link.protocol import DEVICE_ROOM, MAX_PAYLOAD
+from tritstream.support.manifest import read_build_id
+from tritstream.support.tools import install_command
 from tritstream.transport.base import Transport
 
 __all__ = ["SerialTransport"]

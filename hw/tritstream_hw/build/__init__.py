@@ -1,0 +1,1 @@
+"""From a target to a bitstream, its reports and its costs."""

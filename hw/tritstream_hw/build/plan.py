@@ -1,0 +1,212 @@
+"""From a target to a bitstream that meets timing, with a report and a manifest beside it."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from amaranth.build.run import BuildPlan
+
+from tritstream.errors import BadInput
+from tritstream_hw.boards import Target
+from tritstream_hw.build.placement import place
+from tritstream_hw.build.report import Report, check_timing
+from tritstream_hw.build.toolchain import TOOLS, ToolRun, find_tool, version
+
+__all__ = ["SEEDS", "build", "build_id", "plan"]
+
+NAME = "top"
+SEEDS = range(1, 5)
+KEPT = ("bit", "svf", "rpt", "tim")
+REPORTS = ("report.json", "manifest.json", "summary.md")
+
+Progress = Callable[[str], None]
+
+
+def plan(target: Target, identity: bytes) -> BuildPlan:
+    """Return all files that make a bitstream of `target` with a build id, as text.
+
+    They depend on nothing but the sources and their versions: not on the place, time or machine.
+    """
+    find_tool("yosys")                  # Amaranth looks for it here already
+    return target.platform().prepare(
+        target.top(target.config, identity, target.baud), NAME, emit_src=False,
+        synth_opts=list(target.synth_options), nextpnr_opts=list(target.nextpnr_options))
+
+
+def build_id(prepared: BuildPlan, versions: dict[str, str]) -> bytes:
+    """Return the identity of a build: of its plan, prepared with an id of zeros, and its tools."""
+    text = prepared.digest().hex() + json.dumps(versions, sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()[:8]
+
+
+def build(target: Target, directory: pathlib.Path | None = None, *,
+          seeds: Sequence[int] = SEEDS, progress: Progress = lambda text: None) -> Report:
+    """Build the bitstream of a board, unless the same is there already.
+
+    Parameters
+    ----------
+    target : Target
+        Board and configuration.
+    directory : path or None
+        What comes out, ``top.bit`` and the rest; None: ``build/<board>``. It is replaced as a
+        whole, and only by a build that met timing. Work goes on beside it in ``<board>.part``,
+        which stays there when a step fails.
+    seeds : sequence of int
+        Of placements that are tried until one meets timing.
+    progress : callable
+        Called with a few words after each step.
+
+    Raises
+    ------
+    BadInput
+        The directory cannot be written, or holds what is no build.
+    FitError
+        The part is too small or the design too slow; a bitstream is not left.
+    MissingTool
+        A program of the toolchain is not installed.
+    ToolFailed
+        A program failed; its complaint is in the message.
+    """
+    if not seeds:
+        raise BadInput("There are no seeds to try: give at least one, as in --seeds 4.")
+    directory = directory or pathlib.Path("build") / target.name
+    try:
+        directory = directory.resolve()
+        _check_place(directory)
+        return _build(target, directory, seeds, progress)
+    except BrokenPipeError:             # of `progress`
+        raise
+    except OSError as error:
+        raise BadInput(f"The build cannot be written to {directory} ({error.strerror}): name "
+                       "another directory with -o.") from error
+
+
+def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
+           progress: Progress) -> Report:
+    clock = _Stopwatch(progress)
+    with clock.step("versions"):
+        versions = {name: version(name) for name in TOOLS}
+    with clock.step("elaborate"):
+        identity = build_id(plan(target, bytes(8)), versions)
+    if report := _cached(directory, identity):
+        return report
+    with clock.step("elaborate with its build id"):
+        prepared = plan(target, identity)
+
+    scratch = directory.with_name(f"{directory.name}.part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    prepared.extract(scratch)
+    synthesis, routing, packing = json.loads(prepared.files[f"build_{NAME}.json"])["commands"]
+    with clock.step("synthesise"):
+        _run(synthesis, scratch)
+    with clock.step("place and route"):
+        best, *others = place(target.name, routing, scratch, NAME, seeds, progress)
+    report = Report(
+        board=target.name, build_id=identity.hex(), resources=best.resources, clocks=best.clocks,
+        seed=best.seed, seconds=clock.seconds,
+        seeds_mhz={str(entry.seed): entry.slowest.reached_mhz for entry in [best, *others]})
+    for end in ("tim", "config"):
+        (scratch / f"{NAME}_{best.seed}.{end}").rename(scratch / f"{NAME}.{end}")
+    if not report.passed:
+        (scratch / "report.json").write_text(report.to_json())
+        check_timing(report)
+    with clock.step("pack"):
+        _run(packing, scratch)
+    _finish(target, report, versions, scratch, directory)
+    return report
+
+
+def _check_place(directory: pathlib.Path) -> None:
+    """Refuse what cannot become the place of a build, before that has cost minutes."""
+    if directory.exists():
+        mine = {*REPORTS, *(f"{NAME}.{end}" for end in KEPT)}
+        for path in directory.iterdir():
+            if path.name not in mine:
+                raise BadInput(f"{directory} would be replaced, and holds {path.name}, which is "
+                               "not of a build: name another directory with -o.")
+    parent = next(parent for parent in directory.parents if parent.exists())
+    with tempfile.TemporaryDirectory(dir=parent):       # only the attempt shows whether it can be
+        pass
+
+
+class _Stopwatch:
+    """Times steps, and tells of each that has ended."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - began, 1)
+        self._progress(f"{name}: {self.seconds[name]:.1f} s")
+
+
+def _run(command: Sequence[str], directory: pathlib.Path) -> None:
+    run = ToolRun(command, directory, f"{command[0]}.out")
+    try:
+        if not run.succeeded:
+            raise run.failure()
+    finally:
+        run.stop()
+
+
+def _cached(directory: pathlib.Path, identity: bytes) -> Report | None:
+    """Return the report of what `directory` holds, if it is this build, and whole."""
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text())
+        if manifest["build_id"] != identity.hex():
+            return None
+        for name, digest in manifest["artefacts"].items():
+            if _sha256(directory / name) != digest:
+                return None
+        return Report.from_json((directory / "report.json").read_text(), cached=True)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _finish(target: Target, report: Report, versions: dict[str, str], scratch: pathlib.Path,
+            directory: pathlib.Path) -> None:
+    """Write what tells of the build, and put the whole where it belongs."""
+    (scratch / "report.json").write_text(report.to_json())
+    (scratch / "summary.md").write_text(report.to_markdown())
+    kept = [f"{NAME}.{end}" for end in KEPT]
+    manifest = {
+        "board": target.name,
+        "build_id": report.build_id,
+        "revision": _revision(),
+        "config": dataclasses.asdict(target.config),
+        "baud": target.baud,
+        "tools": versions,
+        "artefacts": {name: _sha256(scratch / name) for name in [*kept, "report.json"]},
+    }
+    (scratch / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    for path in scratch.iterdir():
+        if path.name not in (*kept, *REPORTS):
+            path.unlink()
+    shutil.rmtree(directory, ignore_errors=True)
+    os.replace(scratch, directory)
+
+
+def _sha256(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _revision() -> str | None:
+    """Return the commit of the sources, marked if they were changed since; None without git."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"],
+                              cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None

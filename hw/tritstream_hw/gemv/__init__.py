@@ -1,0 +1,1 @@
+"""The ternary matrix-vector product: decoders, adder trees, feeder and queues."""

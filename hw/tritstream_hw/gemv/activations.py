@@ -1,0 +1,102 @@
+"""Memory of the quantised vectors that the core reads."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS
+
+__all__ = ["VECTORS", "ActivationMemory", "ActivationRead", "ActivationWrite"]
+
+VECTORS = 3
+"""Vectors held at a time: i, f and g of a block have gains, so quantisations, of their own."""
+
+
+class ActivationWrite(wiring.Signature):
+    """Port that writes a word of `V` activations per cycle.
+
+    Members
+    -------
+    en : :py:`Out(1)`
+    vector : :py:`Out(range(3))`
+    address : :py:`Out(range(max_columns / V))`
+        Number of the word within the vector.
+    data : :py:`Out(data.ArrayLayout(signed(8), V))`
+    """
+
+    def __init__(self, config: BuildConfig):
+        super().__init__({
+            "en":      Out(1),
+            "vector":  Out(range(VECTORS)),
+            "address": Out(range(config.max_columns // config.elements)),
+            "data":    Out(data.ArrayLayout(signed(FORMATS.act_bits), config.elements)),
+        })
+
+
+class ActivationRead(wiring.Signature):
+    """Port that reads a beat of `P` activations per cycle.
+
+    Members
+    -------
+    en : :py:`Out(1)`
+        `data` changes only after a cycle in which this is set.
+    vector : :py:`Out(range(3))`
+    beat : :py:`Out(range(config.column_beats))`
+    data : :py:`In(data.ArrayLayout(signed(8), P))`
+        One cycle later.
+    """
+
+    def __init__(self, config: BuildConfig):
+        super().__init__({
+            "en":     Out(1),
+            "vector": Out(range(VECTORS)),
+            "beat":   Out(range(config.column_beats)),
+            "data":   In(data.ArrayLayout(signed(FORMATS.act_bits), config.beat_bytes)),
+        })
+
+
+class ActivationMemory(wiring.Component):
+    """Three int8 vectors of up to :py:`config.max_columns` elements.
+
+    One write of `V` elements and one read of `P` elements per cycle. A beat that is written is
+    there for a read that begins in the next cycle or later. The content survives a reset.
+
+    Members
+    -------
+    write : :py:`In(ActivationWrite(config))`
+    read : :py:`In(ActivationRead(config))`
+        Latency one cycle.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "write": In(ActivationWrite(config)),
+            "read":  In(ActivationRead(config)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+
+        # The vector is the upper part of the address, so that none of it has to be computed.
+        beats = 1 << (config.column_beats - 1).bit_length()
+        m.submodules.memory = memory = Memory(shape=self.read.data.shape(), depth=VECTORS * beats,
+                                              init=[])
+        write = memory.write_port(granularity=config.elements)
+        read = memory.read_port()
+
+        parts = config.beat_bytes // config.elements
+        part = self.write.address[:(parts - 1).bit_length()]
+        m.d.comb += [
+            write.addr.eq(Cat(self.write.address[len(part):], self.write.vector)),
+            write.en.eq(self.write.en << part),
+            read.en.eq(self.read.en),
+            read.addr.eq(Cat(self.read.beat, self.read.vector)),
+            self.read.data.eq(read.data),
+        ]
+        for n, element in enumerate(write.data):
+            m.d.comb += element.eq(self.write.data[n % config.elements])
+        return m

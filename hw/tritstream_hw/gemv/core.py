@@ -1,0 +1,235 @@
+"""The multiplier-free core: beats of the tape times activations, summed up into five rows."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS
+from tritstream_hw.gemv.trit import TRIT, TritDecoder
+
+__all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "beat_layout", "sums_layout"]
+
+ROWS = FORMATS.trits_per_byte
+
+
+def beat_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of what the core takes in a cycle."""
+    return data.StructLayout({
+        "codes": data.ArrayLayout(8, config.beat_bytes),
+        "acts":  data.ArrayLayout(signed(FORMATS.act_bits), config.beat_bytes),
+        "last":  1,
+    })
+
+
+def sums_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of the sums of a row group."""
+    return data.StructLayout({"sums": data.ArrayLayout(signed(config.acc_bits), ROWS)})
+
+
+def _add(a, b, carry):
+    """Return `a + b + carry`; the position below the lowest makes the carry.
+
+    Written as two additions it would become two carry chains.
+    """
+    return (Cat(C(1, 1), a).as_signed() + Cat(carry, b).as_signed())[1:].as_signed()
+
+
+class TernaryTree(wiring.Component):
+    """Sum of one row over one beat: `P` activations, each times a trit.
+
+    A negative trit inverts its activation and leaves a carry of 1 to be added. Each adder takes one
+    carry of the two that its operands come with and hands on the other, so a tree of `P - 1` adders
+    ends with one, which the accumulator takes. `P` values of `-128 .. 127` and `P - 1` carries fit
+    :py:`8 + log2(P)` bits. Latency is :py:`1 + log2(P)` cycles, throughput one beat per cycle.
+
+    Members
+    -------
+    trits : :py:`In(data.ArrayLayout(TRIT, P))`
+        Weights.
+    acts : :py:`In(data.ArrayLayout(signed(8), P))`
+        Activations.
+    total : :py:`Out(signed(8 + log2(P)))`, carry : :py:`Out(1)`
+        The sum is :py:`total + carry`.
+    """
+
+    def __init__(self, config: BuildConfig):
+        beat = config.beat_bytes
+        super().__init__({
+            "trits": In(data.ArrayLayout(TRIT, beat)),
+            "acts":  In(data.ArrayLayout(signed(FORMATS.act_bits), beat)),
+            "total": Out(signed(FORMATS.act_bits + exact_log2(config.beat_bytes))),
+            "carry": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        terms = []
+        for trit, act in zip(self.trits, self.acts, strict=True):
+            product = Signal(signed(len(act)), name=f"product_{len(terms)}", reset_less=True)
+            carry = Signal(name=f"negated_{len(terms)}", reset_less=True)
+            ones = trit.neg.replicate(len(act)), trit.nonzero.replicate(len(act))
+            m.d.sync += [product.eq((act ^ ones[0]) & ones[1]), carry.eq(trit.neg)]
+            terms.append((product, carry))
+
+        while len(terms) > 1:
+            sums = []
+            for (a, taken), (b, handed_on) in zip(terms[0::2], terms[1::2], strict=True):
+                where = f"{len(terms) // 2}_{len(sums)}"
+                total = Signal(signed(len(a) + 1), name=f"total_{where}", reset_less=True)
+                carry = Signal(name=f"carry_{where}", reset_less=True)
+                m.d.sync += [total.eq(_add(a, b, taken)), carry.eq(handed_on)]
+                sums.append((total, carry))
+            terms = sums
+
+        [(total, carry)] = terms
+        m.d.comb += [self.total.eq(total), self.carry.eq(carry)]
+        return m
+
+
+class TernaryLane(wiring.Component):
+    """Five rows for one token: a tree and an accumulator for each.
+
+    Free-running: nothing stalls it. Latency from a beat to its effect on `sums` is
+    :py:`2 + log2(P)` cycles, throughput one beat per cycle, and the beat after the last of a group
+    may be the first of the next.
+
+    Members
+    -------
+    trits : :py:`In(data.ArrayLayout(data.ArrayLayout(TRIT, 5), P))`
+        Weights, column by column.
+    acts : :py:`In(data.ArrayLayout(signed(8), P))`
+        Activations, one per column.
+    live, last : :py:`In(1)`
+        There is a beat; it is the last one of its group.
+    sums : :py:`Out(data.ArrayLayout(signed(acc_bits), 5))`
+        Row sums of the group that ended latest.
+    done : :py:`Out(1)`
+        A strobe in the first cycle in which `sums` belongs to a group.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "trits": In(data.ArrayLayout(data.ArrayLayout(TRIT, ROWS), config.beat_bytes)),
+            "acts":  In(data.ArrayLayout(signed(FORMATS.act_bits), config.beat_bytes)),
+            "live":  In(1),
+            "last":  In(1),
+            "sums":  Out(data.ArrayLayout(signed(config.acc_bits), ROWS)),
+            "done":  Out(1),
+        })
+        depth = 1 + exact_log2(config.beat_bytes)
+        # Attributes, because a proof has to count what is under way.
+        self.lives, self.lasts = Signal(depth), Signal(depth)
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.d.sync += [
+            self.lives.eq(Cat(self.live, self.lives)),
+            self.lasts.eq(Cat(self.live & self.last, self.lasts)),
+            self.done.eq(self.lasts[-1]),
+        ]
+        for row in range(ROWS):
+            m.submodules[f"tree_{row}"] = tree = TernaryTree(self.config)
+            m.d.comb += tree.acts.eq(self.acts)
+            for column, trits in enumerate(self.trits):
+                m.d.comb += tree.trits[column].eq(trits[row])
+
+            acc = Signal(signed(self.config.acc_bits), name=f"acc_{row}")
+            total = Signal.like(acc, name=f"total_{row}")
+            m.d.comb += total.eq(_add(acc, tree.total, tree.carry))
+            # Clearing after a group, not before the next, is free: a flip-flop's own reset does it.
+            with m.If(self.lasts[-1]):
+                m.d.sync += acc.eq(0)
+            with m.Elif(self.lives[-1]):
+                m.d.sync += acc.eq(total)
+            m.d.sync += self.sums[row].eq(total)
+        return m
+
+
+class TernaryCore(wiring.Component):
+    """Row sums of the tape's trits times the activations: :py:`sums[k] = acts @ trits[k]`.
+
+    Takes one beat per cycle, without a gap between groups, and offers the five sums of a group
+    :py:`4 + log2(P)` cycles after its last beat was taken, if nothing older waits. Nothing in the
+    pipeline can stop, which keeps an enable with thousands of loads out of the design. Instead,
+    the last beat of a group is promised a place in the output queue, and while there is no place
+    to promise, no beat is taken. The queue has more places than the pipeline has stages, so it
+    never limits a receiver that is always ready.
+
+    A row sum has to fit :py:`config.acc_bits`, as it does with activations of -127 to 127.
+
+    Parameters
+    ----------
+    config : :class:`tritstream.formats.BuildConfig`
+        Decides `P` and the width of the sums.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(beat_layout(config)))`
+        Beats of row groups, the last of each marked.
+    o : :py:`Out(stream.Signature(sums_layout(config)))`
+        Sums of each group, in order.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(beat_layout(config))),
+            "o": Out(stream.Signature(sums_layout(config))),
+        })
+        self.lane = TernaryLane(config)
+        address_bits = self.latency.bit_length()
+        self.places = 1 << address_bits
+        # Positions in the queue, one bit wider than an address, so that full and empty differ.
+        # Attributes, like those of the lane, because a proof has to relate them.
+        self.promised, self.written, self.read = (
+            Signal(address_bits + 1, name=name) for name in ("promised", "written", "read"))
+        self.live, self.last = Signal(), Signal()
+
+    @property
+    def latency(self) -> int:
+        """Cycles from taking the last beat of a group to offering its sums."""
+        return 4 + exact_log2(self.config.beat_bytes)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.lane = lane = self.lane
+
+        taken = Signal()
+        # Registered, so one place is held back for what may be promised in this cycle.
+        m.d.sync += self.i.ready.eq(
+            (self.promised - self.read)[:len(self.promised)] < self.places - 1)
+        m.d.comb += taken.eq(self.i.valid & self.i.ready)
+        with m.If(taken & self.i.p.last):
+            m.d.sync += self.promised.eq(self.promised + 1)
+
+        trits = Signal(lane.trits.shape(), reset_less=True)
+        acts = Signal(lane.acts.shape(), reset_less=True)
+        for column, code in enumerate(self.i.p.codes):
+            m.submodules[f"decoder_{column}"] = decoder = TritDecoder()
+            m.d.comb += decoder.code.eq(code)
+            m.d.sync += trits[column].eq(decoder.trits)
+        m.d.sync += [acts.eq(self.i.p.acts), self.live.eq(taken), self.last.eq(self.i.p.last)]
+        m.d.comb += [lane.trits.eq(trits), lane.acts.eq(acts),
+                     lane.live.eq(self.live), lane.last.eq(self.last)]
+
+        m.submodules.queue = queue = Memory(shape=sums_layout(self.config), depth=self.places,
+                                            init=[])
+        write, read = queue.write_port(), queue.read_port(domain="comb")
+        m.d.comb += [
+            write.addr.eq(self.written),
+            write.data.sums.eq(lane.sums),
+            write.en.eq(lane.done),
+            read.addr.eq(self.read),
+            self.o.payload.eq(read.data),
+            self.o.valid.eq(self.written != self.read),
+        ]
+        m.d.sync += self.written.eq(self.written + lane.done)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += self.read.eq(self.read + 1)
+        return m

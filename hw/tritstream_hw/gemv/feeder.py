@@ -1,0 +1,123 @@
+"""Feeder of the core: brings tape beats and activations together."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.build import BuildConfig
+from tritstream_hw.gemv.activations import VECTORS, ActivationRead
+from tritstream_hw.gemv.core import beat_layout
+
+__all__ = ["Feeder", "available_layout", "command_layout"]
+
+
+def command_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of the shape of a product. Every number is at least 1."""
+    return data.StructLayout({
+        "column_beats": range(config.column_beats + 1),
+        "blocks":       16,     # ceil(rows / 5)
+        "rows":         16,     # of each projection
+        "projections":  range(VECTORS + 1),
+        "separate":     1,      # projection p has vector p; else all have vector 0
+    })
+
+
+def available_layout(config: BuildConfig) -> data.ArrayLayout:
+    """Layout of the number of beats, from beat 0 on, that each vector has in the memory."""
+    return data.ArrayLayout(range(config.column_beats + 1), VECTORS)
+
+
+class Feeder(wiring.Component):
+    """Takes the beats of a command from the tape and reads the activations that belong to them.
+
+    Throughput is one beat per cycle, also from one command to the next; latency is one cycle. A
+    beat is taken only once its activations are in the memory.
+
+    Members
+    -------
+    command : :py:`In(stream.Signature(command_layout(config)))`
+        One command may wait while another is under way.
+    beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
+        Tape.
+    available : :py:`In(available_layout(config))`
+        What the memory holds. May only shrink while no command is under way that reads the vector;
+        what it grows by is used a cycle later.
+    read : :py:`Out(ActivationRead(config))`
+        To the activation memory.
+    o : :py:`Out(stream.Signature(beat_layout(config)))`
+        To the core.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "command":   In(stream.Signature(command_layout(config))),
+            "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "available": In(available_layout(config)),
+            "read":      Out(ActivationRead(config)),
+            "o":         Out(stream.Signature(beat_layout(config))),
+        })
+        # An attribute, because a proof has to know when `available` may shrink.
+        self.running = Signal()
+
+    def elaborate(self, platform):
+        m = Module()
+
+        running, separate = self.running, Signal()
+        following_command, waiting = Signal(command_layout(self.config)), Signal()
+        column, last_column = Signal(range(self.config.column_beats)), Signal.like(self.read.beat)
+        projection, last_projection = Signal(range(VECTORS)), Signal(range(VECTORS))
+        blocks_left = Signal(16)
+        vector, following = Signal(range(VECTORS)), Signal(range(VECTORS))
+        limit = Signal(range(self.config.column_beats + 1))
+        permitted, taken, group_ends, block_ends, command_ends = (Signal() for _ in range(5))
+        m.d.comb += [
+            following.eq(Mux(separate & (projection != last_projection), projection + 1, 0)),
+            permitted.eq(running & (column < limit) & (~self.o.valid | self.o.ready)),
+            taken.eq(permitted & self.beats.valid),
+            group_ends.eq(column == last_column),
+            block_ends.eq(group_ends & (projection == last_projection)),
+            command_ends.eq(block_ends & (blocks_left == 1)),
+            self.beats.ready.eq(permitted),
+            self.command.ready.eq(~waiting),
+        ]
+
+        # A cycle old, which is safe because it only grows, and takes the selection out of the
+        # longest path.
+        m.d.sync += limit.eq(self.available[vector])
+        with m.If(taken):
+            m.d.sync += column.eq(column + 1)
+            with m.If(group_ends):
+                m.d.sync += [column.eq(0), projection.eq(projection + 1)]
+                m.d.sync += [vector.eq(following), limit.eq(self.available[following])]
+            with m.If(block_ends):
+                m.d.sync += [projection.eq(0), blocks_left.eq(blocks_left - 1)]
+            with m.If(command_ends):
+                m.d.sync += running.eq(0)
+        with m.If(waiting & (~running | (taken & command_ends))):
+            m.d.sync += [
+                waiting.eq(0),
+                running.eq(1),
+                separate.eq(following_command.separate),
+                last_column.eq(following_command.column_beats - 1),
+                last_projection.eq(following_command.projections - 1),
+                blocks_left.eq(following_command.blocks),
+            ]
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [waiting.eq(1), following_command.eq(self.command.p)]
+
+        # The memory keeps its output while it is not enabled, so the two halves wait together.
+        m.d.comb += [
+            self.read.en.eq(taken),
+            self.read.vector.eq(vector),
+            self.read.beat.eq(column),
+            self.o.p.acts.eq(self.read.data),
+        ]
+        # What is registered while nothing is taken does not matter, and `taken` has loads enough.
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                self.o.valid.eq(taken),
+                self.o.p.codes.eq(self.beats.payload),
+                self.o.p.last.eq(group_ends),
+            ]
+        return m

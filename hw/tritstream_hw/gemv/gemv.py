@@ -1,0 +1,72 @@
+"""Matrix times vector: tape beats and activations through the core, row sums out one by one."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.build import BuildConfig
+from tritstream_hw.gemv.activations import ActivationRead
+from tritstream_hw.gemv.core import TernaryCore
+from tritstream_hw.gemv.feeder import Feeder, available_layout, command_layout
+from tritstream_hw.gemv.serialiser import Serialiser, element_layout
+
+__all__ = ["Gemv", "available_layout", "command_layout", "element_layout"]
+
+
+class Gemv(wiring.Component):
+    """Product of the tape's trits and the activation memory.
+
+    The tape holds the beats of a command in this order, in which they are taken::
+
+        for block in range(blocks):                  # five rows
+            for projection in range(projections):
+                for beat in range(column_beats):     # a row group
+
+    and row :py:`5 * block + k` of each projection comes out in the same order, `k` fastest, without
+    the rows that only fill up the last block. A beat is taken only once the activations that it is
+    multiplied with are there.
+
+    Throughput is one beat per cycle or one row sum per cycle, whichever ends later, also from one
+    command to the next; the first row sum follows :py:`6 + log2(P)` cycles after the first group's
+    last beat. While row sums are not taken, at most as many groups as the core's queue holds are
+    worked ahead.
+
+    Members
+    -------
+    command, beats, available, read
+        As those of `Feeder`.
+    o : :py:`Out(stream.Signature(element_layout(config)))`
+        Row sums.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "command":   In(stream.Signature(command_layout(config))),
+            "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "available": In(available_layout(config)),
+            "read":      Out(ActivationRead(config)),
+            "o":         Out(stream.Signature(element_layout(config))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.core = core = TernaryCore(self.config)
+        m.submodules.feeder = feeder = Feeder(self.config)
+        m.submodules.serialiser = serialiser = Serialiser(self.config)
+
+        # A command goes to both ends in the same cycle. The serialiser has room for one to wait.
+        m.d.comb += [
+            self.command.ready.eq(feeder.command.ready & serialiser.command.ready),
+            feeder.command.valid.eq(self.command.valid & serialiser.command.ready),
+            serialiser.command.valid.eq(self.command.valid & feeder.command.ready),
+            feeder.command.p.eq(self.command.p),
+            serialiser.command.p.eq(self.command.p),
+            feeder.available.eq(self.available),
+        ]
+        wiring.connect(m, wiring.flipped(self.beats), feeder.beats)
+        wiring.connect(m, wiring.flipped(self.read), feeder.read)
+        wiring.connect(m, feeder.o, core.i)
+        wiring.connect(m, core.o, serialiser.i)
+        wiring.connect(m, serialiser.o, wiring.flipped(self.o))
+        return m

@@ -1,0 +1,103 @@
+"""Serialiser of row sums: five at a time in, one at a time out."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.build import BuildConfig
+from tritstream_hw.gemv.activations import VECTORS
+from tritstream_hw.gemv.core import ROWS, sums_layout
+from tritstream_hw.gemv.feeder import command_layout
+
+__all__ = ["Serialiser", "element_layout"]
+
+
+def element_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of one row sum."""
+    return data.StructLayout({
+        "acc":        signed(config.acc_bits),
+        "projection": range(VECTORS),
+        "row":        16,
+        "last":       1,        # the last element of the command
+    })
+
+
+class Serialiser(wiring.Component):
+    """Emits the sums of row groups one by one, without the rows that only fill up the last block.
+
+    Throughput is one element per cycle, also from one command to the next; latency is one cycle.
+
+    Members
+    -------
+    command : :py:`In(stream.Signature(command_layout(config)))`
+        What the groups are that follow. One command may wait while another is under way.
+    i : :py:`In(stream.Signature(sums_layout(config)))`
+        Groups: projections fastest, then blocks of five rows.
+    o : :py:`Out(stream.Signature(element_layout(config)))`
+        Elements, numbered.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "command": In(stream.Signature(command_layout(config))),
+            "i":       In(stream.Signature(sums_layout(config))),
+            "o":       Out(stream.Signature(element_layout(config))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        waiting = Signal()
+        next_row, next_projection = Signal(16), Signal(range(VECTORS))
+        running = Signal()
+        last_row, last_projection = Signal(16), Signal(range(VECTORS))
+        member, projection = Signal(range(ROWS)), Signal(range(VECTORS))
+        row, first_row = Signal(16), Signal(16)
+        permitted, taken, row_ends, group_ends, block_ends, command_ends = (
+            Signal() for _ in range(6))
+        m.d.comb += [
+            permitted.eq(running & (~self.o.valid | self.o.ready)),
+            taken.eq(permitted & self.i.valid),
+            row_ends.eq(row == last_row),
+            group_ends.eq(row_ends | (member == ROWS - 1)),
+            block_ends.eq(group_ends & (projection == last_projection)),
+            command_ends.eq(block_ends & row_ends),
+            self.i.ready.eq(permitted & group_ends),
+            self.command.ready.eq(~waiting),
+        ]
+
+        with m.If(taken):
+            m.d.sync += [member.eq(member + 1), row.eq(row + 1)]
+            with m.If(group_ends):
+                m.d.sync += [member.eq(0), row.eq(first_row), projection.eq(projection + 1)]
+            with m.If(block_ends):
+                m.d.sync += [row.eq(row + 1), first_row.eq(row + 1), projection.eq(0)]
+            with m.If(command_ends):
+                m.d.sync += [running.eq(0), row.eq(0), first_row.eq(0)]
+
+        with m.If(waiting & (~running | (taken & command_ends))):
+            m.d.sync += [
+                waiting.eq(0),
+                running.eq(1),
+                last_row.eq(next_row),
+                last_projection.eq(next_projection),
+            ]
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [
+                waiting.eq(1),
+                next_row.eq(self.command.p.rows - 1),
+                next_projection.eq(self.command.p.projections - 1),
+            ]
+
+        with m.If(taken):
+            m.d.sync += [
+                self.o.valid.eq(1),
+                self.o.p.acc.eq(self.i.p.sums[member]),
+                self.o.p.projection.eq(projection),
+                self.o.p.row.eq(row),
+                self.o.p.last.eq(command_ends),
+            ]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        return m

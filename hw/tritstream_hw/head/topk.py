@@ -1,0 +1,109 @@
+"""The best few of a stream of logits."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.build import BuildConfig
+
+__all__ = ["TopK", "best_layout", "logit_layout"]
+
+
+def logit_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of a logit: the row sum of a token."""
+    return data.StructLayout({"acc": signed(config.acc_bits), "row": 16, "last": 1})
+
+
+def best_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of a candidate; `valid` is 0 where there were fewer logits than candidates."""
+    return data.StructLayout({"token": 16, "acc": signed(config.acc_bits), "valid": 1})
+
+
+class TopK(wiring.Component):
+    """Keeps the :py:`config.candidates` largest logits, sorted; of equal ones the lower row first.
+
+    A chain of cells. Each keeps the better of its own and of what arrives, and hands on the other,
+    so nothing has to reach more than one cell in a cycle. What a cell hands on after it took
+    something better comes before all that lies behind it, also before an equal one there, and so
+    replaces the next cell's own without a comparison.
+
+    Throughput is one logit per cycle. The candidates are in order once `settled`, which is one
+    cycle per candidate, and one more, after the last logit.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(logit_layout(config)))`
+        Logits, rows ascending. Accepted in any cycle but that of `clear`.
+    clear : :py:`In(1)`
+        Forget everything.
+    index : :py:`In(8)`
+        Which candidate to show, 0 for the best.
+    best : :py:`Out(best_layout(config))`
+        The candidate, one cycle later.
+    settled : :py:`Out(1)`
+        A logit marked `last` was taken since `clear`, and nothing is on its way any more.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "i":       In(stream.Signature(logit_layout(config))),
+            "clear":   In(1),
+            "index":   In(8),
+            "best":    Out(best_layout(config)),
+            "settled": Out(1),
+        })
+        # What each cell keeps, and what arrives at it: the input at the first, what the cell before
+        # handed on at the others. Attributes, because a proof has to compare them.
+        cells = range(config.candidates)
+        shape = data.StructLayout({"token": 16, "acc": signed(config.acc_bits)})
+        self.kept = [Signal(shape, name=f"kept_{n}", reset_less=True) for n in cells]
+        self.offers = [Signal(shape, name=f"offer_{n}", reset_less=True) for n in cells]
+        self.keeps, self.offered, self.displaced = (
+            Signal(config.candidates, name=name) for name in ("keeps", "offered", "displaced"))
+
+    def elaborate(self, platform):
+        m = Module()
+        candidates = self.config.candidates
+
+        taken = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~self.clear),
+            taken.eq(self.i.valid & self.i.ready),
+            self.offers[0].token.eq(self.i.p.row),
+            self.offers[0].acc.eq(self.i.p.acc),
+            self.offered[0].eq(taken),
+        ]
+        better = Signal(candidates)
+        for n, (kept, offer) in enumerate(zip(self.kept, self.offers, strict=True)):
+            # The sign of a difference: a carry chain whose carry need not leave it.
+            larger = (kept.acc - offer.acc)[-1]
+            m.d.comb += better[n].eq(
+                self.offered[n] & (self.displaced[n] | ~self.keeps[n] | larger))
+            with m.If(better[n]):
+                m.d.sync += kept.eq(offer)
+        for n in range(1, candidates):
+            m.d.sync += self.offers[n].eq(
+                Mux(better[n - 1], self.kept[n - 1], self.offers[n - 1]))
+        m.d.sync += [
+            self.displaced[1:].eq(better),
+            self.offered[1:].eq(self.offered & (self.keeps | ~better)),
+            self.keeps.eq(self.keeps | better),
+        ]
+        with m.If(self.clear):
+            m.d.sync += [self.offered[1:].eq(0), self.keeps.eq(0)]
+
+        ended = Signal(candidates)
+        m.d.sync += ended.eq(Cat(taken & self.i.p.last, ended))
+        m.d.sync += self.settled.eq(self.settled | ended[-1])
+        with m.If(self.clear):
+            m.d.sync += [ended.eq(0), self.settled.eq(0)]
+
+        place = self.index[:(candidates - 1).bit_length()]
+        shown = Array(self.kept)[place]
+        m.d.sync += [
+            self.best.token.eq(shown.token),
+            self.best.acc.eq(shown.acc),
+            self.best.valid.eq((self.index < candidates) & self.keeps.bit_select(place, 1)),
+        ]
+        return m

@@ -1,0 +1,1 @@
+"""The memory port, and what plays a pass from it."""

@@ -1,0 +1,1 @@
+"""Statistics, scalars and quantisation of the vectors that enter a GEMV."""

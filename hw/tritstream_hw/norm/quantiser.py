@@ -1,0 +1,218 @@
+"""Quantiser: vectors times gains, scaled to int8."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS
+from tritstream_hw.arithmetic.magnitude import magnitude
+from tritstream_hw.arithmetic.multiply import Multiplier
+from tritstream_hw.gemv.activations import VECTORS, ActivationWrite
+from tritstream_hw.gemv.feeder import available_layout
+from tritstream_hw.norm.scalars import RECIPROCAL
+from tritstream_hw.stream.delay import delay
+
+__all__ = ["Quantiser", "QuantiserLane", "quantise_layout"]
+
+_PRODUCT = FORMATS.product_bits - 1     # of a magnitude
+
+
+def quantise_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of what is to be quantised."""
+    return data.StructLayout({
+        "base":    range(config.vector_words // config.elements),   # first word of the vector
+        "words":   range(config.max_columns // config.elements + 1),    # of V elements; whole beats
+        "vectors": range(VECTORS + 1),                              # gain banks, from the first on
+    })
+
+
+class QuantiserLane(wiring.Component):
+    """One element: :py:`127 * value * gain / amax`, rounded, see `golden.quantise.quantise`.
+
+    Free-running. Right if :py:`abs(value * gain) <= amax`, arbitrary else.
+
+    Members
+    -------
+    value : :py:`In(signed(32))`, gain : :py:`In(signed(16))`
+        Element and its gain.
+    up : :py:`In(6)`, factor : :py:`In(17)`
+        From the reciprocal; `up_delay` and `factor_delay` cycles after the element that they are
+        for.
+    o : :py:`Out(signed(8))`
+        :py:`latency` cycles after the element.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "value":  In(signed(FORMATS.vector_bits)),
+            "gain":   In(signed(FORMATS.gain_bits)),
+            "up":     In(6),
+            "factor": In(FORMATS.amax_bits),
+            "o":      Out(signed(FORMATS.act_bits)),
+        })
+        self._product = Multiplier(self.value.shape(), self.gain.shape())
+        self._scaled = Multiplier(FORMATS.amax_bits, FORMATS.amax_bits)
+
+    @property
+    def up_delay(self) -> int:
+        """Cycles from the element until its shift begins, which takes two."""
+        return self._product.latency + 1
+
+    @property
+    def factor_delay(self) -> int:
+        """Cycles from the element until it is scaled."""
+        return self.up_delay + 2
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the element to the result."""
+        return self.factor_delay + self._scaled.latency + 1
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.product, m.submodules.scaled = product, scaled = self._product, self._scaled
+        m.d.comb += [product.a.eq(self.value), product.b.eq(self.gain)]
+
+        size = Signal(_PRODUCT, reset_less=True)
+        m.d.sync += size.eq(magnitude(product.o))
+
+        # Of 48 bits the top 17 are wanted. The first step keeps what the second can move there.
+        coarse, fine_up = Signal(32, reset_less=True), Signal(4, reset_less=True)
+        fine = Signal(FORMATS.amax_bits, reset_less=True)
+        m.d.sync += [
+            coarse.eq((size << (self.up[4:] << 4))[16:FORMATS.product_bits]),
+            fine_up.eq(self.up),
+            fine.eq((coarse << fine_up)[15:32]),
+        ]
+        m.d.comb += [scaled.a.eq(fine), scaled.b.eq(self.factor)]
+
+        negative = delay(m, product.o[-1], self.latency - product.latency - 1, name="negative")
+        bits = FORMATS.reciprocal_bits
+        rounded = (scaled.o + (1 << bits - 1)) >> bits
+        m.d.sync += self.o.eq(Mux(negative, -rounded, rounded))
+        return m
+
+
+class Quantiser(wiring.Component):
+    """Streams a vector through `V` lanes, once for each gain bank.
+
+    For each vector it waits until the reciprocal is there; then it reads a word of `V` elements and
+    `V` gains per cycle, without a gap from one vector to the next, and writes its activations
+    :py:`latency` cycles after its address was put out. Columns beyond the vector's end become
+    arbitrary activations, which meet trits of zero.
+
+    Members
+    -------
+    command : :py:`In(stream.Signature(quantise_layout(config)))`
+        Taken when everything of the command before has been written.
+    reciprocal : :py:`In(data.ArrayLayout(RECIPROCAL, 3))`, reciprocal_valid : :py:`In(3)`
+        Have to be stable from being valid until everything has been written.
+    reading : :py:`Out(1)`
+        The addresses mean something.
+    vector_address : :py:`Out(range(vector_words / V))`
+        Word of the vector memory.
+    vector : :py:`In(data.ArrayLayout(signed(32), V))`
+        That word, one cycle later.
+    bank : :py:`Out(range(3))`, gain_address : :py:`Out(range(max_columns / V))`
+        Gain bank and word of it.
+    gain : :py:`In(data.ArrayLayout(signed(16), V))`
+        That word, one cycle later.
+    write : :py:`Out(ActivationWrite(config))`
+        To the activation memory.
+    available : :py:`Out(available_layout(config))`
+        Beats of each vector that have been written. Cleared when a command is taken.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "command":          In(stream.Signature(quantise_layout(config))),
+            "reciprocal":       In(data.ArrayLayout(RECIPROCAL, VECTORS)),
+            "reciprocal_valid": In(VECTORS),
+            "reading":          Out(1),
+            "vector_address":   Out(range(config.vector_words // config.elements)),
+            "vector":           In(data.ArrayLayout(signed(FORMATS.vector_bits), config.elements)),
+            "bank":             Out(range(VECTORS)),
+            "gain_address":     Out(range(config.max_columns // config.elements)),
+            "gain":             In(data.ArrayLayout(signed(FORMATS.gain_bits), config.elements)),
+            "write":            Out(ActivationWrite(config)),
+            "available":        Out(available_layout(config)),
+        })
+        self._lanes = [QuantiserLane() for _ in range(config.elements)]
+
+    @property
+    def latency(self) -> int:
+        """Cycles from putting out an address to writing the activations."""
+        return 1 + self._lanes[0].latency
+
+    def elaborate(self, platform):
+        m = Module()
+
+        base, last = Signal.like(self.vector_address), Signal.like(self.gain_address)
+        last_bank = Signal.like(self.bank)
+        running, ends = Signal(), Signal()
+        # valids[n], vectors[n]: of the word whose address was put out n + 1 cycles ago.
+        valids = Signal(self.latency)
+        vectors = Signal(data.ArrayLayout(range(VECTORS), self.latency), reset_less=True)
+        m.d.comb += [
+            self.command.ready.eq(~running & ~valids.any()),
+            self.reading.eq(running & self.reciprocal_valid.bit_select(self.bank, 1)),
+            self.vector_address.eq(base + self.gain_address),
+            ends.eq(self.gain_address == last),
+        ]
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [
+                running.eq(1), self.bank.eq(0), self.gain_address.eq(0), self.available.eq(0),
+                base.eq(self.command.p.base),
+                last.eq(self.command.p.words - 1),
+                last_bank.eq(self.command.p.vectors - 1),
+            ]
+        with m.If(self.reading):
+            m.d.sync += self.gain_address.eq(self.gain_address + 1)
+            with m.If(ends):
+                m.d.sync += [self.gain_address.eq(0), self.bank.eq(self.bank + 1),
+                             running.eq(self.bank != last_bank)]
+        m.d.sync += [
+            valids.eq(Cat(self.reading, valids)),
+            vectors.eq(Cat(self.bank, vectors)),
+        ]
+
+        self._compute(m, vectors)
+        self._write(m, valids[-1], vectors[self.latency - 1], last)
+        return m
+
+    def _compute(self, m, vectors):
+        lane = self._lanes[0]
+        up = Signal.like(lane.up, reset_less=True)
+        factor = Signal.like(lane.factor, reset_less=True)
+        # An element is in its lane one cycle after its address; these registers take another.
+        m.d.sync += [
+            up.eq(self.reciprocal[vectors[lane.up_delay - 1]].up),
+            factor.eq(self.reciprocal[vectors[lane.factor_delay - 1]].factor),
+        ]
+        for index, lane in enumerate(self._lanes):
+            m.submodules[f"lane{index}"] = lane
+            m.d.comb += [
+                lane.value.eq(self.vector[index]),
+                lane.gain.eq(self.gain[index]),
+                lane.up.eq(up),
+                lane.factor.eq(factor),
+                self.write.data[index].eq(lane.o),
+            ]
+
+    def _write(self, m, valid, vector, last):
+        words = self.config.beat_bytes // self.config.elements
+        address = Signal.like(self.write.address)
+        m.d.comb += [
+            self.write.en.eq(valid),
+            self.write.vector.eq(vector),
+            self.write.address.eq(address),
+        ]
+        beat_ends = address[:exact_log2(words)] == words - 1
+        with m.If(valid):
+            m.d.sync += address.eq(Mux(address == last, 0, address + 1))
+            for index, available in enumerate(self.available):
+                m.d.sync += available.eq(available + (beat_ends & (vector == index)))
+        return m

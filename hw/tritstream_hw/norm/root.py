@@ -1,0 +1,121 @@
+"""Root of the squared norm."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.formats import FORMATS
+from tritstream.golden.scalars import NORM_BITS
+from tritstream_hw.arithmetic.multiply import Multiplier
+from tritstream_hw.arithmetic.shifter import Shifter
+from tritstream_hw.arithmetic.square_root import SquareRoot
+
+__all__ = ["ROOT_BITS", "SCALAR", "Norm"]
+
+SCALAR = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "exponent": signed(16)})
+"""A number as a section's header has it: `mantissa * 2**exponent`."""
+
+ROOT_BITS = FORMATS.amax_bits
+
+_MANTISSA = FORMATS.mantissa_bits
+# Places of the shifter behind the binary point. A product of two mantissas that is shifted to the
+# right by all of them, or by more, leaves nothing.
+_FRACTION = 2 * _MANTISSA
+
+
+class Norm(wiring.Component):
+    """:py:`sqrt(s2 + ratio * s1 + floor)`, see `golden.scalars.squared_norm` and `.dequantiser`.
+
+    Takes at most 78 cycles. The sum under the root has to be below :py:`2 ** 80`, which `pack`
+    guarantees.
+
+    Members
+    -------
+    start : :py:`In(1)`
+        Strobe; not while `busy`.
+    s1, s2 : :py:`In(80)`, ratio, floor : :py:`In(SCALAR)`
+        Have to be stable from `start` on while `busy`.
+    root : :py:`Out(17)`, exponent : :py:`Out(signed(6))`
+        The result is :py:`root * 2 ** exponent`, the top bit of `root` set.
+    busy : :py:`Out(1)`
+        From the cycle after `start` on, until `root` and `exponent` are there.
+    """
+
+    start: In(1)
+    s1: In(NORM_BITS)
+    s2: In(NORM_BITS)
+    ratio: In(SCALAR)
+    floor: In(SCALAR)
+    root: Out(ROOT_BITS)
+    exponent: Out(signed(6))
+    busy: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.shifter = shifter = Shifter(NORM_BITS + _FRACTION)
+        m.submodules.multiplier = multiplier = Multiplier(unsigned(_MANTISSA), unsigned(_MANTISSA))
+        m.submodules.square_root = square_root = SquareRoot(ROOT_BITS)
+
+        total = Signal(NORM_BITS)
+        shifted = shifter.o[_FRACTION:]
+        places = Signal(signed(18))         # of `ratio * s1`, from below the binary point
+        m.d.comb += [
+            multiplier.a.eq(shifter.o[-_MANTISSA:]),
+            multiplier.b.eq(self.ratio.mantissa),
+            self.root.eq(square_root.o),
+            # An even number of places is left out, which halves under the root.
+            square_root.i.eq(Mux(shifter.left[0], shifter.o[-2 * ROOT_BITS:] >> 1,
+                                 shifter.o[-2 * ROOT_BITS:])),
+        ]
+
+        def normalise(number):
+            m.d.comb += [shifter.start.eq(1), shifter.i.eq(number << _FRACTION),
+                         shifter.normalise.eq(1), shifter.distance.eq(NORM_BITS + _FRACTION)]
+
+        def shift(number, distance):
+            """Shift left by any distance; too far left and too far right both come to an end."""
+            m.d.comb += [shifter.start.eq(1), shifter.i.eq(number), shifter.normalise.eq(0)]
+            with m.If(distance > NORM_BITS + _FRACTION):
+                m.d.comb += shifter.distance.eq(NORM_BITS + _FRACTION)
+            with m.Elif(distance > 0):
+                m.d.comb += shifter.distance.eq(distance)
+
+        with m.FSM() as fsm:
+            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    shift(self.floor.mantissa, self.floor.exponent + _FRACTION)
+                    m.d.sync += total.eq(self.s2)
+                    m.next = "FLOOR"
+            with m.State("FLOOR"):
+                with m.If(shifter.settled):
+                    m.d.sync += total.eq(total + shifted)
+                    normalise(self.s1)
+                    m.next = "NORMALISE"
+            with m.State("NORMALISE"):
+                with m.If(shifter.settled):
+                    m.next = "MULTIPLY"
+            with m.State("MULTIPLY"):
+                # `left` counts the places of the fraction too, hence nothing to add for them.
+                m.d.sync += places.eq(shifter.left - _MANTISSA + self.ratio.exponent)
+                m.next = "PRODUCT"
+            with m.State("PRODUCT"):
+                shift(multiplier.o, places)
+                m.next = "RATIO"
+            with m.State("RATIO"):
+                with m.If(shifter.settled):
+                    m.d.sync += total.eq(total + shifted)
+                    m.next = "TOTAL"
+            with m.State("TOTAL"):
+                normalise(total)
+                m.next = "EVEN"
+            with m.State("EVEN"):
+                with m.If(shifter.settled):
+                    m.d.comb += square_root.start.eq(1)
+                    length = shifter.left - _FRACTION
+                    m.d.sync += self.exponent.eq((length - (2 * ROOT_BITS - 1)) >> 1)
+                    m.next = "ROOT"
+            with m.State("ROOT"):
+                with m.If(~square_root.busy):
+                    m.next = "IDLE"
+        return m

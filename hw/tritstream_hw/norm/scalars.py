@@ -1,0 +1,194 @@
+"""Scalar unit: reciprocals for the quantiser and scales for the dequantiser, once per vector."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.formats import FORMATS
+from tritstream.golden.scalars import NORM_BITS
+from tritstream_hw.arithmetic.divider import Divider
+from tritstream_hw.arithmetic.shifter import Shifter
+from tritstream_hw.elements.layouts import SCALE
+from tritstream_hw.gemv.activations import VECTORS
+from tritstream_hw.norm.root import ROOT_BITS, SCALAR, Norm
+from tritstream_hw.norm.statistics import AMAX_BITS
+
+__all__ = ["RECIPROCAL", "ProjectionScalars", "Scalars"]
+
+RECIPROCAL = data.StructLayout({"factor": FORMATS.amax_bits, "up": 6})
+"""`127 * 2**26 / amax` of the normalised maximum, and how far that was shifted up to 48 bits."""
+
+_TOP = FORMATS.amax_bits
+# The divider makes `numerator << 17` of it; 26 fraction bits are wanted of numbers below 2**17.
+_NUMERATOR = 127 << FORMATS.reciprocal_bits - 17
+
+
+class ProjectionScalars(wiring.Component):
+    """Reciprocal and scale of one projection, see `golden.scalars`.
+
+    Members
+    -------
+    start : :py:`In(1)`
+        Strobe; not before `scale_valid` of the start before.
+    amax : :py:`In(47)`, factor : :py:`In(SCALAR)`
+        Largest |element * gain|, and the constant part of the scale. Have to be stable from `start`
+        until `scale_valid`.
+    root : :py:`In(17)`, root_exponent : :py:`In(signed(6))`, root_valid : :py:`In(1)`
+        Norm of the vector.
+    reciprocal : :py:`Out(RECIPROCAL)`, reciprocal_valid : :py:`Out(1)`
+        At most 31 cycles after `start`, until the next start. An `amax` of 0 gives factor 0.
+    scale : :py:`Out(SCALE)`, scale_valid : :py:`Out(1)`
+        At most 33 cycles after reciprocal and root are there, until the next start.
+    """
+
+    start: In(1)
+    amax: In(AMAX_BITS)
+    factor: In(SCALAR)
+    root: In(ROOT_BITS)
+    root_exponent: In(signed(6))
+    root_valid: In(1)
+    reciprocal: Out(RECIPROCAL)
+    reciprocal_valid: Out(1)
+    scale: Out(SCALE)
+    scale_valid: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.shifter = shifter = Shifter(AMAX_BITS)
+        m.submodules.divider = divider = Divider()
+
+        top = shifter.o[-_TOP:]
+        dividing_root = Signal()
+        m.d.comb += [
+            shifter.normalise.eq(1),
+            shifter.distance.eq(AMAX_BITS),
+            divider.numerator.eq(Mux(dividing_root, top, _NUMERATOR)),
+            divider.denominator.eq(Mux(dividing_root, self.root, top)),
+            divider.factor.eq(Mux(dividing_root, self.factor.mantissa, 1)),
+        ]
+        # Exponents, relative to the product of all that is multiplied to the scale.
+        position = Signal(signed(18))
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += shifter.i.eq(self.amax)
+                with m.If(self.start):
+                    m.d.comb += shifter.start.eq(1)
+                    m.d.sync += [
+                        self.reciprocal_valid.eq(0), self.scale_valid.eq(0), dividing_root.eq(0),
+                    ]
+                    m.next = "AMAX"
+            with m.State("AMAX"):
+                with m.If(shifter.settled):
+                    m.d.comb += divider.start.eq(1)
+                    m.d.sync += self.reciprocal.up.eq(FORMATS.product_bits - shifter.left)
+                    m.next = "RECIPROCAL"
+            with m.State("RECIPROCAL"):
+                with m.If(~divider.busy):
+                    m.d.sync += [
+                        self.reciprocal.factor.eq(Mux(shifter.left == 0, 0, divider.o)),
+                        self.reciprocal_valid.eq(1), dividing_root.eq(1),
+                    ]
+                    m.next = "NORM"
+            with m.State("NORM"):
+                with m.If(self.root_valid):
+                    m.d.comb += divider.start.eq(1)
+                    m.d.sync += position.eq(
+                        self.factor.exponent + shifter.left - _TOP - self.root_exponent)
+                    m.next = "RATIO"
+            with m.State("RATIO"):
+                m.d.comb += shifter.i.eq(divider.o << AMAX_BITS - len(divider.o))
+                with m.If(~divider.busy):
+                    m.d.comb += shifter.start.eq(1)
+                    m.next = "PRODUCT"
+            with m.State("PRODUCT"):
+                with m.If(shifter.settled):
+                    padding = AMAX_BITS - len(divider.o)
+                    m.d.sync += position.eq(
+                        position + shifter.left - (padding + FORMATS.mantissa_bits + _TOP))
+                    m.next = "SHIFT"
+            with m.State("SHIFT"):
+                self._set_scale(m, shifter, position)
+                m.d.sync += self.scale_valid.eq(1)
+                m.next = "IDLE"
+        return m
+
+    def _set_scale(self, m, shifter, position):
+        shift = Signal(signed(len(position) + 1))
+        m.d.comb += shift.eq(FORMATS.dequant_up - position)
+        m.d.sync += [
+            self.scale.mantissa.eq(shifter.o[-FORMATS.mantissa_bits:]),
+            self.scale.shift.eq(Mux((shifter.left == 0) | (shift > FORMATS.max_shift),
+                                    FORMATS.max_shift, shift)),
+        ]
+
+
+class Scalars(wiring.Component):
+    """All scalars of a vector by digit recurrences, one bit per cycle, see `golden.scalars`.
+
+    The projections are worked on side by side, and their reciprocals at the same time as the norm.
+    A projection whose scale in the header is 0 gets mantissa 0 and the largest shift.
+
+    Members
+    -------
+    start : :py:`In(1)`
+        Strobe; not before `scales_valid` of the start before.
+    s1, s2 : :py:`In(80)`, amax : :py:`In(data.ArrayLayout(47, 3))`
+        Statistics of the vector. These and all that follow have to be stable from `start` until
+        `scales_valid`.
+    scale0, scale1, scale2, ratio, floor : :py:`In(SCALAR)`
+        From the header of the stage that the vector is the input of.
+    vectors : :py:`In(range(4))`
+        3: each projection has a maximum of its own, else all have the first.
+    reciprocal : :py:`Out(data.ArrayLayout(RECIPROCAL, 3))`, reciprocal_valid : :py:`Out(3)`
+        A maximum of 0 gives factor 0. Valid at most 31 cycles after `start`, until the next start.
+    scales : :py:`Out(data.ArrayLayout(SCALE, 3))`, scales_valid : :py:`Out(1)`
+        Valid at most 111 cycles after `start`, until the next start.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "start":   In(1),
+            "s1":      In(NORM_BITS),
+            "s2":      In(NORM_BITS),
+            "amax":    In(data.ArrayLayout(AMAX_BITS, VECTORS)),
+            "scale0":  In(SCALAR),
+            "scale1":  In(SCALAR),
+            "scale2":  In(SCALAR),
+            "ratio":   In(SCALAR),
+            "floor":   In(SCALAR),
+            "vectors": In(range(VECTORS + 1)),
+            "reciprocal":       Out(data.ArrayLayout(RECIPROCAL, VECTORS)),
+            "reciprocal_valid": Out(VECTORS),
+            "scales":           Out(data.ArrayLayout(SCALE, VECTORS)),
+            "scales_valid":     Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.norm = norm = Norm()
+
+        m.d.comb += [
+            norm.start.eq(self.start),
+            norm.s1.eq(self.s1),
+            norm.s2.eq(self.s2),
+            norm.ratio.eq(self.ratio),
+            norm.floor.eq(self.floor),
+        ]
+        valid = []
+        for index, factor in enumerate((self.scale0, self.scale1, self.scale2)):
+            m.submodules[f"projection{index}"] = projection = ProjectionScalars()
+            m.d.comb += [
+                projection.start.eq(self.start),
+                projection.amax.eq(Mux(self.vectors == VECTORS, self.amax[index], self.amax[0])),
+                projection.factor.eq(factor),
+                projection.root.eq(norm.root),
+                projection.root_exponent.eq(norm.exponent),
+                projection.root_valid.eq(~norm.busy),
+                self.reciprocal[index].eq(projection.reciprocal),
+                self.reciprocal_valid[index].eq(projection.reciprocal_valid),
+                self.scales[index].eq(projection.scale),
+            ]
+            valid.append(projection.scale_valid)
+        m.d.comb += self.scales_valid.eq(Cat(valid).all())
+        return m

@@ -1,0 +1,1 @@
+"""Between a board's pins and bytes."""

@@ -1,0 +1,1 @@
+"""Readers of the tape: headers, embedding rows, gains."""

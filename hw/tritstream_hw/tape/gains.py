@@ -1,0 +1,137 @@
+"""Gain banks of a stage, loaded from the tape while those of the stage before are in use."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2, exact_log2
+
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS
+from tritstream.image.tape import Bank
+
+__all__ = ["GainBanks", "banks_layout", "load_layout"]
+
+_ALIGNMENT = 32     # gains in a unit of the tape
+
+
+def banks_layout(count: int) -> data.StructLayout:
+    """Layout of `count` neighbouring gains of each bank but `keep`."""
+    return data.StructLayout({
+        bank.name.lower(): data.ArrayLayout(signed(FORMATS.gain_bits), count)
+        for bank in Bank if bank is not Bank.KEEP})
+
+
+def load_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of what is to be loaded."""
+    return data.StructLayout({
+        "banks": len(Bank),                                     # a bit each, as in a header
+        "beats": range(2 * config.max_columns // config.beat_bytes + 1),   # of each; at least 1
+    })
+
+
+class GainBanks(wiring.Component):
+    """Five banks of gains in two halves: one is loaded while the other is read.
+
+    Bank `gain0` holds :py:`config.max_columns` gains in a half, the others
+    :py:`config.max_hidden`. The beats of the banks follow each other as on the tape. Loading writes
+    up to `V` gains per cycle: a beat is taken every cycle if it has at most `V` gains, else every
+    :py:`P / (2 * V)` cycles. What a beat holds is there for a read that begins two cycles after the
+    beat was taken, or later. The content survives a reset.
+
+    Members
+    -------
+    command : :py:`In(stream.Signature(load_layout(config)))`
+        Taken when all beats of the command before it have been.
+    beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
+        Tape: gains of 16 bits, the low byte first.
+    half : :py:`In(1)`
+        The half that is loaded; has to be stable from the command until the cycle after its last
+        beat.
+    read_half : :py:`In(1)`, read_address : :py:`In(range(max_columns / V))`
+        Number of a word of `V` gains.
+    read_data : :py:`Out(banks_layout(V))`
+        That word of all banks but `keep`, one cycle later. Arbitrary for a bank that has no such
+        word.
+    keep_half, keep_address, keep_data
+        The same for bank `keep`, which is read where a vector begins, not where it ends.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "command":      In(stream.Signature(load_layout(config))),
+            "beats":        In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "half":         In(1),
+            "read_half":    In(1),
+            "read_address": In(range(config.max_columns // config.elements)),
+            "read_data":    Out(banks_layout(config.elements)),
+            "keep_half":    In(1),
+            "keep_address": In(range(config.max_columns // config.elements)),
+            "keep_data":    Out(data.ArrayLayout(FORMATS.gain_bits, config.elements)),
+        })
+
+    def _address_bits(self, bank: Bank) -> int:
+        """Bits of the address of a word within a half."""
+        hidden = -(-self.config.max_hidden // _ALIGNMENT) * _ALIGNMENT
+        gains = self.config.max_columns if bank is Bank.GAIN0 else hidden
+        return ceil_log2(-(-gains // self.config.elements))
+
+    def elaborate(self, platform):
+        m = Module()
+        beat_bytes, word_bytes = self.config.beat_bytes, 2 * self.config.elements
+
+        # What is written in a cycle: a part of a word, or a part of a beat.
+        chunk_bytes = min(beat_bytes, word_bytes)
+        chunks = beat_bytes // chunk_bytes
+        position = Signal(range(2 * self.config.max_columns // chunk_bytes))
+        chunk = position[:exact_log2(chunks)]
+        part = position[:exact_log2(word_bytes // chunk_bytes)]
+
+        remaining = Signal(len(Bank))
+        current = Signal(len(Bank))
+        last_beat = Signal(range(2 * self.config.max_columns // beat_bytes))
+        beat_ends, bank_ends = Signal(), Signal()
+        m.d.comb += [
+            current.eq(remaining & -remaining),
+            beat_ends.eq(chunk == chunks - 1),
+            bank_ends.eq(beat_ends & (position[len(chunk):] == last_beat)),
+            self.beats.ready.eq(remaining.any() & beat_ends),
+            self.command.ready.eq(~remaining.any()),
+        ]
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [
+                remaining.eq(self.command.p.banks),
+                last_beat.eq(self.command.p.beats - 1),
+                position.eq(0),
+            ]
+        with m.If(self.beats.valid & remaining.any()):
+            m.d.sync += position.eq(position + 1)
+            with m.If(bank_ends):
+                m.d.sync += [remaining.eq(remaining & ~current), position.eq(0)]
+
+        enable, address = Signal(len(Bank)), Signal(position.shape(), reset_less=True)
+        written = Signal(8 * chunk_bytes, reset_less=True)
+        m.d.sync += [
+            enable.eq(Mux(self.beats.valid, current, 0)),
+            address.eq(position),
+            written.eq(Value.cast(self.beats.payload).word_select(chunk, 8 * chunk_bytes)),
+        ]
+
+        for index, bank in enumerate(Bank):
+            bits = self._address_bits(bank)
+            memory = Memory(shape=unsigned(8 * word_bytes), depth=2 << bits, init=[])
+            m.submodules[bank.name.lower()] = memory
+            write, read = memory.write_port(granularity=8 * chunk_bytes), memory.read_port()
+            m.d.comb += [
+                write.addr.eq(Cat(address[len(part):][:bits], self.half)),
+                write.data.eq(written.replicate(word_bytes // chunk_bytes)),
+                write.en.eq(enable[index] << address[:len(part)]),
+            ]
+            if bank is Bank.KEEP:
+                m.d.comb += [read.addr.eq(Cat(self.keep_address[:bits], self.keep_half)),
+                             self.keep_data.eq(read.data)]
+            else:
+                m.d.comb += [read.addr.eq(Cat(self.read_address[:bits], self.read_half)),
+                             self.read_data[bank.name.lower()].eq(read.data)]
+        return m

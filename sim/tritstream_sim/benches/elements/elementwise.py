@@ -1,0 +1,132 @@
+"""Devices of the element-wise datapath in one top, and what their benches share."""
+
+import random
+from collections.abc import Callable, Iterable
+
+import cocotb
+from amaranth import *
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from tritstream.build import BuildConfig
+from tritstream_hw.arithmetic.multiply import Multiplier
+from tritstream_hw.elements.dequantise import Dequantise
+from tritstream_hw.elements.mixer import Mixer
+from tritstream_hw.elements.residual import Residual
+from tritstream_hw.elements.sigmoid import Sigmoid
+from tritstream_sim.agents.stream import reset, start_clock
+from tritstream_sim.benches.elements.sigmoid_sweep import SigmoidSweep
+from tritstream_sim.verilate.flat import Flat
+
+__all__ = ["CONFIG", "DEVICES", "Device", "components", "spread", "with_gaps"]
+
+CONFIG = BuildConfig()
+
+DEVICES = {
+    "multiply_small": Multiplier(unsigned(3), unsigned(1)),
+    "multiply_one": Multiplier(signed(18), unsigned(17)),
+    "multiply_two": Multiplier(signed(25), unsigned(16)),
+    "multiply_three": Multiplier(signed(18), signed(36)),
+    "multiply_most": Multiplier(signed(48), signed(48)),
+    "multiply_natural": Multiplier(unsigned(34), unsigned(35)),
+    "dequantise": Dequantise(CONFIG),
+    "residual": Residual(),
+    "sigmoid": Sigmoid(),
+    "sigmoid_sweep": SigmoidSweep(),
+    "mixer": Mixer(CONFIG),
+}
+
+
+def components() -> Flat:
+    """Return the top."""
+    return Flat(DEVICES)
+
+
+def spread(bits: int, *, sign: bool = True) -> int:
+    """Return a random number of `bits` bits, often an extreme one, of any magnitude else."""
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if sign else (0, (1 << bits) - 1)
+    if random.random() < 0.2:
+        return random.choice([low, high, max(low, -1), 0, 1, low + 1, high - 1])
+    return random.randint(low, high) >> random.randrange(bits)
+
+
+def with_gaps(offers: Iterable[int], probability: float) -> list[int | None]:
+    """Return the offers with gaps (None) between them, in each cycle with this probability."""
+    spaced = []
+    for offer in offers:
+        while random.random() < probability:
+            spaced.append(None)
+        spaced.append(offer)
+    return spaced
+
+
+class Device:
+    """One of the devices: its ports, and a way to play a flow through it.
+
+    Parameters
+    ----------
+    dut
+        Handle of the top.
+    name : str
+        Which of `DEVICES`.
+    """
+
+    def __init__(self, dut, name: str):
+        self.dut, self.name = dut, name
+        self.edge = RisingEdge(dut.clk)
+        self.component = DEVICES[name]
+
+    @classmethod
+    async def started(cls, dut, name: str) -> "Device":
+        """Return the device after a reset, with the flow into any device idle."""
+        start_clock(dut)
+        for device in DEVICES:
+            if hasattr(DEVICES[device], "i"):
+                dut[f"{device}__i__valid"].value = 0
+        await reset(dut)
+        return cls(dut, name)
+
+    def port(self, name: str):
+        """Return the handle of a port."""
+        return self.dut[f"{self.name}__{name}"]
+
+    def idle(self):
+        """Offer nothing."""
+        self.port("i__valid").value = 0
+
+    async def play(self, offers: Iterable[int | None], *, tail: int = 48,
+                   answer: Callable[[int], None] = lambda cycle: None) -> list[tuple[int, int]]:
+        """Offer a payload or nothing in each cycle, and return what comes out and when.
+
+        Parameters
+        ----------
+        offers : iterable of int or None
+            One per cycle. With nothing, the payload port carries noise.
+        tail : int
+            Cycles without offer at the end.
+        answer : callable
+            Called in each cycle with its number, to look at outputs and set inputs of the next.
+
+        Returns
+        -------
+        list of tuple
+            Cycle and payload.
+        """
+        valid, payload = self.port("i__valid"), self.port("i__payload")
+        out_valid, out_payload = self.port("o__valid"), self.port("o__payload")
+        width, results = len(payload), []
+        for cycle, offer in enumerate([*offers, *[None] * tail]):
+            valid.value = offer is not None
+            payload.value = random.getrandbits(width) if offer is None else offer
+            await self.edge
+            if out_valid.value:
+                results.append((cycle, int(out_payload.value)))
+            answer(cycle)
+        return results
+
+    async def interrupt(self, offers: Iterable[int | None], cycles: int):
+        """Offer something for some cycles, then reset while the flow is idle."""
+        playing = cocotb.start_soon(self.play(offers))
+        await ClockCycles(self.dut.clk, cycles)
+        playing.cancel()
+        self.idle()
+        await reset(self.dut, cycles=1)

@@ -1,0 +1,146 @@
+"""Bench of `TernaryCore`, against NumPy's `@`."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles
+
+from tritstream.build import BuildConfig
+from tritstream.image import trits as code
+from tritstream_hw.gemv.core import ROWS, TernaryCore, sums_layout
+from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
+from tritstream_sim.verilate.parameters import build_config
+
+
+def random_group(rng, config: BuildConfig, beats: int):
+    """Return int8 `[columns]` activations and `[5, columns]` trits."""
+    columns = beats * config.beat_bytes
+    return (rng.integers(-127, 128, columns, np.int8),
+            rng.integers(-1, 2, (ROWS, columns), np.int8))
+
+
+def pack(group, config: BuildConfig) -> list[int]:
+    """Beats of a group as the bits of their layout: codes, activations, last."""
+    acts, trits = group
+    beat_bytes = config.beat_bytes
+    codes = code.encode(trits).reshape(-1, beat_bytes)
+    beats = [int.from_bytes(row.tobytes(), "little")
+             for row in np.hstack([codes, acts.view(np.uint8).reshape(-1, beat_bytes)])]
+    beats[-1] |= 1 << 16 * beat_bytes
+    return beats
+
+
+def golden(group) -> list[int]:
+    """Row sums of a group."""
+    acts, trits = group
+    return (trits.astype(int) @ acts.astype(int)).tolist()
+
+
+def unpack(value: int, config: BuildConfig) -> list[int]:
+    """Row sums from the bits of their layout."""
+    return list(sums_layout(config).from_bits(value).sums)
+
+
+class Bench:
+    """Agents at the core, and what it has to answer."""
+
+    def __init__(self, dut, *, i_stall=0.0, o_stall=0.0):
+        self.config = build_config()
+        self.source = Source(dut, "i", stall=stall(i_stall))
+        self.sink = Sink(dut, "o", stall=stall(o_stall))
+        self.watch_i, self.watch_o = Monitor(dut, "i"), Monitor(dut, "o")
+
+    async def check(self, groups):
+        """Send groups and compare what comes back, including that nothing more does."""
+        for group in groups:
+            self.source.send(pack(group, self.config))
+        for n, value in enumerate(await self.sink.take(len(groups))):
+            got, expected = unpack(value, self.config), golden(groups[n])
+            assert got == expected, f"group {n}: {got}, expected {expected}"
+        await self.sink.nothing_more()
+
+
+async def start(dut, **stalls) -> tuple[Bench, np.random.Generator]:
+    """Return a bench after reset, and a seeded generator."""
+    start_clock(dut)
+    bench = Bench(dut, **stalls)
+    await reset(dut)
+    return bench, np.random.default_rng(cocotb.RANDOM_SEED)
+
+
+@cocotb.test
+@cocotb.parametrize(i_stall=[0.0, 0.5], o_stall=[0.0, 0.7])
+async def groups_of_all_lengths(dut, i_stall, o_stall):
+    bench, rng = await start(dut, i_stall=i_stall, o_stall=o_stall)
+    longest = min(bench.config.column_beats, 8)
+    lengths = [1] * 30 + rng.integers(1, longest + 1, 30).tolist()
+    await bench.check([random_group(rng, bench.config, beats) for beats in lengths])
+
+
+@cocotb.test
+async def extremes(dut):
+    bench, rng = await start(dut)
+    longest = bench.config.column_beats
+    groups = []
+    for act in (-127, 0, 127):
+        for trit in (-1, 0, 1):
+            columns = longest * bench.config.beat_bytes
+            groups.append((np.full(columns, act, np.int8), np.full((ROWS, columns), trit, np.int8)))
+    # The quantiser never makes -128, but the trees hold it.
+    columns = max(bench.config.beat_bytes, 16)
+    for trit in (-1, 0, 1):
+        groups.append((np.full(columns, -128, np.int8), np.full((ROWS, columns), trit, np.int8)))
+    groups.append(random_group(rng, bench.config, longest))
+    await bench.check(groups)
+
+
+@cocotb.test
+async def each_row_and_column_has_its_place(dut):
+    bench, rng = await start(dut)
+    groups = []
+    for column in range(bench.config.beat_bytes):
+        for row in range(ROWS):
+            trits = np.zeros((ROWS, bench.config.beat_bytes), np.int8)
+            trits[row, column] = rng.choice([-1, 1])
+            groups.append((rng.integers(-127, 128, bench.config.beat_bytes, np.int8), trits))
+    await bench.check(groups)
+
+
+@cocotb.test
+@cocotb.parametrize(beats=[1, 2, 3])
+async def a_beat_per_cycle(dut, beats):
+    bench, rng = await start(dut)
+    count = 40
+    await bench.check([random_group(rng, bench.config, beats) for _ in range(count)])
+    first = bench.watch_i.cycles[0]
+    assert bench.watch_i.cycles == list(range(first, first + count * beats))
+    latency = TernaryCore(bench.config).latency
+    assert bench.watch_o.cycles == [cycle + latency for cycle in
+                                    bench.watch_i.cycles[beats - 1::beats]]
+
+
+@cocotb.test
+async def a_receiver_that_waits_stops_the_core_in_time(dut):
+    bench, rng = await start(dut)
+    bench.sink.stall = lambda: True
+    groups = [random_group(rng, bench.config, 1) for _ in range(50)]
+    for group in groups:
+        bench.source.send(pack(group, bench.config))
+    await ClockCycles(dut.clk, 100)
+    assert len(bench.watch_i.payloads) == TernaryCore(bench.config).places
+    bench.sink.stall = None
+    got = [unpack(value, bench.config) for value in await bench.sink.take(len(groups))]
+    assert got == [golden(group) for group in groups]
+    await bench.sink.nothing_more()
+
+
+@cocotb.test
+@cocotb.parametrize(cycles=[1, 3, 6, 9, 14])
+async def reset_forgets_everything(dut, cycles):
+    bench, rng = await start(dut, o_stall=0.5)
+    for _ in range(10):
+        bench.source.send(pack(random_group(rng, bench.config, 2), bench.config))
+    await ClockCycles(dut.clk, cycles)
+    bench.source.clear()
+    await reset(dut)
+    bench.sink.clear()
+    await bench.check([random_group(rng, bench.config, 3) for _ in range(5)])

@@ -1,0 +1,267 @@
+"""Bench of `Gemv` with its activation memory, against NumPy's `@`."""
+
+import dataclasses
+
+import cocotb
+import numpy as np
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from tritstream.build import BuildConfig
+from tritstream.image import trits as code
+from tritstream_hw.gemv.activations import VECTORS, ActivationMemory, ActivationWrite
+from tritstream_hw.gemv.gemv import Gemv, available_layout, command_layout, element_layout
+from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
+from tritstream_sim.verilate.parameters import build_config
+
+
+class GemvWithMemory(wiring.Component):
+    """`Gemv` and the memory it reads; the other ports are theirs."""
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        super().__init__({
+            "write":     In(ActivationWrite(config)),
+            "command":   In(stream.Signature(command_layout(config))),
+            "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "available": In(available_layout(config)),
+            "o":         Out(stream.Signature(element_layout(config))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.gemv = gemv = Gemv(self.config)
+        m.submodules.memory = memory = ActivationMemory(self.config)
+        m.d.comb += gemv.available.eq(self.available)
+        wiring.connect(m, wiring.flipped(self.write), memory.write)
+        wiring.connect(m, wiring.flipped(self.command), gemv.command)
+        wiring.connect(m, wiring.flipped(self.beats), gemv.beats)
+        wiring.connect(m, gemv.read, memory.read)
+        wiring.connect(m, gemv.o, wiring.flipped(self.o))
+        return m
+
+
+@dataclasses.dataclass
+class Product:
+    """A command, its tape and the answer.
+
+    `trits` is int8 `[projections, rows, columns]`, `vectors` int8 `[3, columns]`.
+    """
+
+    trits: np.ndarray
+    vectors: np.ndarray
+    separate: bool
+
+    def command(self, config: BuildConfig) -> int:
+        """Return the bits of the command."""
+        projections, rows, columns = self.trits.shape
+        return command_layout(config).const({
+            "column_beats": columns // config.beat_bytes, "blocks": -(-rows // 5), "rows": rows,
+            "projections": projections, "separate": self.separate}).as_bits()
+
+    def tape(self, config: BuildConfig, rng) -> list[int]:
+        """Beats: blocks, then projections, then columns. Rows that fill up are random."""
+        projections, rows, columns = self.trits.shape
+        blocks = -(-rows // 5)
+        padded = rng.integers(-1, 2, (projections, 5 * blocks, columns), np.int8)
+        padded[:, :rows] = self.trits
+        groups = padded.reshape(projections, blocks, 5, columns).transpose(2, 1, 0, 3)
+        beats = code.encode(groups).reshape(-1, config.beat_bytes)
+        return [int.from_bytes(beat.tobytes(), "little") for beat in beats]
+
+    def golden(self) -> list[tuple[int, int, int, int]]:
+        """Elements as `(acc, projection, row, last)`."""
+        projections, rows, _ = self.trits.shape
+        sums = [trits.astype(int) @ self.vectors[p if self.separate else 0].astype(int)
+                for p, trits in enumerate(self.trits)]
+        order = [(p, row) for first in range(0, rows, 5) for p in range(projections)
+                 for row in range(first, min(first + 5, rows))]
+        return [(int(sums[p][row]), p, row, int(n == len(order) - 1))
+                for n, (p, row) in enumerate(order)]
+
+
+def random_product(rng, config: BuildConfig, vectors, *, beats: int, rows: int, projections: int,
+                   separate: bool) -> Product:
+    """Return a product with random trits of the first columns of `vectors`."""
+    columns = beats * config.beat_bytes
+    trits = rng.integers(-1, 2, (projections, rows, columns), np.int8)
+    return Product(trits, vectors[:, :columns], separate)
+
+
+class Bench:
+    """Agents at the device."""
+
+    def __init__(self, dut, *, tape_stall=0.0, o_stall=0.0):
+        self.dut, self.config = dut, build_config()
+        self.commands = Source(dut, "command", stall=stall(tape_stall))
+        self.tape = Source(dut, "beats", stall=stall(tape_stall))
+        self.sink = Sink(dut, "o", stall=stall(o_stall))
+        self.watch_tape, self.watch_o = Monitor(dut, "beats"), Monitor(dut, "o")
+        self.show([0] * VECTORS)
+        dut.write__en.value = 0
+
+    def show(self, counts: list[int]):
+        """Tell the device how many beats of each vector are in the memory."""
+        self.dut.available.value = available_layout(self.config).const(counts).as_bits()
+
+    async def write(self, vectors, first: int, last: int):
+        """Write the beats from `first` to before `last` of all vectors into the memory."""
+        config, clock = self.config, RisingEdge(self.dut.clk)
+        words = config.beat_bytes // config.elements
+        for vector in range(VECTORS):
+            for address in range(first * words, last * words):
+                start = address * config.elements
+                self.dut.write__vector.value = vector
+                self.dut.write__address.value = address
+                self.dut.write__data.value = int.from_bytes(
+                    vectors[vector, start:start + config.elements].tobytes(), "little")
+                self.dut.write__en.value = 1
+                await clock
+        self.dut.write__en.value = 0
+        await clock
+
+    def send(self, products, rng):
+        """Queue commands and their tape."""
+        for product in products:
+            self.commands.send([product.command(self.config)])
+            self.tape.send(product.tape(self.config, rng))
+
+    async def check(self, products):
+        """Compare everything that comes out, including that nothing more does."""
+        layout = element_layout(self.config)
+        for n, product in enumerate(products):
+            expected = product.golden()
+            for value, right in zip(await self.sink.take(len(expected)), expected, strict=True):
+                element = layout.from_bits(value)
+                got = (element.acc, element.projection, element.row, element.last)
+                assert got == right, f"product {n}: {got}, expected {right}"
+        await self.sink.nothing_more()
+        assert not self.tape.pending and not self.commands.pending
+
+
+async def start(dut, **stalls):
+    """Return a bench after reset, a seeded generator, and vectors that are in the memory."""
+    start_clock(dut)
+    bench = Bench(dut, **stalls)
+    await reset(dut)
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    vectors = rng.integers(-127, 128, (VECTORS, bench.config.max_columns), np.int8)
+    await bench.write(vectors, 0, bench.config.column_beats)
+    bench.show([bench.config.column_beats] * VECTORS)
+    return bench, rng, vectors
+
+
+def random_products(rng, config: BuildConfig, vectors, count: int) -> list[Product]:
+    """Products of all kinds of shapes, with odd numbers of rows."""
+    return [random_product(rng, config, vectors,
+                           beats=int(rng.integers(1, min(config.column_beats, 12) + 1)),
+                           rows=int(rng.integers(1, 14)), projections=int(rng.integers(1, 4)),
+                           separate=bool(rng.integers(2))) for _ in range(count)]
+
+
+@cocotb.test
+@cocotb.parametrize(tape_stall=[0.0, 0.4], o_stall=[0.0, 0.6])
+async def products_of_all_shapes(dut, tape_stall, o_stall):
+    bench, rng, vectors = await start(dut, tape_stall=tape_stall, o_stall=o_stall)
+    products = random_products(rng, bench.config, vectors, 12)
+    bench.send(products, rng)
+    await bench.check(products)
+
+
+@cocotb.test
+@cocotb.parametrize(act=[-127, 127])
+async def extremes(dut, act):
+    bench, rng, _ = await start(dut)
+    columns = bench.config.max_columns
+    vectors = np.full((VECTORS, columns), act, np.int8)
+    await bench.write(vectors, 0, bench.config.column_beats)
+    products = [Product(np.full((1, 5, columns), trit, np.int8), vectors, False)
+                for trit in (-1, 0, 1)]
+    bench.send(products, rng)
+    await bench.check(products)
+
+
+@cocotb.test
+@cocotb.parametrize(vector=[0, 1, 2], tape_stall=[0.0, 0.4])
+async def activations_are_not_read_before_they_are_there(dut, vector, tape_stall):
+    bench, rng, _ = await start(dut, tape_stall=tape_stall)
+    beats = min(bench.config.column_beats, 9)
+    bench.show([0] * VECTORS)
+    vectors = rng.integers(-127, 128, (VECTORS, bench.config.max_columns), np.int8)
+    product = random_product(rng, bench.config, vectors, beats=beats, rows=7, projections=3,
+                             separate=True)
+    bench.send([product], rng)
+    for beat in range(beats):
+        await ClockCycles(dut.clk, int(rng.integers(1, 8)))
+        await bench.write(vectors, beat, beat + 1)
+        counts = [beat] * VECTORS
+        counts[vector] = beat + 1
+        bench.show(counts)
+    bench.show([beats] * VECTORS)
+    await bench.check([product])
+
+
+@cocotb.test
+async def only_the_vector_that_is_read_has_to_be_there(dut):
+    bench, rng, vectors = await start(dut)
+    shape = {"beats": 2, "rows": 6, "projections": 3}
+    bench.show([2, 0, 0])
+    shared = random_product(rng, bench.config, vectors, separate=False, **shape)
+    bench.send([shared], rng)
+    await bench.check([shared])
+    for missing in range(VECTORS):
+        counts = [2] * VECTORS
+        counts[missing] = 1
+        bench.show(counts)
+        before = len(bench.watch_tape.payloads)
+        apart = random_product(rng, bench.config, vectors, separate=True, **shape)
+        bench.send([apart], rng)
+        await ClockCycles(dut.clk, 30)
+        assert len(bench.watch_tape.payloads) - before == 2 * missing + 1
+        bench.show([2] * VECTORS)
+        await bench.check([apart])
+
+
+@cocotb.test
+async def a_beat_per_cycle_from_command_to_command(dut):
+    bench, rng, vectors = await start(dut)
+    products = [random_product(rng, bench.config, vectors, beats=beats, rows=rows, projections=n,
+                               separate=True)
+                for beats, rows, n in ((5, 15, 3), (12, 15, 1), (6, 13, 2), (5, 20, 1), (8, 9, 3))]
+    bench.send(products, rng)
+    await bench.check(products)
+    cycles = bench.watch_tape.cycles
+    assert cycles == list(range(cycles[0], cycles[0] + len(cycles)))
+    latency = 6 + exact_log2(bench.config.beat_bytes)
+    assert bench.watch_o.cycles[0] == cycles[4] + latency
+
+
+@cocotb.test
+@cocotb.parametrize(beats=[1, 2, 3])
+async def a_row_per_cycle_from_command_to_command(dut, beats):
+    bench, rng, vectors = await start(dut)
+    products = [random_product(rng, bench.config, vectors, beats=beats, rows=rows, projections=n,
+                               separate=False)
+                for rows, n in ((33, 2), (30, 3), (41, 1))]
+    bench.send(products, rng)
+    await bench.check(products)
+    cycles = bench.watch_o.cycles
+    assert cycles == list(range(cycles[0], cycles[0] + len(cycles)))
+
+
+@cocotb.test
+@cocotb.parametrize(cycles=[3, 9, 25, 60])
+async def reset_forgets_everything(dut, cycles):
+    bench, rng, vectors = await start(dut, o_stall=0.3)
+    bench.send(random_products(rng, bench.config, vectors, 8), rng)
+    await ClockCycles(dut.clk, cycles)
+    bench.commands.clear()
+    bench.tape.clear()
+    await reset(dut)
+    bench.sink.clear()
+    products = random_products(rng, bench.config, vectors, 3)
+    bench.send(products, rng)
+    await bench.check(products)

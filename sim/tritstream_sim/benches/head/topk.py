@@ -1,0 +1,152 @@
+"""Bench of `TopK` at several numbers of candidates, against a stable sort."""
+
+import random
+
+import cocotb
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from tritstream.build import BuildConfig
+from tritstream_hw.head.topk import TopK, best_layout, logit_layout
+from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock
+
+CANDIDATES = [1, 4, 16]
+
+
+def config(candidates: int) -> BuildConfig:
+    """Return a configuration with narrow sums, so that logits collide."""
+    return BuildConfig(beat_bytes=4, elements=1, candidates=candidates, max_hidden=64,
+                       max_intermediate=64)
+
+
+def components() -> dict[str, TopK]:
+    """Return the devices under test, called `k<candidates>`."""
+    return {f"k{count}": TopK(config(count)) for count in CANDIDATES}
+
+
+class Bench:
+    """Agents at the device that keeps so many candidates."""
+
+    def __init__(self, dut, candidates: int, *, i_stall=0.0):
+        self.dut, self.name, self.config = dut, f"k{candidates}", config(candidates)
+        self.source = Source(dut, f"{self.name}__i", stall=stall(i_stall))
+        self.watch = Monitor(dut, f"{self.name}__i")
+        self.port("clear").value = 0
+        self.port("index").value = 0
+
+    def port(self, name: str):
+        """Return the handle of a port of this device."""
+        return self.dut[f"{self.name}__{name}"]
+
+    async def clear(self):
+        """Pulse `clear` for a cycle."""
+        self.port("clear").value = 1
+        await RisingEdge(self.dut.clk)
+        self.port("clear").value = 0
+
+    async def rank(self, logits, rows=None):
+        """Send logits, wait until the device says that it is done, and check every candidate."""
+        layout = logit_layout(self.config)
+        rows = rows or range(len(logits))
+        self.source.send(
+            layout.const({"acc": acc, "row": row, "last": n == len(logits) - 1}).as_bits()
+            for n, (acc, row) in enumerate(zip(logits, rows, strict=True)))
+        await self.source.sent()
+        cycles = 0
+        while not self.port("settled").value:
+            await RisingEdge(self.dut.clk)
+            cycles += 1
+            assert cycles <= self.config.candidates + 2, "never settled"
+        await self.check(logits, rows)
+
+    async def check(self, logits, rows):
+        """Compare all candidates, and the indices behind the last."""
+        ranked = sorted(zip(logits, rows, strict=True), key=lambda pair: -pair[0])
+        for index in [*range(self.config.candidates), self.config.candidates, 255]:
+            self.port("index").value = index
+            await ClockCycles(self.dut.clk, 2)
+            best = best_layout(self.config).from_bits(int(self.port("best").value))
+            there = index < min(len(ranked), self.config.candidates)
+            assert best.valid == there, f"candidate {index}: valid is {best.valid}"
+            if there:
+                got = (best.acc, best.token)
+                assert got == ranked[index], f"candidate {index}: {got}, not {ranked[index]}"
+
+
+async def start(dut, candidates: int, **stalls) -> Bench:
+    """Return a bench after reset."""
+    start_clock(dut)
+    bench = Bench(dut, candidates, **stalls)
+    await reset(dut)
+    return bench
+
+
+@cocotb.test
+@cocotb.parametrize(candidates=CANDIDATES, i_stall=[0.0, 0.5], spread=[0, 2, 8000])
+async def the_best_in_order(dut, candidates, i_stall, spread):
+    bench = await start(dut, candidates, i_stall=i_stall)
+    for _ in range(8):
+        await bench.rank([random.randint(-spread, spread) for _ in range(100)])
+        await bench.clear()
+
+
+@cocotb.test
+@cocotb.parametrize(candidates=CANDIDATES)
+async def rising_falling_and_extreme(dut, candidates):
+    bench = await start(dut, candidates)
+    bits = bench.config.acc_bits
+    low, high = as_signed(1 << bits - 1, bits), (1 << bits - 1) - 1
+    for logits in (range(-50, 50), range(50, -50, -1), [low, high, -1, 0, 1] * 10, [low], [high],
+                   [7, 7, 9, 7, 9, 7, 11, 9, 7]):
+        await bench.rank(list(logits))
+        await bench.clear()
+
+
+@cocotb.test
+@cocotb.parametrize(candidates=CANDIDATES, count=[1, 3, 4, 5, 17])
+async def few_logits(dut, candidates, count):
+    bench = await start(dut, candidates)
+    await bench.rank([random.randint(-3, 3) for _ in range(count)],
+                     sorted(random.sample(range(1 << 16), count)))
+
+
+@cocotb.test
+@cocotb.parametrize(candidates=CANDIDATES)
+async def a_logit_per_cycle(dut, candidates):
+    bench = await start(dut, candidates)
+    await bench.rank([random.randint(-9, 9) for _ in range(200)])
+    first = bench.watch.cycles[0]
+    assert bench.watch.cycles == list(range(first, first + 200))
+
+
+@cocotb.test
+@cocotb.parametrize(candidates=CANDIDATES)
+async def settles_when_the_last_logit_has_arrived(dut, candidates):
+    bench = await start(dut, candidates)
+    layout = logit_layout(bench.config)
+    bench.source.send([layout.const({"acc": 1, "row": 0, "last": 0}).as_bits()])
+    await ClockCycles(dut.clk, 2 * candidates + 4)
+    assert bench.port("settled").value == 0
+    bench.source.send([layout.const({"acc": 2, "row": 1, "last": 1}).as_bits()])
+    await bench.source.sent()
+    cycles = 0
+    while not bench.port("settled").value:
+        await RisingEdge(dut.clk)
+        cycles += 1
+    assert cycles == candidates + 1
+    await bench.check([1, 2], [0, 1])
+
+
+@cocotb.test
+@cocotb.parametrize(candidates=CANDIDATES, how=["clear", "reset"], cycles=[1, 2, 5, 20])
+async def forgets_what_is_on_its_way(dut, candidates, how, cycles):
+    bench = await start(dut, candidates)
+    layout = logit_layout(bench.config)
+    bench.source.send(layout.const({"acc": 100 + n, "row": n, "last": n % 4 == 3}).as_bits()
+                      for n in range(60))
+    await ClockCycles(dut.clk, cycles)
+    bench.source.clear()
+    await (bench.clear() if how == "clear" else reset(dut))
+    await ClockCycles(dut.clk, candidates + 4)
+    assert bench.port("settled").value == 0
+    await bench.check([], [])
+    await bench.rank([3, 5, 4])

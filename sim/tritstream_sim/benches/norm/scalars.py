@@ -1,0 +1,215 @@
+"""Bench of `Scalars` against `golden.scalars`."""
+
+import random
+
+import cocotb
+from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.utils import get_sim_time
+
+from tritstream.formats import FORMATS
+from tritstream.golden.scalars import (
+    NORM_BITS,
+    Statistics,
+    dequantiser,
+    reciprocal,
+    squared_norm,
+)
+from tritstream.image.tape import Scalar
+from tritstream_hw.elements.layouts import SCALE
+from tritstream_hw.norm.root import SCALAR
+from tritstream_hw.norm.scalars import RECIPROCAL, Scalars
+from tritstream_sim.agents.stream import PERIOD, reset, start_clock
+
+MOST = (1 << FORMATS.product_bits - 1) - 1
+RECIPROCAL_BUDGET, SCALES_BUDGET = 31, 111
+
+
+def component() -> Scalars:
+    """Return the device under test."""
+    return Scalars()
+
+
+def magnitude(bits: int) -> int:
+    """Random number of any length up to `bits` bits."""
+    return random.getrandbits(random.randint(0, bits))
+
+
+def scalar(low: int, high: int) -> Scalar:
+    """Random normalised mantissa, and an exponent."""
+    return Scalar(random.randrange(1 << 15, 1 << 16), random.randint(low, high))
+
+
+def split(value: int, bits: int) -> list[int]:
+    """Cut an array of three elements."""
+    return [value >> bits * k & (1 << bits) - 1 for k in range(3)]
+
+
+def expected(stats: Statistics, scales, ratio, floor, vectors):
+    """Scales of the golden model; None if an operand does not fit, as `pack` sees to it."""
+    try:
+        norm = squared_norm(stats, ratio, floor)
+        return [dequantiser(stats.amax[k if vectors == 3 else 0], norm, scale)
+                for k, scale in enumerate(scales)]
+    except OverflowError:
+        return None
+
+
+class Bench:
+    """Starts the device and checks its results and when they come."""
+
+    def __init__(self, dut):
+        self.dut = dut
+        self.slowest = [0, 0]
+        start_clock(dut)
+        dut.start.value = 0
+
+    def drive(self, stats, scales, ratio, floor, vectors):
+        """Set all operands."""
+        dut = self.dut
+        dut.s1.value, dut.s2.value, dut.vectors.value = stats.s1, stats.s2, vectors
+        dut.amax.value = sum(peak << 47 * k for k, peak in enumerate(stats.amax))
+        for port, value in zip((dut.scale0, dut.scale1, dut.scale2, dut.ratio, dut.floor),
+                               (*scales, ratio, floor), strict=True):
+            port.value = SCALAR.const(
+                {"mantissa": value.mantissa, "exponent": value.exponent}).as_bits()
+
+    async def begin(self):
+        """Pulse `start`; return the time at which its cycle began."""
+        self.dut.start.value = 1
+        begin = get_sim_time("ns")
+        await RisingEdge(self.dut.clk)
+        self.dut.start.value = 0
+        return begin
+
+    async def run(self, stats, scales, ratio, floor, vectors=3):
+        """Compute once and compare."""
+        want = expected(stats, scales, ratio, floor, vectors)
+        assert want is not None, "the operands of a test have to fit"
+        dut, clock = self.dut, RisingEdge(self.dut.clk)
+        self.drive(stats, scales, ratio, floor, vectors)
+        begin = await self.begin()
+        await clock
+        assert dut.reciprocal_valid.value == 0 and dut.scales_valid.value == 0
+        for index, valid, budget in ((0, dut.reciprocal_valid, RECIPROCAL_BUDGET),
+                                     (1, dut.scales_valid, SCALES_BUDGET)):
+            while not int(valid.value) & 1:
+                await valid.value_change
+            cycles = -(-(get_sim_time("ns") - begin) // PERIOD)
+            assert cycles <= budget, f"{valid._name} after {cycles} cycles"
+            self.slowest[index] = max(self.slowest[index], cycles)
+        await clock
+        assert int(dut.reciprocal_valid.value) == 7 and dut.scales_valid.value == 1
+        for k, bits in enumerate(split(int(dut.reciprocal.value), RECIPROCAL.size)):
+            peak = stats.amax[k if vectors == 3 else 0]
+            got = RECIPROCAL.from_bits(bits)
+            assert got.factor == reciprocal(peak), f"reciprocal {k} of {peak}"
+            if peak:
+                assert got.up == FORMATS.product_bits - peak.bit_length()
+        got = [SCALE.from_bits(bits) for bits in split(int(dut.scales.value), SCALE.size)]
+        assert [(one.mantissa, one.shift) for one in got] == want, (stats, scales, ratio, floor)
+
+
+async def start(dut) -> Bench:
+    """Return a bench after reset."""
+    bench = Bench(dut)
+    await reset(dut)
+    return bench
+
+
+def random_case():
+    """Operands that fit, of any order of magnitude, at the edges rather often."""
+    while True:
+        stats = Statistics(random.choice((0, magnitude(75), magnitude(75))), magnitude(75),
+                           tuple(random.choice((0, 1, MOST, *(magnitude(47) for _ in range(9))))
+                                 for _ in range(3)))
+        scales = [random.choice((Scalar(), *(scalar(-70, 40) for _ in range(9))))
+                  for _ in range(3)]
+        ratio = random.choice((Scalar(), *(scalar(-110, 60) for _ in range(5))))
+        floor = Scalar(random.randrange(1, 1 << 16), random.choice((0, random.randint(0, 60))))
+        vectors = random.choice((1, 3))
+        if expected(stats, scales, ratio, floor, vectors) is not None:
+            return stats, scales, ratio, floor, vectors
+
+
+@cocotb.test
+async def random_operands(dut):
+    bench = await start(dut)
+    for _ in range(400):
+        await bench.run(*random_case())
+    dut._log.info("slowest: reciprocal %d, scales %d cycles", *bench.slowest)
+
+
+@cocotb.test
+async def every_length_of_every_operand(dut):
+    bench = await start(dut)
+    plain = Statistics(12345678901, 98765432101234, (1 << 20, 12345, 654321))
+    scales, ratio, floor = [Scalar(40000, -20)] * 3, Scalar(50000, -12), Scalar(300, 0)
+    for bits in range(48):          # maxima, at both ends of their length
+        for peak in {(1 << bits) >> 1, (1 << bits) - 1}:
+            amax = (peak, 5, peak + 1 if peak < MOST else 0)
+            await bench.run(Statistics(plain.s1, plain.s2, amax), scales, ratio, floor)
+    for bits in range(NORM_BITS):   # norms, through S2
+        for s2 in {(1 << bits) >> 1, (1 << bits) - 1}:
+            await bench.run(Statistics(0, s2, plain.amax), scales, ratio, Scalar(1, 0))
+    for bits in range(1, 76):       # S1, which a shift by any distance brings in
+        await bench.run(Statistics((1 << bits) - 1, 0, plain.amax), scales,
+                        Scalar(0xFFFF, -14 - bits // 2), Scalar(1, 0))
+
+
+@cocotb.test
+async def every_shift_of_the_ratio(dut):
+    bench = await start(dut)
+    scales, amax = [Scalar(0x8001, -24)] * 3, (99999, 1 << 30, 77)
+    s1 = 0xFFFF << 20 | 0xFFFFF
+    for exponent in range(-80, 28):         # the product is shifted by 20 more
+        await bench.run(Statistics(s1, 0, amax), scales, Scalar(0xFFFF, exponent), Scalar(3, 0))
+    await bench.run(Statistics(1 << 15, 0, amax), scales, Scalar(0x8000, 49), Scalar(1, 0))
+    for exponent in (-32768, -300, 32767):  # far out: nothing is left, or nothing was there
+        ratio = Scalar(0xFFFF if exponent < 0 else 0, exponent)
+        await bench.run(Statistics(s1, 5, amax), scales, ratio, Scalar(3, 0))
+
+
+@cocotb.test
+async def every_exponent_of_floor_and_scale(dut):
+    bench = await start(dut)
+    for exponent in range(64):
+        await bench.run(Statistics(0, 1, (1000, 2000, 3000)), [Scalar(0x8000, -exponent)] * 3,
+                        Scalar(), Scalar(0xFFFF, exponent))
+    stats = Statistics(0, 1 << 40, (1 << 20, 1 << 30, MOST))
+    for exponent in (-32768, -200, *range(-80, -20)):
+        scales = [Scalar(0x9000, exponent), Scalar(), Scalar(0xFFFF, max(exponent - 3, -32768))]
+        await bench.run(stats, scales, Scalar(), Scalar(1, 0))
+
+
+@cocotb.test
+async def roots_of_squares_and_their_neighbours(dut):
+    bench = await start(dut)
+    for bits in (17, 20, 33, 39):
+        root = random.getrandbits(bits) | 1 << bits - 1
+        for near in (-1, 0, 1):
+            await bench.run(Statistics(0, root * root + near - 1, (MOST, 1, 1 << 40)),
+                            [Scalar(0xFFFF, -30)] * 3, Scalar(), Scalar(1, 0))
+
+
+@cocotb.test
+async def the_slowest_operands_are_within_the_budget(dut):
+    bench = await start(dut)
+    # A maximum of 0 takes longest. Elsewhere distances of 15 modulo 16 do.
+    for exponents in ((15, 0), (15, 15), (30, 31), (0, 47)):
+        await bench.run(Statistics(1, 0, (0, 1, 3)), [Scalar(0x8000, -20)] * 3,
+                        Scalar(0x8000, exponents[0]), Scalar(1, exponents[1]))
+    assert bench.slowest[0] == RECIPROCAL_BUDGET
+    dut._log.info("slowest: reciprocal %d, scales %d cycles", *bench.slowest)
+
+
+@cocotb.test
+@cocotb.parametrize(cycles=[1, 2, 5, 9, 15, 28, 40, 60, 80, 95])
+async def a_reset_in_mid_stream(dut, cycles):
+    bench = await start(dut)
+    bench.drive(*random_case())
+    await bench.begin()
+    await ClockCycles(dut.clk, cycles)
+    await reset(dut)
+    await ClockCycles(dut.clk, 120)
+    assert dut.reciprocal_valid.value == 0 and dut.scales_valid.value == 0
+    await bench.run(*random_case())

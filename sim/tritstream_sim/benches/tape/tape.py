@@ -1,0 +1,165 @@
+"""Bench of `TapeReader` with `RowReader`: what is on a tape comes out where it belongs."""
+
+import cocotb
+import numpy as np
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.build import BuildConfig
+from tritstream.formats import UNIT
+from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank, Header, Op, Scalar, padded
+from tritstream_hw.tape.reader import HEADER_LAYOUT, RowReader, TapeReader, row_element_layout
+from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
+from tritstream_sim.verilate.parameters import build_config
+
+
+class Reader(wiring.Component):
+    """Both readers; a row is started when the header of its section is taken."""
+
+    def __init__(self, config: BuildConfig):
+        self.config = config
+        beats = stream.Signature(data.ArrayLayout(8, config.beat_bytes))
+        super().__init__({
+            "beats":    In(beats),
+            "header":   Out(stream.Signature(HEADER_LAYOUT)),
+            "banks":    Out(beats),
+            "trits":    Out(beats),
+            "elements": Out(stream.Signature(row_element_layout())),
+            "mantissa": Out(16),
+            "shift":    Out(6),
+            "bad":      Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.tape = tape = TapeReader(self.config)
+        m.submodules.row = row = RowReader(self.config)
+        for name in ("header", "banks", "trits"):
+            wiring.connect(m, getattr(tape, name), wiring.flipped(getattr(self, name)))
+        wiring.connect(m, wiring.flipped(self.beats), tape.beats)
+        wiring.connect(m, tape.row, row.beats)
+        wiring.connect(m, row.o, wiring.flipped(self.elements))
+        rows = Signal(16)
+        with m.If(self.header.valid & self.header.ready):
+            m.d.sync += rows.eq(self.header.p.rows)
+        m.d.comb += [
+            row.start.eq(self.header.valid & self.header.ready & (self.header.p.op == Op.EMBED)),
+            row.rows.eq(rows),
+            tape.row_done.eq(row.done),
+            self.mantissa.eq(row.mantissa),
+            self.shift.eq(row.shift),
+            self.bad.eq(tape.bad),
+        ]
+        return m
+
+
+class Bench:
+    """Agents at all ports, and what is expected of each."""
+
+    def __init__(self, dut, *, i_stall=0.0, o_stall=0.0):
+        self.config = build_config()
+        self.beats = Source(dut, "beats", stall=stall(i_stall))
+        self.sinks = {name: Sink(dut, name, stall=stall(o_stall))
+                      for name in ("header", "banks", "trits", "elements")}
+        self.monitors = [Monitor(dut, name) for name in self.sinks]
+        self.expected = {name: [] for name in self.sinks}
+
+    def play(self, parts: bytes, *streams):
+        """Send bytes of the tape, and expect them again on these streams."""
+        width = self.config.beat_bytes
+        beats = [int.from_bytes(parts[n:n + width], "little") for n in range(0, len(parts), width)]
+        self.beats.send(beats)
+        for name in streams:
+            self.expected[name] += beats
+
+    def section(self, rng, header: Header):
+        """Send a section with random contents."""
+        data = header.to_bytes()
+        self.play(data)
+        self.expected["header"].append(
+            int.from_bytes(data, "little") & ((1 << HEADER_LAYOUT.size) - 1))
+        self.play(rng.bytes(header.bank_bytes), "banks")
+        self.play(rng.bytes(header.body_bytes), "trits")
+
+    def row(self, rng, count: int, *, wide: bool) -> tuple[int, int]:
+        """Send an embedding row; return its scale."""
+        size = WIDE_BYTES if wide else 1
+        values = rng.integers(-1 << (8 * size - 1), 1 << (8 * size - 1), count)
+        values[:2] = [-1 << (8 * size - 1), (1 << (8 * size - 1)) - 1][:count]
+        mantissa, shift = int(rng.integers(1 << 16)), int(rng.integers(63))
+        data = mantissa.to_bytes(2, "little") + bytes([shift, wide])
+        data += b"".join(int(v).to_bytes(size, "little", signed=True) for v in values)
+        assert len(data) == ROW_PREFIX + size * count
+        self.play(data.ljust(padded(len(data)), b"\xee"))
+        self.expected["elements"] += [
+            row_element_layout().const({"acc": int(value), "row": n, "last": n == count - 1})
+            .as_bits() for n, value in enumerate(values)]
+        return mantissa, shift
+
+    async def check(self):
+        """Compare everything, and see that nothing surplus came."""
+        for name, sink in self.sinks.items():
+            assert await sink.take(len(self.expected[name])) == self.expected[name], name
+            await sink.nothing_more()
+
+
+async def begin(dut, **stalls) -> Bench:
+    """Start clock, agents and reset."""
+    start_clock(dut)
+    bench = Bench(dut, **stalls)
+    await reset(dut)
+    return bench
+
+
+@cocotb.test
+@cocotb.parametrize(i_stall=[0.0, 0.5], o_stall=[0.0, 0.7])
+async def sections_are_taken_apart(dut, i_stall, o_stall):
+    bench = await begin(dut, i_stall=i_stall, o_stall=o_stall)
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    scalar = Scalar(0x8001, -7)
+    for wide in (False, True, False):
+        count = int(rng.integers(1, 49))
+        bench.section(rng, Header(op=Op.EMBED, rows=count, banks=Bank.PRE | Bank.GAIN2))
+        scale = bench.row(rng, count, wide=wide)
+        bench.section(rng, Header(op=Op.MLGRU, rows=7, columns=33, state_base=5, ratio=scalar,
+                                  banks=Bank.KEEP | Bank.PRE | Bank.GAIN0, fractions=(20, 3)))
+        bench.section(rng, Header(op=Op.GLU, rows=70, columns=1, banks=Bank.GAIN0))
+        bench.section(rng, Header(op=Op.RESIDUAL, rows=33, columns=100, floor=scalar))
+        bench.section(rng, Header(op=Op.HEAD, rows=11, columns=48, scales=(scalar,)))
+    await bench.check()
+    assert (int(dut.mantissa.value), int(dut.shift.value)) == scale
+
+
+@cocotb.test
+async def a_reset_in_a_section_forgets_it(dut):
+    bench = await begin(dut)
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    for part in (1, 3, 40, 90):
+        bench.section(rng, Header(op=Op.GLU, rows=70, columns=60, banks=Bank.GAIN0))
+        beats = list(bench.beats.pending)[:part]
+        bench.beats.pending.clear()
+        bench.beats.send(beats)
+        await bench.beats.sent()
+        bench.beats.clear()
+        await reset(dut)
+        for name, sink in bench.sinks.items():
+            sink.clear()
+            bench.expected[name].clear()
+        bench.section(rng, Header(op=Op.HEAD, rows=3, columns=20))
+        await bench.check()
+
+
+@cocotb.test
+async def what_does_not_fit_is_bad(dut):
+    config = build_config()
+    good = {"op": Op.GLU, "rows": 5, "columns": 20}
+    for change in ({"rows": config.max_intermediate + 1}, {"columns": config.max_hidden + 1},
+                   {"rows": 0}, {"op": Op.MLGRU, "rows": config.max_hidden, "state_base":
+                                 config.max_state - config.max_hidden + 1}):
+        bench = await begin(dut)
+        bench.play(Header(**{**good, **change}).to_bytes())
+        bench.play(bytes(UNIT))
+        await bench.beats.sent()
+        assert dut.bad.value == 1
+        await bench.check()

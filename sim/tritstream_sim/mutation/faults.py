@@ -1,0 +1,323 @@
+"""The faults that the tests have to notice, block by block; `mutants` runs them."""
+
+from tritstream_sim.mutation.mutants import Mutant
+
+__all__ = ["MUTANTS"]
+
+TRIT = "hw/tritstream_hw/gemv/trit.py"
+CORE = "hw/tritstream_hw/gemv/core.py"
+ACTIVATIONS = "hw/tritstream_hw/gemv/activations.py"
+FEEDER = "hw/tritstream_hw/gemv/feeder.py"
+SERIALISER = "hw/tritstream_hw/gemv/serialiser.py"
+TOPK = "hw/tritstream_hw/head/topk.py"
+DIGEST = "hw/tritstream_hw/head/digest.py"
+
+RTL_CORE = "tests/test_rtl_core.py::test_core[4]"
+RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
+RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-192]"
+RTL_TOPK = "tests/test_rtl_topk.py::test_topk_and_digest"
+FORMAL_CORE = "tests/test_formal_core.py::test_core"
+FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
+FORMAL_SERIALISER = "tests/test_formal_core.py::test_serialiser"
+FORMAL_TOPK = "tests/test_formal_core.py::test_topk"
+
+MULTIPLY = "hw/tritstream_hw/arithmetic/multiply.py"
+PIPELINE = "hw/tritstream_hw/stream/delay.py"
+DEQUANTISE = "hw/tritstream_hw/elements/dequantise.py"
+RESIDUAL = "hw/tritstream_hw/elements/residual.py"
+SIGMOID = "hw/tritstream_hw/elements/sigmoid.py"
+RECURRENCE = "hw/tritstream_hw/elements/recurrence.py"
+GATE = "hw/tritstream_hw/elements/gate.py"
+MIXER = "hw/tritstream_hw/elements/mixer.py"
+
+RTL_ELEMENTWISE = "tests/test_rtl_elementwise.py::test_elementwise"
+FORMAL_MIXER = "tests/test_formal_mixer.py::test_queues"
+
+TAPE = "hw/tritstream_hw/tape/reader.py"
+ELEMENTS = "hw/tritstream_hw/elements/path.py"
+SEQUENCER = "hw/tritstream_hw/sequencer.py"
+ACCELERATOR = "hw/tritstream_hw/accelerator.py"
+RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2]"
+
+STATISTICS = "hw/tritstream_hw/norm/statistics.py"
+SHIFTER = "hw/tritstream_hw/arithmetic/shifter.py"
+DIVIDER = "hw/tritstream_hw/arithmetic/divider.py"
+SQUARE_ROOT = "hw/tritstream_hw/arithmetic/square_root.py"
+NORM = "hw/tritstream_hw/norm/root.py"
+SCALARS = "hw/tritstream_hw/norm/scalars.py"
+QUANTISER = "hw/tritstream_hw/norm/quantiser.py"
+BANKS = "hw/tritstream_hw/tape/gains.py"
+VECTORS = "hw/tritstream_hw/elements/vectors.py"
+
+RTL_STATISTICS = "tests/test_rtl_numbers.py::test_statistics"
+RTL_SCALARS = "tests/test_rtl_numbers.py::test_scalars"
+RTL_QUANTISER = "tests/test_rtl_numbers.py::test_quantiser"
+RTL_BANKS = "tests/test_rtl_numbers.py::test_banks"
+
+UART = "hw/tritstream_hw/phy/uart.py"
+MEMORY = "hw/tritstream_hw/memory/port.py"
+SOURCE = "hw/tritstream_hw/memory/player.py"
+DEFRAMER = "hw/tritstream_hw/link/deframer.py"
+RECEIVER = "hw/tritstream_hw/link/receiver.py"
+ACKNOWLEDGER = "hw/tritstream_hw/link/acknowledger.py"
+OUTBOX = "hw/tritstream_hw/link/outbox.py"
+WINDOW = "hw/tritstream_hw/link/window.py"
+RUN = "hw/tritstream_hw/control/run.py"
+ACCESS = "hw/tritstream_hw/control/access.py"
+PARSER = "hw/tritstream_hw/control/parser.py"
+
+RTL_UART = "tests/test_uart.py"
+RTL_MEMORY = "tests/test_rtl_memory.py"
+RTL_LINK = "tests/test_rtl_link.py"
+RTL_CONTROL = "tests/test_rtl_control.py"
+
+MUTANTS = [
+    Mutant("trit.both-ninth", "a byte whose pairs are both the ninth decodes only one of them",
+           TRIT, "escape & (~q[2] | p[:2].all())", "escape & ~q[2]", RTL_DECODER),
+    Mutant("trit.pair-index", "the escaped pair Q loses its high bit",
+           TRIT, "Mux(p_ninth, p[2], q[2])", "q[2]", RTL_DECODER),
+    Mutant("core.carry-lost", "an adder keeps only one of its operands' two carries",
+           CORE, "carry.eq(handed_on)", "carry.eq(0)", RTL_CORE),
+    Mutant("core.adder-width", "the sums of a tree do not grow",
+           CORE, "Signal(signed(len(a) + 1), name=f\"total_{where}\"",
+           "Signal(signed(len(a)), name=f\"total_{where}\"", RTL_CORE),
+    Mutant("core.zero-trit", "a zero trit lets its activation through",
+           CORE, "(act ^ ones[0]) & ones[1]", "act ^ ones[0]", RTL_CORE),
+    Mutant("core.rows-swapped", "the rows of a byte come out in reverse",
+           CORE, "tree.trits[column].eq(trits[row])",
+           "tree.trits[column].eq(trits[ROWS - 1 - row])", RTL_CORE),
+    Mutant("core.columns-swapped", "the columns of a beat meet the wrong activations",
+           CORE, "m.d.sync += trits[column].eq(decoder.trits)",
+           "m.d.sync += trits[-1 - column].eq(decoder.trits)", RTL_CORE),
+    Mutant("core.acc-kept", "a group begins with the sum of the one before",
+           CORE, "m.d.sync += acc.eq(0)", "m.d.sync += acc.eq(total)", RTL_CORE),
+    Mutant("core.idle-counted", "the accumulators also add in cycles without a beat",
+           CORE, "with m.Elif(self.lives[-1]):", "with m.Else():", RTL_CORE),
+    Mutant("core.place-too-many", "one group more is promised than the queue holds",
+           CORE, "< self.places - 1)", "< self.places)", FORMAL_CORE),
+    Mutant("core.stall-dropped", "a beat counts as taken although the core was not ready",
+           CORE, "taken.eq(self.i.valid & self.i.ready)", "taken.eq(self.i.valid)", FORMAL_CORE),
+    Mutant("activations.part", "a write of V elements fills all parts of a beat",
+           ACTIVATIONS, "write.en.eq(self.write.en << part)",
+           "write.en.eq(self.write.en.replicate(parts))", RTL_GEMV),
+    Mutant("activations.vector", "reads follow the vector that is being written",
+           ACTIVATIONS, "Cat(self.read.beat, self.read.vector)",
+           "Cat(self.read.beat, self.write.vector)", RTL_GEMV),
+    Mutant("feeder.interlock-late", "a beat is read one too early",
+           FEEDER, "column < limit", "column <= limit", FORMAL_FEEDER),
+    Mutant("feeder.interlock-vector", "the first beat of a vector waits for the vector before it",
+           FEEDER, "self.available[following]", "self.available[vector]", FORMAL_FEEDER),
+    Mutant("feeder.shared-vector", "every projection reads a vector of its own",
+           FEEDER, "separate & (projection != last_projection)", "projection != last_projection",
+           RTL_GEMV),
+    Mutant("feeder.stall-dropped", "a beat is read although the one before still waits",
+           FEEDER, "(column < limit) & (~self.o.valid | self.o.ready)", "(column < limit)",
+           FORMAL_FEEDER),
+    Mutant("feeder.last-lost", "only the last group of a block ends",
+           FEEDER, "self.o.p.last.eq(group_ends)", "self.o.p.last.eq(block_ends)", RTL_GEMV),
+    Mutant("serialiser.padding", "rows that only fill up the last block come out",
+           SERIALISER, "group_ends.eq(row_ends | (member == ROWS - 1))",
+           "group_ends.eq(member == ROWS - 1)", RTL_GEMV),
+    Mutant("serialiser.last-early", "the last row of each projection is marked last",
+           SERIALISER, "self.o.p.last.eq(command_ends)", "self.o.p.last.eq(row_ends)", RTL_GEMV),
+    Mutant("serialiser.row", "the second projection of a block goes on counting rows",
+           SERIALISER, "row.eq(first_row), projection", "row.eq(row + 1), projection", RTL_GEMV),
+    Mutant("serialiser.stall-dropped", "a row sum is overwritten while it waits",
+           SERIALISER, "permitted.eq(running & (~self.o.valid | self.o.ready))",
+           "permitted.eq(running)", FORMAL_SERIALISER),
+    Mutant("topk.tie", "of equal logits the later one wins",
+           TOPK, "(kept.acc - offer.acc)[-1]", "~(offer.acc - kept.acc)[-1]", FORMAL_TOPK),
+    Mutant("topk.displaced", "a displaced logit is compared again and loses a tie",
+           TOPK, "self.displaced[n] | ~self.keeps[n]", "~self.keeps[n]", RTL_TOPK),
+    Mutant("topk.clear", "a logit on its way survives a clear",
+           TOPK, "[self.offered[1:].eq(0), self.keeps.eq(0)]", "self.keeps.eq(0)", RTL_TOPK),
+    Mutant("topk.settled-early", "the ranking is called settled as soon as the last logit is taken",
+           TOPK, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)", RTL_TOPK),
+    Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
+           DIGEST, "crc.start.eq(self.clear)", "crc.start.eq(self.clear & ~self.valid)", RTL_TOPK),
+    Mutant("multiply.limb-sign", "a low limb counts as signed",
+           MULTIPLY, "Cat(value[n * _LIMB:(n + 1) * _LIMB], C(0, 1)).as_signed()",
+           "value[n * _LIMB:(n + 1) * _LIMB].as_signed()", RTL_ELEMENTWISE),
+    Mutant("multiply.weight", "partial products are added one limb apart, whatever their weights",
+           MULTIPLY, "y << (high - low)", "y << _LIMB", RTL_ELEMENTWISE),
+    Mutant("pipeline.reset", "what is under way survives a reset",
+           PIPELINE, "reset_less=reset_less", "reset_less=True", RTL_ELEMENTWISE),
+    Mutant("dequantise.round", "elements are truncated",
+           DEQUANTISE, "fine[1:].as_signed() + fine[0]", "fine[1:].as_signed()", RTL_ELEMENTWISE),
+    Mutant("dequantise.projection", "the shift is that of a later row sum",
+           DEQUANTISE, "self.scales[then].shift", "self.scales[projection].shift",
+           RTL_ELEMENTWISE),
+    Mutant("dequantise.dropped", "a bit too many is dropped between the shifter's steps",
+           DEQUANTISE, "signed(kept + 7)", "signed(kept + 6)", RTL_ELEMENTWISE),
+    Mutant("residual.embed", "an embedding row is added to what is there",
+           RESIDUAL, "Mux(self.embed, 0, self.x)", "self.x", RTL_ELEMENTWISE),
+    Mutant("residual.late", "an element is added to the x of the one before",
+           RESIDUAL, "delay(m, self.i.p.value, 2,", "delay(m, self.i.p.value, 1,",
+           RTL_ELEMENTWISE),
+    Mutant("sigmoid.saturation", "an argument beyond 16 wraps round",
+           SIGMOID, "fine | fine[_ARGUMENT:].any().replicate(_ARGUMENT)", "fine", RTL_ELEMENTWISE),
+    Mutant("sigmoid.magnitude", "the lowest argument counts as 0",
+           SIGMOID, "magnitude = Signal(bits,", "magnitude = Signal(bits - 1,", RTL_ELEMENTWISE),
+    Mutant("sigmoid.fraction", "the second step of the shift takes the next argument's fraction",
+           SIGMOID, "delay(m, fraction[:3], 1, name=\"fine_fraction\")", "fraction[:3]",
+           RTL_ELEMENTWISE),
+    Mutant("recurrence.width", "the difference of two states overflows",
+           RECURRENCE, "signed(FORMATS.state_bits + 1)", "signed(FORMATS.state_bits)",
+           RTL_ELEMENTWISE),
+    Mutant("gate.round", "products are truncated",
+           GATE, "multiplier.o[_DOWN:].as_signed() + multiplier.o[_DOWN - 1]",
+           "multiplier.o[_DOWN:].as_signed()", RTL_ELEMENTWISE),
+    Mutant("gate.alone", "a SiLU does not wait for its factor",
+           GATE, "met.eq(silus.r_rdy & factors.r_rdy)", "met.eq(silus.r_rdy)", FORMAL_MIXER),
+    Mutant("gate.places", "the queues have half the places",
+           GATE, "PLACES = 16", "PLACES = 8", (FORMAL_MIXER, RTL_ELEMENTWISE)),
+    Mutant("mixer.negate", "the forget gate opens where it should close",
+           MIXER, "activation.negate.eq(self.is_f)", "activation.negate.eq(0)", RTL_ELEMENTWISE),
+    Mutant("mixer.fraction", "f is read with the fraction bits of i",
+           MIXER, "Mux(self.is_f, self.fraction1, self.fraction0)", "self.fraction0",
+           RTL_ELEMENTWISE),
+    Mutant("mixer.fresh", "a fresh conversation begins with the state of the last",
+           MIXER, "Mux(self.fresh, 0, self.state_read_data)", "self.state_read_data",
+           RTL_ELEMENTWISE),
+    Mutant("mixer.candidate", "a candidate is taken a cycle before its f is through",
+           MIXER, "candidates.r_en.eq(self.f_under_way[-1])",
+           "candidates.r_en.eq(self.f_under_way[-2])", FORMAL_MIXER),
+    Mutant("mixer.address", "a new state is written to the row after its own",
+           MIXER, "delay(m, self.state_read_address, 2, name=\"address\")",
+           "delay(m, self.state_read_address, 1, name=\"address\")", RTL_ELEMENTWISE),
+    Mutant("tape.row-end", "the last element of an embedding row is not marked",
+           TAPE, "self.o.p.last.eq(row + 1 == self.rows)", "self.o.p.last.eq(row == self.rows)",
+           RTL_ACCELERATOR),
+    Mutant("tape.row-stall", "a row's byte is used up although its element is not taken",
+           TAPE, "(~completes | self.o.ready))", "1)", "tests/test_rtl_tape.py::test_tape"),
+    Mutant("tape.wide-sign", "elements of 8 bits lose their sign",
+           TAPE, "byte.as_signed())", "byte)", RTL_ACCELERATOR),
+    Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
+           TAPE, "(header.rows + 31) >> 5", "header.rows >> 5", RTL_ACCELERATOR),
+    Mutant("tape.state-check", "a section whose state is out of range is let through",
+           TAPE, "& state_fits &", "&", RTL_ACCELERATOR),
+    Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
+           SEQUENCER, "index + 1 == self.run.stages", "index == self.run.stages", RTL_ACCELERATOR),
+    Mutant("sequencer.record", "records hold cycles since the pass began, not of the stage",
+           SEQUENCER, "self.cycles - before.cycles", "self.cycles", RTL_ACCELERATOR),
+    Mutant("accelerator.half", "gain banks are overwritten while they are in use",
+           ACCELERATOR, "self.half.eq(~self.half)", "self.half.eq(self.half)", RTL_ACCELERATOR),
+    Mutant("accelerator.input", "projections after a gated vector quantise x",
+           ACCELERATOR, "stage.op == Op.RESIDUAL, self.config.z_base // self.config.elements, 0",
+           "stage.op == Op.RESIDUAL, 0, 0", RTL_ACCELERATOR),
+    Mutant("accelerator.logit-stall", "logits are dropped while the host is not ready",
+           ACCELERATOR, "self.flowing & (~to_host | logits.i.ready)", "self.flowing",
+           RTL_ACCELERATOR),
+    Mutant("accelerator.early", "row sums pass before the scales are there",
+           ACCELERATOR, "gemv.o.ready.eq(self.flowing & (", "gemv.o.ready.eq((", RTL_ACCELERATOR),
+    Mutant("accelerator.keep-half", "lower bounds are read from the half of the stage before",
+           ACCELERATOR, "banks.keep_half.eq(self.half)", "banks.keep_half.eq(~self.half)",
+           RTL_ACCELERATOR),
+    Mutant("accelerator.fresh-digest", "a fresh conversation continues the digest of the last",
+           ACCELERATOR, "self.start.valid & self.start.ready\n", "0\n", RTL_ACCELERATOR),
+    Mutant("elements.gate", "the residual sees the elements of the mixer",
+           ELEMENTS, "self.o.valid.eq(Mux(mixes, mixer.o.valid, residual.o.valid))",
+           "self.o.valid.eq(residual.o.valid)", RTL_ACCELERATOR),
+    Mutant("statistics.round", "the product with the first gain is truncated",
+           STATISTICS, "(self._pre.o + (1 << _PRE_SHIFT - 1))", "self._pre.o", RTL_STATISTICS),
+    Mutant("statistics.width", "the sums of squares are 72 bits wide",
+           STATISTICS, "total.eq(total + square.o.as_unsigned())",
+           "total.eq((total + square.o.as_unsigned())[:72])", RTL_STATISTICS),
+    Mutant("statistics.clear", "elements on their way survive a clear",
+           STATISTICS, "Mux(self.clear, 0, valids)", "valids", RTL_STATISTICS),
+    Mutant("statistics.gain", "all maxima are of the first gain",
+           STATISTICS, "multiplier.b.eq(self.bank[f\"gain{index}\"])",
+           "multiplier.b.eq(self.bank.gain0)", RTL_STATISTICS),
+    Mutant("shifter.top", "a number counts as normalised one bit too early",
+           SHIFTER, "self.o[-step:].any()", "self.o[-step - 1:].any()", RTL_SCALARS),
+    Mutant("divider.equal", "a remainder as large as the denominator gives the digit 0",
+           DIVIDER, "digit.eq(difference >= 0)", "digit.eq(difference > 0)", RTL_SCALARS),
+    Mutant("square_root.digits", "a root is a bit short",
+           SQUARE_ROOT, "left.eq(self._bits), operand", "left.eq(self._bits - 1), operand",
+           RTL_SCALARS),
+    Mutant("norm.odd", "a norm of odd length is not moved to an even place",
+           NORM, "Mux(shifter.left[0], shifter.o[-2 * ROOT_BITS:] >> 1,",
+           "Mux(0, shifter.o[-2 * ROOT_BITS:] >> 1,", RTL_SCALARS),
+    Mutant("norm.right", "a ratio that shifts S1 far to the right shifts it to the left",
+           NORM, "places = Signal(signed(18))", "places = Signal(7)", RTL_SCALARS),
+    Mutant("scalars.zero", "a maximum of 0 has a reciprocal",
+           SCALARS, "Mux(shifter.left == 0, 0, divider.o)", "divider.o", RTL_SCALARS),
+    Mutant("scalars.saturation", "shifts above 62 wrap round",
+           SCALARS, "(shifter.left == 0) | (shift > FORMATS.max_shift)", "shifter.left == 0",
+           RTL_SCALARS),
+    Mutant("scalars.vectors", "projections with a common vector look at maxima of their own",
+           SCALARS, "Mux(self.vectors == VECTORS, self.amax[index], self.amax[0])",
+           "self.amax[index]", RTL_SCALARS),
+    Mutant("quantiser.round", "activations are truncated",
+           QUANTISER, "(scaled.o + (1 << bits - 1)) >> bits", "scaled.o >> bits", RTL_QUANTISER),
+    Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
+           QUANTISER, "vectors[lane.factor_delay - 1]", "vectors[lane.factor_delay - 2]",
+           RTL_QUANTISER),
+    Mutant("quantiser.available", "a beat is called available with its first word",
+           QUANTISER, "self.config.beat_bytes // self.config.elements\n        address",
+           "1\n        address", RTL_QUANTISER),
+    Mutant("quantiser.drain", "a command is taken while words of the last are on their way",
+           QUANTISER, "~running & ~valids.any()", "~running", RTL_QUANTISER),
+    Mutant("banks.half", "the half that is read is written",
+           BANKS, "Cat(address[len(part):][:bits], self.half)",
+           "Cat(address[len(part):][:bits], self.read_half)", RTL_BANKS),
+    Mutant("banks.order", "banks are filled from the last to the first",
+           BANKS, "current.eq(remaining & -remaining)",
+           "current.eq(Mux(remaining[4], 16, remaining & -remaining))", RTL_BANKS),
+    Mutant("banks.chunk", "every part of a beat is its first",
+           BANKS, "word_select(chunk, 8 * chunk_bytes)", "word_select(0, 8 * chunk_bytes)",
+           RTL_BANKS),
+    Mutant("vectors.member", "a write fills the whole word",
+           VECTORS, "write.en.eq(self.write_en << member)",
+           "write.en.eq(self.write_en.replicate(elements))", RTL_BANKS),
+    Mutant("uart.middle", "bits are sampled where they begin",
+           UART, "phase.eq(self._period // 2)", "phase.eq(self._period - self._step)",
+           RTL_UART + "::test_receiver_bears_a_clock_that_is_off"),
+    Mutant("uart.vote", "one sample decides instead of three",
+           UART, "line.eq((a & b) | (b & c) | (a & c))", "line.eq(a)",
+           RTL_UART + "::test_receiver_does_not_see_glitches"),
+    Mutant("uart.break", "a line that stays low goes on giving bytes",
+           UART, "m.next = \"BREAK\"", "m.next = \"IDLE\"",
+           RTL_UART + "::test_a_break_is_no_byte"),
+    Mutant("uart.overrun", "a byte not taken is overwritten",
+           UART, "with m.If(~self.o.valid | self.o.ready):", "with m.If(1):",
+           RTL_UART + "::test_received_bytes_stand"),
+    Mutant("memory.stall-dropped", "a beat is fetched over one that still waits",
+           MEMORY, "(~data_.valid | data_.ready) & busy", "busy",
+           RTL_MEMORY + "::test_block_memory_reads_what_was_written"),
+    Mutant("source.overlap", "a request waits for the end of the one before",
+           SOURCE, "(under_way <= CHUNK)", "(under_way == 0)",
+           RTL_MEMORY + "::test_memory_source_hides_the_latency"),
+    Mutant("source.abandon", "beats that were abandoned are passed on",
+           SOURCE, "[dropping.eq(1), left.eq(0)]", "[left.eq(0)]",
+           RTL_MEMORY + "::test_memory_source_drops_what_was_abandoned"),
+    Mutant("source.splice", "the tape begins again behind the row",
+           SOURCE, "ask(play.tape + play.lead_units,", "ask(play.tape,",
+           RTL_MEMORY + "::test_pass_source_splices_the_row"),
+    Mutant("deframer.crc", "a wrong CRC passes",
+           DEFRAMER, "self.good.eq(crc.match_detected)", "self.good.eq(1)",
+           RTL_LINK + "::test_damage_is_complained_of_once"),
+    Mutant("receiver.rollback", "the payload of a damaged frame is not rolled back",
+           RECEIVER, "m.d.sync += end.eq(head)", "m.d.sync += end.eq(end)",
+           RTL_LINK + "::test_faults_lose_nothing"),
+    Mutant("acknowledger.thrift", "every frame is acknowledged",
+           ACKNOWLEDGER, ">= DEVICE_ROOM // 2", ">= 1",
+           RTL_LINK + "::test_throughput_to_the_device"),
+    Mutant("outbox.window", "a payload not yet acknowledged is overwritten",
+           OUTBOX, "< DEVICE_WINDOW)", "<= DEVICE_WINDOW)",
+           RTL_LINK + "::test_faults_lose_nothing"),
+    Mutant("window.credit", "more is sent than there is room for",
+           WINDOW, "(probe | ((credit != 0) & ~credit[-1]))", "1",
+           RTL_LINK + "::test_no_more_than_the_credit_is_sent_but_for_probes"),
+    Mutant("parser.data", "data of a command are followed by one byte of the next",
+           PARSER, "more.eq(data_left != 1)", "more.eq(data_left != 0)",
+           RTL_CONTROL + "::test_commands_need_not_wait_for_replies"),
+    Mutant("run.last", "a run is one pass too long",
+           RUN, "(left == 1)", "(left == 0)",
+           RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
+    Mutant("run.fresh", "every pass of a run is fresh",
+           RUN, "[left.eq(left - 1), fresh.eq(0)]", "[left.eq(left - 1)]",
+           RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
+    Mutant("access.end", "the last word of a space is out of range",
+           ACCESS, "Mux(end > words,", "Mux(end >= words,", RTL_CONTROL + "::test_spaces"),
+]

@@ -1,0 +1,196 @@
+"""Writes docs/verification.md: what was run, and what it found.
+
+``python -m tritstream_sim.report.verification STEP …`` runs steps and keeps what they found beside
+the document, in ``docs/verification.json``; the document is written anew from all that is
+there. Steps:
+
+* ``golden --checkpoint DIR --text FILE``: the golden model against the float reference, and that
+  against the logits of the authors' code if the checkpoint has them (``io.npz``). What was found
+  of other checkpoints on that text stays.
+* ``rtl``: the model `demo` on simulated boards, every stage of every token against golden.
+* ``tests``: the benches and proofs of the test suite.
+* ``mutants``: faults put into the RTL on purpose.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+
+from tritstream.analysis.evaluate import evaluate, read_documents
+from tritstream.analysis.verify import verify
+from tritstream.engines import open_engine
+from tritstream.errors import TritstreamError
+from tritstream.golden import GoldenModel
+from tritstream.model.catalog import DEFAULT_MODEL, resolve
+from tritstream.reference import FloatModel
+from tritstream_sim.mutation import mutants
+from tritstream_sim.mutation.faults import MUTANTS
+
+__all__ = ["main"]
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+DOCUMENT = ROOT / "docs" / "verification.md"
+FINDINGS = DOCUMENT.with_suffix(".json")
+PROMPT = "It was a dark night, and"
+BOARDS = {"sim": 64, "sim:p4": 16, "sim:p64": 64}
+
+
+class _Golden:
+    """The golden model as `evaluate` sees a model."""
+
+    def __init__(self, image):
+        self._model = GoldenModel(image)
+
+    def new_state(self):
+        return self._model.new_state()
+
+    def logits(self, tokens, state):
+        return self._model.forward(np.asarray(tokens)[None], state).real()
+
+
+def golden(options, before: list[dict]) -> list[dict]:
+    """Bits per byte and favourites of both models, and cosine against the authors' logits."""
+    model = resolve(str(options.checkpoint))
+    reference = FloatModel(model.checkpoint)
+    documents = read_documents(options.text)
+    found = {"text": options.text.name, "model": options.checkpoint.name}
+    ours = evaluate(_Golden(model.image), model.tokenizer, documents, reference=reference)
+    theirs = evaluate(reference, model.tokenizer, documents)
+    found |= {"tokens": ours.tokens, "bytes": ours.bytes, "golden": ours.bits_per_byte,
+              "float": theirs.bits_per_byte, "top1": ours.top1_equal_float}
+    authors = options.checkpoint / "io.npz"
+    if authors.exists():
+        found["cosine"] = _cosine(reference, np.load(authors))
+    return [one for one in before
+            if one["text"] == found["text"] and one["model"] != found["model"]] + [found]
+
+
+def _cosine(reference: FloatModel, authors) -> float:
+    got, want = reference.logits(authors["ids"][0]), authors["logits"][0].astype(np.float64)
+    lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(want, axis=1)
+    return float(((got * want).sum(axis=1) / lengths).mean())
+
+
+def rtl(options, before) -> list[dict]:
+    """Every stage of every token on simulated boards."""
+    model = resolve(DEFAULT_MODEL)
+    tokens = model.tokenizer.encode(PROMPT)
+    found = []
+    for device, count in BOARDS.items():
+        with open_engine(device, model) as engine:
+            result = verify(engine, model.image, tokens, count)
+        found.append({"device": device, "passes": result.passes, "stages": result.stages,
+                      "equal": result.equal, "digest": f"{result.digest:08x}"})
+    return found
+
+
+def tests(options, before) -> dict:
+    """Cases of every bench, and the proofs, from the results of the test suite."""
+    results = ROOT / "build" / "verification.xml"
+    shutil.rmtree(ROOT / "build" / "sim" / "runs", ignore_errors=True)  # benches that are no more
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--junitxml", results], cwd=ROOT)
+    if done.returncode:
+        raise SystemExit("The tests failed; the document is left as it was.")
+    cases = [case.get("classname").removeprefix("tests.") + "::" + case.get("name")
+             for case in ElementTree.parse(results).iter("testcase")]
+    benches = {}
+    for path in sorted((ROOT / "build" / "sim" / "runs").glob("*test_rtl_*/results.xml")):
+        names = [case.get("name") for case in ElementTree.parse(path).iter("testcase")]
+        benches[path.parent.name.removeprefix("tests.")] = len(names)
+    return {"all": len(cases), "benches": benches,
+            "proofs": [case for case in cases if "formal" in case]}
+
+
+def mutate(options, before) -> dict:
+    """Whether each mutant is caught, and by what."""
+    outcomes = mutants.run(MUTANTS, jobs=options.jobs, report=mutants.progress)
+    return {"table": mutants.table(outcomes)}
+
+
+STEPS = {"golden": golden, "rtl": rtl, "tests": tests, "mutants": mutate}
+
+
+def document(found: dict) -> str:
+    """Text of the document."""
+    parts = ["# Verification: what was run, and what it found",
+             "Written by `python -m tritstream_sim.report.verification`; the steps are described "
+             "there."]
+    for step, section in SECTIONS.items():
+        if step in found:
+            parts.append(section(found[step]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _golden_section(found: list[dict]) -> str:
+    rows = [f"| {one['model']} | {one['tokens']:,} | {one['float']:.5f} | {one['golden']:.5f} "
+            f"({one['golden'] / one['float'] - 1:+.3%}) | {one['top1']:.2%} |" for one in found]
+    authors = [f"Logits of {one['model']}, which is not bundled, by the float64 reference against "
+               f"the authors' GPU code: mean cosine {one['cosine']:.5f}."
+               for one in found if "cosine" in one]
+    return "\n".join([
+        "## Golden model against the float reference (measured)",
+        f"The whole of {found[0]['text']}, {found[0]['bytes']:,} bytes, the state carried through "
+        "each document; bits per byte of checkpoints by the float64 reference and by golden, the "
+        "integers of the hardware, and how often their favourites are the same.", "",
+        "| model | tokens | float | golden | same favourite |", "|---|---:|---:|---:|---:|",
+        *rows, *([""] if authors else []), *authors])
+
+
+def _rtl_section(found: list[dict]) -> str:
+    rows = [f"| `{one['device']}` | {one['passes']} | {one['stages']:,} | "
+            f"{'equal' if one['equal'] else '**different**'} | {one['digest']} |" for one in found]
+    return "\n".join([f"## The whole accelerator on the model {DEFAULT_MODEL} (simulated)",
+                      "Every stage of every token, by the digests that the hardware keeps, against "
+                      "golden.", "", "| device | tokens | stages compared | result | digest |",
+                      "|---|---:|---:|---|---|", *rows])
+
+
+def _tests_section(found: dict) -> str:
+    rows = [f"| {name} | {count} |" for name, count in found["benches"].items()]
+    proofs = [f"* `{name}`" for name in found["proofs"]]
+    return "\n".join([f"## Tests: {found['all']} cases, all passed",
+                      "Cases of each bench in Verilator (simulated):", "", "| bench | cases |",
+                      "|---|---:|", *rows, "", "Proved with Yosys by temporal induction:", "",
+                      *proofs])
+
+
+def _mutants_section(found: dict) -> str:
+    return ("## Mutants\nFaults put into the sources one at a time (`make mutants`). "
+            + found["table"])
+
+
+SECTIONS = {"golden": _golden_section, "rtl": _rtl_section, "tests": _tests_section,
+            "mutants": _mutants_section}
+
+
+def main(argv=None) -> None:
+    """Run the steps that are asked for, and write the document."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.verification")
+    parser.add_argument("steps", nargs="*", metavar="STEP",
+                        help=f"{', '.join(STEPS)}; none only writes the document")
+    parser.add_argument("--checkpoint", type=pathlib.Path, metavar="DIR", help="for golden")
+    parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    options = parser.parse_args(argv)
+    if unknown := [step for step in options.steps if step not in STEPS]:
+        parser.error(f"there is no step {unknown[0]!r}: use {', '.join(STEPS)}")
+    if "golden" in options.steps and not (options.checkpoint and options.text):
+        parser.error("golden needs --checkpoint DIR and --text FILE")
+    found = json.loads(FINDINGS.read_text()) if FINDINGS.exists() else {}
+    for step in options.steps:
+        try:
+            found[step] = STEPS[step](options, found.get(step, []))
+        except TritstreamError as error:
+            raise SystemExit(f"error: {error}") from error
+        FINDINGS.write_text(json.dumps(found, indent=1) + "\n")
+    DOCUMENT.write_text(document(found))
+
+
+if __name__ == "__main__":
+    main()

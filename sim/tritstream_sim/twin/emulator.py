@@ -1,0 +1,347 @@
+"""A device in Python: the host's own link code answering with the results of a model.
+
+It lets driver and command line be tested without a Verilated board.
+"""
+
+import contextlib
+import dataclasses
+import socket
+import threading
+import zlib
+from typing import Protocol
+
+import numpy as np
+
+from tritstream.build import BuildConfig
+from tritstream.errors import DeviceError
+from tritstream.formats import UNIT
+from tritstream.link.endpoint import LinkOptions
+from tritstream.link.messages import (
+    ARGUMENTS,
+    Configuration,
+    Identity,
+    PassResult,
+    Run,
+    StageRecord,
+)
+from tritstream.link.protocol import Code, RunFlag, Space, Status
+from tritstream.link.stream import LinkReset, LinkStream
+from tritstream.transport import TcpTransport, Transport
+
+__all__ = ["Emulator", "Model", "ModelResult", "Server"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelResult:
+    """What a model gives for one pass.
+
+    Parameters
+    ----------
+    logits : np.ndarray or None
+        int32 [rows of the head], None if the head was not played.
+    mantissa, shift : int
+        Scale of the logits.
+    records : list of StageRecord
+        One for each stage played; the digest of the pass is that of the last.
+    """
+
+    logits: np.ndarray | None
+    mantissa: int = 0
+    shift: int = 0
+    records: list[StageRecord]
+
+
+class Model(Protocol):
+    """What the emulator needs of a model."""
+
+    state: np.ndarray
+    """int32, the recurrent state of all layers one behind the other; written by STORE."""
+
+    vectors: np.ndarray
+    """int32 [vector_words], x and z after the last pass."""
+
+    def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool,
+                 stages: int) -> ModelResult:
+        """Play one pass: the lead of the tape, the embedding row, the rest of the tape.
+
+        Raises `ValueError` if the tape makes no sense.
+        """
+
+    def clear_digest(self) -> None:
+        """Start the running digest anew."""
+
+
+class _Refused(Exception):
+    """A command that ends in a status other than ok."""
+
+    def __init__(self, status: Status):
+        super().__init__(status)
+        self.status = status
+
+
+class Emulator:
+    """What the gateware's control does, one connection at a time.
+
+    Parameters
+    ----------
+    config : BuildConfig
+        The build that it pretends to be.
+    model : Model
+        Computes the passes.
+    identity : Identity or None
+        What it says that it is, if that is not what `config` says.
+    link : LinkOptions
+        Its end of the link.
+    """
+
+    def __init__(self, config: BuildConfig, model: Model, *, identity: Identity | None = None,
+                 link: LinkOptions | None = None):
+        self.config = config
+        self.model = model
+        self.memory = bytearray(config.memory_bytes)
+        self.resets = 0
+        self._identity = Identity.of(config) if identity is None else identity
+        self._link = LinkOptions.for_device() if link is None else link
+        self._records = []
+        self._configuration = None
+        self._stream = None
+        self._commands = {
+            Code.IDENTIFY: self._identify,
+            Code.WRITE: self._write,
+            Code.DIGEST: self._digest,
+            Code.CONFIGURE: self._configure,
+            Code.RUN: self._run,
+            Code.READ: self._read,
+            Code.STORE: self._store,
+        }
+
+    def serve(self, transport: Transport) -> None:
+        """Answer the host on `transport` until it is closed."""
+        self._stream = LinkStream(transport, self._link, dead_seconds=None, patience_seconds=None)
+        try:
+            while True:
+                try:
+                    self._answer()
+                except LinkReset:
+                    self.resets += 1
+                    self._configuration = None
+                    self.model.clear_digest()
+        except DeviceError:
+            pass                        # the host has left
+        finally:
+            self._stream.close()
+
+    def _answer(self) -> None:
+        code = self._stream.read(1)[0]
+        command = self._commands.get(code)
+        if command is None:
+            self._stream.write(bytes([Code.UNKNOWN]))
+            while True:                 # until the host starts anew
+                self._stream.read(1)
+        command()
+        self._stream.flush()
+
+    def _reply(self, code: Code, status: Status, data: bytes = b"") -> None:
+        self._stream.write(bytes([code, status]) + data)
+
+    def _identify(self) -> None:
+        self.model.clear_digest()
+        self._stream.write(bytes([Code.IDENTIFY]) + self._identity.pack())
+
+    def _memory_status(self, unit: int, units: int) -> Status:
+        if not self.memory:
+            return Status.NO_MEMORY
+        inside = (unit + units) * UNIT <= len(self.memory)
+        return Status.OK if inside else Status.OUT_OF_RANGE
+
+    def _write(self) -> None:
+        unit, units = self._arguments("units")
+        status = self._memory_status(unit, units)
+        for start in range(unit * UNIT, (unit + units) * UNIT, UNIT):
+            data = self._stream.read(UNIT)
+            if status == Status.OK:
+                self.memory[start:start + UNIT] = data
+        self._reply(Code.WRITE, status)
+
+    def _digest(self) -> None:
+        unit, units = self._arguments("units")
+        status = self._memory_status(unit, units)
+        data = memoryview(self.memory)[unit * UNIT:(unit + units) * UNIT]
+        crc = zlib.crc32(data) if status == Status.OK else 0
+        self._reply(Code.DIGEST, status, crc.to_bytes(4, "little"))
+
+    def _configure(self) -> None:
+        configuration = Configuration.unpack(self._stream.read(Configuration.SIZE))
+        if configuration.vocab > self.config.max_vocab:
+            self._reply(Code.CONFIGURE, Status.OUT_OF_RANGE)
+        else:
+            self._configuration = configuration
+            self._reply(Code.CONFIGURE, Status.OK)
+
+    def _run(self) -> None:
+        run = Run.unpack(self._stream.read(Run.SIZE))
+        try:
+            self._passes(run)
+        except _Refused as refusal:
+            self._reply(Code.RUN, refusal.status)
+
+    def _passes(self, run: Run) -> None:
+        token = run.token
+        count = 1 if run.flags & RunFlag.STREAMED else run.count
+        for index in range(count):
+            parts = self._parts(run, token)
+            try:
+                result = self.model.run_pass(
+                    *parts, fresh=bool(run.flags & RunFlag.FRESH) and index == 0,
+                    stages=run.stages)
+            except ValueError as error:
+                raise _Refused(Status.BAD_TAPE) from error
+            self._records = result.records
+            best = self._best(result.logits)
+            stopped = not best or best[0][0] == self._configuration.stop_token
+            last = stopped or index == count - 1
+            self._send_result(run, token, result, best, last)
+            if last:
+                return
+            token = best[0][0]
+
+    def _parts(self, run: Run, token: int) -> tuple[bytes, bytes, bytes]:
+        """Return lead, row and rest of a pass, from the stream or from memory."""
+        configuration = self._configuration
+        if configuration is None:
+            raise _Refused(Status.BAD_TOKEN)
+        sizes = (configuration.lead_units * UNIT, configuration.row_units * UNIT,
+                 (run.tape_units - configuration.lead_units) * UNIT)
+        if run.stages == 0 or run.stages > self.config.max_stages or sizes[2] < 0:
+            raise _Refused(Status.OUT_OF_RANGE)
+        if run.flags & RunFlag.STREAMED:
+            # Unit by unit: a read waits for all its bytes, and the link has not room for a tape.
+            lead, row, rest = (b"".join(self._stream.read(UNIT) for _ in range(size // UNIT))
+                               for size in sizes)
+            return lead, row, rest
+        if token >= configuration.vocab:
+            raise _Refused(Status.BAD_TOKEN)
+        lead_unit = configuration.tape_unit
+        rest_unit = lead_unit + configuration.lead_units
+        row_unit = configuration.rows_unit + token * configuration.row_units
+        starts = (lead_unit, row_unit, rest_unit)
+        return tuple(self._fetch(unit, size) for unit, size in zip(starts, sizes, strict=True))
+
+    def _fetch(self, unit: int, size: int) -> bytes:
+        status = self._memory_status(unit, size // UNIT)
+        if status != Status.OK:
+            raise _Refused(status)
+        return bytes(self.memory[unit * UNIT:unit * UNIT + size])
+
+    def _best(self, logits: np.ndarray | None) -> tuple[tuple[int, int], ...]:
+        if logits is None:
+            return ()
+        order = np.argsort(-logits.astype(np.int64), kind="stable")[:self.config.candidates]
+        return tuple((int(token), int(logits[token])) for token in order)
+
+    def _send_result(self, run: Run, token: int, result: ModelResult, best, last: bool) -> None:
+        if run.flags & RunFlag.LOGITS and result.logits is not None:
+            messages = np.empty((len(result.logits), 5), np.uint8)
+            messages[:, 0] = Code.LOGIT
+            messages[:, 1:] = result.logits.astype("<i4").view(np.uint8).reshape(-1, 4)
+            self._stream.write(messages.tobytes())
+        answer = PassResult(
+            token=token, last=last, candidates=best, mantissa=result.mantissa, shift=result.shift,
+            digest=result.records[-1].digest, cycles=sum(r.cycles for r in result.records),
+            stalls=sum(r.stalls for r in result.records))
+        self._reply(Code.RUN, Status.OK, answer.pack())
+        self._stream.flush()
+
+    def _arguments(self, name: str):
+        return ARGUMENTS[name].unpack(self._stream.read(ARGUMENTS[name].size))
+
+    def _spaces(self) -> dict:
+        records = [[r.digest, r.cycles, r.stalls, 0] for r in self._records]
+        statistics = self._stream.endpoint.statistics
+        counters = [statistics.good, statistics.bad, statistics.out_of_order, statistics.resent, 0]
+        padding = [0] * (StageRecord.WORDS * (self.config.max_stages - len(records)))
+        return {
+            Space.VECTORS: self.model.vectors,
+            Space.STATE: self.model.state,
+            Space.RECORDS: np.array(sum(records, []) + padding, np.uint32).view(np.int32),
+            Space.COUNTERS: np.array(counters, np.uint32).view(np.int32),
+        }
+
+    def _read(self) -> None:
+        space, address, words = self._arguments("words")
+        array = self._spaces().get(space)
+        if array is None:
+            self._reply(Code.READ, Status.UNKNOWN_SPACE)
+        elif address + words > len(array):
+            self._reply(Code.READ, Status.OUT_OF_RANGE)
+        else:
+            data = array[address:address + words].astype("<i4").tobytes()
+            self._reply(Code.READ, Status.OK, data)
+
+    def _store(self) -> None:
+        space, address, words = self._arguments("words")
+        data = np.frombuffer(self._stream.read(4 * words), "<i4")
+        array = {Space.VECTORS: self.model.vectors, Space.STATE: self.model.state}.get(space)
+        if array is None:
+            self._reply(Code.STORE, Status.UNKNOWN_SPACE)
+        elif address + words > len(array):
+            self._reply(Code.STORE, Status.OUT_OF_RANGE)
+        else:
+            array[address:address + words] = data
+            self._reply(Code.STORE, Status.OK)
+
+
+class Server:
+    """An emulator that listens on a TCP port of this machine, one host after the other.
+
+    Parameters
+    ----------
+    emulator : Emulator
+        Answers every connection; its memory lives on between them.
+    wrap : callable or None
+        Given the transport of each connection, returns the one to use.
+    """
+
+    def __init__(self, emulator: Emulator, *, wrap=None):
+        self.emulator = emulator
+        self._wrap = wrap or (lambda transport: transport)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._connection = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    @property
+    def uri(self) -> str:
+        """Name by which a host opens it."""
+        return f"tcp:127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def hang_up(self) -> None:
+        """Break the connection, as a device does that is unplugged."""
+        with contextlib.suppress(OSError):      # the host may have hung up before
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Stop listening and end the connection."""
+        self._closing = True
+        if self._connection is not None:
+            self.hang_up()
+        # Wakes the thread, which waits for the next connection.
+        with socket.create_connection(self._listener.getsockname()):
+            self._thread.join()
+        self._listener.close()
+
+    def _listen(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            if self._closing:
+                connection.close()
+                return
+            self._connection = connection
+            self.emulator.serve(self._wrap(TcpTransport(connection, self.uri)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()

@@ -1,0 +1,145 @@
+"""A stand-in for the accelerator core that a test can predict."""
+
+import dataclasses
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+
+from tritstream.build import BuildConfig
+from tritstream.link.protocol import Space, Status
+from tritstream_hw.ports import CoreSignature
+
+__all__ = ["FakeCore", "FakePass", "predict"]
+
+LOGITS = 6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FakePass:
+    """What `FakeCore` answers to one pass."""
+
+    status: Status
+    candidates: tuple[tuple[int, int], ...]
+    logits: tuple[int, ...]
+    total: int
+
+
+def predict(config: BuildConfig, beats: bytes, vocab: int) -> FakePass:
+    """Return the answer of `FakeCore` to a pass that plays these bytes.
+
+    The first bytes of a pass steer it: byte 0 says how many beats are taken, bit 0 of byte 1
+    whether the head is played, bit 1 whether the tape is bad; byte 2 is the number of candidates;
+    byte 3 is a number of idle cycles before each further beat.
+    """
+    count, flags, most = beats[:3]
+    total = sum(beats[:count * config.beat_bytes])
+    head = bool(flags & 1)
+    best = [((total + n) % vocab, total - n) for n in range(min(most, config.candidates))]
+    return FakePass(
+        status=Status.BAD_TAPE if flags & 2 else Status.OK,
+        candidates=tuple(best) if head else (),
+        logits=tuple(total - n for n in range(LOGITS)) if head else (),
+        total=total)
+
+
+class FakeCore(wiring.Component):
+    """Adds up the bytes of a pass, as they say.
+
+    Parameters
+    ----------
+    config : BuildConfig
+        With at least four bytes per beat.
+    vocab : int
+        A power of two: tokens are smaller.
+    """
+
+    def __init__(self, config: BuildConfig, *, vocab: int):
+        self._config = config
+        self._vocab = vocab
+        super().__init__({name: member.flip()
+                          for name, member in CoreSignature(config).members.items()})
+
+    def elaborate(self, platform):
+        m = Module()
+        total, left, steer = Signal(32), Signal(8), Signal(32)
+        idle = Signal(8)
+        logits = Signal()
+        m.d.comb += [
+            self.best.valid.eq(self.candidate < steer[16:24]),
+            self.best.token.eq((total + self.candidate) & (self._vocab - 1)),
+            self.best.acc.eq(total - self.candidate),
+            self.scale.mantissa.eq(total),
+            self.scale.shift.eq(17),
+            self.done.p.status.eq(Mux(steer[9], Status.BAD_TAPE, Status.OK)),
+            self.done.p.head.eq(steer[8]),
+        ]
+        taken = Signal()
+        m.d.comb += taken.eq(self.beats.valid & self.beats.ready)
+        with m.If(taken):
+            m.d.sync += [
+                total.eq(total + sum(self.beats.payload)),
+                self.beats_taken.eq(self.beats_taken + 1),
+                left.eq(left - 1),
+                idle.eq(steer[24:]),
+            ]
+        with m.Elif(idle != 0):
+            m.d.sync += idle.eq(idle - 1)
+
+        index = Signal(range(LOGITS + 1))
+        m.d.comb += self.logits.payload.eq(total - index)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.start.ready.eq(1)
+                with m.If(self.start.valid):
+                    m.d.sync += [total.eq(0), self.cycles.eq(0), logits.eq(self.start.p.logits)]
+                    m.d.sync += self.stalls.eq(self.start.p.stages)
+                    with m.If(self.start.p.fresh):
+                        m.d.sync += self.digest.eq(0)
+                    m.next = "FIRST"
+            with m.State("FIRST"):
+                m.d.comb += self.beats.ready.eq(1)
+                with m.If(taken):
+                    m.d.sync += steer.eq(self.beats.payload.as_value()[:32])
+                    m.d.sync += left.eq(self.beats.payload[0] - 1)
+                    m.next = "PLAY"
+            with m.State("PLAY"):
+                m.d.comb += self.beats.ready.eq((idle == 0) & (left != 0))
+                with m.If(left == 0):
+                    m.d.sync += index.eq(0)
+                    m.d.sync += self.digest.eq(self.digest + total)
+                    m.next = "LOGITS"
+            with m.State("LOGITS"):
+                m.d.comb += self.logits.valid.eq(logits & steer[8] & (index != LOGITS))
+                with m.If(~self.logits.valid):
+                    m.next = "DONE"
+                with m.Elif(self.logits.ready):
+                    m.d.sync += index.eq(index + 1)
+            with m.State("DONE"):
+                m.d.comb += self.done.valid.eq(1)
+                with m.If(self.done.ready):
+                    m.next = "IDLE"
+        with m.If(self.clear_digest):
+            m.d.sync += self.digest.eq(0)
+        m.d.sync += self.cycles.eq(self.cycles + 1)
+
+        self._debug_memories(m)
+        return m
+
+    def _debug_memories(self, m):
+        sizes = {Space.VECTORS: self._config.vector_words, Space.STATE: self._config.max_state,
+                 Space.RECORDS: 4 * self._config.max_stages}
+        memory = self.memory
+        later = Signal()
+        m.d.sync += [later.eq(memory.read), memory.data_valid.eq(later)]
+        for space, size in sizes.items():
+            m.submodules[f"space_{space}"] = store = Memory(shape=32, depth=size, init=range(size))
+            write, read = store.write_port(), store.read_port()
+            m.d.comb += [
+                write.addr.eq(memory.address),
+                write.data.eq(memory.write_data),
+                write.en.eq(memory.write & (memory.space == space)),
+                read.addr.eq(memory.address),
+            ]
+            with m.If(memory.space == space):
+                m.d.comb += memory.data.eq(read.data)

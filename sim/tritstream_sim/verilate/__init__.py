@@ -1,0 +1,1 @@
+"""From Amaranth to a Verilated model, and running it."""

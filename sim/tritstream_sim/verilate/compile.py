@@ -1,0 +1,200 @@
+"""Verilog export, and compilation by Verilator with a cache of what was built."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from amaranth.back import verilog
+
+from tritstream.errors import MissingTool, TritstreamError
+from tritstream.support.tools import Verilator, complaint, find_verilator, find_yosys
+
+__all__ = ["FST", "BuildFailed", "compile_model", "export"]
+
+# Yosys writes code that is correct but that Verilator's linter dislikes. Named one by one, so that
+# a new kind of warning still stops the build.
+LINT = ["-Wno-UNOPTFLAT", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
+        "-Wno-CASEINCOMPLETE", "-Wno-COMBDLY"]
+
+PART = ".part"              # how directories of builds that are not whole end
+
+FST = ["--trace-fst", "--trace-structs", "-CFLAGS", f"-I{pathlib.Path(__file__).parent / 'fst'}"]
+"""Arguments of `compile_model` for a model that can record its signals."""
+
+
+class BuildFailed(TritstreamError):
+    """Verilator or the C++ compiler refused a model; the end of their log is in the message."""
+
+    exit_code = MissingTool.exit_code       # what is installed does not do
+
+
+def export(component, name: str) -> str:
+    """Return `component` as Verilog text whose top module is called `name`.
+
+    Raises
+    ------
+    MissingTool
+        No Yosys.
+    BuildFailed
+        With its complaint.
+    """
+    program = find_yosys()
+    try:
+        return verilog.convert(component, name=name, strip_internal_attrs=True)
+    except verilog.YosysError as error:
+        raise BuildFailed(f"{program} failed: {complaint(str(error))}") from error
+
+
+def _run(command: Sequence[str], *, what: str, log, env=None):
+    try:
+        done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+    except FileNotFoundError:
+        raise MissingTool(f"{command[0]} is not installed; install make and g++ with the system's "
+                          "package manager.") from None
+    if done.returncode:
+        if not shutil.disk_usage(log.name).free:    # the log may lack its end, too
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), log.name)
+        tail = "\n".join(pathlib.Path(log.name).read_text().splitlines()[-30:])
+        raise BuildFailed(f"{what} failed with status {done.returncode}; the end of {log.name}:\n"
+                          f"{tail}")
+
+
+def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
+                  arguments: Sequence[str] = (), sources: Sequence[pathlib.Path] = (),
+                  control: str = "", optimise: str = "-O1") -> pathlib.Path:
+    """Compile a Verilog module and C++ sources with a ``main``; return the executable.
+
+    Parameters
+    ----------
+    verilog_text : str
+        The design. The C++ class of its top module is ``Vtop``.
+    name : str
+        Its top module, also the executable's name.
+    cache : path
+        Where builds are kept, one directory ``<name>-<digest>`` each. The digest covers the design,
+        all sources and arguments, and the versions of the tools, so that a build serves again only
+        if everything is the same. Two processes may want the same one at once. Verilator's own
+        runtime is compiled once for each set of arguments.
+    arguments : sequence of str
+        Further arguments of Verilator.
+    sources : sequence of path
+        C++ files; headers among them only count for the digest.
+    control : str
+        Lines of a Verilator control file.
+    optimise : str
+        Level of optimisation of the C++ compiler.
+
+    Raises
+    ------
+    MissingTool
+        No Verilator, make or g++.
+    BuildFailed
+        With the end of the log, which is kept until the next build.
+    OSError
+        The cache cannot be written.
+    """
+    tool = find_verilator()
+    tools = tool.version, _compiler_version(), list(arguments)
+    digest = _digest(*tools, LINT, optimise, verilog_text, name, control,
+                     [path.read_bytes() for path in sources])
+    cache = cache.absolute()
+    directory = cache / f"{name}-{digest}"
+    executable = directory / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(directory.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not executable.exists():
+            _remove_abandoned(cache)
+            with _scratch(directory) as scratch:
+                (scratch / f"{name}.v").write_text(verilog_text)
+                (scratch / f"{name}.vlt").write_text(f"`verilator_config\n{control}\n")
+                with open(scratch / "build.log", "w") as log:
+                    _verilate(tool, scratch, name, [*arguments, *_compiled(sources)], log)
+                    _make(tool, scratch, name, optimise, cache / f"runtime-{_digest(*tools)}", log)
+                shutil.rmtree(scratch / "objects")
+    return executable
+
+
+@contextlib.contextmanager
+def _scratch(directory: pathlib.Path):
+    """Yield a new directory that becomes `directory`; of a failed build it stays, for its log."""
+    # A build that was interrupted must not be mistaken for a whole one.
+    scratch = directory.with_suffix(PART)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+        shutil.rmtree(directory, ignore_errors=True)
+        scratch.rename(directory)
+    except BuildFailed:
+        raise
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _remove_abandoned(cache: pathlib.Path):
+    """Remove what builds have left that failed or were killed: nobody holds their locks."""
+    for scratch in cache.glob(f"*{PART}"):
+        with open(scratch.with_suffix(".lock"), "w") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _digest(*parts) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _compiled(sources: Sequence[pathlib.Path]) -> list[str]:
+    return [str(path) for path in sources if path.suffix == ".cpp"]
+
+
+def _compiler_version() -> str:
+    try:
+        return subprocess.run(["g++", "-dumpfullversion", "-dumpmachine"], capture_output=True,
+                              text=True, check=True).stdout
+    except FileNotFoundError:
+        raise MissingTool("g++ is not installed; install it with the system's package manager, "
+                          "e.g. `apt install g++`.") from None
+
+
+def _verilate(tool: Verilator, directory: pathlib.Path, name: str, arguments: list[str], log):
+    _run([str(tool.binary), "--cc", "--exe", "--top-module", name, "--prefix", "Vtop",
+          "-Mdir", str(directory / "objects"), "-o", str(directory / name), *LINT,
+          str(directory / f"{name}.vlt"), str(directory / f"{name}.v"), *arguments],
+         what=f"Verilator on {name}", log=log, env={**os.environ, "VERILATOR_ROOT": str(tool.root)})
+
+
+def _make(tool: Verilator, directory: pathlib.Path, name: str, optimise: str,
+          runtime: pathlib.Path, log):
+    objects = directory / "objects"
+    for compiled in runtime.glob("*.o"):
+        shutil.copy(compiled, objects)
+    # The wheel's makefile names the compiler and the Python of the machine it was built on, and
+    # libraries of which `fst` makes do without.
+    _run(["make", "-s", "-C", str(objects), "-f", "Vtop.mk", f"-j{os.cpu_count()}",
+          f"VERILATOR_ROOT={tool.root}", "CXX=g++", "LINK=g++", "AR=ar",
+          f"PYTHON3={sys.executable}", f"OPT_FAST={optimise}", "LDLIBS=$(VM_USER_LDLIBS)",
+          "CFG_CXXFLAGS_PCH_I=-include"],     # of large models the wheel would not find the header
+         what=f"the C++ build of {name}", log=log)
+    if not runtime.exists():
+        _keep_runtime(objects, runtime)
+
+
+def _keep_runtime(objects: pathlib.Path, runtime: pathlib.Path):
+    """Keep what Verilator links to every model: compiling it takes longer than most models do."""
+    scratch = runtime.with_suffix(f".{os.getpid()}")
+    scratch.mkdir()
+    for compiled in objects.glob("verilated*.o"):
+        shutil.copy(compiled, scratch)
+    try:
+        scratch.rename(runtime)
+    except OSError:             # another process was faster
+        shutil.rmtree(scratch)

@@ -1,0 +1,108 @@
+"""Build a component with Verilator and run cocotb benches against it."""
+
+import pathlib
+import re
+import shutil
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+import cocotb_tools.config
+from cocotb_tools.runner import get_runner
+
+from tritstream.build import BuildConfig
+from tritstream_sim.verilate.compile import FST, compile_model, export
+from tritstream_sim.verilate.parameters import environment
+
+__all__ = ["SimulationFailed", "build", "simulate"]
+
+TAIL = 60       # lines of a log that are shown with a failure
+
+
+class SimulationFailed(AssertionError):
+    """At least one test of a bench failed, or none ran."""
+
+
+def _ports(verilog_text: str, name: str) -> list[str]:
+    return re.search(rf"module {name}\(([^)]*)\)", verilog_text)[1].replace(",", " ").split()
+
+
+def build(component, name: str, cache: pathlib.Path, *, waves: bool = False) -> pathlib.Path:
+    """Compile `component` for cocotb, as a module called `name`; return the executable.
+
+    Only the ports of the top module are visible to a bench: that leaves Verilator free to optimise
+    everything else, and holds the bench to the contract of the component.
+    """
+    text = export(component, name)
+    cache.mkdir(parents=True, exist_ok=True)
+    libraries = cocotb_tools.config.libs_dir
+    arguments = ["--vpi", "--timescale", "1ns/1ps", "-LDFLAGS",
+                 f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"]
+    if waves:
+        arguments += FST
+    main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
+    visible = [f'public_flat_rw -module "{name}" -var "{port}"' for port in _ports(text, name)]
+    return compile_model(text, name, cache, arguments=arguments, sources=[main],
+                         control="\n".join(visible))
+
+
+def simulate(component, bench: str | Sequence[str], *, cache: pathlib.Path, directory: pathlib.Path,
+             config: BuildConfig | None = None, seed: int = 1, waves: bool = False, **parameters):
+    """Run every cocotb test of one or several bench modules against `component`.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        The device under test.
+    bench : str or sequence of str
+        Names of Python modules with cocotb tests.
+    cache : path
+        Where builds are kept, see `verilator.compile_model`.
+    directory : path
+        Emptied; then holds ``simulation.log``, ``results.xml`` and, with `waves`, ``dump.fst``.
+    config : BuildConfig, optional
+        What `tritstream_sim.verilate.parameters.build_config` returns in the bench.
+    seed : int
+        Of everything random in the bench. It is printed, and with a failure.
+    waves : bool
+        Record every signal.
+    parameters
+        What `tritstream_sim.verilate.parameters.parameters` returns in the bench; JSON types.
+
+    Raises
+    ------
+    SimulationFailed
+        With the names of the tests that failed and the end of the log.
+    """
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(component).__name__).lower()
+    executable = build(component, name, cache, waves=waves)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    log, results = directory / "simulation.log", directory / "results.xml"
+    print(f"{name}: {bench}, seed {seed}, log in {log}")
+    runner = get_runner("verilator")
+    try:
+        runner.test(hdl_toplevel=name, hdl_toplevel_lang="verilog", test_module=bench,
+                    build_dir=executable.parent,
+                    test_dir=directory, seed=seed, waves=waves, log_file=log,
+                    results_xml=str(results.absolute()), extra_env=environment(config, parameters))
+    except (RuntimeError, SystemExit) as error:     # the runner calls `sys.exit()` on a failure
+        failure = str(error)
+    else:
+        failure = ""
+    if failure or (failure := _verdict(results)):
+        tail = "\n".join(log.read_text().splitlines()[-TAIL:]) if log.exists() else ""
+        raise SimulationFailed(f"{bench} on {name}, seed {seed}: {_verdict(results) or failure}; "
+                               f"the end of {log}:\n{tail}")
+
+
+def _verdict(results: pathlib.Path) -> str:
+    """Say what is wrong with a results file; nothing if all is well."""
+    if not results.exists():
+        return "the simulation ended before its results were written"
+    cases = [case for case in ElementTree.parse(results).iter("testcase")
+             if case.find("skipped") is None]
+    failed = [case.get("name") for case in cases
+              if case.find("failure") is not None or case.find("error") is not None]
+    if failed:
+        return f"{len(failed)} of {len(cases)} tests failed ({', '.join(failed)})"
+    return "" if cases else "no test ran"

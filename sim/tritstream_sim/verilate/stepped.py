@@ -1,0 +1,122 @@
+"""The real driver and a Verilated device in lockstep: time passes only while the host reads."""
+
+import pathlib
+import struct
+import subprocess
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.transport import Transport
+from tritstream_sim.verilate.compile import compile_model, export
+
+__all__ = ["Bench", "SteppedTransport", "build_stepper"]
+
+MICROSECOND = 100       # cycles per microsecond of a wait
+SHORTEST = 256          # cycles of a wait of no time at all
+PATIENCE = 2_000_000    # cycles without a byte after which a test has failed
+
+
+class Bench(wiring.Component):
+    """Several devices behind one byte port, so that one build serves many tests.
+
+    Parameters
+    ----------
+    devices : list
+        Components with the byte ports `rx` and `tx`.
+
+    Members
+    -------
+    rx, tx : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
+        Ports of the device selected; the others hear nothing.
+    select : :py:`In(8)`
+        Which one, for good.
+    """
+
+    def __init__(self, devices):
+        self._devices = devices
+        super().__init__({
+            "rx": In(stream.Signature(8)),
+            "tx": Out(stream.Signature(8)),
+            "select": In(8),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        for n, device in enumerate(self._devices):
+            m.submodules[f"device_{n}"] = device
+            with m.If(self.select == n):
+                m.d.comb += [
+                    device.rx.valid.eq(self.rx.valid),
+                    self.rx.ready.eq(device.rx.ready),
+                    self.tx.valid.eq(device.tx.valid),
+                    self.tx.payload.eq(device.tx.payload),
+                ]
+            m.d.comb += device.rx.payload.eq(self.rx.payload)
+            m.d.comb += device.tx.ready.eq(self.tx.ready & (self.select == n))
+        return m
+
+
+def build_stepper(devices, name: str, cache: pathlib.Path) -> pathlib.Path:
+    """Compile a `Bench` of `devices`; return the executable, of which a transport runs one."""
+    source = pathlib.Path(__file__).with_name("stepper.cpp")
+    return compile_model(export(Bench(devices), name), name, cache, sources=[source])
+
+
+class SteppedTransport(Transport):
+    """The byte port of a simulated device, repeatable cycle by cycle.
+
+    Parameters
+    ----------
+    executable : path
+        From `build_stepper`.
+    select : int
+        Which of its devices.
+    stall : int
+        Percentage of cycles in which each port pauses.
+    seed : int
+        Of the pauses.
+    """
+
+    name = "simulator"
+    retry_seconds = 60.0                # of the host's clock, of which the simulation knows nothing
+
+    def __init__(self, executable: pathlib.Path, select: int = 0, *, stall: int = 0,
+                 seed: int = 1):
+        self.cycles = 0
+        self._heard = 0
+        self._stall = stall
+        self._pending = bytearray()
+        self._process = subprocess.Popen([executable, str(select), str(seed)],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def read(self, timeout: float) -> bytes:
+        """Simulate until something comes, at most for 100 cycles per microsecond of `timeout`."""
+        if self.cycles - self._heard > PATIENCE:
+            raise TimeoutError(f"nothing has come for {self.cycles - self._heard} cycles")
+        return self.step(max(SHORTEST, int(timeout * 1e6 * MICROSECOND)))
+
+    def step(self, cycles: int) -> bytes:
+        """Simulate until something comes, at most for so many cycles."""
+        request = struct.pack("<III", cycles, self._stall, len(self._pending))
+        self._process.stdin.write(request + self._pending)
+        self._process.stdin.flush()
+        self._pending.clear()
+        done, size = struct.unpack("<II", self._process.stdout.read(8))
+        self.cycles += done
+        if size:
+            self._heard = self.cycles
+        return self._process.stdout.read(size)
+
+    def write(self, data: bytes) -> None:
+        self._pending += data
+
+    def clock(self) -> float:
+        """Return the simulated time in seconds of the host."""
+        return self.cycles / (1e6 * MICROSECOND)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()

@@ -1,0 +1,192 @@
+"""Bits per byte, perplexity and agreement with the float reference, over a text.
+
+Every document starts afresh with the model's first token; the recurrent state then carries through
+to its end, so that no window cuts the context. The first token predicts, and is not predicted.
+"""
+
+import dataclasses
+import json
+import lzma
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from tritstream.errors import BadInput
+from tritstream.model.tokenizer import Tokenizer, decode_utf8
+
+__all__ = ["Evaluation", "LogitModel", "ScoringModel", "evaluate", "read_documents",
+           "score_logits"]
+
+CHUNK = 512                 # tokens per call of the model: bounds memory, and changes no result
+
+
+class LogitModel(Protocol):
+    """What can be evaluated: the float reference, the golden model, a device."""
+
+    def new_state(self):
+        """Return the state before any token."""
+
+    def logits(self, tokens, state) -> np.ndarray:
+        """Logits [T, V] after every token; `state` moves on with them."""
+
+
+@runtime_checkable
+class ScoringModel(Protocol):
+    """A model that scores tokens where it computes, which spares the way of the logits."""
+
+    def score(self, tokens, targets, state) -> tuple[float, np.ndarray]:
+        """Return what `score_logits` makes of the logits; `state` moves on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Result of `evaluate`.
+
+    Parameters
+    ----------
+    tokens : int
+        Tokens predicted.
+    bytes : int
+        Bytes of text that they make up.
+    bits_per_byte : float
+        Information that the model lacks about the text, per byte: comparable between tokenizers.
+    perplexity : float
+        Per token.
+    top1_equal_float : float or None
+        Share of the tokens after which the reference has the same favourite; None without one.
+    """
+
+    tokens: int
+    bytes: int
+    bits_per_byte: float
+    perplexity: float
+    top1_equal_float: float | None
+
+
+def read_documents(path: str | Path) -> list[str]:
+    """Texts of a file: a plain text is one, JSON lines are one each in `text`; either may be `.xz`.
+
+    Raises
+    ------
+    BadInput
+        The file cannot be read, is not UTF-8, or a line has no text.
+    """
+    path = Path(path)
+    packed = path.suffix == ".xz"
+    try:
+        data = path.read_bytes()
+        text = decode_utf8(lzma.decompress(data) if packed else data, str(path))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+    except lzma.LZMAError as error:
+        raise BadInput(f"{path} is not a complete xz file: {error}.") from error
+    if (path.with_suffix("") if packed else path).suffix != ".jsonl":
+        return [text]
+    lines = enumerate(text.split("\n"), 1)
+    return [_document(path, number, line) for number, line in lines if line.strip()]
+
+
+def _document(path: Path, number: int, line: str) -> str:
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"{path}, line {number}, is not a JSON object with a text.") from error
+    if not isinstance(text, str):
+        raise BadInput(f"{path}, line {number}: text must be a string, not {text!r}.")
+    return text
+
+
+def evaluate(model: LogitModel, tokenizer: Tokenizer, documents: Iterable[str], *,
+             reference: LogitModel | None = None, max_tokens: int | None = None,
+             progress: Callable[[int, int], None] | None = None) -> Evaluation:
+    """Score a model on texts.
+
+    Parameters
+    ----------
+    model : LogitModel
+        What to score.
+    tokenizer : Tokenizer
+        The model's own.
+    documents : iterable of str
+        Independent texts; empty ones count nothing.
+    reference : LogitModel, optional
+        The float reference, to compare the favourites with.
+    max_tokens : int, optional
+        Stop after so many predicted tokens.
+    progress : callable, optional
+        Called with the tokens done and all tokens, after every chunk.
+
+    Raises
+    ------
+    BadInput
+        There is nothing to predict.
+    """
+    sequences, total_bytes = _sequences(tokenizer, documents, max_tokens)
+    total = sum(len(tokens) - 1 for tokens in sequences)
+    if total_bytes == 0:
+        raise BadInput("There is no token to predict; give a longer text or a larger max_tokens.")
+    nats, equal, done = 0.0, 0, 0
+    for tokens in sequences:
+        state = model.new_state()
+        reference_state = reference.new_state() if reference else None
+        for start in range(0, len(tokens) - 1, CHUNK):
+            inputs, targets = tokens[:-1][start:start + CHUNK], tokens[1:][start:start + CHUNK]
+            if isinstance(model, ScoringModel):
+                part, favourites = model.score(inputs, targets, state)
+            else:
+                part, favourites = score_logits(model.logits(inputs, state), targets)
+            nats += part
+            if reference:
+                wanted = reference.logits(inputs, reference_state).argmax(axis=-1)
+                equal += int((wanted == favourites).sum())
+            done += len(targets)
+            if progress:
+                progress(done, total)
+    return Evaluation(
+        tokens=total, bytes=total_bytes,
+        bits_per_byte=nats / math.log(2) / total_bytes,
+        perplexity=_exp(nats / total),
+        top1_equal_float=equal / total if reference else None,
+    )
+
+
+def _sequences(tokenizer: Tokenizer, documents: Iterable[str],
+               max_tokens: int | None) -> tuple[list[np.ndarray], int]:
+    """Tokens of the documents up to the limit, and the bytes that all but each first make up."""
+    sequences, total_bytes, left = [], 0, math.inf if max_tokens is None else max_tokens
+    for text in filter(None, documents):
+        if left <= 0:
+            break
+        tokens, ends = tokenizer.encode_with_ends(text)
+        last = int(min(len(tokens) - 1, left))
+        sequences.append(tokens[:last + 1])
+        total_bytes += int(ends[last] - ends[0])
+        left -= last
+    return sequences, total_bytes
+
+
+def score_logits(logits, targets) -> tuple[float, np.ndarray]:
+    """Score logits [T, V] with the tokens that follow.
+
+    Returns
+    -------
+    nats : float
+        Sum of the negative log-likelihoods of the targets.
+    favourites : ndarray
+        Most likely tokens, int64 [T].
+    """
+    logits, targets = np.asarray(logits, np.float64), np.asarray(targets, np.int64)
+    peak = logits.max(axis=-1)
+    log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=-1))
+    nats = float((log_sum - logits[np.arange(len(targets)), targets]).sum())
+    return nats, logits.argmax(axis=-1)
+
+
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:       # a model that is surer of nonsense than a float can tell
+        return math.inf

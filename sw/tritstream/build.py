@@ -1,0 +1,132 @@
+"""What is fixed when a bitstream or a simulator is built, and the widths that follow from it."""
+
+import dataclasses
+import hashlib
+import json
+
+from tritstream.errors import BadInput
+from tritstream.formats import FORMATS, MOST_ROWS, UNIT
+
+__all__ = ["BuildConfig"]
+
+
+def _power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """Everything that is fixed when a bitstream or a simulator is built.
+
+    The dimensions of a model come with its image, up to the maxima given here.
+
+    Parameters
+    ----------
+    beat_bytes : int
+        `P`, bytes per beat of the tape: a power of two, 1 to 64. The core does 5 P trits per cycle.
+    elements : int
+        `V`, elements per cycle of the quantise pass and gains per cycle of the gain loader: a power
+        of two, at most `P`.
+    lanes : int
+        `T`, tokens that share a pass. Only 1 is built so far.
+    candidates : int
+        Best logits kept by the top-k unit.
+    max_hidden, max_intermediate, max_vocab : int
+        Largest model; at most 65,535 each.
+    max_state : int
+        Elements of recurrent state, layers times hidden.
+    max_stages : int
+        Stages of a tape that are recorded, 4 layers + 2.
+    memory_bytes : int
+        Size of the memory behind the source; 0 if weights are streamed by the host.
+    clock_hz : int
+        System clock, for reports and the UART's divider.
+    link_rate : int
+        Bytes per second of the link; 0 if unknown.
+    ack_cycles, retry_cycles : int
+        Timers of the link, see `docs/link.md`.
+    """
+
+    beat_bytes: int = 16
+    elements: int = 8
+    lanes: int = 1
+    candidates: int = 16
+    max_hidden: int = 1024
+    max_intermediate: int = 2816
+    max_vocab: int = 32000
+    max_state: int = 24 * 1024
+    max_stages: int = 256
+    memory_bytes: int = 0
+    clock_hz: int = 80_000_000
+    link_rate: int = 0
+    ack_cycles: int = 2_000
+    retry_cycles: int = 100_000
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            low = 0 if field.name in ("memory_bytes", "link_rate") else 1
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise BadInput(f"{field.name} must be an integer of at least {low}, not {value!r}.")
+        for name in ("beat_bytes", "elements"):
+            if not _power_of_two(getattr(self, name)):
+                raise BadInput(f"{name} must be a power of two, not {getattr(self, name)}.")
+        if self.beat_bytes > UNIT:
+            raise BadInput(f"beat_bytes must be at most {UNIT}, not {self.beat_bytes}.")
+        if self.elements > self.beat_bytes:
+            raise BadInput(f"elements must be at most beat_bytes = {self.beat_bytes}, "
+                           f"not {self.elements}.")
+        if self.lanes != 1:
+            raise BadInput(f"lanes must be 1 in this version, not {self.lanes}.")
+        if self.candidates > 255:
+            raise BadInput(f"candidates must be at most 255, not {self.candidates}.")
+        for name in ("max_hidden", "max_intermediate", "max_vocab"):
+            if getattr(self, name) > MOST_ROWS:
+                raise BadInput(f"{name} must be at most {MOST_ROWS}, not {getattr(self, name)}.")
+        if self.memory_bytes % UNIT:
+            raise BadInput(f"memory_bytes must be a multiple of {UNIT}, not {self.memory_bytes}.")
+
+    @property
+    def max_columns(self) -> int:
+        """Longest input vector of a GEMV, padded to whole units of activations."""
+        longest = max(self.max_hidden, self.max_intermediate)
+        return -(-longest // UNIT) * UNIT
+
+    @property
+    def column_beats(self) -> int:
+        """Beats of the longest row group."""
+        return self.max_columns // self.beat_bytes
+
+    @property
+    def vector_words(self) -> int:
+        """Elements of the vector memory: x, then z, each padded to whole units."""
+        return self.z_base + self.max_columns
+
+    @property
+    def z_base(self) -> int:
+        """Address of z in the vector memory."""
+        return -(-self.max_hidden // UNIT) * UNIT
+
+    @property
+    def acc_bits(self) -> int:
+        """Width of a signed row sum: every activation at 127, every trit the same."""
+        return (127 * self.max_columns).bit_length() + 1
+
+    @property
+    def token_bits(self) -> int:
+        """Width of a token number."""
+        return self.max_vocab.bit_length()
+
+    def to_json(self) -> str:
+        """Return all parameters as a JSON object."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "BuildConfig":
+        """Inverse of `to_json`."""
+        return cls(**json.loads(text))
+
+    def digest(self) -> bytes:
+        """Eight bytes that differ when any parameter or number format does."""
+        text = self.to_json() + json.dumps(dataclasses.asdict(FORMATS), sort_keys=True)
+        return hashlib.sha256(text.encode()).digest()[:8]

@@ -1,0 +1,83 @@
+"""`tritstream build`: a bitstream for a board."""
+
+import contextlib
+import pathlib
+import shutil
+import time
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tritstream.cli.console import notes, output
+from tritstream.cli.gateware import find_target, gateware
+from tritstream.cli.options import Json
+from tritstream.errors import BadInput
+
+__all__ = ["build"]
+
+STYLES = {"PASS": "green", "FAIL": "bold red"}
+
+
+def build(
+    board: Annotated[str, typer.Argument(help="See `tritstream boards`.")],
+    freq: Annotated[float | None, typer.Option(metavar="MHZ", help="System clock.")] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Placements that are tried, at most, "
+                                       "until one meets timing.")] = 4,
+    path: Annotated[pathlib.Path | None, typer.Option(
+        "-o", "--output", metavar="DIRECTORY", help="Default: build/BOARD.")] = None,
+    reports: Annotated[pathlib.Path | None, typer.Option(
+        metavar="DIRECTORY", help="Copy report, manifest and summary to DIRECTORY/BOARD.")] = None,
+    json: Json = False,
+):
+    """Synthesise, place and route a board's bitstream.
+
+    A timing miss is a failure.
+    """
+    if freq is not None and not 1 <= freq <= 1000:
+        raise BadInput(f"--freq must be 1 to 1000 MHz, not {freq:g}.")
+    if seeds < 1:
+        raise BadInput(f"--seeds must be at least 1, not {seeds}.")
+    target = find_target(board)
+    if freq is not None:
+        target = target.at(round(freq * 1e6))
+    path = path or pathlib.Path("build") / board
+    if reports is not None:
+        with _writing(reports):         # before the build, which takes minutes
+            (reports / board).mkdir(parents=True, exist_ok=True)
+    console, began = notes(), time.monotonic()
+
+    def progress(text: str) -> None:
+        console.print(f"{time.monotonic() - began:6.1f} s  {text}")
+
+    module = gateware("build.plan")
+    report = module.build(target, path, seeds=range(1, seeds + 1), progress=progress)
+    if report.cached:
+        progress(f"cached: {path} holds this build already")
+    if reports is not None:
+        with _writing(reports):
+            for name in module.REPORTS:
+                shutil.copy(path / name, reports / board / name)
+    if json:
+        output().out(report.to_json(), end="")
+    else:
+        _show(report, path)
+
+
+@contextlib.contextmanager
+def _writing(reports: pathlib.Path):
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"The reports cannot be written to {reports} ({error.strerror}): name "
+                       "another directory with --reports.") from error
+
+
+def _show(report, path: pathlib.Path) -> None:
+    """Print the summary."""
+    table = Table("", "used, reached", "available, asked", "", title=report.board)
+    for *cells, verdict in report.rows():
+        table.add_row(*cells, verdict, style=STYLES.get(verdict))
+    console = output()
+    console.print(table)
+    console.print(f"{path / 'top.bit'}: build {report.build_id}, seed {report.seed}, routed")

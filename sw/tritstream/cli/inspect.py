@@ -1,0 +1,144 @@
+"""`tritstream inspect`: what is in an image."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tritstream.build import BuildConfig
+from tritstream.cli.console import output, print_json, quantity
+from tritstream.cli.gateware import gateware
+from tritstream.cli.options import Json, open_model
+from tritstream.errors import BadInput, MissingTool
+from tritstream.formats import UNIT
+from tritstream.image.image import Image
+from tritstream.image.unpack import ImageCheckpoint
+from tritstream.model.checkpoint import count_parameters
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    name: Annotated[str | None, typer.Argument(
+        metavar="[MODEL]", help="Image, checkpoint directory, or a bundled model.")] = None,
+    model: Annotated[str | None, typer.Option("-m", "--model", metavar="MODEL",
+                                              help="The same as an option.")] = None,
+    json: Json = False,
+):
+    """Show shapes, scales, zeros, sizes, digest and fitting boards."""
+    if (name is None) == (model is None):
+        raise BadInput("inspect takes one model: tritstream inspect MODEL.")
+    image = open_model(name or model).image
+    table = describe(image)
+    if json:
+        print_json(table)
+    else:
+        _show(table)
+
+
+def describe(image: Image) -> dict:
+    """Return everything that `inspect` tells, ready for JSON."""
+    matrices = [_matrix(section, index) for section in image.sections
+                for index in range(len(section.meta["matrices"]))]
+    weights = sum(matrix["rows"] * matrix["columns"] for matrix in matrices)
+    sections = _sections(image)
+    return {
+        "path": str(image.path), "digest": image.digest, "formats": image.meta["formats"],
+        "hidden": image.hidden, "intermediate": image.intermediate, "layers": image.layers,
+        "vocab": image.vocab, "bos": image.start_token, "eos": image.stop_token,
+        "tokenizer": image.tokenizer_json is not None,
+        "ternary_weights": weights, "parameters": count_parameters(ImageCheckpoint(image).config),
+        "bits_per_weight": 8 * sections["trits"] / weights,
+        "zeros": sum(m["zeros"] * m["rows"] * m["columns"] for m in matrices) / weights,
+        "residual": {"bound": image.meta["residual_bound"],
+                     "fraction_bits": image.meta["residual_fraction"]},
+        "bytes": sections,
+        "bytes_per_token": _streamed(image),
+        "matrices": matrices,
+        "needs": {"memory_bytes": len(image.payload), "max_hidden": image.hidden,
+                  "max_intermediate": image.intermediate, "max_vocab": image.vocab,
+                  "max_state": image.layers * image.hidden, "max_stages": image.stages},
+        "fits": _boards(image),
+    }
+
+
+def fit(image: Image, config: BuildConfig) -> str:
+    """Say how a build runs an image, or why it cannot."""
+    needs = {"hidden size": (image.hidden, config.max_hidden),
+             "intermediate size": (image.intermediate, config.max_intermediate),
+             "vocabulary": (image.vocab, config.max_vocab),
+             "recurrent state": (image.layers * image.hidden, config.max_state),
+             "number of stages": (image.stages, config.max_stages)}
+    for name, (needed, most) in needs.items():
+        if needed > most:
+            return f"no: its {name} of {needed} exceeds {most}"
+    if len(image.payload) <= config.memory_bytes:
+        return "yes, in its memory"
+    if not config.link_rate:
+        return "streamed from the host"
+    seconds = _streamed(image) / config.link_rate
+    return f"streamed from the host, {seconds:.3g} s per token at least (estimated)"
+
+
+def _boards(image: Image) -> dict[str, str] | None:
+    """How each board runs an image; None where the gateware is not installed."""
+    try:
+        targets = gateware("boards").TARGETS
+    except MissingTool:
+        return None
+    return {name: fit(image, target.config) for name, target in targets.items()}
+
+
+def _streamed(image: Image) -> int:
+    """Bytes that one token takes over the link if the weights are streamed."""
+    return (image.tape_units + image.row_units) * UNIT
+
+
+def _matrix(section, index: int) -> dict:
+    name, scale, zeros, bound = section.meta["matrices"][index][:4]
+    return {"stage": section.name, "name": name, "rows": section.header.rows,
+            "columns": section.header.columns, "scale": scale, "zeros": zeros, "bound": bound,
+            "fraction_bits": section.meta["fractions"][index]}
+
+
+def _sections(image: Image) -> dict[str, int]:
+    headers = [section.header for section in image.sections]
+    payload = len(image.payload)
+    return {
+        "preamble": image.path.stat().st_size - payload,
+        "embedding": image.tape_unit * UNIT,
+        "headers": UNIT * len(headers),
+        "gains": sum(header.bank_bytes for header in headers),
+        "trits": sum(header.body_bytes for header in headers),
+        "payload": payload,
+    }
+
+
+def _show(table: dict) -> None:
+    console = output()
+    console.print(f"{table['path']}  digest {table['digest'][:16]}")
+    console.print(f"hidden {table['hidden']}, intermediate {table['intermediate']}, layers "
+                  f"{table['layers']}, vocabulary {table['vocab']}: "
+                  f"{quantity(table['parameters'])} parameters, "
+                  f"{quantity(table['ternary_weights'])} of them ternary at "
+                  f"{table['bits_per_weight']:.3f} bits, {table['zeros']:.1%} zero")
+    grid = Table(box=None, pad_edge=False)
+    for column in ("stage", "matrix"):
+        grid.add_column(column, no_wrap=True)
+    for column in ("rows", "columns", "scale", "zeros", "bound", "point"):
+        grid.add_column(column, justify="right")
+    for matrix in table["matrices"]:
+        short = matrix["name"].rsplit(".", 2)[-2:]
+        grid.add_row(matrix["stage"], ".".join(short), str(matrix["rows"]), str(matrix["columns"]),
+                     f"{matrix['scale']:.6f}", f"{matrix['zeros']:.1%}", f"{matrix['bound']:.4g}",
+                     str(matrix["fraction_bits"]))
+    console.print(grid)
+    for name, count in table["bytes"].items():
+        console.print(f"{name:10}{count:14,} bytes")
+    needs = table["needs"]
+    console.print(f"needs {quantity(needs['memory_bytes'], 'B')} of memory, or "
+                  f"{quantity(table['bytes_per_token'], 'B')} over the link per token; a build "
+                  "with " + ", ".join(f"{name} >= {value}" for name, value in needs.items()
+                              if name != "memory_bytes"))
+    for board, verdict in (table["fits"] or {}).items():
+        console.print(f"{board}: {verdict}")

@@ -1,0 +1,46 @@
+"""`tritstream logits`: all logits of a list of tokens."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from tritstream.cli.console import output, print_json
+from tritstream.cli.generate import digest_text
+from tritstream.cli.options import (
+    Device,
+    Json,
+    ModelName,
+    TokenList,
+    open_device,
+    open_model,
+    parse_tokens,
+)
+from tritstream.model.catalog import DEFAULT_MODEL
+from tritstream.support.files import replacing
+
+__all__ = ["logits"]
+
+
+def logits(
+    tokens: TokenList,
+    path: Annotated[Path, typer.Option("-o", "--output", metavar="FILE",
+                                       help="NumPy file to write: float32 [tokens, vocabulary].")],
+    model: ModelName = DEFAULT_MODEL,
+    device: Device = "golden",
+    json: Json = False,
+):
+    """Write all logits after each of some tokens to a NumPy file."""
+    opened = open_model(model)
+    numbers = parse_tokens(tokens, opened.config.vocab)
+    with open_device(device, opened) as (engine, _):
+        values = engine.logits(numbers)
+        digest = digest_text(engine.digest)
+    with replacing(path) as aside, aside.open("wb") as file:
+        np.save(file, values)
+    if json:
+        print_json({"output": str(path), "shape": list(values.shape), "digest": digest})
+    else:
+        output().print(f"{path}: float32 {list(values.shape)}"
+                       f"{f', digest {digest}' if digest else ''}")

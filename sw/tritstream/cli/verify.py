@@ -1,0 +1,49 @@
+"""`tritstream verify`: every stage of every token against the golden model."""
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from tritstream.analysis.verify import Verification, verify
+from tritstream.cli.console import output, print_json, progress
+from tritstream.cli.generate import digest_text
+from tritstream.cli.options import Device, Json, ModelName, Prompt, open_device, open_model
+from tritstream.errors import BadInput, Mismatch
+from tritstream.model.catalog import DEFAULT_MODEL
+
+__all__ = ["verify_device"]
+
+
+def verify_device(
+    prompt: Prompt,
+    model: ModelName = DEFAULT_MODEL,
+    count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="Tokens to make.")] = 16,
+    device: Device = "sim",
+    json: Json = False,
+):
+    """Compare every stage of every token with the golden model."""
+    if count < 1:
+        raise BadInput(f"-n must be at least 1, not {count}.")
+    if device == "float":
+        raise BadInput("The float reference has no integer stages to compare: give --device "
+                       "golden, cuda, sim, tcp:HOST:PORT or serial:PORT.")
+    opened = open_model(model)
+    tokens = opened.tokenizer.encode(prompt)
+    with open_device(device, opened) as (engine, _), progress("comparing") as show:
+        result = verify(engine, opened.image, tokens, count, show)
+    if json:
+        print_json(_table(result))
+    elif result.equal:
+        output().print(f"{device} equals golden: {result.stages} stages of {result.passes} tokens, "
+                       f"digest {digest_text(result.digest)}")
+    if not result.equal:
+        raise Mismatch(result.difference.sentence())
+
+
+def _table(result: Verification) -> dict:
+    table = {"equal": result.equal, "tokens": list(result.tokens), "passes": result.passes,
+             "stages": result.stages, "digest": digest_text(result.digest)}
+    if result.difference:
+        table["difference"] = dataclasses.asdict(result.difference)
+    return table

@@ -1,0 +1,527 @@
+"""The driver: everything that a host program does with a device.
+
+Nothing here knows whether the device is a board, a simulated board or an emulator.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import zlib
+
+import numpy as np
+
+from tritstream.errors import BadInput, DeviceError
+from tritstream.formats import FORMATS, UNIT
+from tritstream.link.endpoint import LinkOptions
+from tritstream.link.messages import (
+    ARGUMENTS,
+    Configuration,
+    Counters,
+    Identity,
+    PassResult,
+    Run,
+    StageRecord,
+    reason,
+)
+from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, RunFlag, Space, Status
+from tritstream.link.stream import LinkStream
+from tritstream.transport import RecordingTransport, Transport, open_transport
+
+__all__ = ["Device"]
+
+CHUNK_UNITS = 4096
+"""Units of an upload that are written, and read back, at a time."""
+
+DEPTH = 16
+"""Passes that are under way without the host having read their answers."""
+
+LOGIT_BYTES = 5
+"""A code and an int32."""
+
+STOP_SECONDS = 2.0
+"""How long a device that has failed already may take to start anew."""
+
+
+class Device:
+    """A device on the other side of a transport.
+
+    The device is started anew and asked what it is; one that speaks another protocol or computes
+    in other number formats is refused with `DeviceError`. All waits are bounded. When a call ends
+    in an exception, Ctrl-C included, the device has been told to stop and can be used again; memory
+    and recurrent state are kept.
+
+    Parameters
+    ----------
+    transport : Transport
+        Carries the bytes, and is closed with the device.
+    build : bytes or None
+        Identity of the only build that is accepted; `open` takes it from the address if that names
+        a build.
+    dead_seconds : float
+        Fail when the device has been silent for so long.
+    patience_seconds : float
+        Fail when the device is alive but has not got on for so long.
+    """
+
+    def __init__(self, transport: Transport, *, build: bytes | None = None,
+                 dead_seconds: float = 10.0, patience_seconds: float = 300.0):
+        self._stream = LinkStream(
+            transport, LinkOptions(retry_seconds=transport.retry_seconds),
+            dead_seconds=dead_seconds, patience_seconds=patience_seconds)
+        self.name = transport.name
+        self._image = None
+        self._streamed = False
+        self._configured = False
+        self._unanswered = 0
+        try:
+            self._stream.reset()
+            self.identity = self.identify()
+            self._accept(self.identity, build)
+        except BaseException:
+            transport.close()
+            raise
+
+    @classmethod
+    def open(cls, uri: str, *, image=None, record=None, **options) -> "Device":
+        """Open the device called `uri`, for `image` if it is made to measure: see `open_transport`.
+
+        `record` names a file for all its traffic; the other options are those of the class.
+        """
+        transport = open_transport(uri, image)
+        options.setdefault("build", transport.build)
+        if record is not None:
+            transport = RecordingTransport(transport, record)
+        return cls(transport, **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *exception):
+        self.close()
+
+    def close(self) -> None:
+        """Leave the device idle, and the port free."""
+        try:
+            if self._unanswered:
+                self._stop_if_possible()
+            with contextlib.suppress(DeviceError):
+                self._stream.settle()
+        finally:
+            self._stream.close()
+
+    def stop(self) -> None:
+        """End whatever the device does; memory and recurrent state are kept."""
+        self._configured = False
+        self._unanswered = 0
+        self._stream.reset()
+
+    @property
+    def statistics(self):
+        """Frames that this end has counted, a `LinkStatistics`."""
+        return self._stream.endpoint.statistics
+
+    # What it is.
+
+    def identify(self) -> Identity:
+        """Ask the device what it is; its running digest starts anew."""
+        with self._known_state():
+            self._command(Code.IDENTIFY)
+            self._expect(Code.IDENTIFY)
+            identity = Identity.unpack(self._stream.read(Identity.SIZE))
+            self._stream.settle()
+        return identity
+
+    def _accept(self, identity: Identity, build: bytes | None) -> None:
+        if identity.protocol != PROTOCOL:
+            raise DeviceError(f"The device at {self.name} speaks protocol {identity.protocol}, "
+                              f"this program {PROTOCOL}: build its bitstream again, or install the "
+                              "program's matching version.")
+        if identity.formats != FORMATS.version:
+            raise DeviceError(f"The device at {self.name} computes in number formats of version "
+                              f"{identity.formats}, this program in {FORMATS.version}: build its "
+                              "bitstream again.")
+        if build is not None and identity.build != build:
+            raise DeviceError(f"The device at {self.name} holds build {identity.build.hex()}, not "
+                              f"{build.hex()}: load the bitstream that was asked for.")
+
+    # The model.
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the weights are sent for every token rather than kept in the device's memory."""
+        return self._streamed
+
+    def load(self, image, *, streamed: bool | None = None, progress=None) -> int:
+        """Make `image` the model that is run.
+
+        Parameters
+        ----------
+        image
+            Packed model, see `tritstream.image.image`.
+        streamed : bool or None
+            Whether to send the weights for every token; None: only if the memory is too small.
+        progress : callable or None
+            Called with bytes done and bytes in all during an upload.
+
+        Returns
+        -------
+        int
+            Bytes that had to be written: 0 if the device had them already, or if streamed.
+        """
+        self._fits(image)
+        room = self.identity.memory_units * UNIT
+        needed = len(image.payload)
+        if streamed is None:
+            streamed = needed > room
+        if not streamed and needed > room:
+            raise BadInput(f"The image needs {needed} bytes of memory, and the device at "
+                           f"{self.name} has {room}: stream the weights, or use a larger board.")
+        written = 0 if streamed else self.upload(image.payload, progress)
+        self._image = image
+        self._streamed = streamed
+        self._configured = False
+        return written
+
+    def _fits(self, image) -> None:
+        identity = self.identity
+        limits = [
+            ("hidden size", image.hidden, identity.max_hidden),
+            ("intermediate size", image.intermediate, identity.max_intermediate),
+            ("recurrent state", image.layers * image.hidden, identity.max_state),
+            ("vocabulary", image.vocab, identity.max_vocab),
+        ]
+        for name, value, most in limits:
+            if value > most:
+                raise BadInput(f"The image has a {name} of {value}, and the device at {self.name} "
+                               f"was built for at most {most}: use another build.")
+
+    def upload(self, payload, progress=None) -> int:
+        """Write `payload` to the start of the device's memory, and compare it there.
+
+        What the device holds already is not sent again.
+
+        Parameters
+        ----------
+        payload : bytes-like
+            Whole units.
+        progress : callable or None
+            Called with bytes done and bytes in all.
+
+        Returns
+        -------
+        int
+            Bytes that had to be written.
+        """
+        view = memoryview(payload).cast("B")
+        if len(view) % UNIT:
+            raise BadInput(f"The image has {len(view)} bytes, which are not whole units of {UNIT}: "
+                           "pack it again.")
+        written = 0
+        with self._known_state():
+            for start in range(0, len(view), CHUNK_UNITS * UNIT):
+                chunk = view[start:start + CHUNK_UNITS * UNIT]
+                crc = zlib.crc32(chunk)
+                if written or self._digest(start, len(chunk)) != crc:
+                    self._write(start, chunk)
+                    found = self._digest(start, len(chunk))
+                    if found != crc:
+                        raise DeviceError(f"The memory of the device at {self.name} does not hold "
+                                          f"what was written from byte {start} on (CRC "
+                                          f"{found:08x}, not {crc:08x}): test the board's memory.")
+                    written += len(chunk)
+                if progress is not None:
+                    progress(start + len(chunk), len(view))
+            self._stream.settle()
+        return written
+
+    def _digest(self, start: int, size: int) -> int:
+        self._command(Code.DIGEST, ARGUMENTS["units"].pack(start // UNIT, size // UNIT))
+        self._expect(Code.DIGEST)
+        status, *crc = self._stream.read(5)
+        self._check(status, f"to read {size} bytes of its memory from byte {start} on")
+        return int.from_bytes(bytes(crc), "little")
+
+    def _write(self, start: int, chunk: memoryview) -> None:
+        self._command(Code.WRITE, ARGUMENTS["units"].pack(start // UNIT, len(chunk) // UNIT), chunk)
+        self._expect(Code.WRITE)
+        self._check(self._stream.read(1)[0],
+                    f"to write {len(chunk)} bytes of its memory from byte {start} on")
+
+    def _configure(self) -> None:
+        image = self._image
+        if image is None:
+            raise BadInput("The device has no model yet: load an image first.")
+        if self._configured:
+            return
+        stop = NO_STOP if image.stop_token is None else image.stop_token
+        configuration = Configuration(
+            rows_unit=image.rows_unit, tape_unit=image.tape_unit, lead_units=image.lead_units,
+            row_units=image.row_units, vocab=image.vocab, stop_token=stop)
+        self._command(Code.CONFIGURE, configuration.pack())
+        self._expect(Code.CONFIGURE)
+        self._check(self._stream.read(1)[0], f"a vocabulary of {image.vocab}")
+        self._configured = True
+
+    # Passes.
+
+    def run(self, tokens, count: int = 1, *, fresh: bool = False, heads: bool = False,
+            logits: bool = False):
+        """Feed `tokens`, then generate greedily.
+
+        The device runs on by itself where the weights are in its memory; a prompt's passes are sent
+        without waiting for answers.
+
+        Parameters
+        ----------
+        tokens : sequence of int
+            The prompt, at least one token.
+        count : int
+            Passes with a head, the first of which is fed the last token; 0: none, the prompt only
+            changes the state. The image's stop token ends them earlier.
+        fresh : bool
+            Whether the recurrent state counts as zero first.
+        heads : bool
+            Whether every token of the prompt plays the head too.
+        logits : bool
+            Whether all logits are wanted, of every pass with a head.
+
+        Yields
+        ------
+        PassResult
+            Of every pass in turn, the prompt's included.
+        """
+        tokens = self._checked(tokens)
+        if count < 0:
+            raise BadInput(f"The number of passes must be at least 0, not {count}.")
+        bodies = tokens if count == 0 else tokens[:-1]
+        plays = [self.play_of(token, head=heads, logits=logits and heads) for token in bodies]
+        length = self._length(count)
+        if count:
+            plays.append(self.play_of(tokens[-1], length, logits=logits))
+        if fresh:
+            plays[0] = dataclasses.replace(plays[0], flags=plays[0].flags | RunFlag.FRESH)
+        result = yield from self.play(plays)
+        count -= length
+        while count > 0 and result.best != self._image.stop_token:
+            length = self._length(count)
+            result = yield from self.play([self.play_of(result.best, length, logits=logits)])
+            count -= length
+
+    def _length(self, count: int) -> int:
+        """Return how many of `count` passes one command may ask for."""
+        return min(count, 1 if self._streamed else Run.MOST)
+
+    def _checked(self, tokens) -> list[int]:
+        if self._image is None:
+            raise BadInput("The device has no model yet: load an image first.")
+        tokens = [int(token) for token in tokens]
+        if not tokens:
+            raise BadInput("The prompt is empty: give at least one token.")
+        for token in tokens:
+            if not 0 <= token < self._image.vocab:
+                raise BadInput(f"Token {token} is not in the vocabulary of 0 to "
+                               f"{self._image.vocab - 1}.")
+        return tokens
+
+    def play_of(self, token: int, count: int = 1, *, head: bool = True,
+                logits: bool = False) -> Run:
+        """Return the command for `count` passes from `token` on, with or without the head."""
+        image = self._image
+        return Run(flags=RunFlag.LOGITS if logits else RunFlag(0), token=token, count=count,
+                   tape_units=image.tape_units if head else image.body_units,
+                   stages=image.stages if head else image.body_stages)
+
+    def play(self, plays):
+        """Run commands one after the other, each sent before the one before is answered.
+
+        Parameters
+        ----------
+        plays : iterable of Run
+            Commands; whether weights are streamed is added to their flags.
+
+        Yields
+        ------
+        PassResult
+            Of every pass in turn; the last is returned too.
+        """
+        result = None
+        with self._known_state():
+            self._configure()
+            waiting = collections.deque()
+            for play in plays:
+                self._send(play)
+                waiting.append(play)
+                while waiting and (len(waiting) == DEPTH or self._stream.poll()):
+                    result = yield from self._answers(waiting.popleft())
+            while waiting:
+                result = yield from self._answers(waiting.popleft())
+            self._stream.settle()
+        return result
+
+    def _send(self, play: Run) -> None:
+        self._unanswered += 1
+        if self._streamed:
+            image = self._image
+            tape = memoryview(image.tape(play.tape_units))
+            lead = image.lead_units * UNIT
+            play = dataclasses.replace(play, flags=play.flags | RunFlag.STREAMED)
+            self._command(Code.RUN, play.pack(), tape[:lead], image.row(play.token), tape[lead:])
+        else:
+            self._command(Code.RUN, play.pack())
+        self._stream.flush()
+
+    def _answers(self, play: Run):
+        token = play.token
+        for index in itertools.count(1):
+            result = self._answer(play, token)
+            ended = result.last or index == play.count
+            if ended:
+                self._unanswered -= 1
+            yield result
+            if ended:
+                return result
+            token = result.best
+
+    def _answer(self, play: Run, token: int) -> PassResult:
+        code = self._stream.read(1)[0]
+        logits = None
+        if code == Code.LOGIT and play.flags & RunFlag.LOGITS:
+            code, logits = self._logits()
+        if code != Code.RUN:
+            raise self._surprise(code, Code.RUN)
+        self._check(self._stream.read(1)[0], f"to run token {token}")
+        head = self._stream.read(PassResult.HEAD_SIZE)
+        data = head + self._stream.read(PassResult.rest_size(head))
+        result = PassResult.unpack(data, token=token, logits=logits)
+        count = 0 if logits is None else len(logits)
+        if play.flags & RunFlag.LOGITS and count != self._image.vocab:
+            raise DeviceError(f"The device at {self.name} sent {count} logits of "
+                              f"{self._image.vocab}: repeat the command.")
+        if not result.candidates and (play.stages == self._image.stages or not result.last):
+            raise DeviceError(f"The device at {self.name} gave no next token behind token {token}: "
+                              "its bitstream does not match this program.")
+        return result
+
+    def _logits(self) -> tuple[int, np.ndarray]:
+        """Read logits behind the code of the first; return the code behind the last, and all."""
+        size = LOGIT_BYTES
+        code = int(Code.LOGIT)
+        data = bytearray()
+        while code == Code.LOGIT and len(data) < size * self._image.vocab:
+            # All that has come, but not more than that: a pass that fails ends before the last one.
+            count = min(self._image.vocab - len(data) // size,
+                        1 + max(0, self._stream.available - (size - 1)) // size)
+            data.append(code)
+            data += self._stream.read(size * count - 1)
+            code = self._stream.read(1)[0]
+        messages = np.frombuffer(data, np.uint8).reshape(-1, size)
+        if np.any(messages[:, 0] != Code.LOGIT):
+            raise DeviceError(f"The device at {self.name} broke off in the logits: repeat the "
+                              "command.")
+        return code, messages[:, 1:].copy().view("<i4").reshape(-1).astype(np.int32)
+
+    # State, vectors, counters.
+
+    def save_state(self) -> np.ndarray:
+        """Return the recurrent state of the model, int32 [layers, hidden]."""
+        self._checked([0])
+        shape = (self._image.layers, self._image.hidden)
+        return self.read(Space.STATE, 0, shape[0] * shape[1]).reshape(shape)
+
+    def restore_state(self, state: np.ndarray) -> None:
+        """Make `state`, integers [layers, hidden] of 24 bits, the recurrent state."""
+        self._checked([0])
+        state = np.asarray(state)
+        shape = (self._image.layers, self._image.hidden)
+        if state.shape != shape or state.dtype.kind not in "iu":
+            raise BadInput(f"The state has shape {list(state.shape)} and type {state.dtype}, not "
+                           f"integers of shape {list(shape)}: it belongs to another model.")
+        limit = 1 << FORMATS.state_bits - 1
+        if state.size and not (-limit <= state.min() and state.max() < limit):
+            raise BadInput(f"The state holds numbers outside {-limit} to {limit - 1}: it is "
+                           "damaged.")
+        self.store(Space.STATE, 0, state.reshape(-1))
+
+    def reset_state(self) -> None:
+        """Make the recurrent state zero."""
+        self._checked([0])
+        self.restore_state(np.zeros((self._image.layers, self._image.hidden), np.int32))
+
+    def read_vector(self, name: str, length: int) -> np.ndarray:
+        """Return the first `length` elements of the vector ``x`` or ``z``, int32."""
+        bases = {"x": 0, "z": self.identity.z_base}
+        if name not in bases:
+            raise BadInput(f"The device has no vector {name!r}: it has x and z.")
+        return self.read(Space.VECTORS, bases[name], length)
+
+    def records(self, stages: int | None = None) -> list[StageRecord]:
+        """Return what the hardware kept of the last pass, of all or the first `stages` stages."""
+        self._checked([0])
+        count = self._image.stages if stages is None else stages
+        words = self.read(Space.RECORDS, 0, StageRecord.WORDS * count).view(np.uint32)
+        return [StageRecord(*row[:3]) for row in words.reshape(-1, StageRecord.WORDS).tolist()]
+
+    def counters(self) -> Counters:
+        """Return what the device has counted."""
+        return Counters(*self.read(Space.COUNTERS, 0, 5).view(np.uint32).tolist())
+
+    def read(self, space: Space, address: int, words: int) -> np.ndarray:
+        """Return `words` 32-bit words of an address space as int32."""
+        with self._known_state():
+            self._command(Code.READ, ARGUMENTS["words"].pack(space, address, words))
+            self._expect(Code.READ)
+            self._check(self._stream.read(1)[0],
+                        f"to read {words} words of space {int(space)} from {address} on")
+            data = self._stream.read(4 * words)
+            self._stream.settle()
+        return np.frombuffer(data, "<i4").astype(np.int32)
+
+    def store(self, space: Space, address: int, words: np.ndarray) -> None:
+        """Write 32-bit words, integers [n], to an address space."""
+        data = np.ascontiguousarray(words, "<i4")
+        with self._known_state():
+            self._command(Code.STORE, ARGUMENTS["words"].pack(space, address, len(data)),
+                          data.tobytes())
+            self._expect(Code.STORE)
+            self._check(self._stream.read(1)[0],
+                        f"to write {len(data)} words of space {int(space)} from {address} on")
+            self._stream.settle()
+
+    # Commands and replies.
+
+    def _command(self, code: Code, *parts) -> None:
+        self._stream.write(bytes([code]))
+        for part in parts:
+            self._stream.write(part)
+
+    def _expect(self, code: Code) -> None:
+        found = self._stream.read(1)[0]
+        if found != code:
+            raise self._surprise(found, code)
+
+    def _surprise(self, found: int, code: Code) -> DeviceError:
+        return DeviceError(f"The device at {self.name} answered 0x{found:02x} to command "
+                           f"0x{code:02x}: its bitstream does not match this program.")
+
+    def _check(self, status: int, what: str) -> None:
+        if status != Status.OK:
+            raise DeviceError(f"The device at {self.name} refused {what}: "
+                              f"{reason(status)}.")
+
+    @contextlib.contextmanager
+    def _known_state(self):
+        """Stop the device when what is done here does not come to its end."""
+        try:
+            yield
+        except GeneratorExit:
+            if self._unanswered:
+                self._stop_if_possible()
+            raise
+        except BaseException:
+            self._stop_if_possible()
+            raise
+
+    def _stop_if_possible(self) -> None:
+        with contextlib.suppress(DeviceError), self._stream.hurried(STOP_SECONDS):
+            self.stop()

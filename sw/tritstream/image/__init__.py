@@ -1,0 +1,1 @@
+"""The packed model: trit bytes, the tape, the file; see `docs/image.md`."""

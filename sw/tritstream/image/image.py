@@ -1,0 +1,234 @@
+"""The image of a model: one file with everything that a device or the golden model needs.
+
+`docs/image.md` documents it. A fixed header, JSON metadata, the compressed tokenizer, and the
+payload: the embedding rows, then the tape (`tritstream.image.tape`). The payload is what goes into
+a board's memory.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+import struct
+import zlib
+
+import numpy as np
+
+from tritstream.errors import BadInput
+from tritstream.formats import FORMATS, UNIT
+from tritstream.image.tape import Header, Op
+from tritstream.support.files import replacing
+
+__all__ = ["Image", "Section", "is_image", "write_image"]
+
+_MAGIC = b"TRITSTRM"
+_VERSION = 1
+# Magic, version, lengths of metadata and tokenizer, start and length of the payload, SHA-256.
+_PREAMBLE = struct.Struct("<8sIIIIQ32s")
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One stage on the tape: its header, and where its parts are in the payload."""
+
+    index: int
+    name: str
+    header: Header
+    start: int
+    meta: dict
+
+    @property
+    def banks_start(self) -> int:
+        """First byte of the gain banks."""
+        return self.start + UNIT
+
+    @property
+    def body_start(self) -> int:
+        """First byte of the packed trits."""
+        return self.banks_start + self.header.bank_bytes
+
+    @property
+    def end(self) -> int:
+        """First byte behind the section."""
+        return self.start + self.header.units * UNIT
+
+
+def is_image(path: pathlib.Path) -> bool:
+    """Whether `path` is a file that starts as an image does."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def write_image(path: pathlib.Path, meta: dict, tokenizer: bytes | None, payload) -> None:
+    """Write an image, whole or not at all, see `tritstream.support.files`.
+
+    `payload` is an iterable of bytes-like pieces, each a whole number of units.
+    """
+    text = json.dumps(meta, separators=(",", ":")).encode()
+    packed = zlib.compress(tokenizer, 9) if tokenizer else b""
+    start = -(-(_PREAMBLE.size + len(text) + len(packed)) // UNIT) * UNIT
+    digest = hashlib.sha256(text + packed)
+    with replacing(path) as aside, aside.open("wb") as file:
+        file.write(bytes(_PREAMBLE.size) + text + packed)
+        file.write(bytes(start - file.tell()))
+        for piece in payload:
+            digest.update(piece)
+            file.write(piece)
+        size = file.tell() - start
+        file.seek(0)
+        file.write(_PREAMBLE.pack(_MAGIC, _VERSION, len(text), len(packed), start, size,
+                                  digest.digest()))
+
+
+class Image:
+    """A packed model.
+
+    Parameters
+    ----------
+    path : Path
+        File written by `write_image`.
+    check : bool
+        Whether to verify the SHA-256 of the contents (about 1 s per GB).
+
+    Raises
+    ------
+    BadInput
+        If the file is no image, of another version, cut short, or corrupt.
+    """
+
+    def __init__(self, path: pathlib.Path | str, *, check: bool = True):
+        self.path = pathlib.Path(path)
+        try:
+            data = np.memmap(self.path, np.uint8, "r")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BadInput(f"{self.path} cannot be read as an image ({reason}): give a file that "
+                           "`tritstream pack` wrote.") from None
+        if len(data) < _PREAMBLE.size or bytes(data[:8]) != _MAGIC:
+            raise BadInput(f"{self.path} is no tritstream image; make one with `tritstream pack`.")
+        _, version, text, packed, start, size, digest = _PREAMBLE.unpack(data[:_PREAMBLE.size])
+        if version != _VERSION:
+            raise BadInput(f"{self.path} is an image of version {version}, this program reads "
+                           f"version {_VERSION}; pack the checkpoint again.")
+        if len(data) != start + size:
+            raise BadInput(f"{self.path} has {len(data)} bytes instead of {start + size}: it was "
+                           "cut short or extended; copy or pack it again.")
+        middle = _PREAMBLE.size + text
+        self.payload = data[start:]
+        if check:
+            actual = hashlib.sha256(data[_PREAMBLE.size:middle + packed])
+            actual.update(self.payload)
+            if actual.digest() != digest:
+                raise BadInput(f"{self.path} is corrupt: SHA-256 {actual.hexdigest()[:16]}…, not "
+                               f"{digest.hex()[:16]}…; copy or pack it again.")
+        self.digest = digest.hex()
+        self.meta = json.loads(bytes(data[_PREAMBLE.size:middle]))
+        self._tokenizer = bytes(data[middle:middle + packed])
+        if self.meta["formats"] != FORMATS.version:
+            raise BadInput(f"{self.path} has number formats {self.meta['formats']}, this program "
+                           f"has {FORMATS.version}; pack the checkpoint again.")
+
+    @property
+    def tokenizer_json(self) -> bytes | None:
+        """Contents of the checkpoint's `tokenizer.json`."""
+        return zlib.decompress(self._tokenizer) if self._tokenizer else None
+
+    @property
+    def hidden(self) -> int:
+        """Width H of the residual."""
+        return self.meta["hidden"]
+
+    @property
+    def intermediate(self) -> int:
+        """Width I of the channel mixer."""
+        return self.meta["intermediate"]
+
+    @property
+    def layers(self) -> int:
+        """Number L of layers."""
+        return self.meta["layers"]
+
+    @property
+    def vocab(self) -> int:
+        """Number V of tokens."""
+        return self.meta["vocab"]
+
+    @property
+    def start_token(self) -> int | None:
+        """Token put in front of every text."""
+        return self.meta["bos"]
+
+    @property
+    def stop_token(self) -> int | None:
+        """Token that ends a text."""
+        return self.meta["eos"]
+
+    @property
+    def rows_unit(self) -> int:
+        """First unit of the embedding rows."""
+        return 0
+
+    @property
+    def row_units(self) -> int:
+        """Units of an embedding row."""
+        return self.meta["row_units"]
+
+    @property
+    def tape_unit(self) -> int:
+        """First unit of the tape."""
+        return self.vocab * self.row_units
+
+    @property
+    def tape_units(self) -> int:
+        """Units of the tape."""
+        return len(self.payload) // UNIT - self.tape_unit
+
+    @property
+    def stages(self) -> int:
+        """Stages of a pass."""
+        return len(self.sections)
+
+    @property
+    def body_stages(self) -> int:
+        """Stages of a pass that stops in front of the head."""
+        return self.stages - 1
+
+    @property
+    def lead_units(self) -> int:
+        """Units of the tape in front of the embedding row."""
+        return self.sections[0].header.units
+
+    @property
+    def body_units(self) -> int:
+        """Units of the tape up to the head."""
+        return self.units_before(self.body_stages)
+
+    def units_before(self, stages: int) -> int:
+        """Units of the tape's first `stages` stages."""
+        return (self.sections[stages - 1].end // UNIT) - self.tape_unit
+
+    def row(self, token: int) -> bytes:
+        """Embedding row of a token, as on the tape."""
+        size = self.row_units * UNIT
+        return self.payload[token * size:(token + 1) * size].tobytes()
+
+    def tape(self, units: int | None = None) -> np.ndarray:
+        """First `units` units of the tape, uint8."""
+        units = self.tape_units if units is None else units
+        return self.payload[self.tape_unit * UNIT:(self.tape_unit + units) * UNIT]
+
+    @functools.cached_property
+    def sections(self) -> list[Section]:
+        """Stages in order."""
+        sections, start = [], self.tape_unit * UNIT
+        for index, meta in enumerate(self.meta["stages"]):
+            header = Header.from_bytes(self.payload[start:start + UNIT].tobytes())
+            sections.append(Section(index, meta["name"], header, start, meta))
+            start = sections[-1].end
+        if start != len(self.payload) or sections[-1].header.op is not Op.HEAD:
+            raise BadInput(f"{self.path} has {len(self.payload) - start} bytes behind its last "
+                           "stage; pack the checkpoint again.")
+        return sections

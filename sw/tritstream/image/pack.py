@@ -1,0 +1,419 @@
+"""Checkpoint to image: folds gains, packs trits, and derives every binary point.
+
+No format is guessed. For each projection a bound on its output follows from its weights: a
+normalised vector of K elements has Euclidean length at most sqrt(K), so by Cauchy and Schwarz no
+row's sum exceeds `b sqrt(K) |trits * gain|`. Binary points are put where these bounds fit, the
+residual's where the sum of all fits; nothing can overflow, whatever the text. `docs/numerics.md`
+has the arguments.
+"""
+
+import dataclasses
+import math
+import pathlib
+
+import numpy as np
+
+from tritstream.errors import BadInput
+from tritstream.formats import FORMATS
+from tritstream.golden.scalars import NORM_BITS
+from tritstream.image.image import Image, write_image
+from tritstream.image.tape import (
+    ROW_PREFIX,
+    WIDE_BYTES,
+    Bank,
+    Header,
+    Op,
+    Scalar,
+    blocks,
+    padded,
+    units_of,
+)
+from tritstream.image.trits import encode
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.tokenizer import Tokenizer
+
+__all__ = ["pack"]
+
+INNER_EPS = 1e-6
+"""Epsilon of a BitLinear's own norm, whatever the model's configuration says."""
+
+MAX_FRACTION = 20
+"""Most fraction bits of an element; the sigmoid's argument shift covers 0 to this."""
+
+# Rounding of `vector * pre` adds up to half a unit per element, and the squared norm is at least
+# one unit squared per element: (a + 1/2) / sqrt(a**2 + 1) is at most this.
+_ROUNDING = math.sqrt(1.25)
+_MARGIN = 1.01              # truncations in the scalar unit (2**-14 each) and of q (half a step)
+
+
+def scalar(value: float) -> Scalar:
+    """Nearest 16-bit mantissa and power of two."""
+    if value == 0:
+        return Scalar()
+    mantissa, exponent = math.frexp(value)
+    scaled = round(mantissa * (1 << FORMATS.mantissa_bits))
+    if scaled == 1 << FORMATS.mantissa_bits:
+        scaled, exponent = scaled >> 1, exponent + 1
+    return Scalar(scaled, exponent - FORMATS.mantissa_bits)
+
+
+def _integer_scalar(value: int) -> Scalar:
+    exponent = max(0, value.bit_length() - FORMATS.mantissa_bits)
+    return Scalar(min(-(-value >> exponent), 0xFFFF), exponent)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """A gain vector in 16 bits: `value * 2**-fraction`."""
+
+    values: np.ndarray
+    fraction: int
+
+    @classmethod
+    def of(cls, gain: np.ndarray) -> "Gain":
+        peak = float(np.abs(gain).max())
+        fraction = math.floor(math.log2(0x7FFF / peak)) if peak else 0
+        return cls(np.rint(gain * 2.0 ** fraction).astype(np.int64), fraction)
+
+    @property
+    def real(self) -> np.ndarray:
+        """The numbers that are really used."""
+        return self.values * 2.0 ** -self.fraction
+
+
+@dataclasses.dataclass(frozen=True)
+class Norms:
+    """The folded norms in front of a stage's quantisers.
+
+    `pre` is the gain of the first of two stacked norms (None if there is one), `gains` the
+    products of all gains for each quantiser, `inner` what is left of each behind `pre`.
+    """
+
+    pre: Gain | None
+    gains: tuple[Gain, ...]
+    eps: float                  # epsilon of the first norm
+    names: tuple[str, ...]
+
+    @classmethod
+    def fold(cls, checkpoint: Checkpoint, pre: str | None, inner: tuple[str, ...]) -> "Norms":
+        first = None if pre is None else Gain.of(checkpoint.gain(pre))
+        factor = 1.0 if first is None else first.real
+        gains = tuple(Gain.of(checkpoint.gain(name) * factor) for name in inner)
+        return cls(first, gains, checkpoint.config.eps, (*((pre,) if pre else ()), *inner))
+
+    def inner(self, index: int) -> np.ndarray:
+        """Gain of the BitLinear's own norm as the integers have it."""
+        total = self.gains[index].real
+        if self.pre is None:
+            return total
+        return np.divide(total, self.pre.real, out=np.zeros_like(total),
+                         where=self.pre.values != 0)
+
+    def inner_fraction(self, vector_fraction: int) -> int:
+        """Fraction bits of the numbers whose squares are S2."""
+        if self.pre is None:
+            return vector_fraction
+        return vector_fraction + self.pre.fraction - (FORMATS.gain_bits - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """A packed ternary matrix and what must be known of it."""
+
+    name: str
+    codes: np.ndarray           # [blocks, K] bytes
+    scale: float
+    bound: float                # of the outputs, with the gain it was packed for
+    zeros: float
+
+    @classmethod
+    def of(cls, name: str, trits: np.ndarray, scale: float, gain: np.ndarray,
+           rounding: float) -> "Matrix":
+        """Pack int8 `trits` [N, K] that see a normalised vector times `gain` [K]."""
+        rows, columns = trits.shape
+        used = (trits != 0).astype(np.float32)
+        length = math.sqrt(float((used @ (gain ** 2).astype(np.float32)).max()))
+        filled = float(used.sum(axis=1).max())
+        # Each q is off by half a step at most, and a step is 1/127 of the largest |y|.
+        steps = filled * float(np.abs(gain).max()) * 0.5 / 127
+        bound = _MARGIN * rounding * scale * math.sqrt(columns) * (length + steps)
+        zeros = 1 - float(used.mean())
+        trits = np.pad(trits, ((0, 5 * blocks(rows) - rows), (0, 0)))
+        codes = encode(np.moveaxis(trits.reshape(-1, 5, columns), 1, 0))
+        return cls(name, codes, scale, bound, zeros)
+
+
+@dataclasses.dataclass
+class Stage:
+    """A stage before its binary points are known."""
+
+    name: str
+    op: Op
+    matrices: list[Matrix]
+    source: Norms | None        # in front of this stage's quantisers
+    follow: Norms | None        # in front of the next stage's: its banks come with this section
+    keep: np.ndarray | None = None
+    state_base: int = 0
+
+
+def _stages(checkpoint: Checkpoint, progress):
+    """Yield the stages of the model, packing matrix by matrix."""
+    config = checkpoint.config
+
+    def stage(name, op, names, source, follow, **more):
+        matrices = []
+        for matrix in names:
+            trits, scale = checkpoint.ternary(matrix)
+            # The gate projection is gate and up in one tensor, with one scale.
+            for part in np.split(trits, 2) if op is Op.GLU else [trits]:
+                gain = source.inner(len(matrices) if op.vectors > 1 else 0)
+                rounding = _ROUNDING if source.pre is not None else 1.0
+                matrices.append(Matrix.of(matrix, part, scale, gain, rounding))
+            progress(matrix)
+        return Stage(name, op, matrices, source, follow, **more)
+
+    def attention_norms(layer):
+        base = f"model.layers.{layer}"
+        return Norms.fold(checkpoint, f"{base}.attn_norm",
+                          tuple(f"{base}.attn.{p}_proj.norm" for p in "ifg"))
+
+    keep = np.clip(np.rint((1 - checkpoint.lower_bounds()) * 65536), 0, 65535).astype(np.int64)
+    norms = attention_norms(0)
+    yield Stage("embed", Op.EMBED, [], None, norms)
+    for layer in range(config.layers):
+        base = f"model.layers.{layer}"
+        inner = Norms.fold(checkpoint, f"{base}.attn.g_norm", (f"{base}.attn.o_proj.norm",))
+        yield stage(f"layers.{layer}.mlgru", Op.MLGRU,
+                    [f"{base}.attn.{p}_proj" for p in "ifg"], norms, inner,
+                    keep=keep[layer], state_base=layer * config.hidden)
+        norms = Norms.fold(checkpoint, f"{base}.mlp_norm", (f"{base}.mlp.gate_proj.norm",))
+        yield stage(f"layers.{layer}.o", Op.RESIDUAL, [f"{base}.attn.o_proj"], inner, norms)
+        inner = Norms.fold(checkpoint, None, (f"{base}.mlp.down_proj.norm",))
+        yield stage(f"layers.{layer}.glu", Op.GLU, [f"{base}.mlp.gate_proj"], norms, inner)
+        if layer + 1 < config.layers:
+            norms = attention_norms(layer + 1)
+        else:
+            norms = Norms.fold(checkpoint, "model.norm", ("lm_head.norm",))
+        yield stage(f"layers.{layer}.down", Op.RESIDUAL, [f"{base}.mlp.down_proj"], inner, norms)
+    yield stage("head", Op.HEAD, ["lm_head"], norms, None)
+
+
+class _Layout:
+    """Binary points of all vectors, then the headers that say them to the hardware."""
+
+    def __init__(self, checkpoint: Checkpoint, stages: list[Stage], largest_row: float):
+        self.config = checkpoint.config
+        self.path = checkpoint.path
+        growth = [stage.matrices[0] for stage in stages if stage.op is Op.RESIDUAL]
+        self.bound = _MARGIN * largest_row + sum(matrix.bound for matrix in growth)
+        self.x_fraction = self._fraction("the residual", self.bound, FORMATS.vector_bits, 60)
+
+    def _fraction(self, what: str, bound: float, bits: int, most: int) -> int:
+        """Fraction bits with which numbers up to `bound` fit in `bits` bits, signed."""
+        if bound == 0:
+            return most
+        # Half a unit of rounding comes on top of the bound; one unit is kept free for it.
+        fraction = min(most, math.floor(math.log2(((1 << (bits - 1)) - 2) / bound)))
+        if fraction < 0:
+            raise BadInput(f"{self.path}: {what} can reach {bound:.4g}, more than {bits} bits hold "
+                           f"({1 << (bits - 1)}); its scale or the norm gain in front of it is "
+                           "out of any trained range.")
+        return fraction
+
+    def element_fractions(self, stage: Stage) -> list[int]:
+        """Fraction bits of each projection's outputs."""
+        if stage.op is Op.RESIDUAL:
+            return [self.x_fraction]
+        if stage.op is Op.HEAD:
+            self._fraction(stage.matrices[0].name, stage.matrices[0].bound, FORMATS.element_bits, 0)
+            return [0]
+        return [self._fraction(matrix.name, matrix.bound, FORMATS.element_bits, MAX_FRACTION)
+                for matrix in stage.matrices]
+
+    def headers(self, stages: list[Stage]):
+        """Yield header and metadata of each stage in order."""
+        first, vector = None, self.x_fraction       # fraction bits of what S1 and S2 are made of
+        for stage in stages:
+            fractions = self.element_fractions(stage)
+            scalars = self._scalars(stage, fractions, vector, first) if stage.source else {}
+            meta = {
+                "name": stage.name,
+                "matrices": [[m.name, m.scale, round(m.zeros, 4), m.bound] for m in stage.matrices],
+                "fractions": fractions,
+            }
+            if stage.op is Op.MLGRU:
+                first, vector = fractions[2], fractions[0] + fractions[2] - 3
+                operands = (fractions[0], fractions[1])
+            elif stage.op is Op.GLU:
+                first, vector = None, fractions[0] + fractions[1] - 3
+                operands = (fractions[0], 0)
+            else:
+                first, vector = self.x_fraction, self.x_fraction
+                operands = (0, 0)
+            if stage.follow:
+                norms = stage.follow
+                meta |= {"vector_fraction": vector, "gains": list(norms.names),
+                         "gain_fractions": [gain.fraction for gain in _banks(norms)]}
+            yield Header(op=stage.op, banks=_mask(stage), columns=self._columns(stage),
+                         rows=self._rows(stage), state_base=stage.state_base,
+                         fractions=operands, **scalars), meta
+
+    def _columns(self, stage: Stage) -> int:
+        return stage.matrices[0].codes.shape[1] if stage.matrices else 0
+
+    def _rows(self, stage: Stage) -> int:
+        return {Op.GLU: self.config.intermediate, Op.HEAD: self.config.vocab}.get(
+            stage.op, self.config.hidden)
+
+    def _scalars(self, stage: Stage, fractions: list[int], vector: int, first: int | None):
+        """Scales, ratio and floor of a stage whose input has `vector` fraction bits."""
+        columns, norms = self._columns(stage), stage.source
+        inner = norms.inner_fraction(vector)
+        ratio = scalar(INNER_EPS * 2.0 ** (2 * (inner - first))) if first is not None else Scalar()
+        eps = INNER_EPS * norms.eps if first is not None else INNER_EPS
+        floor = max(columns, round(columns * eps * 4.0 ** inner))
+        # S1 is made of x, or for z of g.
+        s1_bits = FORMATS.element_bits if stage.op.reads_z else FORMATS.vector_bits
+        largest = floor + columns * (4.0 ** (FORMATS.vector_bits - 1) + 4.0 ** (s1_bits - 1)
+                                     * ratio.mantissa * 2.0 ** ratio.exponent)
+        if largest >= 2.0 ** NORM_BITS:
+            raise BadInput(f"{self.path}: {norms.names[0]} is so small (largest gain "
+                           f"{np.abs(norms.pre.real).max():.3g}) that the squared norm needs "
+                           f"{math.log2(largest):.0f} bits instead of {NORM_BITS}.")
+        scales = []
+        for index, (matrix, fraction) in enumerate(zip(stage.matrices, fractions, strict=True)):
+            gain = norms.gains[index if stage.op.vectors > 1 else 0]
+            power = inner - vector - gain.fraction + fraction
+            used = matrix.bound > 0
+            scales.append(scalar(matrix.scale * math.sqrt(columns) / 127 * 2.0 ** power)
+                          if used else Scalar())
+        return {"scales": tuple(scales), "ratio": ratio, "floor": _integer_scalar(floor)}
+
+
+def _banks(norms: Norms) -> list[Gain]:
+    return [*([norms.pre] if norms.pre else []), *norms.gains]
+
+
+def _mask(stage: Stage) -> Bank:
+    mask = Bank.KEEP if stage.keep is not None else Bank(0)
+    if stage.follow:
+        mask |= Bank.PRE if stage.follow.pre else Bank(0)
+        for bank, _ in zip((Bank.GAIN0, Bank.GAIN1, Bank.GAIN2), stage.follow.gains, strict=False):
+            mask |= bank
+    return mask
+
+
+def _section_bytes(stage: Stage, header: Header):
+    """Yield the bytes of a section: header, banks, body."""
+    yield header.to_bytes()
+    vectors = [] if stage.keep is None else [stage.keep]
+    vectors += [gain.values for gain in _banks(stage.follow)] if stage.follow else []
+    for values in vectors:
+        yield (values & 0xFFFF).astype("<u2").tobytes().ljust(padded(2 * len(values)), b"\0")
+    if stage.matrices:
+        count, columns = stage.matrices[0].codes.shape
+        body = np.zeros((count, len(stage.matrices), header.group_bytes), np.uint8)
+        for index, matrix in enumerate(stage.matrices):
+            body[:, index, :columns] = matrix.codes
+        yield body.reshape(-1)
+
+
+class _Embedding:
+    """The embedding rows: int8 with a scale each, or 24 bits if 8 would lose small elements.
+
+    Eight bits are plenty for a row whose elements are alike (no change in bits per byte was
+    measured). Beside an outlier they would round everything else to zero.
+    """
+
+    CHUNK = 1024
+    COARSE = 0.25           # largest step of int8 against the typical element
+
+    def __init__(self, checkpoint: Checkpoint):
+        self.checkpoint = checkpoint
+        self.config = checkpoint.config
+        self.largest, coarsest = 0.0, 0.0
+        for rows in self._chunks():
+            magnitude = np.abs(rows)
+            peak, typical = magnitude.max(axis=1), np.median(magnitude, axis=1)
+            self.largest = max(self.largest, float(peak.max()))
+            coarsest = max(coarsest, float(np.quantile(
+                np.divide(peak, 127 * typical, out=np.zeros_like(peak), where=typical > 0), 0.99)))
+        self.wide = coarsest > self.COARSE
+        self.element_bytes = WIDE_BYTES if self.wide else 1
+        self.row_bytes = padded(ROW_PREFIX + self.config.hidden * self.element_bytes)
+
+    def _chunks(self):
+        for start in range(0, self.config.vocab, self.CHUNK):
+            yield self.checkpoint.embedding_rows(start, min(start + self.CHUNK, self.config.vocab))
+
+    def packed(self, fraction: int):
+        """Yield rows with `fraction` fraction bits, as the hardware reads them."""
+        most = (1 << (8 * self.element_bytes - 1)) - 1
+        for rows in self._chunks():
+            peak = np.abs(rows).max(axis=1).astype(np.float64)
+            step = np.where(peak > 0, peak / most, 1.0)
+            scales = [scalar(value * 2.0 ** fraction) for value in step.tolist()]
+            out = np.zeros((len(rows), self.row_bytes), np.uint8)
+            mantissas = np.array([s.mantissa for s in scales], "<u2")
+            out[:, 0:2] = mantissas.view(np.uint8).reshape(-1, 2)
+            # A row so small that the shift saturates is zero in the residual's format.
+            out[:, 2] = [min(FORMATS.dequant_up - s.exponent, FORMATS.max_shift) for s in scales]
+            out[:, 3] = self.wide
+            elements = np.rint(rows / step[:, None]).astype("<i4").view(np.uint8)
+            elements = elements.reshape(*rows.shape, 4)[..., :self.element_bytes]
+            out[:, ROW_PREFIX:][:, :elements[0].size] = elements.reshape(len(rows), -1)
+            yield out.reshape(-1)
+
+
+def _tokenizer(checkpoint) -> bytes | None:
+    """Contents of the checkpoint's tokenizer, if it has one; what could not be used is refused."""
+    path = checkpoint.tokenizer_path
+    if not path.exists():
+        return None
+    Tokenizer.open(path, checkpoint.config)
+    return path.read_bytes()
+
+
+def pack(checkpoint: Checkpoint, path: pathlib.Path, *, progress=lambda tensor: None) -> Image:
+    """Pack a checkpoint into an image file.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The model, read tensor by tensor; the packed trits (1.6 bits a weight) stay in memory.
+    path : Path
+        The file to write.
+    progress : callable
+        Called with the name of each ternary tensor when it has been packed.
+
+    Returns
+    -------
+    Image
+        The written file, opened.
+
+    Raises
+    ------
+    BadInput
+        If the checkpoint cannot be used, or a range cannot hold; the message names the tensor.
+    """
+    config = checkpoint.config
+    tokenizer = _tokenizer(checkpoint)
+    stages = list(_stages(checkpoint, progress))
+    embedding = _Embedding(checkpoint)
+    layout = _Layout(checkpoint, stages, embedding.largest)
+    headers, metas = zip(*layout.headers(stages), strict=True)
+    meta = {
+        "formats": FORMATS.version, "hidden": config.hidden, "intermediate": config.intermediate,
+        "layers": config.layers, "vocab": config.vocab, "eps": config.eps,
+        "use_lower_bound": config.use_lower_bound, "bos": config.bos, "eos": config.eos,
+        "row_units": units_of(embedding.row_bytes), "residual_bound": layout.bound,
+        "residual_fraction": layout.x_fraction, "stages": metas,
+    }
+
+    def payload():
+        yield from embedding.packed(layout.x_fraction)
+        for stage, header in zip(stages, headers, strict=True):
+            yield from _section_bytes(stage, header)
+
+    write_image(path, meta, tokenizer, payload())
+    return Image(path, check=False)

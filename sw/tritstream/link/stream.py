@@ -1,0 +1,163 @@
+"""A reliable stream of bytes over a transport, with bounded waits."""
+
+import contextlib
+
+from tritstream.errors import DeviceError
+from tritstream.link.endpoint import Endpoint, LinkOptions
+from tritstream.transport import Transport
+
+__all__ = ["LinkReset", "LinkStream"]
+
+BUFFER = 1 << 15            # bytes taken from the writer ahead of the frames
+PROBE_SECONDS = 1.0
+LONGEST_TURN = 0.1          # bounds how late a probe or the end of a wait is seen
+
+
+class LinkReset(Exception):
+    """The host has started anew: a device abandons what it was doing."""
+
+
+class LinkStream:
+    """One end of the link on a transport.
+
+    Everything happens on the caller's thread, in `read`, `write`, `flush` and `settle`: while none
+    of them runs, the other end waits or repeats itself. An interrupt between any two bytes is
+    mended by `reset`.
+
+    Parameters
+    ----------
+    transport : Transport
+        What carries the bytes; it is closed with the stream.
+    options : LinkOptions
+        Which end this is.
+    dead_seconds : float or None
+        Fail when nothing at all has come from the other end for so long, though it was asked.
+    patience_seconds : float or None
+        Fail when the other end lives but nothing has moved for so long.
+    clock : callable or None
+        Seconds, monotonic; None: the transport's.
+    """
+
+    def __init__(self, transport: Transport, options: LinkOptions, *,
+                 dead_seconds: float | None = 10.0, patience_seconds: float | None = 300.0,
+                 clock=None):
+        self.transport = transport
+        self.endpoint = Endpoint(options)
+        self._dead_seconds = float("inf") if dead_seconds is None else dead_seconds
+        self._patience_seconds = float("inf") if patience_seconds is None else patience_seconds
+        self._clock = transport.now if clock is None else clock
+        self._resets = 0
+
+    def reset(self) -> None:
+        """Start both ends anew; everything under way is lost."""
+        self.endpoint.start_reset(self.transport.nonce())
+        self._wait(lambda: self.endpoint.connected, self._dead_seconds)
+
+    def write(self, data) -> None:
+        """Send bytes; they may wait for company until `flush` or `read`."""
+        view = memoryview(data).cast("B")
+        while len(view):
+            self._wait(lambda: self.endpoint.pending < BUFFER)
+            self.endpoint.write(view[:BUFFER])
+            view = view[BUFFER:]
+
+    def flush(self) -> None:
+        """Let everything written so far go, as far as the other end has room."""
+        self.endpoint.push()
+        self._turn(0)
+
+    def read(self, count: int) -> bytes:
+        """Return the next `count` bytes."""
+        self.endpoint.push()
+        pieces = []
+        while count:
+            # Taken as it comes: more than an end has room for arrives only when that is freed.
+            self._wait(lambda: self.endpoint.available)
+            piece = self.endpoint.read(min(count, self.endpoint.available))
+            count -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def poll(self) -> int:
+        """Let the link work without waiting; return how many bytes can be read at once."""
+        self._turn(0)
+        return self.endpoint.available
+
+    @property
+    def available(self) -> int:
+        """Bytes that can be read at once."""
+        return self.endpoint.available
+
+    @contextlib.contextmanager
+    def hurried(self, dead_seconds: float):
+        """Give a silent other end no more than `dead_seconds` inside this context."""
+        usual = self._dead_seconds
+        self._dead_seconds = min(usual, dead_seconds)
+        try:
+            yield
+        finally:
+            self._dead_seconds = usual
+
+    def settle(self) -> None:
+        """Acknowledge everything, before a time in which the stream is not used."""
+        self.endpoint.owe_nothing()
+        self._send()
+
+    def close(self) -> None:
+        """Close the transport."""
+        self.transport.close()
+
+    def _send(self) -> None:
+        data = self.endpoint.transmit(self._clock())
+        if data:
+            self.transport.write(data)
+
+    def _turn(self, longest: float) -> None:
+        """Send what can be sent, and receive what comes within `longest` seconds."""
+        self._send()
+        wait = min(longest, self.endpoint.deadline() - self._clock())
+        data = self.transport.read(max(0.0, wait))
+        if data:
+            self.endpoint.receive(data, self._clock())
+        if self.endpoint.resets != self._resets:
+            self._resets = self.endpoint.resets
+            raise LinkReset
+
+    def _wait(self, done, patience_seconds: float | None = None) -> None:
+        patience = self._patience_seconds if patience_seconds is None else patience_seconds
+        start = moved_at = self._clock()
+        interval = min(PROBE_SECONDS, self._dead_seconds / 4)
+        probe_at = start + interval
+        progress = self.endpoint.progress
+        while not done():
+            self._turn(LONGEST_TURN)
+            now = self._clock()
+            if self.endpoint.progress != progress:
+                progress = self.endpoint.progress
+                moved_at = now
+            quiet = now - max(start, self.endpoint.heard_at)
+            if quiet >= self._dead_seconds:
+                raise self._dead(quiet)
+            if now - moved_at >= patience:
+                raise DeviceError(f"The device at {self.transport.name} is alive but has not moved "
+                                  f"for {round(now - moved_at, 1):g} s: reset the board, or "
+                                  "allow it more time.")
+            if now >= probe_at:
+                self.endpoint.probe()
+                probe_at = now + interval
+
+    def _dead(self, seconds: float) -> DeviceError:
+        name = self.transport.name
+        silence = f"{round(seconds, 1):g} s"
+        counts = self.endpoint.statistics
+        if counts.good:
+            return DeviceError(f"The device at {name} has not answered for {silence} "
+                               f"({counts.good} good and {counts.bad} damaged frames before): "
+                               "check that it still runs, and repeat the command.")
+        if self.endpoint.bytes_heard:
+            return DeviceError(f"The device at {name} answers garbage ({self.endpoint.bytes_heard} "
+                               "bytes without one good frame): check the baud rate, and that the "
+                               "board holds a tritstream bitstream.")
+        return DeviceError(f"The device at {name} does not answer (nothing came for {silence}): "
+                           "check that it is the right port, that no other program is using it, "
+                           "and that the board holds a tritstream bitstream.")

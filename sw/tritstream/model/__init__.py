@@ -1,0 +1,1 @@
+"""Checkpoints, tensors and tokenizers: what a model is before it is packed."""

@@ -1,0 +1,366 @@
+"""Published `hgrn_bit` checkpoints, read tensor by tensor.
+
+A checkpoint is a directory in the layout of Hugging Face: `config.json`, `model.safetensors` (or
+its shards with `model.safetensors.index.json`) and `tokenizer.json`. Opening it reads only headers,
+and checks every name, shape and type; values are read, and checked, when they are asked for.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tritstream.errors import BadInput
+from tritstream.model.tensors import DTYPES, TensorFile
+
+__all__ = ["Checkpoint", "ModelConfig", "count_parameters", "lower_bounds", "tensor_shapes",
+           "ternarise"]
+
+SCALE_FLOOR = 1e-5          # of a ternary tensor's scale, as the model was trained
+CHUNK = 1 << 20             # elements ternarised at a time: 8 MB of float64 each
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Dimensions and constants of a model.
+
+    Parameters
+    ----------
+    hidden : int
+        Width of the residual stream, `H`.
+    intermediate : int
+        Width of the gated channel mixer, `I`.
+    layers : int
+        Blocks, `L`.
+    vocab : int
+        Tokens, `V`.
+    eps : float
+        Added to the mean square in the norms that are not a BitLinear's own.
+    use_lower_bound : bool
+        Whether the forget gates have learned lower bounds.
+    bos, eos : int or None
+        Token before every text, and token that ends one.
+    """
+
+    hidden: int
+    intermediate: int
+    layers: int
+    vocab: int
+    eps: float = 1e-6
+    use_lower_bound: bool = True
+    bos: int | None = 1
+    eos: int | None = 2
+
+    def __post_init__(self):
+        for name in ("hidden", "intermediate", "layers", "vocab"):
+            value = getattr(self, name)
+            if not _is_int(value) or value < 1:
+                raise BadInput(f"{name} must be a positive integer, not {value!r}.")
+        if not isinstance(self.eps, float) or not 0 < self.eps < math.inf:
+            raise BadInput(f"eps must be a positive number, not {self.eps!r}.")
+        if not isinstance(self.use_lower_bound, bool):
+            raise BadInput(f"use_lower_bound must be true or false, not {self.use_lower_bound!r}.")
+        for name in ("bos", "eos"):
+            value = getattr(self, name)
+            if value is not None and not (_is_int(value) and 0 <= value < self.vocab):
+                raise BadInput(f"{name} must be null or a token below vocab = {self.vocab}, "
+                               f"not {value!r}.")
+
+    @classmethod
+    def from_json(cls, table: dict) -> "ModelConfig":
+        """Read the contents of a `config.json`.
+
+        Raises
+        ------
+        BadInput
+            A key is missing, or asks for something that is not supported; the message says which.
+        """
+        if table.get("model_type") != "hgrn_bit":
+            raise BadInput(f"model_type is {table.get('model_type')!r}, but only 'hgrn_bit' models "
+                           "are supported.")
+        for key, (accepted, reason) in _SUPPORTED.items():
+            value = table.get(key, accepted[0])
+            if value not in accepted:
+                raise BadInput(f"{key} is {value!r}, but {reason}.")
+        for key in ("hidden_size", "num_hidden_layers", "vocab_size"):
+            if not _is_int(table.get(key)) or table[key] < 1:
+                raise BadInput(f"{key} must be a positive integer, not {table.get(key)!r}.")
+        return cls(
+            hidden=table["hidden_size"],
+            intermediate=_intermediate(table),
+            layers=table["num_hidden_layers"],
+            vocab=table["vocab_size"],
+            eps=_positive(table, "rms_norm_eps", 1e-6),
+            use_lower_bound=table.get("use_lower_bound", True),
+            bos=table.get("bos_token_id", 1),
+            eos=table.get("eos_token_id", 2),
+        )
+
+    def to_json(self) -> dict:
+        """Return the contents of a `config.json` that `from_json` reads back."""
+        return {
+            "architectures": ["HGRNBitForCausalLM"], "model_type": "hgrn_bit",
+            "hidden_size": self.hidden, "intermediate_size": self.intermediate,
+            "num_hidden_layers": self.layers, "vocab_size": self.vocab,
+            "rms_norm_eps": self.eps, "use_lower_bound": self.use_lower_bound,
+            "bos_token_id": self.bos, "eos_token_id": self.eos,
+            "num_heads": 1, "expand_ratio": 1, "use_short_conv": False, "hidden_act": "swish",
+            "tie_word_embeddings": False,
+        }
+
+
+# Values that are supported, the published configuration's default first; and why no others are.
+_SUPPORTED = {
+    "use_short_conv": ((False,), "short convolutions are not supported: the accelerator has none"),
+    "expand_ratio": ((1,), "only 1 is supported: the recurrent state is as wide as the model"),
+    "num_heads": ((1,), "only 1 is supported, as in all published models"),
+    "hidden_act": (("swish", "silu"), "only swish (silu) is supported"),
+}
+
+
+def _is_int(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _positive(table: dict, key: str, default: float) -> float:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise BadInput(f"{key} must be a positive number, not {value!r}.")
+    return float(value)
+
+
+def _intermediate(table: dict) -> int:
+    value = table.get("intermediate_size")
+    if value is None:
+        ratio = 4 if table.get("hidden_ratio") is None else _positive(table, "hidden_ratio", 4)
+        return 256 * math.ceil(int(table["hidden_size"] * ratio * 2 / 3) / 256)
+    if not _is_int(value) or value < 1:
+        raise BadInput(f"intermediate_size must be null or a positive integer, not {value!r}.")
+    return value
+
+
+def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all tensors of a model, in the order of its computation."""
+    hidden, intermediate = config.hidden, config.intermediate
+    shapes = {"model.embeddings.weight": (config.vocab, hidden)}
+    if config.use_lower_bound:
+        shapes["model.lower_bounds"] = (config.layers, hidden)
+
+    def linear(name, rows, columns):
+        shapes[f"{name}.norm.weight"] = (columns,)
+        shapes[f"{name}.weight"] = (rows, columns)
+
+    for layer in range(config.layers):
+        prefix = f"model.layers.{layer}"
+        shapes[f"{prefix}.attn_norm.weight"] = (hidden,)
+        for name in "ifg":
+            linear(f"{prefix}.attn.{name}_proj", hidden, hidden)
+        shapes[f"{prefix}.attn.g_norm.weight"] = (hidden,)
+        linear(f"{prefix}.attn.o_proj", hidden, hidden)
+        shapes[f"{prefix}.mlp_norm.weight"] = (hidden,)
+        linear(f"{prefix}.mlp.gate_proj", 2 * intermediate, hidden)
+        linear(f"{prefix}.mlp.down_proj", hidden, intermediate)
+    shapes["model.norm.weight"] = (hidden,)
+    linear("lm_head", config.vocab, hidden)
+    return shapes
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Numbers in all tensors of a model."""
+    return sum(map(math.prod, tensor_shapes(config).values()))
+
+
+def lower_bounds(raw: np.ndarray) -> np.ndarray:
+    """Lower bounds of the forget gates, float64 [L, H], from the learned tensor [L, H].
+
+    They grow with depth from exactly 0 in the first layer to at most 1.
+    """
+    raw = raw.astype(np.float64)
+    share = np.exp(raw - raw.max(axis=0))
+    share /= share.sum(axis=0)
+    return np.minimum(np.cumsum(share, axis=0) - share[0], 1.0)
+
+
+def ternarise(weight: np.ndarray) -> tuple[np.ndarray, float]:
+    """Ternary codes and scale of a weight matrix.
+
+    The scale is the mean magnitude, at least 1e-5; codes are the weights over it, rounded half to
+    even and clipped. A matrix of which every element is already -s, 0 or +s keeps its codes and s:
+    its mean magnitude is smaller than s by the share of zeros, and would be silently wrong.
+
+    Parameters
+    ----------
+    weight : ndarray
+        Finite floats, [N, K].
+
+    Returns
+    -------
+    codes : ndarray
+        -1, 0 or 1 as int8, [N, K].
+    scale : float
+        One for the whole matrix.
+    """
+    step = max(1, CHUNK // max(1, weight.shape[1]))
+    chunks = [slice(row, row + step) for row in range(0, weight.shape[0], step)]
+    largest = max(float(np.abs(weight[chunk]).max(initial=0)) for chunk in chunks)
+    codes = np.empty(weight.shape, np.int8)
+    if largest and all(_is_ternary(weight[chunk], largest) for chunk in chunks):
+        for chunk in chunks:
+            codes[chunk] = np.sign(weight[chunk])
+        return codes, largest
+    total = sum(float(np.abs(weight[chunk].astype(np.float64)).sum()) for chunk in chunks)
+    scale = max(total / weight.size, SCALE_FLOOR)
+    for chunk in chunks:
+        codes[chunk] = np.clip(np.rint(weight[chunk].astype(np.float64) / scale), -1, 1)
+    return codes, scale
+
+
+def _is_ternary(weight: np.ndarray, scale: float) -> bool:
+    magnitude = np.abs(weight)
+    return bool(((magnitude == 0) | (magnitude == scale)).all())
+
+
+class Checkpoint:
+    """A model on disk. `Checkpoint.open` makes one.
+
+    The names of gains and ternary matrices are those of the tensors without `.weight`, as in
+    `gain("model.layers.0.attn.i_proj.norm")` and `ternary("lm_head")`.
+
+    Attributes
+    ----------
+    config : ModelConfig
+        Dimensions and constants.
+    path : Path
+        The directory.
+    """
+
+    def __init__(self, path: Path, config: ModelConfig, tied: bool, files: dict[str, TensorFile]):
+        self.path = path
+        self.config = config
+        self._tied = tied
+        self._files = files
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Checkpoint":
+        """Open a directory and check that it holds exactly the tensors that its config asks for.
+
+        Raises
+        ------
+        BadInput
+            A file or tensor is missing, corrupt, superfluous, or has the wrong shape or type; or
+            the config is not supported.
+        """
+        path = Path(path)
+        table = _read_json(path / "config.json")
+        try:
+            config = ModelConfig.from_json(table)
+        except BadInput as error:
+            raise BadInput(f"{path / 'config.json'}: {error}") from error
+        tied = table.get("tie_word_embeddings") is True
+        files = _locate(path)
+        _check(path, config, tied, files)
+        return cls(path, config, tied, files)
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """Where the tokenizer should be; not necessarily present."""
+        return self.path / "tokenizer.json"
+
+    @property
+    def files(self) -> list[Path]:
+        """The file of the config, and those of the tensors by name."""
+        return [self.path / "config.json", *sorted({file.path for file in self._files.values()})]
+
+    def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Names of `tensor_shapes` and their float32 values; a tied head is the embeddings."""
+        for name in tensor_shapes(self.config):
+            tied = self._tied and name == "lm_head.weight"
+            yield name, self._read("model.embeddings.weight" if tied else name)
+
+    def embedding_rows(self, start: int, stop: int) -> np.ndarray:
+        """Embeddings of tokens `start` to `stop`, float32 [stop - start, H]."""
+        return self._read("model.embeddings.weight", start, stop)
+
+    def lower_bounds(self) -> np.ndarray:
+        """Lower bounds of the forget gates, float64 [L, H]; zeros if the model has none."""
+        if not self.config.use_lower_bound:
+            return np.zeros((self.config.layers, self.config.hidden))
+        return lower_bounds(self._read("model.lower_bounds"))
+
+    def gain(self, name: str) -> np.ndarray:
+        """Gain of a norm, float32 [H] or [I]."""
+        return self._read(f"{name}.weight")
+
+    def ternary(self, name: str) -> tuple[np.ndarray, float]:
+        """Codes int8 [N, K] of a BitLinear and their scale, see `ternarise`."""
+        if name == "lm_head" and self._tied:
+            name = "model.embeddings"
+        return ternarise(self._read(f"{name}.weight"))
+
+    def _read(self, name: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        return self._files[name].read(name, start, stop)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}; a checkpoint directory holds "
+                       "config.json and model.safetensors.") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON: {error}; fetch it again.") from error
+    if not isinstance(table, dict):
+        raise BadInput(f"{path} must hold a JSON object, not a {type(table).__name__}.")
+    return table
+
+
+def _locate(path: Path) -> dict[str, TensorFile]:
+    """Return the file of every tensor, by name."""
+    index = path / "model.safetensors.index.json"
+    if not index.exists():
+        file = TensorFile(path / "model.safetensors")
+        return dict.fromkeys(file.entries, file)
+    places = _read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(
+            isinstance(shard, str) and Path(shard).name == shard for shard in places.values()):
+        raise BadInput(f"{index} must hold a weight_map of tensor names to file names.")
+    shards = {}
+    for shard in sorted(set(places.values())):
+        if not (path / shard).exists():
+            raise BadInput(f"{path / shard} is missing, a shard that {index.name} names; "
+                           "fetch it into the same directory.")
+        shards[shard] = TensorFile(path / shard)
+    for name, shard in places.items():
+        if name not in shards[shard].entries:
+            raise BadInput(f"{path / shard} does not hold tensor {name}, which {index.name} "
+                           "expects there; fetch both again.")
+    for shard, file in shards.items():
+        for name in file.entries.keys() - places.keys():
+            raise BadInput(f"{path / shard} holds tensor {name}, which {index.name} does not name; "
+                           "fetch both again.")
+    return {name: shards[shard] for name, shard in places.items()}
+
+
+def _check(path: Path, config: ModelConfig, tied: bool, files: dict[str, TensorFile]):
+    expected = tensor_shapes(config)
+    optional = {"model.lower_bounds"}
+    if tied:
+        del expected["lm_head.weight"]
+        optional.add("lm_head.weight")
+    for name, shape in expected.items():
+        if name not in files:
+            raise BadInput(f"{path} has no tensor {name}, which its config.json calls for "
+                           f"with shape {list(shape)}.")
+        entry = files[name].entries[name]
+        if entry.shape != shape:
+            raise BadInput(f"Tensor {name} in {files[name].path} has shape {list(entry.shape)}, "
+                           f"but config.json calls for {list(shape)}.")
+        if entry.dtype not in DTYPES:
+            raise BadInput(f"Tensor {name} in {files[name].path} is of type {entry.dtype}, "
+                           f"but only {', '.join(DTYPES)} are supported.")
+    for name in files.keys() - expected.keys() - optional:
+        raise BadInput(f"Tensor {name} in {files[name].path} has no place in an hgrn_bit model; "
+                       "leaving it out would change the results.")

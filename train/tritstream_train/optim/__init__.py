@@ -1,0 +1,1 @@
+"""Optimisers, freezing, settling."""
