@@ -2,11 +2,12 @@
 
 import pytest
 
-from tritstream_sim.benches import elementwise
+from tritstream_sim.benches.elements import elementwise
 
 BENCHES = ["multiply", "sigmoid", "dequantise", "residual", "mixer"]
 
 
 @pytest.mark.verilator
 def test_elementwise(simulate):
-    simulate(elementwise.components(), [f"tritstream_sim.benches.{name}" for name in BENCHES])
+    simulate(elementwise.components(),
+             [f"tritstream_sim.benches.elements.{name}" for name in BENCHES])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tritstream_sim.benches import banks, quantiser, scalars, statistics
+from tritstream_sim.benches.norm import quantiser, scalars, statistics
+from tritstream_sim.benches.tape import banks
 
 pytestmark = pytest.mark.verilator
 

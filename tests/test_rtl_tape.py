@@ -3,7 +3,7 @@
 import pytest
 
 from tritstream.build import BuildConfig
-from tritstream_sim.benches import tape
+from tritstream_sim.benches.tape import tape
 
 
 @pytest.mark.verilator

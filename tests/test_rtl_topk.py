@@ -3,7 +3,7 @@
 import pytest
 
 from tritstream_hw.head.digest import Digest
-from tritstream_sim.benches import topk
+from tritstream_sim.benches.head import topk
 from tritstream_sim.verilate.several import Several
 
 

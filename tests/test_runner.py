@@ -12,7 +12,7 @@ from tritstream_sim.verilate import runner
 from tritstream_sim.verilate.compile import BuildFailed, compile_model, export
 
 pytestmark = pytest.mark.verilator
-BENCH = "tritstream_sim.benches.selftest"
+BENCH = "tritstream_sim.benches.agents"
 
 
 class Register(wiring.Component):

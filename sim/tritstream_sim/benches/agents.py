@@ -1,4 +1,4 @@
-"""Bench of the bench: does what its parameter `does` says, on a register between two streams."""
+"""Bench of the agents: does what its parameter `does` says, on a register between two streams."""
 
 import random
 
