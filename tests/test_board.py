@@ -19,7 +19,7 @@ from tritstream.link.protocol import RunFlag, Space
 from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream.model.checkpoint import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
-from tritstream.transport import Faults, FaultyTransport, TcpTransport
+from tritstream.transport import Faults, FaultyTransport, open_transport
 from tritstream_sim.board import Board, board_config, config_for, launch
 
 DEFAULT = board_config()
@@ -111,9 +111,9 @@ def test_larger_models_get_a_larger_board(image):
 
 def test_unknown_board():
     with pytest.raises(BadInput, match="'p5'.*sim:p16"):
-        launch("p5")
+        launch("sim:p5")
     with pytest.raises(BadInput, match="no simulated board ''"):
-        launch("")
+        launch("sim:")
 
 
 def test_a_cache_that_cannot_be_used(tmp_path, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_cache_that_cannot_be_used(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(place))
     with pytest.raises(BadInput, match=f"^{place}/tritstream/boards cannot hold .*Not a directory.*"
                                        "XDG_CACHE_HOME"):
-        launch()
+        launch("sim")
 
 
 def test_a_program_that_may_not_run(tmp_path, monkeypatch):
@@ -130,7 +130,7 @@ def test_a_program_that_may_not_run(tmp_path, monkeypatch):
     program.touch(mode=0o600)
     monkeypatch.setattr("tritstream_sim.board.process.build", lambda config, cache: program)
     with pytest.raises(BadInput, match=f"{program} does not start .Permission denied"):
-        launch()
+        launch("sim")
 
 
 # The default board.
@@ -240,7 +240,7 @@ def test_bandwidth_bounds_a_pass(cache, image):
 @pytest.mark.verilator
 def test_damaged_bytes_change_nothing(cache, image, seed):
     with Board(DEFAULT, cache=cache) as board:
-        cable = TcpTransport.connect(board.uri.removeprefix("tcp:"))
+        cable = open_transport(board.uri)
         cable.retry_seconds = 0.2
         faults = Faults(flip=1e-4, drop=1e-4, duplicate=1e-4)
         with Device(FaultyTransport(cable, faults, seed=seed)) as device:
@@ -254,7 +254,7 @@ def test_damaged_bytes_change_nothing(cache, image, seed):
 @pytest.mark.verilator
 def test_host_that_hangs_up_in_mid_run(cache, image):
     with Board(DEFAULT, cache=cache) as board:
-        cable = TcpTransport.connect(board.uri.removeprefix("tcp:"))
+        cable = open_transport(board.uri)
         device = Device(cable)
         device.load(image)
         run = device.run([5], 50, fresh=True)
@@ -305,7 +305,7 @@ def test_board_ends_with_the_program_that_started_it(cache):
 
 @pytest.mark.verilator
 def test_name_sim_is_a_board_that_fits(cache, image):
-    transport = launch(None, image, cache=cache)
+    transport = launch("sim", image, cache=cache)
     with Device(transport) as device:
         assert device.name == "sim"
         device.load(image)

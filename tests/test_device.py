@@ -16,7 +16,13 @@ from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import Identity, Run
 from tritstream.link.protocol import Code, Space
 from tritstream.link.stream import LinkReset, LinkStream
-from tritstream.transport import Faults, FaultyTransport, ReplayTransport, TcpTransport
+from tritstream.transport import (
+    Faults,
+    FaultyTransport,
+    ReplayTransport,
+    TcpTransport,
+    open_transport,
+)
 from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.fake import FakeImage, FakeModel
 
@@ -340,7 +346,7 @@ def test_wires_that_lose_and_damage(image):
     results = []
     for options in (dict(), dict(wrap=wrap, link=link)):
         with served(image, **options) as server:
-            transport = TcpTransport.connect(server.uri.removeprefix("tcp:"))
+            transport = open_transport(server.uri)
             transport.retry_seconds = 0.02
             with Device(transport) as device:
                 assert device.load(FakeImage(tape_units=3000)) > 190_000

@@ -326,7 +326,7 @@ def test_devices_that_are_absent(model):
 
 def test_a_simulator_that_is_not_installed(model, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tritstream_sim.board", None)
-    with pytest.raises(MissingTool, match=r"pip install tritstream\[sim\]"):
+    with pytest.raises(MissingTool, match=r"pip install 'tritstream\[sim\]'"):
         open_engine("sim", model)
 
 

@@ -1,6 +1,8 @@
 """Transports: TCP, serial ports, faults, recordings, and their names."""
 
 import contextlib
+import errno
+import importlib.metadata
 import json
 import os
 import pty
@@ -12,11 +14,14 @@ import tty
 import types
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tritstream.build import BuildConfig
 from tritstream.driver import Device
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.transport import (
+    Address,
     Faults,
     FaultyTransport,
     RecordingTransport,
@@ -26,8 +31,11 @@ from tritstream.transport import (
     Transport,
     open_transport,
 )
+from tritstream.transport.registry import GROUP
 from tritstream_sim.twin.emulator import Emulator
 from tritstream_sim.twin.fake import FakeImage, FakeModel
+
+repeatable = settings(deadline=None, derandomize=True)
 
 CONFIG = BuildConfig(memory_bytes=1 << 16, max_hidden=64, max_intermediate=128, max_state=128,
                      max_vocab=64)
@@ -90,38 +98,121 @@ def test_tcp_by_name():
 
 
 @pytest.mark.parametrize("uri, sentence", [
+    ("tcp", "write tcp:HOST:PORT"),
     ("tcp:", "write tcp:HOST:PORT"),
+    ("tcp::7000", "write tcp:HOST:PORT"),
     ("tcp:localhost", "write tcp:HOST:PORT"),
+    ("tcp:localhost:", "write tcp:HOST:PORT"),
     ("tcp:localhost:http", "write tcp:HOST:PORT"),
-    ("tcp:localhost:70000", "write tcp:HOST:PORT"),
+    ("tcp:localhost:0", "write tcp:HOST:PORT"),
+    ("tcp:localhost:65536", "write tcp:HOST:PORT"),
+    ("tcp:localhost:" + "9" * 5000, "write tcp:HOST:PORT"),
+    ("tcp:localhost:\u0663", "write tcp:HOST:PORT"),
+    ("tcp:a..b:1", "write tcp:HOST:PORT"),
+    ("tcp:" + "a" * 64 + ".org:1", "write tcp:HOST:PORT"),
+    ("tcp:a\0b:1", "write tcp:HOST:PORT"),
+    ("tcp:\udc80:1", "write tcp:HOST:PORT"),
+    ("tcp:::1:1", "write tcp:HOST:PORT"),
+    ("tcp:[:1", "write tcp:HOST:PORT"),
+    ("tcp:[localhost]:1", "write tcp:HOST:PORT"),
+    ("tcp:localhost:1?baud=9600", "unknown option 'baud': tcp has build"),
+    ("serial", "write serial:PORT"),
     ("serial:", "write serial:PORT"),
-    ("serial:/dev/null?baud=fast", "baud rate 'fast'"),
-    ("serial:/dev/null?baud=0", "baud rate '0'"),
-    ("serial:/dev/null?build=absent", "no manifest at absent/manifest.json"),
-    ("serial:/dev/null?speed=9", "unknown option 'speed'"),
-    ("usb:1", "'usb:1' is not a device"),
-    ("", "'' is not a device"),
+    ("serial:?baud=9600", "write serial:PORT"),
+    ("serial:/dev/null?baud=fast", "baud=fast: it must be a whole number of 300 to 100000000"),
+    ("serial:/dev/null?baud=0", "baud=0: it must be"),
+    ("serial:/dev/null?baud=-9600", "baud=-9600: it must be"),
+    ("serial:/dev/null?baud=" + "3" * 20, "baud=3{20}: it must be"),
+    ("serial:/dev/null?baud=" + "3" * 5000, "baud=3{20}: it must be"),
+    ("serial:/dev/null?baud=9600&baud=9600", "the option 'baud' twice"),
+    ("serial:/dev/null?baud", "the option 'baud': write KEY=VALUE"),
+    ("serial:/dev/null?baud=", "the option 'baud=': write KEY=VALUE"),
+    ("serial:/dev/null?=9600", "the option '=9600': write KEY=VALUE"),
+    ("serial:/dev/null?", "the option '': write KEY=VALUE"),
+    ("serial:/dev/null?baud=9600&", "the option '': write KEY=VALUE"),
+    ("serial:/dev/null?speed=9", "unknown option 'speed': serial has baud, build"),
+    ("replay:", "write replay:FILE"),
+    ("replay:x?baud=1", "unknown option 'baud'"),
     ("replay:missing.txt", "missing.txt cannot be read"),
+    ("usb:1", "'usb:1' is not a device"),
+    (":1", "':1' is not a device"),
+    ("", "'' is not a device"),
+    ("x" * 5000, "'x{200}' is not a device"),
 ])
 def test_names_that_mean_nothing(uri, sentence):
-    with pytest.raises(BadInput, match=sentence):
+    with pytest.raises(BadInput, match=sentence) as caught:
         open_transport(uri)
+    assert caught.value.exit_code == 2
+
+
+@repeatable
+@given(st.one_of(st.text(), st.tuples(
+    st.sampled_from(["tcp", "serial", "replay", "sim", ""]), st.sampled_from([":", "", "::"]),
+    st.text(st.characters(codec=None)), st.sampled_from(["", "?", "&", "?baud=", "?build="]),
+    st.text()).map("".join)))
+def test_any_text_is_an_address_or_a_sentence(text):
+    with contextlib.suppress(BadInput):
+        address = Address.parse(text)
+        address.number("baud", 1, 1, 9)
+        address.check_options("baud")
+
+
+def test_parts_of_an_address():
+    address = Address.parse("serial:/dev/a:b?baud=9600&build=a%26b+c=d")
+    assert (address.scheme, address.rest) == ("serial", "/dev/a:b")
+    assert address.options == {"baud": "9600", "build": "a&b+c=d"}
+    assert (Address.parse("sim").rest, Address.parse("sim:").rest) == (None, "")
+
+
+def test_the_build_that_is_asked_for(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"build_id": "0123456789abcdef"}))
+    assert Address.parse(f"tcp:x:1?build={tmp_path}").build.hex() == "0123456789abcdef"
+    assert Address.parse("tcp:x:1").build is None
+    with pytest.raises(BadInput, match="no manifest at absent/manifest.json"):
+        Device.open("tcp:x:1?build=absent")
+
+
+def test_tcp_host_that_is_unknown(monkeypatch):
+    def unknown(*arguments, **options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(DeviceError, match="there is no host 'nowhere' .Name or service not known"):
+        open_transport("tcp:nowhere:7000")
+
+
+def test_tcp_by_the_number_of_ipv6():
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:                         # this machine has none: a refusal says so
+        with pytest.raises(DeviceError, match="No device answers at tcp:.::1.:7000"):
+            open_transport("tcp:[::1]:7000")
+        return
+    with listener:
+        open_transport(f"tcp:[::1]:{listener.getsockname()[1]}").close()
 
 
 def test_simulated_board_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "tritstream_sim.board", None)
-    with pytest.raises(MissingTool, match="pip install"):
+    with pytest.raises(MissingTool, match=r"pip install 'tritstream\[sim\]'"):
         open_transport("sim")
 
 
-@pytest.mark.parametrize("uri, board", [("sim", None), ("sim:ulx3s_85f", "ulx3s_85f"),
-                                        ("sim:", "")])
-def test_simulated_board_is_launched(monkeypatch, pair, uri, board):
+def test_a_transport_of_another_package(monkeypatch, pair):
     asked = []
-    module = types.SimpleNamespace(launch=lambda *given: asked.append(given) or pair[0])
-    monkeypatch.setitem(sys.modules, "tritstream_sim.board", module)
-    assert open_transport(uri, "image") is pair[0]
-    assert asked == [(board, "image")]
+    module = types.ModuleType("another_package")
+    module.open_usb = lambda *given: asked.append(given) or pair[0]
+    monkeypatch.setitem(sys.modules, "another_package", module)
+    entry_point = importlib.metadata.EntryPoint("usb", "another_package:open_usb", GROUP)
+    monkeypatch.setattr(importlib.metadata, "entry_points",
+                        lambda group, name: [entry_point] * (group == GROUP and name == "usb"))
+    assert open_transport("usb:1", "image") is pair[0]
+    assert asked == [(Address.parse("usb:1"), "image")]
+
+
+def test_the_simulated_board_joins_by_entry_point():
+    (entry_point,) = importlib.metadata.entry_points(group=GROUP, name="sim")
+    assert entry_point.value == "tritstream_sim.board:launch"
 
 
 class Terminal(Transport):
@@ -168,15 +259,44 @@ def test_serial_carries_all_bytes():
 
 def test_serial_waits_longer_at_a_slow_rate():
     terminal = Terminal()
-    with SerialTransport(f"{terminal.port}?baud=115200") as serial:
+    with open_transport(f"serial:{terminal.port}?baud=115200") as serial:
+        assert serial.rate == 11_520
         assert serial.retry_seconds == pytest.approx(0.1 + 2 * 8 * 512 / 11_520)
     terminal.release()
     terminal.close()
 
 
-def test_serial_port_that_is_absent(tmp_path):
-    with pytest.raises(DeviceError, match="nothing cannot be opened at 3000000 baud"):
-        SerialTransport(f"{tmp_path}/nothing")
+@pytest.mark.parametrize("number, sentence", [
+    (errno.ENOENT, "nothing cannot be opened at 3000000 baud; there is none: plug the board in"),
+    (errno.EACCES, "this user may not: run `sudo usermod -a -G dialout"),
+    (errno.EBUSY, "another program uses it: end that one"),
+    (errno.EAGAIN, "another program uses it"),
+    (errno.EIO, "Input/output error: check that it is a serial port"),
+])
+def test_serial_port_that_cannot_be_opened(monkeypatch, number, sentence):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(DeviceError, match=sentence):
+        open_transport("serial:nothing")
+
+
+def test_serial_port_that_is_in_use():
+    terminal = Terminal()
+    with SerialTransport(terminal.port):
+        with pytest.raises(DeviceError, match="another program uses it"):
+            SerialTransport(terminal.port)
+    terminal.release()
+    terminal.close()
+
+
+def test_files_that_are_no_serial_ports(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "pipe", tmp_path / "file", tmp_path, "/dev/null", f"{tmp_path}/absent"):
+        with pytest.raises(DeviceError, match="cannot be opened"):
+            open_transport(f"serial:{path}")
 
 
 def test_a_whole_session_over_a_serial_port():

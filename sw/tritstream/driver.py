@@ -26,7 +26,7 @@ from tritstream.link.messages import (
 )
 from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, RunFlag, Space, Status
 from tritstream.link.stream import LinkStream
-from tritstream.transport import RecordingTransport, Transport, open_transport
+from tritstream.transport import Address, RecordingTransport, Transport, open_transport
 
 __all__ = ["Device"]
 
@@ -56,8 +56,8 @@ class Device:
     transport : Transport
         Carries the bytes, and is closed with the device.
     build : bytes or None
-        Identity of the only build that is accepted; `open` takes it from the address if that names
-        a build.
+        Identity of the only build that is accepted; `open` takes it from the option ``build`` of
+        the address, if that has one.
     dead_seconds : float
         Fail when the device has been silent for so long.
     patience_seconds : float
@@ -88,8 +88,9 @@ class Device:
 
         `record` names a file for all its traffic; the other options are those of the class.
         """
-        transport = open_transport(uri, image)
-        options.setdefault("build", transport.build)
+        address = Address.parse(uri)
+        options.setdefault("build", address.build)
+        transport = open_transport(address, image)
         if record is not None:
             transport = RecordingTransport(transport, record)
         return cls(transport, **options)

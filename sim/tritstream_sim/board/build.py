@@ -13,7 +13,7 @@ import tritstream
 import tritstream_hw
 from tritstream.build import BuildConfig
 from tritstream.cli.console import notes
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, MissingTool
 from tritstream.support.cache import cache_directory
 
 __all__ = ["build"]
@@ -92,13 +92,21 @@ def _plan(config: BuildConfig, trace: bool) -> str:
     """Digest of all that a build is made from: to export the Verilog first would take seconds."""
     digest = hashlib.sha256(config.to_json().encode())
     digest.update(repr((trace, _ARGUMENTS, _OPTIMISE)).encode())
-    digest.update(importlib.metadata.version("amaranth").encode())
+    digest.update(_amaranth_version().encode())
     for package in (tritstream, tritstream_hw):
         for path in sorted(pathlib.Path(package.__file__).parent.rglob("*.py")):
             digest.update(path.read_bytes())
     for path in [*_SOURCES, _HERE / "top.py", _HERE.parent / "verilate" / "compile.py"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _amaranth_version() -> str:
+    try:
+        return importlib.metadata.version("amaranth")
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingTool("The simulated board needs amaranth, which is not installed: run `pip "
+                          "install 'tritstream[sim]'`.") from None
 
 
 @contextlib.contextmanager

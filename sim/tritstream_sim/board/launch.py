@@ -1,6 +1,6 @@
 """What the device name ``sim`` means."""
 
-from tritstream.transport import TcpTransport, Transport
+from tritstream.transport import Address, Transport, open_transport
 from tritstream_sim.board.configs import board_config, config_for
 from tritstream_sim.board.process import Board
 
@@ -13,7 +13,7 @@ class _BoardTransport(Transport):
     def __init__(self, board: Board, name: str):
         self._board = board
         try:
-            self._tcp = TcpTransport.connect(board.uri.removeprefix("tcp:"))
+            self._tcp = open_transport(board.uri)
         except BaseException:
             board.close()
             raise
@@ -30,18 +30,24 @@ class _BoardTransport(Transport):
         self._board.close()
 
 
-def launch(board: str | None = None, image=None, **options) -> Transport:
+def launch(address: Address | str, image=None, **options) -> Transport:
     """Start a simulated board and return its open transport; closing that ends the board.
+
+    It is the transport ``sim`` of `tritstream.transport`.
 
     Parameters
     ----------
-    board : str or None
-        One of `configs.BOARDS`, ``p1`` to ``p64`` by the bytes per beat; None: ``p16``.
+    address : Address or str
+        ``sim`` or ``sim:BOARD``, where the board is one of `configs.BOARDS`, ``p1`` to ``p64`` by
+        the bytes per beat; ``sim`` is ``sim:p16``.
     image : Image or None
         The model that has to fit; None: the bundled one.
     options
         Of `Board`: bandwidth, latency, refresh, cache.
     """
+    if isinstance(address, str):
+        address = Address.parse(address)
+    address.check_options()
+    board = address.rest
     config = board_config(board) if image is None else config_for(image, board)
-    name = "sim" if board is None else f"sim:{board}"
-    return _BoardTransport(Board(config, **options), name)
+    return _BoardTransport(Board(config, **options), address.text)

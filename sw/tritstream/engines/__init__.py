@@ -48,11 +48,12 @@ def open_engine(uri: str, model, *, progress=None) -> Engine:
         return _cuda_engine()(model.image, uri, progress)
     from tritstream.driver import Device
     from tritstream.engines.board import DeviceEngine
+    from tritstream.transport import Address
 
     image = model.image                 # a model that cannot be used need not start a board
     device = Device.open(uri, image=image)
     try:
-        return DeviceEngine(device, image, simulated=uri.partition(":")[0] in SIMULATED,
+        return DeviceEngine(device, image, simulated=Address.parse(uri).scheme in SIMULATED,
                             progress=progress)
     except BaseException:
         device.close()

@@ -20,8 +20,8 @@ class Transport(abc.ABC):
     retry_seconds: float = 1.0
     """How long an acknowledgement may take before frames are sent again."""
 
-    build: bytes | None = None
-    """Identity of the only build that the user accepts at the other end; None: any."""
+    rate: float | None = None
+    """Bytes per second that it carries in each direction at best; None: unknown."""
 
     @abc.abstractmethod
     def read(self, timeout: float) -> bytes:

@@ -7,6 +7,7 @@ The file is text: a first line with name and version, then one event a line: ``n
 import pathlib
 
 from tritstream.errors import BadInput, DeviceError
+from tritstream.transport.address import Address
 from tritstream.transport.base import Transport
 
 __all__ = ["RecordingTransport", "ReplayTransport"]
@@ -81,6 +82,14 @@ class ReplayTransport(Transport):
         self._matched = 0           # its bytes that the host has written so far
         self._written = 0
         self._now = 0.0
+
+    @classmethod
+    def open(cls, address: Address, image=None) -> "ReplayTransport":
+        """Open ``replay:FILE``."""
+        address.check_options()
+        if not address.rest:
+            raise BadInput(f"{address.text!r} is not a device: write replay:FILE.")
+        return cls(address.rest)
 
     @property
     def finished(self) -> bool:

@@ -1,18 +1,19 @@
 """Bytes over a serial port."""
 
 import contextlib
+import errno
 import time
-import urllib.parse
 
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.link.protocol import DEVICE_ROOM, MAX_PAYLOAD
-from tritstream.support.manifest import read_build_id
 from tritstream.support.tools import install_command
+from tritstream.transport.address import Address
 from tritstream.transport.base import Transport
 
 __all__ = ["SerialTransport"]
 
 DEFAULT_BAUD = 3_000_000
+BAUDS = 300, 100_000_000
 BITS_PER_BYTE = 10          # start bit, eight bits, stop bit
 WRITE_SECONDS = 10.0
 SLICE_SECONDS = 0.005       # pyserial's own timeout, set once: changing it reconfigures the port
@@ -20,37 +21,62 @@ LATENCY_SECONDS = 0.1       # of USB adapters and of the operating system
 CANNOT = (AttributeError, RuntimeError, ValueError)     # pyserial: on this system, with this port
 FAILURES = (OSError, TypeError)     # pyserial: a port that is gone, and one closed meanwhile
 
+ABSENT = "there is none: plug the board in, and correct the name; `tritstream doctor` lists them"
+FORBIDDEN = ("this user may not: run `sudo usermod -a -G dialout $USER`, then log out and in "
+             "again")
+BUSY = "another program uses it: end that one"
+REFUSALS = {
+    errno.ENOENT: ABSENT, errno.ENXIO: ABSENT, errno.ENODEV: ABSENT, errno.ENOTDIR: ABSENT,
+    errno.EACCES: FORBIDDEN, errno.EPERM: FORBIDDEN,
+    errno.EBUSY: BUSY, errno.EAGAIN: BUSY,
+}
+"""Why a port cannot be opened, and what to do."""
+
 
 class SerialTransport(Transport):
     """A serial port: eight bits, no parity, one stop bit, no flow control.
 
     Parameters
     ----------
-    address : str
-        Port and options as in ``/dev/ttyUSB0?baud=3000000&build=build/ulx3s_85f``. Only a device
-        that holds the bitstream in the directory `build` is accepted; without it, any.
+    port : str
+        Name of the port, as in ``/dev/ttyUSB0`` or ``COM3``.
+    baud : int
+        Bits per second.
+    name : str or None
+        Name for messages; None: that of the port.
     """
 
-    def __init__(self, address: str):
-        port, baud, self.build = _split_address(address)
+    def __init__(self, port: str, *, baud: int = DEFAULT_BAUD, name: str | None = None):
         try:
             import serial
         except ImportError as error:
             raise MissingTool("A serial port needs pyserial, which is not installed: run "
                               f"`{install_command('pyserial')}`.") from error
-        self.name = f"serial:{address}"
-        window_seconds = DEVICE_ROOM * MAX_PAYLOAD * BITS_PER_BYTE / baud
+        self.name = f"serial:{port}" if name is None else name
+        self.rate = baud / BITS_PER_BYTE
+        window_seconds = DEVICE_ROOM * MAX_PAYLOAD / self.rate
         self.retry_seconds = LATENCY_SECONDS + 2 * window_seconds
         try:
             self._port = serial.Serial(port, baud, timeout=SLICE_SECONDS, exclusive=True,
                                        write_timeout=WRITE_SECONDS + 2 * window_seconds)
         except (OSError, ValueError) as error:       # SerialException is an OSError
-            raise DeviceError(f"The serial port {port} cannot be opened at {baud} baud ({error}): "
-                              "plug the board in, check the port's name, and that you may use it."
+            why = REFUSALS.get(getattr(error, "errno", None),
+                               f"{error}: check that it is a serial port, and its baud rate")
+            raise DeviceError(f"The serial port {port} cannot be opened at {baud} baud; {why}."
                               ) from error
         # USB adapters hold back short answers for 16 ms unless told not to, where that can be told.
         with contextlib.suppress(*CANNOT):
             self._port.set_low_latency_mode(True)
+
+    @classmethod
+    def open(cls, address: Address, image=None) -> "SerialTransport":
+        """Open ``serial:PORT[?baud=N]``."""
+        address.check_options("baud")
+        baud = address.number("baud", DEFAULT_BAUD, *BAUDS)
+        if not address.rest:
+            raise BadInput(f"{address.text!r} is not a device: write serial:PORT, as in "
+                           "serial:/dev/ttyUSB0.")
+        return cls(address.rest, baud=baud, name=address.text)
 
     def read(self, timeout: float) -> bytes:
         end = time.monotonic() + timeout
@@ -79,19 +105,3 @@ class SerialTransport(Transport):
     def _gone(self, error: Exception) -> DeviceError:
         return DeviceError(f"The device at {self.name} went away ({error}): plug it in again and "
                            "repeat the command.")
-
-
-def _split_address(address: str) -> tuple[str, int, bytes | None]:
-    port, _, query = address.partition("?")
-    options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
-    baud = options.pop("baud", str(DEFAULT_BAUD))
-    build = options.pop("build", None)
-    if options:
-        raise BadInput(f"serial:{address} has the unknown option {next(iter(options))!r}: "
-                       "there are baud and build.")
-    if not port:
-        raise BadInput("serial: needs a port: write serial:PORT, as in serial:/dev/ttyUSB0.")
-    if not (baud.isascii() and baud.isdigit()) or int(baud) == 0:
-        raise BadInput(f"serial:{address} has the baud rate {baud!r}: it must be a whole number of "
-                       "at least 1.")
-    return port, int(baud), None if build is None else read_build_id(build)

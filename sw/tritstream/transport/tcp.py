@@ -1,25 +1,18 @@
 """Bytes over a TCP connection: the simulated board, or a bridge to a real one."""
 
+import contextlib
+import ipaddress
 import socket
 
 from tritstream.errors import BadInput, DeviceError
+from tritstream.transport.address import Address, whole_number
 from tritstream.transport.base import Transport
 
-__all__ = ["TcpTransport", "split_address"]
+__all__ = ["TcpTransport"]
 
 CONNECT_SECONDS = 5.0
 WRITE_SECONDS = 10.0
 CHUNK = 1 << 16
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT`` or ``[IPV6]:PORT``; raise `BadInput` otherwise."""
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_536:
-        raise BadInput(f"tcp:{address} is not a device: write tcp:HOST:PORT with a port of 1 to "
-                       "65535.")
-    return host, int(port)
 
 
 class TcpTransport(Transport):
@@ -40,15 +33,19 @@ class TcpTransport(Transport):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
-    def connect(cls, address: str) -> "TcpTransport":
-        """Connect to ``HOST:PORT``."""
-        host, port = split_address(address)
+    def open(cls, address: Address, image=None) -> "TcpTransport":
+        """Connect to ``tcp:HOST:PORT`` or ``tcp:[IPV6]:PORT``."""
+        address.check_options()
+        host, port = _host_and_port(address)
         try:
             connection = socket.create_connection((host, port), CONNECT_SECONDS)
+        except socket.gaierror as error:
+            raise DeviceError(f"No device answers at {address.text}: there is no host {host!r} "
+                              f"({error.strerror}); correct its name.") from error
         except OSError as error:
-            raise DeviceError(f"No device answers at tcp:{address} ({error.strerror or error}): "
+            raise DeviceError(f"No device answers at {address.text} ({error.strerror or error}): "
                               "start the board or its bridge, or correct host and port.") from error
-        return cls(connection, f"tcp:{address}")
+        return cls(connection, address.text)
 
     def read(self, timeout: float) -> bytes:
         try:
@@ -77,3 +74,23 @@ class TcpTransport(Transport):
     def _gone(self, why: str) -> DeviceError:
         return DeviceError(f"The device at {self.name} went away ({why}): start it again and "
                            "repeat the command.")
+
+
+def _host_and_port(address: Address) -> tuple[str, int]:
+    host, _, port = (address.rest or "").rpartition(":")
+    number = whole_number(port, 1, 65_535)
+    if number is None or not _is_host(host):
+        raise BadInput(f"{address.text[:200]!r} is not a device: write tcp:HOST:PORT with a port "
+                       "of 1 to 65535.")
+    return host.removeprefix("[").removesuffix("]"), number
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("[") and host.endswith("]"):
+        with contextlib.suppress(ValueError):
+            return bool(ipaddress.IPv6Address(host[1:-1]))
+        return False
+    try:
+        return host.isprintable() and not set(host) & set(":[]/@") and bool(host.encode("idna"))
+    except UnicodeError:                    # an empty part, or one that is too long
+        return False
