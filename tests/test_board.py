@@ -17,7 +17,7 @@ from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.image.pack import pack
 from tritstream.link.protocol import RunFlag, Space
 from tritstream.model.catalog import DEFAULT_MODEL, resolve
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.transport import Faults, FaultyTransport, open_transport
 from tritstream_sim.board import Board, board_config, config_for, launch

@@ -8,13 +8,8 @@ import pytest
 
 from tritstream.errors import BadInput
 from tritstream.model import checkpoint as module
-from tritstream.model.checkpoint import (
-    Checkpoint,
-    ModelConfig,
-    lower_bounds,
-    tensor_shapes,
-    ternarise,
-)
+from tritstream.model.checkpoint import Checkpoint, lower_bounds, ternarise
+from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.model.tensors import TensorFile, write_tensors
 
@@ -120,6 +115,14 @@ def test_config_round_trip():
     assert ModelConfig.from_json(config.to_json()) == config
 
 
+@pytest.mark.parametrize("eos, stops", [(None, ()), ([], ()), (1, (1,)), ([1], (1,)),
+                                        ([5, 1], (5, 1))])
+def test_one_stop_token_or_several(eos, stops):
+    config = ModelConfig.from_json(MASTER | {"eos_token_id": eos})
+    assert config.stop_tokens == stops
+    assert ModelConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
 @pytest.mark.parametrize("key, value, message", [
     ("model_type", "llama", "model_type is 'llama', but only 'hgrn_bit'"),
     ("model_type", None, "model_type is None"),
@@ -138,6 +141,7 @@ def test_config_round_trip():
     ("use_lower_bound", "no", "use_lower_bound must be true or false, not 'no'"),
     ("bos_token_id", 30, "bos must be null or a token below vocab = 30, not 30"),
     ("eos_token_id", -1, "eos must be null or a token below vocab = 30, not -1"),
+    ("eos_token_id", [1, 30], r"eos must be null or a token below vocab = 30, not \(1, 30\)"),
 ])
 def test_unsupported_config(tmp_path, tensors, key, value, message):
     write(tmp_path, tensors, MASTER | {key: value})

@@ -23,7 +23,7 @@ from tritstream.cli.inspect import fit
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.image.image import Image
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.support.doctor import Check, Status
 from tritstream_sim.board import launch

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tritstream.cli.app import run
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -6,7 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tritstream.model.checkpoint import Checkpoint, ModelConfig, tensor_shapes
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.dummy import BLOCK, OUTLIER, PRESETS, DummyCheckpoint, byte_tokenizer
 from tritstream.reference import FloatModel
 

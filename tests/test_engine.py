@@ -12,7 +12,7 @@ from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
 from tritstream.model.catalog import Model
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.runtime.generate import Generation
 from tritstream.runtime.sampling import Sampler

@@ -10,7 +10,7 @@ import pytest
 from tritstream.analysis import evaluate as module
 from tritstream.analysis.evaluate import Evaluation, evaluate, read_documents
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint, byte_tokenizer
 from tritstream.model.tokenizer import Tokenizer
 from tritstream.reference import FloatModel

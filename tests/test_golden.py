@@ -15,7 +15,7 @@ from tritstream.golden.quantise import quantise, statistics, sum_of_squares
 from tritstream.golden.scalars import dequantiser, normalise, reciprocal, squared_norm
 from tritstream.image.pack import pack
 from tritstream.image.tape import Op, Scalar
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
 

@@ -11,7 +11,7 @@ from tritstream.image.image import Image, is_image, write_image
 from tritstream.image.pack import pack
 from tritstream.image.tape import HEADER_FIELDS, Bank, Header, Op, Scalar
 from tritstream.image.trits import VALID, decode, encode
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 
 CONFIG = ModelConfig(hidden=40, intermediate=72, layers=2, vocab=33)

@@ -8,8 +8,10 @@ from tritstream.errors import BadInput
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.image.unpack import ImageCheckpoint
-from tritstream.model.catalog import DEFAULT_MODEL, bundled_models, model, resolve
-from tritstream.model.checkpoint import Checkpoint, ModelConfig, tensor_shapes
+from tritstream.model import catalog
+from tritstream.model.catalog import DEFAULT_MODEL, bundled_models, resolve
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.dummy import DummyCheckpoint, byte_tokenizer
 from tritstream.reference import FloatModel
 
@@ -80,7 +82,7 @@ def test_image_needs_no_cache(packed, cache):
 
 
 def test_bundled_model(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(catalog, "BUNDLED", tmp_path / "bundled")
     assert bundled_models() == []
     place = tmp_path / "bundled" / "tiny"
     place.mkdir(parents=True)
@@ -99,6 +101,15 @@ def test_the_bundled_model_speaks():
     engine.feed(prompt[:-1])
     tokens = [result.candidates.best for result in engine.run(prompt[-1], 8)]
     assert opened.tokenizer.decode(tokens) == " the sky was dark and dark. The"
+
+
+@pytest.mark.parametrize("eos, stops", [(None, ()), (3, (3,)), ([3], (3,)), ([3, 1], (3, 1))])
+def test_every_stop_token_is_in_the_image(tmp_path, eos, stops):
+    shape = ModelConfig(hidden=16, intermediate=16, layers=1, vocab=20, eos=eos)
+    image = pack(DummyCheckpoint(shape), tmp_path / "i")
+    assert image.stop_tokens == stops == ImageCheckpoint(image).config.stop_tokens
+    assert image.stop_token == (stops[0] if stops else None)
+    assert ImageCheckpoint(image).config == shape
 
 
 def test_image_without_tokenizer(tmp_path):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import Checkpoint, ModelConfig
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import EXACT_COLUMNS, FloatModel
 

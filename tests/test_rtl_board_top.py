@@ -11,7 +11,7 @@ from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.formats import UNIT
 from tritstream.image.pack import pack
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.serial_device import SerialDevice

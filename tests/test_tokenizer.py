@@ -7,7 +7,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import byte_tokenizer
 from tritstream.model.tokenizer import Detokenizer, Tokenizer
 

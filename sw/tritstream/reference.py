@@ -8,7 +8,7 @@ what the hardware computes.
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.weights import Weights
 
 __all__ = ["FloatModel"]
 
@@ -26,8 +26,8 @@ class FloatModel:
 
     Parameters
     ----------
-    checkpoint : Checkpoint
-        Or anything with the same methods.
+    checkpoint : Weights
+        The model.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class FloatModel:
         The checkpoint cannot be read, or is wider than float32 sums are exact.
     """
 
-    def __init__(self, checkpoint: Checkpoint):
+    def __init__(self, checkpoint: Weights):
         self.config = config = checkpoint.config
         if max(config.hidden, config.intermediate) > EXACT_COLUMNS:
             raise BadInput(f"The float reference is exact up to {EXACT_COLUMNS} columns, but the "
@@ -97,7 +97,7 @@ class FloatModel:
 
 
 class _Block:
-    def __init__(self, checkpoint: Checkpoint, layer: int, bound: np.ndarray):
+    def __init__(self, checkpoint: Weights, layer: int, bound: np.ndarray):
         self._prefix = prefix = f"model.layers.{layer}"
         self._name = f"layers.{layer}"
         self._bound = bound
@@ -125,7 +125,7 @@ class _Block:
 class _BitLinear:
     """Norm, int8 quantiser, ternary matrix and dequantiser."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str):
+    def __init__(self, checkpoint: Weights, name: str):
         self._gain = checkpoint.gain(f"{name}.norm")
         self._codes, self._scale = checkpoint.ternary(name)
 

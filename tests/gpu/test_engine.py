@@ -14,7 +14,7 @@ from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
 from tritstream.image.pack import pack
 from tritstream.model.catalog import DEFAULT_MODEL, resolve
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream.reference import FloatModel
 from tritstream_cuda import Conversations, CudaEngine, CudaModel, scalars

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream_train.benchmark import measure
 from tritstream_train.kernels.graph import GraphedLoss
 from tritstream_train.kernels.mlgru import mlgru, mlgru_backward

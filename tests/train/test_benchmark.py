@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from tritstream.errors import MissingTool
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS
 from tritstream_cuda import benchmark as engine_benchmark
 from tritstream_train import benchmark, kernel_benchmark

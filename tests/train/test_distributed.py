@@ -51,7 +51,7 @@ GRADIENTS = """
 import copy, os, warnings
 os.environ["TRITON_INTERPRET"] = "1"
 import torch
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream_train.kernels import ternary
 from tritstream_train.run.distributed import Processes, clip_gradients, wrap
 from tritstream_train.model.hgrn import HGRNBit

@@ -20,7 +20,7 @@ from tritstream.image.pack import pack
 from tritstream.image.tape import Scalar
 from tritstream.image.trits import DECODE, VALID
 from tritstream.model.catalog import Model
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
 from tritstream_cuda import (

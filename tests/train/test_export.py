@@ -11,7 +11,8 @@ from tritstream.engines import open_engine
 from tritstream.errors import BadInput
 from tritstream.image.pack import pack
 from tritstream.model.catalog import resolve
-from tritstream.model.checkpoint import Checkpoint, ModelConfig
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig
 from tritstream.reference import FloatModel
 from tritstream_train.config import TrainConfig
 from tritstream_train.data.vocabulary import learn_tokenizer

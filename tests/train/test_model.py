@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tritstream.model.checkpoint import Checkpoint, ModelConfig, tensor_shapes
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.model.tensors import TensorFile, write_tensors
 from tritstream.reference import FloatModel

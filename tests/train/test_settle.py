@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tritstream.model.checkpoint import ModelConfig, ternarise
+from tritstream.model.checkpoint import ternarise
+from tritstream.model.config import ModelConfig
 from tritstream_train.model.hgrn import HGRNBit, bitlinear
 from tritstream_train.optim.settle import MARGIN, settle, settled
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream_train.config import TrainConfig
 from tritstream_train.model.hgrn import HGRNBit
 from tritstream_train.run.loop import train

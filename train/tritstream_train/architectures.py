@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream_train.config import TrainConfig
 from tritstream_train.model.hgrn import HGRNBit
 from tritstream_train.model.load import load_pretrained

@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import nn
 
 from tritstream.errors import MissingTool
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 
 __all__ = ["AuthorsModel"]
 

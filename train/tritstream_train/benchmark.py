@@ -19,7 +19,7 @@ import torch
 import triton
 
 from tritstream.errors import DeviceError, TritstreamError
-from tritstream.model.checkpoint import ModelConfig, tensor_shapes
+from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.dummy import PRESETS
 from tritstream.support.files import write_whole
 from tritstream_train.authors import AuthorsModel

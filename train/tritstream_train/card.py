@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tritstream.analysis.evaluate import Evaluation
 from tritstream.image.image import Image
-from tritstream.model.checkpoint import Checkpoint, count_parameters
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import count_parameters
 from tritstream_train.run.curve import Curve, joined
 from tritstream_train.run.directory import Run
 

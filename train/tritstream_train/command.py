@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream_train.config import TrainConfig, preset
 from tritstream_train.run.directory import Run
 from tritstream_train.run.loop import train

@@ -7,7 +7,7 @@ import math
 from importlib import resources
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 
 __all__ = ["ARCHITECTURES", "OPTIMIZERS", "PARALLEL", "RUNTIME", "SCHEDULES", "TrainConfig",
            "preset", "presets"]

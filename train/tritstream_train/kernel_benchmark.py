@@ -18,7 +18,7 @@ import torch
 import triton
 
 from tritstream.errors import DeviceError, TritstreamError
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.support.files import write_whole
 from tritstream_cuda.benchmark import bandwidth
 from tritstream_train.benchmark import PUBLISHED

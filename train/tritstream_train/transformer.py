@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream_train.model.bitlinear import RMSNorm
 
 __all__ = ["HEAD", "Transformer"]

@@ -12,7 +12,7 @@ from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.link.protocol import Space, Status
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.ports import BEST, DONE, SCALE, START
 from tritstream_hw.sequencer import RECORD_WORDS

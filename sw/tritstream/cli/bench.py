@@ -14,7 +14,7 @@ from tritstream.cli.options import ModelName, open_device, open_model
 from tritstream.engines import DEVICES, Engine
 from tritstream.errors import BadInput
 from tritstream.model.catalog import DEFAULT_MODEL, Model
-from tritstream.model.checkpoint import count_parameters
+from tritstream.model.config import count_parameters
 
 __all__ = ["bench"]
 

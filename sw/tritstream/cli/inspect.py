@@ -13,7 +13,7 @@ from tritstream.errors import BadInput, MissingTool
 from tritstream.formats import UNIT
 from tritstream.image.image import Image
 from tritstream.image.unpack import ImageCheckpoint
-from tritstream.model.checkpoint import count_parameters
+from tritstream.model.config import count_parameters
 
 __all__ = ["inspect"]
 

@@ -15,7 +15,8 @@ from tritstream.errors import BadInput
 from tritstream.formats import MOST_ROWS
 from tritstream.image.image import Image
 from tritstream.image.pack import pack as pack_checkpoint
-from tritstream.model.checkpoint import Checkpoint, ModelConfig
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS, TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 
 __all__ = ["pack", "pack_with_progress"]

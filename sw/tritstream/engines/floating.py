@@ -3,6 +3,7 @@
 import numpy as np
 
 from tritstream.engines.base import Engine, Pass
+from tritstream.model.weights import Weights
 from tritstream.reference import FloatModel
 from tritstream.runtime.sampling import CANDIDATES, Candidates
 
@@ -14,17 +15,17 @@ class FloatEngine(Engine):
 
     Parameters
     ----------
-    checkpoint
-        A `Checkpoint`, or anything with its methods.
+    checkpoint : Weights
+        The model.
     """
 
     name = "float"
     digest = None
 
-    def __init__(self, checkpoint):
+    def __init__(self, checkpoint: Weights):
         self._model = FloatModel(checkpoint)
         self.vocab = checkpoint.config.vocab
-        self.stop_token = checkpoint.config.eos
+        self.stop_token = next(iter(checkpoint.config.stop_tokens), None)
         self.start()
 
     def start(self) -> None:

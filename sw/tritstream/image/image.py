@@ -162,9 +162,15 @@ class Image:
         return self.meta["bos"]
 
     @property
+    def stop_tokens(self) -> tuple[int, ...]:
+        """Tokens that end a text."""
+        eos = self.meta["eos"]
+        return () if eos is None else tuple(eos) if isinstance(eos, list) else (eos,)
+
+    @property
     def stop_token(self) -> int | None:
-        """Token that ends a text."""
-        return self.meta["eos"]
+        """Token at which a device ends a run by itself: the first of `stop_tokens`."""
+        return next(iter(self.stop_tokens), None)
 
     @property
     def rows_unit(self) -> int:

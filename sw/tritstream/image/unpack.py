@@ -13,13 +13,14 @@ from tritstream.golden import Banks
 from tritstream.image.image import Image, Section
 from tritstream.image.tape import ROW_PREFIX
 from tritstream.image.trits import decode
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
+from tritstream.model.weights import Weights
 
 __all__ = ["ImageCheckpoint"]
 
 
-class ImageCheckpoint:
-    """A packed model with the methods of `tritstream.model.checkpoint.Checkpoint`.
+class ImageCheckpoint(Weights):
+    """A packed model with the methods of `tritstream.model.weights.Weights`.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ class ImageCheckpoint:
             hidden=image.hidden, intermediate=image.intermediate, layers=image.layers,
             vocab=image.vocab, eps=image.meta["eps"],
             use_lower_bound=image.meta["use_lower_bound"], bos=image.start_token,
-            eos=image.stop_token)
+            eos=image.stop_tokens)
 
     def embedding_rows(self, start: int, stop: int) -> np.ndarray:
         """Embeddings of tokens `start` to `stop`, float32 [stop - start, H]."""

@@ -10,7 +10,9 @@ from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.image.unpack import ImageCheckpoint
 from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig
 from tritstream.model.tokenizer import Tokenizer
+from tritstream.model.weights import Weights
 from tritstream.support.cache import cache_directory
 
 __all__ = ["DEFAULT_MODEL", "Model", "bundled_models", "resolve"]
@@ -20,7 +22,7 @@ DEFAULT_MODEL = "demo"
 """The bundled model that is used where none is named."""
 
 PACKERS = ("image/pack.py", "image/image.py", "image/tape.py", "image/trits.py", "formats.py",
-           "model/checkpoint.py")
+           "model/checkpoint.py", "model/config.py")
 """What the contents of an image depend on, besides the checkpoint."""
 
 
@@ -59,12 +61,12 @@ class Model:
                            ) from error
 
     @functools.cached_property
-    def checkpoint(self):
+    def checkpoint(self) -> Weights:
         """The checkpoint, or the image read as one."""
         return Checkpoint.open(self.path) if self.path.is_dir() else ImageCheckpoint(self.image)
 
     @property
-    def config(self):
+    def config(self) -> ModelConfig:
         """Dimensions, a `ModelConfig`."""
         return self.checkpoint.config
 

@@ -5,172 +5,21 @@ its shards with `model.safetensors.index.json`) and `tokenizer.json`. Opening it
 and checks every name, shape and type; values are read, and checked, when they are asked for.
 """
 
-import dataclasses
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from tritstream.errors import BadInput
+from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.tensors import DTYPES, TensorFile
+from tritstream.model.weights import Weights
 
-__all__ = ["Checkpoint", "ModelConfig", "count_parameters", "lower_bounds", "tensor_shapes",
-           "ternarise"]
+__all__ = ["Checkpoint", "lower_bounds", "ternarise"]
 
 SCALE_FLOOR = 1e-5          # of a ternary tensor's scale, as the model was trained
 CHUNK = 1 << 20             # elements ternarised at a time: 8 MB of float64 each
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Dimensions and constants of a model.
-
-    Parameters
-    ----------
-    hidden : int
-        Width of the residual stream, `H`.
-    intermediate : int
-        Width of the gated channel mixer, `I`.
-    layers : int
-        Blocks, `L`.
-    vocab : int
-        Tokens, `V`.
-    eps : float
-        Added to the mean square in the norms that are not a BitLinear's own.
-    use_lower_bound : bool
-        Whether the forget gates have learned lower bounds.
-    bos, eos : int or None
-        Token before every text, and token that ends one.
-    """
-
-    hidden: int
-    intermediate: int
-    layers: int
-    vocab: int
-    eps: float = 1e-6
-    use_lower_bound: bool = True
-    bos: int | None = 1
-    eos: int | None = 2
-
-    def __post_init__(self):
-        for name in ("hidden", "intermediate", "layers", "vocab"):
-            value = getattr(self, name)
-            if not _is_int(value) or value < 1:
-                raise BadInput(f"{name} must be a positive integer, not {value!r}.")
-        if not isinstance(self.eps, float) or not 0 < self.eps < math.inf:
-            raise BadInput(f"eps must be a positive number, not {self.eps!r}.")
-        if not isinstance(self.use_lower_bound, bool):
-            raise BadInput(f"use_lower_bound must be true or false, not {self.use_lower_bound!r}.")
-        for name in ("bos", "eos"):
-            value = getattr(self, name)
-            if value is not None and not (_is_int(value) and 0 <= value < self.vocab):
-                raise BadInput(f"{name} must be null or a token below vocab = {self.vocab}, "
-                               f"not {value!r}.")
-
-    @classmethod
-    def from_json(cls, table: dict) -> "ModelConfig":
-        """Read the contents of a `config.json`.
-
-        Raises
-        ------
-        BadInput
-            A key is missing, or asks for something that is not supported; the message says which.
-        """
-        if table.get("model_type") != "hgrn_bit":
-            raise BadInput(f"model_type is {table.get('model_type')!r}, but only 'hgrn_bit' models "
-                           "are supported.")
-        for key, (accepted, reason) in _SUPPORTED.items():
-            value = table.get(key, accepted[0])
-            if value not in accepted:
-                raise BadInput(f"{key} is {value!r}, but {reason}.")
-        for key in ("hidden_size", "num_hidden_layers", "vocab_size"):
-            if not _is_int(table.get(key)) or table[key] < 1:
-                raise BadInput(f"{key} must be a positive integer, not {table.get(key)!r}.")
-        return cls(
-            hidden=table["hidden_size"],
-            intermediate=_intermediate(table),
-            layers=table["num_hidden_layers"],
-            vocab=table["vocab_size"],
-            eps=_positive(table, "rms_norm_eps", 1e-6),
-            use_lower_bound=table.get("use_lower_bound", True),
-            bos=table.get("bos_token_id", 1),
-            eos=table.get("eos_token_id", 2),
-        )
-
-    def to_json(self) -> dict:
-        """Return the contents of a `config.json` that `from_json` reads back."""
-        return {
-            "architectures": ["HGRNBitForCausalLM"], "model_type": "hgrn_bit",
-            "hidden_size": self.hidden, "intermediate_size": self.intermediate,
-            "num_hidden_layers": self.layers, "vocab_size": self.vocab,
-            "rms_norm_eps": self.eps, "use_lower_bound": self.use_lower_bound,
-            "bos_token_id": self.bos, "eos_token_id": self.eos,
-            "num_heads": 1, "expand_ratio": 1, "use_short_conv": False, "hidden_act": "swish",
-            "tie_word_embeddings": False,
-        }
-
-
-# Values that are supported, the published configuration's default first; and why no others are.
-_SUPPORTED = {
-    "use_short_conv": ((False,), "short convolutions are not supported: the accelerator has none"),
-    "expand_ratio": ((1,), "only 1 is supported: the recurrent state is as wide as the model"),
-    "num_heads": ((1,), "only 1 is supported, as in all published models"),
-    "hidden_act": (("swish", "silu"), "only swish (silu) is supported"),
-}
-
-
-def _is_int(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _positive(table: dict, key: str, default: float) -> float:
-    value = table.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise BadInput(f"{key} must be a positive number, not {value!r}.")
-    return float(value)
-
-
-def _intermediate(table: dict) -> int:
-    value = table.get("intermediate_size")
-    if value is None:
-        ratio = 4 if table.get("hidden_ratio") is None else _positive(table, "hidden_ratio", 4)
-        return 256 * math.ceil(int(table["hidden_size"] * ratio * 2 / 3) / 256)
-    if not _is_int(value) or value < 1:
-        raise BadInput(f"intermediate_size must be null or a positive integer, not {value!r}.")
-    return value
-
-
-def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all tensors of a model, in the order of its computation."""
-    hidden, intermediate = config.hidden, config.intermediate
-    shapes = {"model.embeddings.weight": (config.vocab, hidden)}
-    if config.use_lower_bound:
-        shapes["model.lower_bounds"] = (config.layers, hidden)
-
-    def linear(name, rows, columns):
-        shapes[f"{name}.norm.weight"] = (columns,)
-        shapes[f"{name}.weight"] = (rows, columns)
-
-    for layer in range(config.layers):
-        prefix = f"model.layers.{layer}"
-        shapes[f"{prefix}.attn_norm.weight"] = (hidden,)
-        for name in "ifg":
-            linear(f"{prefix}.attn.{name}_proj", hidden, hidden)
-        shapes[f"{prefix}.attn.g_norm.weight"] = (hidden,)
-        linear(f"{prefix}.attn.o_proj", hidden, hidden)
-        shapes[f"{prefix}.mlp_norm.weight"] = (hidden,)
-        linear(f"{prefix}.mlp.gate_proj", 2 * intermediate, hidden)
-        linear(f"{prefix}.mlp.down_proj", hidden, intermediate)
-    shapes["model.norm.weight"] = (hidden,)
-    linear("lm_head", config.vocab, hidden)
-    return shapes
-
-
-def count_parameters(config: ModelConfig) -> int:
-    """Numbers in all tensors of a model."""
-    return sum(map(math.prod, tensor_shapes(config).values()))
 
 
 def lower_bounds(raw: np.ndarray) -> np.ndarray:
@@ -223,11 +72,8 @@ def _is_ternary(weight: np.ndarray, scale: float) -> bool:
     return bool(((magnitude == 0) | (magnitude == scale)).all())
 
 
-class Checkpoint:
+class Checkpoint(Weights):
     """A model on disk. `Checkpoint.open` makes one.
-
-    The names of gains and ternary matrices are those of the tensors without `.weight`, as in
-    `gain("model.layers.0.attn.i_proj.norm")` and `ternary("lm_head")`.
 
     Attributes
     ----------

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tritstream.model.checkpoint import ModelConfig, lower_bounds, tensor_shapes
+from tritstream.model.checkpoint import lower_bounds
+from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.tensors import decode, encode, write_tensors
+from tritstream.model.weights import Weights
 
 __all__ = ["PRESETS", "DummyCheckpoint", "byte_tokenizer"]
 
@@ -31,8 +33,8 @@ CODES = np.repeat(np.array([0, 1, -1], np.int8), [ZEROS, (256 - ZEROS) // 2, (25
 TOKENIZER_VOCAB = 258       # begin, end and 256 bytes
 
 
-class DummyCheckpoint:
-    """A random model with the methods of `tritstream.model.checkpoint.Checkpoint`.
+class DummyCheckpoint(Weights):
+    """A random model with the methods of `tritstream.model.weights.Weights`.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import numpy as np
 import tokenizers
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 
 __all__ = ["Detokenizer", "Tokenizer", "decode_utf8"]
 

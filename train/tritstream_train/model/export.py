@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig, tensor_shapes
+from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.tensors import write_tensors
 
 __all__ = ["export", "made_aside"]

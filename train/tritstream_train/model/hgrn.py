@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream_train.model.bitlinear import BitLinear, RMSNorm
 from tritstream_train.model.scan import recurrence
 
@@ -20,7 +20,7 @@ PROJECTION_GAIN = 2 ** -2.5     # of the uniform distribution that i, f, g and o
 class HGRNBit(nn.Module):
     """The whole language model.
 
-    Parameters are float32, and their names and shapes those of `tritstream.model.checkpoint.
+    Parameters are float32, and their names and shapes those of `tritstream.model.config.
     tensor_shapes`. The residual stream, the norms and the recurrence are float32 too; `dtype` is
     that of the products and of what is kept for the backward pass.
 

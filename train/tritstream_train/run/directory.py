@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tritstream.errors import BadInput
-from tritstream.model.checkpoint import ModelConfig
+from tritstream.model.config import ModelConfig
 from tritstream.support.files import write_whole
 from tritstream_train.config import RUNTIME, TrainConfig
 from tritstream_train.run.curve import Curve

@@ -13,7 +13,8 @@ import tokenizers
 import torch
 
 from tritstream.errors import BadInput, DeviceError
-from tritstream.model.checkpoint import Checkpoint, ModelConfig
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig
 from tritstream.model.tokenizer import Tokenizer
 from tritstream_train.architectures import build
 from tritstream_train.config import TrainConfig
