@@ -16,7 +16,7 @@ from amaranth.lib.wiring import connect, flipped
 from amaranth.utils import exact_log2
 
 from tritstream.build import BuildConfig
-from tritstream.formats import FORMATS, UNIT
+from tritstream.formats import FORMATS
 from tritstream.image.tape import Bank, Op
 from tritstream.link.protocol import Space
 from tritstream_hw.elements.path import ElementPath
@@ -32,11 +32,11 @@ from tritstream_hw.ports import CoreSignature
 from tritstream_hw.sequencer import Sequencer
 from tritstream_hw.stream.register import Buffer
 from tritstream_hw.tape.gains import GainBanks
-from tritstream_hw.tape.reader import RowReader, TapeReader
+from tritstream_hw.tape.layouts import padded_beats
+from tritstream_hw.tape.reader import TapeReader
+from tritstream_hw.tape.row import RowReader
 
 __all__ = ["Accelerator"]
-
-_GAINS_PER_UNIT = UNIT * 8 // FORMATS.gain_bits
 
 
 class Accelerator(wiring.Component):
@@ -142,23 +142,17 @@ class Accelerator(wiring.Component):
 
         # The half is switched with `begin`; the reader's first bank beat comes after it.
         loading = Signal()
-        bank_units = Signal(range(self.config.max_columns // _GAINS_PER_UNIT + 2))
         m.d.comb += [
-            bank_units.eq((stage.rows + _GAINS_PER_UNIT - 1) >> exact_log2(_GAINS_PER_UNIT)),
             self.banks.command.valid.eq(loading),
             self.banks.command.p.banks.eq(stage.banks),
-            self.banks.command.p.beats.eq(bank_units << self._unit_shift),
+            self.banks.command.p.beats.eq(padded_beats(
+                stage.rows, FORMATS.gain_bits, self.config.beat_bytes)),
             self.banks.half.eq(self.half),
         ]
         with m.If(self.sequencer.begin):
             m.d.sync += loading.eq(stage.banks != 0)
         with m.Elif(self.banks.command.ready):
             m.d.sync += loading.eq(0)
-
-    @property
-    def _unit_shift(self) -> int:
-        """Binary logarithm of the beats in a unit."""
-        return exact_log2(UNIT // self.config.beat_bytes)
 
     def _connect_numbers(self, m):
         """Statistics of the vector before, to the scalars and the quantiser of this stage."""
@@ -185,20 +179,20 @@ class Accelerator(wiring.Component):
         with m.Elif(scaling & scalars.scales_valid):
             m.d.sync += [scaling.eq(0), self.flowing.eq(1)]
 
-        words_per_unit = exact_log2(UNIT // self.config.elements)
+        words_per_beat = exact_log2(self.config.beat_bytes // self.config.elements)
         m.d.comb += [
             quantiser.command.valid.eq(begin & ~self.is_embed),
             quantiser.command.p.base.eq(Mux(
                 stage.op == Op.RESIDUAL, self.config.z_base // self.config.elements, 0)),
-            quantiser.command.p.words.eq(self._column_units(stage) << words_per_unit),
+            quantiser.command.p.words.eq(self._column_beats(stage) << words_per_beat),
             quantiser.command.p.vectors.eq(scalars.vectors),
             quantiser.reciprocal.eq(scalars.reciprocal),
             # In the cycle of `begin` they are still those of the stage before.
             quantiser.reciprocal_valid.eq(scalars.reciprocal_valid),
         ]
 
-    def _column_units(self, stage):
-        return (stage.columns + UNIT - 1) >> exact_log2(UNIT)
+    def _column_beats(self, stage):
+        return padded_beats(stage.columns, FORMATS.act_bits, self.config.beat_bytes)
 
     def _connect_gemv(self, m):
         gemv, stage = self.gemv, self.sequencer.stage
@@ -214,7 +208,7 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             gemv.available.eq(self.quantiser.available),
             gemv.command.valid.eq(starting),
-            gemv.command.p.column_beats.eq(self._column_units(stage) << self._unit_shift),
+            gemv.command.p.column_beats.eq(self._column_beats(stage)),
             gemv.command.p.blocks.eq(stage.blocks),
             gemv.command.p.rows.eq(stage.rows),
             gemv.command.p.projections.eq(

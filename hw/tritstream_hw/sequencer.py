@@ -9,7 +9,7 @@ from tritstream.build import BuildConfig
 from tritstream.image.tape import Op
 from tritstream.link.protocol import Status
 from tritstream_hw.ports import DONE, START
-from tritstream_hw.tape.reader import HEADER_LAYOUT
+from tritstream_hw.tape.layouts import HEADER_LAYOUT
 
 __all__ = ["RECORD_WORDS", "Sequencer"]
 

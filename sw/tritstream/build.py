@@ -5,7 +5,7 @@ import hashlib
 import json
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS, MOST_ROWS, UNIT
+from tritstream.formats import FORMATS, MOST_BEAT_BYTES, MOST_ROWS, UNIT, padded
 
 __all__ = ["BuildConfig"]
 
@@ -71,8 +71,8 @@ class BuildConfig:
         for name in ("beat_bytes", "elements"):
             if not _power_of_two(getattr(self, name)):
                 raise BadInput(f"{name} must be a power of two, not {getattr(self, name)}.")
-        if self.beat_bytes > UNIT:
-            raise BadInput(f"beat_bytes must be at most {UNIT}, not {self.beat_bytes}.")
+        if self.beat_bytes > MOST_BEAT_BYTES:
+            raise BadInput(f"beat_bytes must be at most {MOST_BEAT_BYTES}, not {self.beat_bytes}.")
         if self.elements > self.beat_bytes:
             raise BadInput(f"elements must be at most beat_bytes = {self.beat_bytes}, "
                            f"not {self.elements}.")
@@ -88,9 +88,8 @@ class BuildConfig:
 
     @property
     def max_columns(self) -> int:
-        """Longest input vector of a GEMV, padded to whole units of activations."""
-        longest = max(self.max_hidden, self.max_intermediate)
-        return -(-longest // UNIT) * UNIT
+        """Longest input vector of a GEMV, padded as on the tape."""
+        return padded(max(self.max_hidden, self.max_intermediate))
 
     @property
     def column_beats(self) -> int:
@@ -99,13 +98,13 @@ class BuildConfig:
 
     @property
     def vector_words(self) -> int:
-        """Elements of the vector memory: x, then z, each padded to whole units."""
+        """Elements of the vector memory: x, then z, each padded."""
         return self.z_base + self.max_columns
 
     @property
     def z_base(self) -> int:
         """Address of z in the vector memory."""
-        return -(-self.max_hidden // UNIT) * UNIT
+        return padded(self.max_hidden)
 
     @property
     def acc_bits(self) -> int:

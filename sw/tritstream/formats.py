@@ -2,13 +2,37 @@
 
 import dataclasses
 
-__all__ = ["FORMATS", "MOST_ROWS", "UNIT", "Formats"]
+__all__ = [
+    "ALIGNMENT",
+    "FORMATS",
+    "HEADER_BYTES",
+    "MOST_BEAT_BYTES",
+    "MOST_ROWS",
+    "UNIT",
+    "Formats",
+    "padded",
+]
 
 UNIT = 64
-"""Alignment in bytes of everything in an image, and the widest beat: one image fits every `P`."""
+"""Bytes in a unit, in which headers, commands and the hardware count addresses and lengths."""
+
+ALIGNMENT = 64
+"""Bytes to whose multiples every part of an image is padded: whole units, and whole beats of any
+width, so that one image fits every `P`."""
+
+HEADER_BYTES = 64
+"""Bytes of a section's header, its padding included."""
+
+MOST_BEAT_BYTES = 64
+"""Widest beat of the tape, in bytes."""
 
 MOST_ROWS = 65_535
 """Rows and columns of a matrix at most: headers and hardware count them in 16 bits."""
+
+
+def padded(count: int) -> int:
+    """Bytes, or activations of a byte each, that `count` of them take with their padding."""
+    return -(-count // ALIGNMENT) * ALIGNMENT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

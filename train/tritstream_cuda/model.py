@@ -7,8 +7,9 @@ import numpy as np
 import torch
 import triton
 
+from tritstream.formats import padded
 from tritstream.image.image import Image
-from tritstream.image.tape import Op, padded
+from tritstream.image.tape import Op
 from tritstream_cuda import batch, decode, digest
 from tritstream_cuda.crc import Chain, powers
 from tritstream_cuda.weights import Stage, Weights

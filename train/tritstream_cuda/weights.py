@@ -8,8 +8,9 @@ import dataclasses
 import numpy as np
 import torch
 
+from tritstream.formats import padded
 from tritstream.image.image import Image, Section
-from tritstream.image.tape import Bank, Op, padded
+from tritstream.image.tape import Bank, Op
 from tritstream_cuda.elements import SIGMOID_TABLE
 from tritstream_cuda.statistics import ROW
 from tritstream_cuda.ternary import FRACTIONS

@@ -44,7 +44,8 @@ from tritstream_hw.phy.uart import UartReceiver, UartTransmitter
 from tritstream_hw.sequencer import Sequencer
 from tritstream_hw.soc import Soc
 from tritstream_hw.tape.gains import GainBanks
-from tritstream_hw.tape.reader import RowReader, TapeReader
+from tritstream_hw.tape.reader import TapeReader
+from tritstream_hw.tape.row import RowReader
 
 __all__ = ["BLOCKS", "Cost", "check", "main", "measure"]
 

@@ -11,7 +11,7 @@ from tritstream_hw.elements.dequantise import Dequantise
 from tritstream_hw.elements.layouts import RESULT, SCALE, flow, sum_layout
 from tritstream_hw.elements.mixer import Mixer
 from tritstream_hw.elements.residual import Residual
-from tritstream_hw.tape.reader import HEADER_LAYOUT
+from tritstream_hw.tape.layouts import HEADER_LAYOUT
 
 __all__ = ["ElementPath"]
 

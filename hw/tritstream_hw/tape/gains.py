@@ -7,12 +7,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.build import BuildConfig
-from tritstream.formats import FORMATS
+from tritstream.formats import FORMATS, padded
 from tritstream.image.tape import Bank
 
 __all__ = ["GainBanks", "banks_layout", "load_layout"]
 
-_ALIGNMENT = 32     # gains in a unit of the tape
+_GAIN_BYTES = FORMATS.gain_bits // 8
 
 
 def banks_layout(count: int) -> data.StructLayout:
@@ -25,8 +25,9 @@ def banks_layout(count: int) -> data.StructLayout:
 def load_layout(config: BuildConfig) -> data.StructLayout:
     """Layout of what is to be loaded."""
     return data.StructLayout({
-        "banks": len(Bank),                                     # a bit each, as in a header
-        "beats": range(2 * config.max_columns // config.beat_bytes + 1),   # of each; at least 1
+        "banks": len(Bank),     # a bit each, as in a header
+        # Of each bank; at least 1.
+        "beats": range(_GAIN_BYTES * config.max_columns // config.beat_bytes + 1),
     })
 
 
@@ -73,24 +74,24 @@ class GainBanks(wiring.Component):
 
     def _address_bits(self, bank: Bank) -> int:
         """Bits of the address of a word within a half."""
-        hidden = -(-self.config.max_hidden // _ALIGNMENT) * _ALIGNMENT
+        hidden = padded(_GAIN_BYTES * self.config.max_hidden) // _GAIN_BYTES
         gains = self.config.max_columns if bank is Bank.GAIN0 else hidden
         return ceil_log2(-(-gains // self.config.elements))
 
     def elaborate(self, platform):
         m = Module()
-        beat_bytes, word_bytes = self.config.beat_bytes, 2 * self.config.elements
+        beat_bytes, word_bytes = self.config.beat_bytes, _GAIN_BYTES * self.config.elements
 
         # What is written in a cycle: a part of a word, or a part of a beat.
         chunk_bytes = min(beat_bytes, word_bytes)
         chunks = beat_bytes // chunk_bytes
-        position = Signal(range(2 * self.config.max_columns // chunk_bytes))
+        position = Signal(range(_GAIN_BYTES * self.config.max_columns // chunk_bytes))
         chunk = position[:exact_log2(chunks)]
         part = position[:exact_log2(word_bytes // chunk_bytes)]
 
         remaining = Signal(len(Bank))
         current = Signal(len(Bank))
-        last_beat = Signal(range(2 * self.config.max_columns // beat_bytes))
+        last_beat = Signal(range(_GAIN_BYTES * self.config.max_columns // beat_bytes))
         beat_ends, bank_ends = Signal(), Signal()
         m.d.comb += [
             current.eq(remaining & -remaining),

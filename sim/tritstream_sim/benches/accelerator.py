@@ -7,7 +7,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from tritstream.formats import UNIT
+from tritstream.formats import ALIGNMENT, UNIT
 from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
@@ -32,7 +32,7 @@ def dummy(seed: int, *, outliers=False, **shape) -> Image:
 def pass_bytes(image: Image, token: int, stages: int) -> bytes:
     """Return what a source plays for a pass: lead, row, rest."""
     tape = image.tape(image.units_before(stages)).tobytes()
-    lead = 64 * image.lead_units
+    lead = UNIT * image.lead_units
     return tape[:lead] + image.row(token) + tape[lead:]
 
 
@@ -250,6 +250,6 @@ async def cycles_follow_the_tape(dut):
     # The core takes a beat per cycle, or what follows it an element; a row is taken byte by byte.
     elements = sum(section.header.rows * section.header.op.projections
                    for section in bench.image.sections)
-    exposed = sum(64 // CONFIG.elements * 4 for _ in bench.image.sections)
+    exposed = sum(ALIGNMENT // CONFIG.elements * 4 for _ in bench.image.sections)
     assert cycles < max(beats, elements) + exposed + 170 * bench.image.stages
     assert int(dut.stalls.value) == 0

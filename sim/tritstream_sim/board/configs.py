@@ -4,7 +4,7 @@ import dataclasses
 
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
-from tritstream.formats import UNIT
+from tritstream.formats import padded
 
 __all__ = ["BOARDS", "DEFAULT", "board_config", "config_for"]
 
@@ -58,17 +58,13 @@ def config_for(image, board: str | None = None) -> BuildConfig:
     """
     config = board_config(board)
     needed = {
-        "max_hidden": _padded(image.hidden, UNIT),
-        "max_intermediate": _padded(image.intermediate, UNIT),
+        "max_hidden": padded(image.hidden),
+        "max_intermediate": padded(image.intermediate),
         "max_vocab": image.vocab,
         "max_state": image.layers * image.hidden,
         "max_stages": image.stages,
-        "memory_bytes": _padded(len(image.payload), _MEBIBYTE),
+        "memory_bytes": -(-len(image.payload) // _MEBIBYTE) * _MEBIBYTE,
     }
     if all(value <= getattr(config, name) for name, value in needed.items()):
         return config
     return dataclasses.replace(config, **needed)
-
-
-def _padded(value: int, step: int) -> int:
-    return -(-value // step) * step

@@ -34,6 +34,7 @@ RTL_ELEMENTWISE = "tests/test_rtl_elementwise.py::test_elementwise"
 FORMAL_MIXER = "tests/test_formal_mixer.py::test_queues"
 
 TAPE = "hw/tritstream_hw/tape/reader.py"
+ROW = "hw/tritstream_hw/tape/row.py"
 ELEMENTS = "hw/tritstream_hw/elements/path.py"
 SEQUENCER = "hw/tritstream_hw/sequencer.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
@@ -186,14 +187,14 @@ MUTANTS = [
            MIXER, "delay(m, self.state_read_address, 2, name=\"address\")",
            "delay(m, self.state_read_address, 1, name=\"address\")", RTL_ELEMENTWISE),
     Mutant("tape.row-end", "the last element of an embedding row is not marked",
-           TAPE, "self.o.p.last.eq(row + 1 == self.rows)", "self.o.p.last.eq(row == self.rows)",
+           ROW, "self.o.p.last.eq(row + 1 == self.rows)", "self.o.p.last.eq(row == self.rows)",
            RTL_ACCELERATOR),
     Mutant("tape.row-stall", "a row's byte is used up although its element is not taken",
-           TAPE, "(~completes | self.o.ready))", "1)", "tests/test_rtl_tape.py::test_tape"),
+           ROW, "(~completes | self.o.ready))", "1)", "tests/test_rtl_tape.py::test_tape"),
     Mutant("tape.wide-sign", "elements of 8 bits lose their sign",
-           TAPE, "byte.as_signed())", "byte)", RTL_ACCELERATOR),
+           ROW, "byte.as_signed())", "byte)", RTL_ACCELERATOR),
     Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
-           TAPE, "(header.rows + 31) >> 5", "header.rows >> 5", RTL_ACCELERATOR),
+           TAPE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
     Mutant("tape.state-check", "a section whose state is out of range is let through",
            TAPE, "& state_fits &", "&", RTL_ACCELERATOR),
     Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",

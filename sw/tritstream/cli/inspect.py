@@ -10,7 +10,7 @@ from tritstream.cli.console import output, print_json, quantity
 from tritstream.cli.gateware import gateware
 from tritstream.cli.options import Json, open_model
 from tritstream.errors import BadInput, MissingTool
-from tritstream.formats import UNIT
+from tritstream.formats import HEADER_BYTES, UNIT
 from tritstream.image.image import Image
 from tritstream.image.unpack import ImageCheckpoint
 from tritstream.model.config import count_parameters
@@ -107,7 +107,7 @@ def _sections(image: Image) -> dict[str, int]:
     return {
         "preamble": image.path.stat().st_size - payload,
         "embedding": image.tape_unit * UNIT,
-        "headers": UNIT * len(headers),
+        "headers": HEADER_BYTES * len(headers),
         "gains": sum(header.bank_bytes for header in headers),
         "trits": sum(header.body_bytes for header in headers),
         "payload": payload,

@@ -16,7 +16,7 @@ import zlib
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS, UNIT
+from tritstream.formats import FORMATS, HEADER_BYTES, UNIT, padded
 from tritstream.image.tape import Header, Op
 from tritstream.support.files import replacing
 
@@ -41,7 +41,7 @@ class Section:
     @property
     def banks_start(self) -> int:
         """First byte of the gain banks."""
-        return self.start + UNIT
+        return self.start + HEADER_BYTES
 
     @property
     def body_start(self) -> int:
@@ -69,7 +69,7 @@ def write_image(path: pathlib.Path, meta: dict, tokenizer: bytes | None, payload
     """
     text = json.dumps(meta, separators=(",", ":")).encode()
     packed = zlib.compress(tokenizer, 9) if tokenizer else b""
-    start = -(-(_PREAMBLE.size + len(text) + len(packed)) // UNIT) * UNIT
+    start = padded(_PREAMBLE.size + len(text) + len(packed))
     digest = hashlib.sha256(text + packed)
     with replacing(path) as aside, aside.open("wb") as file:
         file.write(bytes(_PREAMBLE.size) + text + packed)
@@ -231,7 +231,7 @@ class Image:
         """Stages in order."""
         sections, start = [], self.tape_unit * UNIT
         for index, meta in enumerate(self.meta["stages"]):
-            header = Header.from_bytes(self.payload[start:start + UNIT].tobytes())
+            header = Header.from_bytes(self.payload[start:start + HEADER_BYTES].tobytes())
             sections.append(Section(index, meta["name"], header, start, meta))
             start = sections[-1].end
         if start != len(self.payload) or sections[-1].header.op is not Op.HEAD:

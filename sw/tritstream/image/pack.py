@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS
+from tritstream.formats import FORMATS, padded
 from tritstream.golden.scalars import NORM_BITS
 from tritstream.image.image import Image, write_image
 from tritstream.image.tape import (
@@ -25,7 +25,6 @@ from tritstream.image.tape import (
     Op,
     Scalar,
     blocks,
-    padded,
     units_of,
 )
 from tritstream.image.trits import encode

@@ -1,9 +1,9 @@
 """The tape: everything one token pass consumes, in the order in which the hardware consumes it.
 
-A tape is a sequence of *sections*, one per stage. Each is a header of one unit, the gain banks that
+A tape is a sequence of *sections*, one per stage. Each is a header, the gain banks that
 the statistics of this stage's output need, and a body: the packed trits of a ternary matrix or,
 for the embedding stage, the embedding row that the source splices in. All parts are padded to
-whole units, so one image serves every beat width.
+multiples of `ALIGNMENT`, so one image serves every beat width.
 
 A model of L layers has 4 L + 2 stages: EMBED, then for each layer MLGRU (i, f and g projections
 and the recurrence), RESIDUAL (o projection), GLU (gate and up projections) and RESIDUAL (down
@@ -15,7 +15,7 @@ import enum
 import struct
 
 from tritstream.errors import BadInput
-from tritstream.formats import UNIT
+from tritstream.formats import HEADER_BYTES, UNIT, padded
 
 __all__ = [
     "HEADER_FIELDS",
@@ -27,7 +27,6 @@ __all__ = [
     "Op",
     "Scalar",
     "blocks",
-    "padded",
     "units_of",
 ]
 
@@ -113,14 +112,9 @@ _STRUCT = struct.Struct("<" + "".join(
     for _, bits, signed in HEADER_FIELDS))
 
 
-def padded(count: int) -> int:
-    """Bytes of `count` bytes padded to whole units."""
-    return -(-count // UNIT) * UNIT
-
-
 def units_of(count: int) -> int:
-    """Units that `count` bytes need."""
-    return -(-count // UNIT)
+    """Units that `count` bytes take with their padding."""
+    return padded(count) // UNIT
 
 
 def blocks(rows: int) -> int:
@@ -130,7 +124,7 @@ def blocks(rows: int) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Header:
-    """First unit of a section.
+    """What a section begins with.
 
     Parameters
     ----------
@@ -167,7 +161,7 @@ class Header:
 
     @property
     def group_bytes(self) -> int:
-        """Bytes of a row group: one per column, padded to whole units."""
+        """Bytes of a row group: one per column, padded."""
         return padded(self.columns)
 
     @property
@@ -180,17 +174,17 @@ class Header:
     @property
     def units(self) -> int:
         """Length of the section."""
-        return 1 + (self.bank_bytes + self.body_bytes) // UNIT
+        return (HEADER_BYTES + self.bank_bytes + self.body_bytes) // UNIT
 
     def to_bytes(self) -> bytes:
-        """Return the header as the hardware reads it, one unit."""
+        """Return the header as the hardware reads it, padded."""
         scales = (*self.scales, *(Scalar() for _ in range(3 - len(self.scales))))
         flat = [number for scalar in (*scales, self.ratio, self.floor)
                 for number in (scalar.mantissa, scalar.exponent)]
         return _STRUCT.pack(
             MAGIC, self.op, self.banks.value, self.fractions[0], self.columns, self.rows,
             self.state_base, self.units, *flat, blocks(self.rows),
-            self.fractions[1]).ljust(UNIT, b"\0")
+            self.fractions[1]).ljust(HEADER_BYTES, b"\0")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Header":
@@ -201,8 +195,9 @@ class Header:
         BadInput
             If this is no header.
         """
-        if len(data) < UNIT:
-            raise BadInput(f"The tape ends inside a header: {len(data)} of {UNIT} bytes are there.")
+        if len(data) < HEADER_BYTES:
+            raise BadInput(f"The tape ends inside a header: {len(data)} of {HEADER_BYTES} bytes "
+                           "are there.")
         (magic, op, banks, fraction0, columns, rows, state_base, units, *flat, _,
          fraction1) = _STRUCT.unpack_from(data)
         if magic != MAGIC or op not in Op.__members__.values():

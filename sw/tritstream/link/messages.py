@@ -6,7 +6,7 @@ import struct
 import numpy as np
 
 from tritstream.build import BuildConfig
-from tritstream.formats import FORMATS, UNIT
+from tritstream.formats import FORMATS, UNIT, padded
 from tritstream.link.protocol import PROTOCOL, PassFlag, RunFlag, Status
 
 __all__ = [
@@ -55,7 +55,7 @@ class Identity:
     @property
     def z_base(self) -> int:
         """Address of the vector z in the space of vectors."""
-        return -(-self.max_hidden // UNIT) * UNIT
+        return padded(self.max_hidden)
 
     @classmethod
     def of(cls, config: BuildConfig) -> "Identity":

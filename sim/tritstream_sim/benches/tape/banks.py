@@ -7,7 +7,8 @@ import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
-from tritstream.image.tape import Bank, padded
+from tritstream.formats import padded
+from tritstream.image.tape import Bank
 from tritstream_hw.elements.vectors import VectorMemory
 from tritstream_hw.tape.gains import GainBanks, banks_layout, load_layout
 from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock

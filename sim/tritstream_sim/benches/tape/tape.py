@@ -7,9 +7,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream.formats import UNIT
-from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank, Header, Op, Scalar, padded
-from tritstream_hw.tape.reader import HEADER_LAYOUT, RowReader, TapeReader, row_element_layout
+from tritstream.formats import HEADER_BYTES, padded
+from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank, Header, Op, Scalar
+from tritstream_hw.tape.layouts import HEADER_LAYOUT
+from tritstream_hw.tape.reader import TapeReader
+from tritstream_hw.tape.row import RowReader, row_element_layout
 from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config
 
@@ -159,7 +161,7 @@ async def what_does_not_fit_is_bad(dut):
                                  config.max_state - config.max_hidden + 1}):
         bench = await begin(dut)
         bench.play(Header(**{**good, **change}).to_bytes())
-        bench.play(bytes(UNIT))
+        bench.play(bytes(HEADER_BYTES))
         await bench.beats.sent()
         assert dut.bad.value == 1
         await bench.check()
