@@ -16,7 +16,7 @@ from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.serial_device import SerialDevice
 from tritstream_hw.boards.target import clocked
-from tritstream_sim.verilate.line import LineTransport, build_line
+from tritstream_sim.verilate.stepped import SteppedTransport, build_stepped
 
 TARGET = TARGETS["ulx3s_85f"]
 MODEL = ModelConfig(hidden=32, intermediate=48, layers=1, vocab=40)
@@ -38,8 +38,8 @@ def image(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def executable(request):
-    return build_line(SerialDevice(CONFIG, BUILD_ID, TARGET.baud), "board_top",
-                      request.config.rootpath / "build" / "sim")
+    return build_stepped(SerialDevice(CONFIG, BUILD_ID, TARGET.baud), "board_top",
+                         request.config.rootpath / "build" / "sim")
 
 
 @pytest.fixture
@@ -47,7 +47,8 @@ def connect(executable, seed):
     """Open the driver on the board, with an error of the host's clock."""
     with contextlib.ExitStack() as stack:
         def open_device(error: float = 0.0, stall: int = 0, **options):
-            transport = LineTransport(executable, BIT * (1 + error), stall=stall, seed=seed)
+            transport = SteppedTransport(executable, cycles_per_bit=BIT * (1 + error), stall=stall,
+                                         seed=seed)
             stack.callback(transport.close)
             return Device(transport, dead_seconds=1e9, patience_seconds=1e9, **options)
         yield open_device

@@ -17,7 +17,7 @@ from tritstream.link.messages import ARGUMENTS, Configuration, Identity, Run
 from tritstream.link.protocol import NO_STOP, Code, RunFlag, Space, Status
 from tritstream_sim.twin.fake_core import FakeCore, predict
 from tritstream_sim.twin.on_chip import OnChipDevice
-from tritstream_sim.verilate.stepped import SteppedTransport, build_stepper
+from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
 VOCAB = 8
 CONFIG = BuildConfig(beat_bytes=8, max_hidden=64, max_intermediate=64, max_vocab=VOCAB,
@@ -70,18 +70,18 @@ class Image:
 
 
 @pytest.fixture(scope="module")
-def stepper(request):
+def executable(request):
     """All devices in one executable."""
     devices = [OnChipDevice(config, FakeCore(config, vocab=VOCAB)) for config in CONFIGS]
-    return build_stepper(devices, "control", request.config.rootpath / "build" / "sim")
+    return build_stepped(Bench(devices), "control", request.config.rootpath / "build" / "sim")
 
 
 @pytest.fixture
-def connect(stepper, seed):
+def connect(executable, seed):
     """Open the driver on the device that was built from a configuration."""
     with contextlib.ExitStack() as stack:
         def open_device(config=CONFIG, *, stall=0):
-            transport = SteppedTransport(stepper, CONFIGS.index(config), stall=stall, seed=seed)
+            transport = SteppedTransport(executable, CONFIGS.index(config), stall=stall, seed=seed)
             stack.callback(transport.close)
             return Device(transport, dead_seconds=1e9, patience_seconds=1e9)
         yield open_device

@@ -16,7 +16,7 @@ from tritstream.link.protocol import DEVICE_ROOM, DEVICE_WINDOW, HOST_ROOM, MAX_
 from tritstream.link.stream import LinkStream
 from tritstream.transport import Faults, FaultyTransport
 from tritstream_hw.link import Link
-from tritstream_sim.verilate.stepped import SteppedTransport, build_stepper
+from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
 pytestmark = pytest.mark.verilator
 
@@ -69,19 +69,19 @@ FAST, SLOW, MANIFOLD, DEAF, DRAIN = range(5)
 
 
 @pytest.fixture(scope="module")
-def stepper(request):
+def executable(request):
     """Echoes of all kinds in one executable."""
     echoes = [Echo(), Echo(pause=5), Echo(copies=100), Echo(copies=0),
               Echo(copies=0, pause=20)]
-    return build_stepper(echoes, "link", request.config.rootpath / "build" / "sim")
+    return build_stepped(Bench(echoes), "link", request.config.rootpath / "build" / "sim")
 
 
 @pytest.fixture
-def port(stepper, seed):
+def port(executable, seed):
     """Start an echo."""
     with contextlib.ExitStack() as stack:
         def start(select=FAST, *, stall=0):
-            transport = SteppedTransport(stepper, select, stall=stall, seed=seed)
+            transport = SteppedTransport(executable, select, stall=stall, seed=seed)
             stack.callback(transport.close)
             return transport
         yield start

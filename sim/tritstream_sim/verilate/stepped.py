@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from tritstream.transport import Transport
 from tritstream_sim.verilate.compile import compile_model, export
 
-__all__ = ["Bench", "SteppedTransport", "build_stepper"]
+__all__ = ["Bench", "SteppedTransport", "build_stepped"]
 
 MICROSECOND = 100       # cycles per microsecond of a wait
 SHORTEST = 256          # cycles of a wait of no time at all
@@ -58,23 +58,35 @@ class Bench(wiring.Component):
         return m
 
 
-def build_stepper(devices, name: str, cache: pathlib.Path) -> pathlib.Path:
-    """Compile a `Bench` of `devices`; return the executable, of which a transport runs one."""
-    source = pathlib.Path(__file__).with_name("stepper.cpp")
-    return compile_model(export(Bench(devices), name), name, cache, sources=[source])
+def build_stepped(device, name: str, cache: pathlib.Path) -> pathlib.Path:
+    """Compile a device for a `SteppedTransport`; return the executable.
+
+    Parameters
+    ----------
+    device : wiring.Component
+        A `Bench`, or a component whose ports are the wires `rx` and `tx` of a UART.
+    name : str
+        Of the executable.
+    cache : path
+        Where builds are kept.
+    """
+    source = pathlib.Path(__file__).with_name("step.cpp")
+    return compile_model(export(device, name), name, cache, sources=[source])
 
 
 class SteppedTransport(Transport):
-    """The byte port of a simulated device, repeatable cycle by cycle.
+    """The port of a simulated device, repeatable cycle by cycle.
 
     Parameters
     ----------
     executable : path
-        From `build_stepper`.
+        From `build_stepped`.
     select : int
-        Which of its devices.
+        Which device of a `Bench`.
+    cycles_per_bit : float or None
+        Of a UART, in the device's clock; need not be whole.
     stall : int
-        Percentage of cycles in which each port pauses.
+        Percentage of cycles in which each stream pauses, or of bytes before which the UART does.
     seed : int
         Of the pauses.
     """
@@ -82,19 +94,20 @@ class SteppedTransport(Transport):
     name = "simulator"
     retry_seconds = 60.0                # of the host's clock, of which the simulation knows nothing
 
-    def __init__(self, executable: pathlib.Path, select: int = 0, *, stall: int = 0,
-                 seed: int = 1):
+    def __init__(self, executable: pathlib.Path, select: int = 0, *,
+                 cycles_per_bit: float | None = None, stall: int = 0, seed: int = 1):
         self.cycles = 0
-        self._heard = 0
+        self._received_at = 0
         self._stall = stall
         self._pending = bytearray()
-        self._process = subprocess.Popen([executable, str(select), str(seed)],
+        port = select if cycles_per_bit is None else cycles_per_bit
+        self._process = subprocess.Popen([executable, str(port), str(seed)],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def read(self, timeout: float) -> bytes:
         """Simulate until something comes, at most for 100 cycles per microsecond of `timeout`."""
-        if self.cycles - self._heard > PATIENCE:
-            raise TimeoutError(f"nothing has come for {self.cycles - self._heard} cycles")
+        if self.cycles - self._received_at > PATIENCE:
+            raise TimeoutError(f"nothing has come for {self.cycles - self._received_at} cycles")
         return self.step(max(SHORTEST, int(timeout * 1e6 * MICROSECOND)))
 
     def step(self, cycles: int) -> bytes:
@@ -106,7 +119,7 @@ class SteppedTransport(Transport):
         done, size = struct.unpack("<II", self._process.stdout.read(8))
         self.cycles += done
         if size:
-            self._heard = self.cycles
+            self._received_at = self.cycles
         return self._process.stdout.read(size)
 
     def write(self, data: bytes) -> None:
