@@ -16,7 +16,6 @@ from tritstream_hw.control.digest import Digest
 from tritstream_hw.control.reply import ReplySerialiser
 from tritstream_hw.memory.player import CHUNK, LinkSource, MemorySource, PassSource
 from tritstream_hw.memory.port import BlockMemory
-from tritstream_hw.soc import WriteBuffer
 from tritstream_sim.agents.contract import held_until_taken, prove
 from tritstream_sim.agents.pysim import collect, feed, run, stalls
 
@@ -330,7 +329,6 @@ class Contract(wiring.Component):
     (lambda: LinkSource(config_of(2)), ["o"]),
     (ReplySerialiser, ["o"]),
     (lambda: MemorySource(config_of(1)), ["read_request"]),     # whenever it is told to abandon
-    (lambda: WriteBuffer(config_of(1)), ["o"]),
-], ids=["link source", "reply", "memory source", "write buffer"])
+], ids=["link source", "reply", "memory source"])
 def test_offers_stand(make, held, tmp_path):
     prove(Contract(make(), held), tmp_path)

@@ -30,7 +30,7 @@ from tritstream_hw.norm.scalars import Scalars
 from tritstream_hw.norm.statistics import Statistics
 from tritstream_hw.ports import CoreSignature
 from tritstream_hw.sequencer import Sequencer
-from tritstream_hw.stream.register import Buffer
+from tritstream_hw.stream.skid import Skid
 from tritstream_hw.tape.gains import GainBanks
 from tritstream_hw.tape.layouts import padded_beats
 from tritstream_hw.tape.reader import TapeReader
@@ -120,11 +120,11 @@ class Accelerator(wiring.Component):
     def _connect_tape(self, m):
         """Tape beats to header, banks, trits and row."""
         reader, row_reader, stage = self.reader, self.row_reader, self.sequencer.stage
-        m.submodules.buffer = buffer = Buffer(self.beats.payload.shape())
+        m.submodules.buffer = buffer = Skid(self.beats.payload.shape())
         connect(m, flipped(self.beats), buffer.i)
         connect(m, buffer.o, reader.beats)
         connect(m, reader.banks, self.banks.beats)
-        m.submodules.trits_buffer = trits_buffer = Buffer(self.beats.payload.shape())
+        m.submodules.trits_buffer = trits_buffer = Skid(self.beats.payload.shape())
         connect(m, reader.trits, trits_buffer.i)
         connect(m, trits_buffer.o, self.gemv.beats)
         connect(m, reader.row, row_reader.beats)
@@ -222,7 +222,7 @@ class Accelerator(wiring.Component):
         stage = self.sequencer.stage
 
         # The head's sums leave in step: to the top-k unit, and to the host if it wants them.
-        m.submodules.logits_buffer = logits = Buffer(self.logits.payload.shape())
+        m.submodules.logits_buffer = logits = Skid(self.logits.payload.shape())
         connect(m, logits.o, flipped(self.logits))
         to_host, taken = Signal(), Signal()
         m.d.comb += [

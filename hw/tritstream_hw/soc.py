@@ -9,25 +9,9 @@ from tritstream_hw.control import Control
 from tritstream_hw.link import Link
 from tritstream_hw.memory.player import MemorySource
 from tritstream_hw.memory.port import MemorySignature, write_layout
+from tritstream_hw.stream.register import Register
 
 __all__ = ["Soc"]
-
-
-class WriteBuffer(wiring.Component):
-    """One register stage, so that an offer to the memory stands even if its maker is reset."""
-
-    def __init__(self, config: BuildConfig):
-        super().__init__({
-            "i": In(stream.Signature(write_layout(config))),
-            "o": Out(stream.Signature(write_layout(config))),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
-        with m.If(self.i.ready):
-            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
-        return m
 
 
 class Soc(wiring.Component):
@@ -89,13 +73,14 @@ class Soc(wiring.Component):
 
         if self._config.memory_bytes > 0:
             m.submodules.source = source = MemorySource(self._config)
-            m.submodules.write_buffer = buffer = WriteBuffer(self._config)
+            # An offer to the memory stands even if its maker is reset.
+            m.submodules.write_register = register = Register(write_layout(self._config))
             memory = wiring.flipped(self.memory)
             m.d.comb += source.abandon.eq(reset)
             wiring.connect(m, control.region, source.region)
             wiring.connect(m, source.o, control.beats)
             wiring.connect(m, source.read_request, memory.read_request)
             wiring.connect(m, memory.read_data, source.read_data)
-            wiring.connect(m, control.write, buffer.i)
-            wiring.connect(m, buffer.o, memory.write)
+            wiring.connect(m, control.write, register.i)
+            wiring.connect(m, register.o, memory.write)
         return m

@@ -9,7 +9,7 @@ from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.memory.port import BlockMemory
 from tritstream_hw.phy.uart import UartReceiver, UartTransmitter
 from tritstream_hw.soc import Soc
-from tritstream_hw.stream.register import Buffer
+from tritstream_hw.stream.skid import Skid
 
 __all__ = ["SerialDevice"]
 
@@ -45,7 +45,7 @@ class SerialDevice(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(config.clock_hz, self._baud)
         m.submodules.transmitter = transmitter = UartTransmitter(config.clock_hz, self._baud)
         wiring.connect(m, receiver.o, soc.rx)
-        m.submodules.buffer = buffer = Buffer(8)
+        m.submodules.buffer = buffer = Skid(8)
         wiring.connect(m, soc.tx, buffer.i)
         wiring.connect(m, buffer.o, transmitter.i)
         m.d.comb += [receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin)]

@@ -21,7 +21,7 @@ from tritstream_hw.link import COUNTERS
 from tritstream_hw.memory.player import LinkSource, PassSource
 from tritstream_hw.memory.port import REGION, beat_layout, write_layout
 from tritstream_hw.ports import CoreSignature
-from tritstream_hw.stream.register import Buffer
+from tritstream_hw.stream.skid import Skid
 
 __all__ = ["Control"]
 
@@ -79,10 +79,10 @@ class Control(wiring.Component):
         m.submodules.access = access = Access(config)
 
         # Streams end at buffers, or `ready` would go from the core to the receiver in one cycle.
-        m.submodules.bytes_buffer = bytes_buffer = Buffer(8)
-        m.submodules.link_buffer = link_buffer = Buffer(beat_layout(config))
-        m.submodules.memory_buffer = memory_buffer = Buffer(beat_layout(config))
-        m.submodules.reply_buffer = reply_buffer = Buffer(ITEM)
+        m.submodules.bytes_buffer = bytes_buffer = Skid(8)
+        m.submodules.link_buffer = link_buffer = Skid(beat_layout(config))
+        m.submodules.memory_buffer = memory_buffer = Skid(beat_layout(config))
+        m.submodules.reply_buffer = reply_buffer = Skid(ITEM)
         wiring.connect(m, reply_buffer.o, reply.i)
         wiring.connect(m, wiring.flipped(self.i), bytes_buffer.i)
         wiring.connect(m, bytes_buffer.o, parser.i)

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream_hw.gemv.activations import VECTORS, ActivationRead
 from tritstream_hw.gemv.core import beat_layout
+from tritstream_hw.stream.register import Register
 
 __all__ = ["Feeder", "available_layout", "command_layout"]
 
@@ -62,6 +63,8 @@ class Feeder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        m.submodules.register = register = Register(
+            data.StructLayout({"codes": self.beats.payload.shape(), "last": 1}))
 
         running, separate = self.running, Signal()
         following_command, waiting = Signal(command_layout(self.config)), Signal()
@@ -73,7 +76,7 @@ class Feeder(wiring.Component):
         permitted, taken, group_ends, block_ends, command_ends = (Signal() for _ in range(5))
         m.d.comb += [
             following.eq(Mux(separate & (projection != last_projection), projection + 1, 0)),
-            permitted.eq(running & (column < limit) & (~self.o.valid | self.o.ready)),
+            permitted.eq(running & (column < limit) & register.i.ready),
             taken.eq(permitted & self.beats.valid),
             group_ends.eq(column == last_column),
             block_ends.eq(group_ends & (projection == last_projection)),
@@ -111,13 +114,13 @@ class Feeder(wiring.Component):
             self.read.en.eq(taken),
             self.read.vector.eq(vector),
             self.read.beat.eq(column),
+            register.i.valid.eq(running & (column < limit) & self.beats.valid),
+            register.i.p.codes.eq(self.beats.payload),
+            register.i.p.last.eq(group_ends),
+            register.o.ready.eq(self.o.ready),
+            self.o.valid.eq(register.o.valid),
+            self.o.p.codes.eq(register.o.p.codes),
+            self.o.p.last.eq(register.o.p.last),
             self.o.p.acts.eq(self.read.data),
         ]
-        # What is registered while nothing is taken does not matter, and `taken` has loads enough.
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [
-                self.o.valid.eq(taken),
-                self.o.p.codes.eq(self.beats.payload),
-                self.o.p.last.eq(group_ends),
-            ]
         return m

@@ -8,6 +8,7 @@ from tritstream.build import BuildConfig
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.gemv.core import ROWS, sums_layout
 from tritstream_hw.gemv.feeder import command_layout
+from tritstream_hw.stream.register import Register
 
 __all__ = ["Serialiser", "element_layout"]
 
@@ -47,6 +48,8 @@ class Serialiser(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        m.submodules.register = register = Register(self.o.payload.shape())
+        wiring.connect(m, register.o, wiring.flipped(self.o))
 
         waiting = Signal()
         next_row, next_projection = Signal(16), Signal(range(VECTORS))
@@ -57,7 +60,7 @@ class Serialiser(wiring.Component):
         permitted, taken, row_ends, group_ends, block_ends, command_ends = (
             Signal() for _ in range(6))
         m.d.comb += [
-            permitted.eq(running & (~self.o.valid | self.o.ready)),
+            permitted.eq(running & register.i.ready),
             taken.eq(permitted & self.i.valid),
             row_ends.eq(row == last_row),
             group_ends.eq(row_ends | (member == ROWS - 1)),
@@ -90,14 +93,11 @@ class Serialiser(wiring.Component):
                 next_projection.eq(self.command.p.projections - 1),
             ]
 
-        with m.If(taken):
-            m.d.sync += [
-                self.o.valid.eq(1),
-                self.o.p.acc.eq(self.i.p.sums[member]),
-                self.o.p.projection.eq(projection),
-                self.o.p.row.eq(row),
-                self.o.p.last.eq(command_ends),
-            ]
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        m.d.comb += [
+            register.i.valid.eq(running & self.i.valid),
+            register.i.p.acc.eq(self.i.p.sums[member]),
+            register.i.p.projection.eq(projection),
+            register.i.p.row.eq(row),
+            register.i.p.last.eq(command_ends),
+        ]
         return m

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import DEVICE_WINDOW, MAX_PAYLOAD
 from tritstream_hw.link.frame import LENGTH_BITS
+from tritstream_hw.stream.reader import Reader
 
 __all__ = ["Outbox"]
 
@@ -88,13 +89,12 @@ class Outbox(wiring.Component):
 
         m.d.comb += self.length.eq(lengths[self.seq[:slot_bits]])
         address, left = Signal.like(read.addr), Signal(LENGTH_BITS)
-        m.d.comb += read.addr.eq(address)
-        m.d.comb += read.en.eq((~self.payload.valid | self.payload.ready) & (left != 0))
-        m.d.comb += self.payload.payload.eq(read.data)
-        with m.If(read.en):
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1), self.payload.valid.eq(1)]
-        with m.Elif(self.payload.ready):
-            m.d.sync += self.payload.valid.eq(0)
+        m.submodules.reader = reader = Reader(len(address), 8)
+        wiring.connect(m, reader.memory, read)
+        wiring.connect(m, reader.o, wiring.flipped(self.payload))
+        m.d.comb += [reader.i.valid.eq(left != 0), reader.i.payload.eq(address)]
+        with m.If(reader.i.valid & reader.i.ready):
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
         with m.If(self.play):
             m.d.sync += address.eq(Cat(C(0, byte_bits), self.seq[:slot_bits]))
             m.d.sync += left.eq(self.length)

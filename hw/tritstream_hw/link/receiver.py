@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import DEVICE_ROOM, MAX_PAYLOAD, Kind
 from tritstream_hw.link.frame import HEADER
+from tritstream_hw.stream.reader import Reader
 
 __all__ = ["Receiver"]
 
@@ -84,17 +85,16 @@ class Receiver(wiring.Component):
             m.d.sync += head.eq(end)
             m.d.sync += self.expected.eq(self.expected + 1)
 
-        m.d.comb += read.addr.eq(tail)
-        m.d.comb += read.en.eq((~self.o.valid | self.o.ready) & (tail != head))
-        m.d.comb += self.o.payload.eq(read.data)
-        with m.If(read.en):
+        reader = Reader(len(read.addr), 8)
+        m.submodules.reader = ResetInserter(self.clear)(reader)
+        wiring.connect(m, reader.memory, read)
+        wiring.connect(m, reader.o, wiring.flipped(self.o))
+        m.d.comb += [reader.i.valid.eq(tail != head), reader.i.payload.eq(tail)]
+        with m.If(reader.i.valid & reader.i.ready):
             m.d.sync += tail.eq(tail + 1)
-            m.d.sync += self.o.valid.eq(1)
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
 
         with m.If(self.clear):
-            for register in head, end, tail, self.expected, self.o.valid, keep:
+            for register in head, end, tail, self.expected, keep:
                 m.d.sync += register.eq(0)
             m.d.sync += room.eq(RING)
         return m

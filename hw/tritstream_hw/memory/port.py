@@ -5,7 +5,8 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream_hw.stream.register import Buffer
+from tritstream_hw.stream.reader import Reader
+from tritstream_hw.stream.skid import Skid
 
 __all__ = ["REGION", "BlockMemory", "MemorySignature", "beat_layout", "write_layout"]
 
@@ -81,23 +82,24 @@ class BlockMemory(wiring.Component):
         ]
 
         # The memory is spread over the chip: what comes out of it is registered at once.
-        m.submodules.buffer = buffer = Buffer(beat_layout(self._config))
-        wiring.connect(m, buffer.o, wiring.flipped(self.bus.read_data))
-        request, data_ = self.bus.read_request, buffer.i
+        m.submodules.skid = skid = Skid(beat_layout(self._config))
+        m.submodules.reader = reader = Reader(len(read.addr), beat_layout(self._config))
+        wiring.connect(m, reader.memory, read)
+        wiring.connect(m, reader.o, skid.i)
+        wiring.connect(m, skid.o, wiring.flipped(self.bus.read_data))
+        request = self.bus.read_request
         # `left` counts beyond the beat that is read next; what is decided by it is registered.
         address, left = Signal.like(read.addr), Signal(range(store.depth))
-        busy, last = Signal(), Signal()
+        busy, last, fetched = Signal(), Signal(), Signal()
         m.d.comb += [
-            read.addr.eq(address),
-            read.en.eq((~data_.valid | data_.ready) & busy),
-            data_.payload.eq(read.data),
-            request.ready.eq(~busy | (read.en & last)),
+            reader.i.payload.eq(address),
+            reader.i.valid.eq(busy),
+            fetched.eq(reader.i.valid & reader.i.ready),
+            request.ready.eq(~busy | (fetched & last)),
         ]
-        with m.If(read.en):
+        with m.If(fetched):
             m.d.sync += [address.eq(address + 1), left.eq(left - 1), last.eq(left == 1),
-                         busy.eq(~last), data_.valid.eq(1)]
-        with m.Elif(data_.ready):
-            m.d.sync += data_.valid.eq(0)
+                         busy.eq(~last)]
         with m.If(request.valid & request.ready):
             m.d.sync += [address.eq(request.p.beat), left.eq(request.p.beats - 1),
                          last.eq(request.p.beats == 1), busy.eq(1)]

@@ -1,18 +1,17 @@
-"""Buffer that cuts a stream's paths, in both directions."""
+"""One place that cuts a stream's path forward."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Buffer"]
+__all__ = ["Register"]
 
 
-class Buffer(wiring.Component):
-    """Two places between a source and a sink; nothing passes through in the same cycle.
+class Register(wiring.Component):
+    """One place between a source and a sink; nothing passes through in the same cycle.
 
-    A chain of `ready` signals through many blocks would be the longest path of the design. Here
-    `ready` tells only whether the second place is free. Throughput is one payload per cycle,
-    latency one cycle.
+    `ready` does pass through: the place takes a payload while it is empty, or in the cycle in which
+    it is emptied. Throughput is one payload per cycle, latency one cycle.
 
     Members
     -------
@@ -24,16 +23,7 @@ class Buffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        waiting, full = Signal.like(self.i.payload, reset_less=True), Signal()
-        m.d.comb += self.i.ready.eq(~full)
-        with m.If(~full):
-            m.d.sync += waiting.eq(self.i.payload)
-        with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += [
-                self.o.valid.eq(self.i.valid | full),
-                self.o.payload.eq(Mux(full, waiting, self.i.payload)),
-                full.eq(0),
-            ]
-        with m.Elif(self.i.valid & ~full):
-            m.d.sync += full.eq(1)
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
         return m

@@ -23,6 +23,10 @@ FORMAL_TOPK = "tests/test_formal_core.py::test_topk"
 
 MULTIPLY = "hw/tritstream_hw/arithmetic/multiply.py"
 PIPELINE = "hw/tritstream_hw/stream/delay.py"
+REGISTER = "hw/tritstream_hw/stream/register.py"
+SKID = "hw/tritstream_hw/stream/skid.py"
+READER = "hw/tritstream_hw/stream/reader.py"
+STREAM = "tests/test_stream.py"
 DEQUANTISE = "hw/tritstream_hw/elements/dequantise.py"
 RESIDUAL = "hw/tritstream_hw/elements/residual.py"
 SIGMOID = "hw/tritstream_hw/elements/sigmoid.py"
@@ -56,7 +60,6 @@ RTL_QUANTISER = "tests/test_rtl_numbers.py::test_quantiser"
 RTL_BANKS = "tests/test_rtl_numbers.py::test_banks"
 
 UART = "hw/tritstream_hw/phy/uart.py"
-MEMORY = "hw/tritstream_hw/memory/port.py"
 SOURCE = "hw/tritstream_hw/memory/player.py"
 DEFRAMER = "hw/tritstream_hw/link/deframer.py"
 RECEIVER = "hw/tritstream_hw/link/receiver.py"
@@ -112,7 +115,7 @@ MUTANTS = [
            FEEDER, "separate & (projection != last_projection)", "projection != last_projection",
            RTL_GEMV),
     Mutant("feeder.stall-dropped", "a beat is read although the one before still waits",
-           FEEDER, "(column < limit) & (~self.o.valid | self.o.ready)", "(column < limit)",
+           FEEDER, "(column < limit) & register.i.ready", "(column < limit)",
            FORMAL_FEEDER),
     Mutant("feeder.last-lost", "only the last group of a block ends",
            FEEDER, "self.o.p.last.eq(group_ends)", "self.o.p.last.eq(block_ends)", RTL_GEMV),
@@ -124,7 +127,7 @@ MUTANTS = [
     Mutant("serialiser.row", "the second projection of a block goes on counting rows",
            SERIALISER, "row.eq(first_row), projection", "row.eq(row + 1), projection", RTL_GEMV),
     Mutant("serialiser.stall-dropped", "a row sum is overwritten while it waits",
-           SERIALISER, "permitted.eq(running & (~self.o.valid | self.o.ready))",
+           SERIALISER, "permitted.eq(running & register.i.ready)",
            "permitted.eq(running)", FORMAL_SERIALISER),
     Mutant("topk.tie", "of equal logits the later one wins",
            TOPK, "(kept.acc - offer.acc)[-1]", "~(offer.acc - kept.acc)[-1]", FORMAL_TOPK),
@@ -283,9 +286,13 @@ MUTANTS = [
     Mutant("uart.overrun", "a byte not taken is overwritten",
            UART, "with m.If(~self.o.valid | self.o.ready):", "with m.If(1):",
            RTL_UART + "::test_received_bytes_stand"),
-    Mutant("memory.stall-dropped", "a beat is fetched over one that still waits",
-           MEMORY, "(~data_.valid | data_.ready) & busy", "busy",
-           RTL_MEMORY + "::test_block_memory_reads_what_was_written"),
+    Mutant("reader.stall-dropped", "a word is fetched over one that still waits",
+           READER, "self.memory.en.eq(self.i.valid & self.i.ready)",
+           "self.memory.en.eq(self.i.valid)", STREAM),
+    Mutant("register.stall-dropped", "a payload is replaced while it waits",
+           REGISTER, "self.i.ready.eq(~self.o.valid | self.o.ready)", "self.i.ready.eq(1)", STREAM),
+    Mutant("skid.full", "a skid takes a payload while both places are full",
+           SKID, "m.d.comb += self.i.ready.eq(~full)", "m.d.comb += self.i.ready.eq(1)", STREAM),
     Mutant("source.overlap", "a request waits for the end of the one before",
            SOURCE, "(under_way <= CHUNK)", "(under_way == 0)",
            RTL_MEMORY + "::test_memory_source_hides_the_latency"),
