@@ -67,7 +67,7 @@ def test_identity(device):
 
 
 @pytest.mark.parametrize("field, value, sentence", [
-    ("protocol", 9, "speaks protocol 9, this program 1"),
+    ("protocol", 9, "speaks protocol 9, this program 2"),
     ("formats", 7, "number formats of version 7, this program in 1"),
 ])
 def test_strange_devices_are_refused(image, field, value, sentence):

@@ -13,9 +13,20 @@ from tritstream.build import BuildConfig
 from tritstream.driver import Device
 from tritstream.errors import DeviceError
 from tritstream.formats import UNIT
-from tritstream.link.messages import ARGUMENTS, Configuration, Identity, Run
+from tritstream.link.messages import (
+    RECORD_WORDS,
+    Access,
+    Candidate,
+    Configuration,
+    Counters,
+    Extent,
+    Identity,
+    Measures,
+    PassHead,
+    Run,
+)
 from tritstream.link.protocol import NO_STOP, Code, RunFlag, Space, Status
-from tritstream_sim.twin.fake_core import FakeCore, predict
+from tritstream_sim.twin.fake_accelerator import STALLS_SHIFT, FakeAccelerator, predict
 from tritstream_sim.twin.on_chip import OnChipDevice
 from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
@@ -32,7 +43,7 @@ pytestmark = pytest.mark.verilator
 
 @dataclasses.dataclass
 class Image:
-    """What the driver wants of an image; the content steers `FakeCore`."""
+    """What the driver wants of an image; the content steers `FakeAccelerator`."""
 
     payload: bytes
     stop_token: int | None = None
@@ -72,7 +83,7 @@ class Image:
 @pytest.fixture(scope="module")
 def executable(request):
     """All devices in one executable."""
-    devices = [OnChipDevice(config, FakeCore(config, vocab=VOCAB)) for config in CONFIGS]
+    devices = [OnChipDevice(config, FakeAccelerator(config, vocab=VOCAB)) for config in CONFIGS]
     return build_stepped(Bench(devices), "control", request.config.rootpath / "build" / "sim")
 
 
@@ -108,7 +119,7 @@ def check(results, predictions):
         assert result.shift == 17
         assert result.digest == digest
         assert result.last == last
-        assert result.stalls == 6                   # the fake core shows the stages here
+        assert result.stalls == 6 << STALLS_SHIFT   # the fake shows the stages here
 
 
 def command(device, code, arguments=b"", data=b"", *, reply):
@@ -130,7 +141,7 @@ def test_upload_is_read_back(connect, config):
     assert device.upload(content) == 2048
     assert device.upload(content) == 0              # it is there already
     for unit, units in ((0, 0), (3, 1), (31, 1), (7, 20)):
-        reply = command(device, Code.DIGEST, ARGUMENTS["units"].pack(unit, units), reply=6)
+        reply = command(device, Code.DIGEST, Extent(unit=unit, units=units).pack(), reply=6)
         crc = zlib.crc32(content[unit * UNIT:(unit + units) * UNIT])
         assert reply == bytes([Code.DIGEST, Status.OK]) + crc.to_bytes(4, "little")
 
@@ -160,7 +171,7 @@ def test_as_many_candidates_as_there_are(connect):
         reply = _one_pass(device, image)
         count = min(candidates, CONFIG.candidates)
         assert reply[0] == 1 and reply[1] == count
-        assert len(reply) == 5 + 8 * count + 12
+        assert len(reply) == PassHead.SIZE + Candidate.SIZE * count + Measures.SIZE
 
 
 def _one_pass(device, image):
@@ -169,7 +180,7 @@ def _one_pass(device, image):
     run = Run(token=2, flags=RunFlag.STREAMED, tape_units=image.tape_units, stages=image.stages)
     reply = command(device, Code.RUN, run.pack(), image.played(2), reply=7)
     assert reply[:2] == bytes([Code.RUN, Status.OK])
-    return reply[2:] + device._stream.read(8 * reply[3] + 12)
+    return reply[2:] + device._stream.read(Candidate.SIZE * reply[3] + Measures.SIZE)
 
 
 def test_a_run_without_a_head_ends(connect):
@@ -178,7 +189,7 @@ def test_a_run_without_a_head_ends(connect):
     device.load(image)
     device._configure()
     run = Run(token=2, count=9, tape_units=image.tape_units, stages=image.stages)
-    reply = command(device, Code.RUN, run.pack(), reply=19)
+    reply = command(device, Code.RUN, run.pack(), reply=2 + PassHead.SIZE + Measures.SIZE)
     assert reply[:4] == bytes([Code.RUN, Status.OK, 1, 0])
     assert device.identify() == Identity.of(CONFIG)     # and nothing else has come
 
@@ -205,7 +216,7 @@ def test_logits_come_before_their_pass(connect, streamed):
     image = Image.random(9, vocab=6)
     device.load(image, streamed=streamed)
     predictions = list(expected(image, 1, 2))
-    # The fake core knows eight tokens, the image six: only runs of one pass are within both.
+    # The fake accelerator knows eight tokens, the image six: only runs of one pass are within both.
     result, = device.run([1], 1, fresh=True, logits=True)
     assert tuple(result.logits) == predictions[0][1].logits
 
@@ -251,7 +262,7 @@ def test_a_row_beyond_the_memory_is_refused(connect):
         assert command(device, Code.RUN, run.pack(), reply=2)[1] == status
         if status == Status.OK:
             count = device._stream.read(5)[1]
-            device._stream.read(8 * count + 12)
+            device._stream.read(Candidate.SIZE * count + Measures.SIZE)
 
 
 def test_a_refused_streamed_pass_is_consumed(connect):
@@ -280,7 +291,7 @@ def test_too_large_a_vocabulary_is_refused(connect):
 ])
 def test_extents_beyond_the_memory(connect, config, unit, units, status):
     device = connect(config)
-    arguments = ARGUMENTS["units"].pack(unit, units)
+    arguments = Extent(unit=unit, units=units).pack()
     reply = command(device, Code.WRITE, arguments, bytes(units * UNIT), reply=2)
     assert reply == bytes([Code.WRITE, status])
     reply = command(device, Code.DIGEST, arguments, reply=6)
@@ -294,15 +305,16 @@ def test_spaces(connect):
     assert device.read(Space.STATE, 4, 4).tolist() == [4, -1, 7, 7]
     assert device.read(Space.RECORDS, 31, 1).tolist() == [31]
     for space, words in ((Space.VECTORS, CONFIG.vector_words), (Space.STATE, CONFIG.max_state),
-                         (Space.RECORDS, 32), (Space.COUNTERS, 5)):
+                         (Space.RECORDS, RECORD_WORDS * CONFIG.max_stages),
+                         (Space.COUNTERS, Counters.SIZE // 4)):
         device.read(space, words - 1, 1)
         for address, count in ((words, 1), (0, words + 1), (0xFFFF_FFFF, 1)):
-            reply = command(device, Code.READ, ARGUMENTS["words"].pack(space, address, count),
-                            reply=2)
+            where = Access(space=space, address=address, words=count)
+            reply = command(device, Code.READ, where.pack(), reply=2)
             assert reply == bytes([Code.READ, Status.OUT_OF_RANGE])
     for code, space in ((Code.READ, 4), (Code.STORE, 4), (Code.STORE, 2), (Code.STORE, 3)):
         data = bytes(8) if code == Code.STORE else b""
-        reply = command(device, code, ARGUMENTS["words"].pack(space, 0, 2), data, reply=2)
+        reply = command(device, code, Access(space=space, address=0, words=2).pack(), data, reply=2)
         assert reply == bytes([code, Status.UNKNOWN_SPACE])
     assert device.read(Space.RECORDS, 0, 2).tolist() == [0, 1]
 
@@ -314,8 +326,8 @@ def test_commands_need_not_wait_for_replies(connect):
                           stop_token=NO_STOP)
     run = Run(token=3, flags=RunFlag.STREAMED, tape_units=4, stages=6)
     content = random.Random(15).randbytes(3 * UNIT)
-    extent = ARGUMENTS["units"].pack(4, 3)
-    words = ARGUMENTS["words"].pack(Space.STATE, 8, 2)
+    extent = Extent(unit=4, units=3).pack()
+    words = Access(space=Space.STATE, address=8, words=2).pack()
     exchanges = [
         (Code.CONFIGURE, where.pack(), b"", bytes(1)),
         (Code.WRITE, extent, content, bytes(1)),
@@ -336,7 +348,7 @@ def test_commands_need_not_wait_for_replies(connect):
         head = stream.read(7)
         assert head[:4] == bytes([Code.RUN, Status.OK, 1, len(answer.candidates)])
         assert head[4:6] == (answer.total & 0xFFFF).to_bytes(2, "little")
-        stream.read(8 * head[3] + 12)
+        stream.read(Candidate.SIZE * head[3] + Measures.SIZE)
 
 
 def test_counters(connect):

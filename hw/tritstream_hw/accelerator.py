@@ -28,7 +28,7 @@ from tritstream_hw.head.topk import TopK
 from tritstream_hw.norm.quantiser import Quantiser
 from tritstream_hw.norm.scalars import Scalars
 from tritstream_hw.norm.statistics import Statistics
-from tritstream_hw.ports import CoreSignature
+from tritstream_hw.ports import AcceleratorSignature
 from tritstream_hw.sequencer import Sequencer
 from tritstream_hw.stream.skid import Skid
 from tritstream_hw.tape.gains import GainBanks
@@ -40,7 +40,7 @@ __all__ = ["Accelerator"]
 
 
 class Accelerator(wiring.Component):
-    """All of the datapath, with the ports of `CoreSignature`.
+    """All of the datapath, with the ports of `AcceleratorSignature`.
 
     A pass takes as many cycles as the tape has beats, and for each stage what cannot be hidden
     behind it: the norm's scalars, the part of the quantisation that precedes the first row group,
@@ -51,7 +51,7 @@ class Accelerator(wiring.Component):
 
     def __init__(self, config: BuildConfig):
         self.config = config
-        super().__init__(CoreSignature(config).flip())
+        super().__init__(AcceleratorSignature(config).flip())
 
     def elaborate(self, platform):
         m = Module()

@@ -1,4 +1,4 @@
-"""Ports between the control and the accelerator core."""
+"""Ports between the control and the accelerator."""
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream_hw.memory.port import beat_layout
 
-__all__ = ["BEST", "DONE", "SCALE", "START", "CoreSignature", "DebugSignature"]
+__all__ = ["BEST", "DONE", "SCALE", "START", "AcceleratorSignature", "DebugSignature"]
 
 START = data.StructLayout({"fresh": 1, "logits": 1, "stages": 16})
 """Begin of a pass."""
@@ -23,7 +23,7 @@ SCALE = data.StructLayout({"mantissa": 16, "shift": 8})
 
 
 class DebugSignature(wiring.Signature):
-    """Port into the memories of an idle core, as its user has it.
+    """Port into the memories of an idle accelerator, as its user has it.
 
     Members
     -------
@@ -49,8 +49,8 @@ class DebugSignature(wiring.Signature):
         })
 
 
-class CoreSignature(wiring.Signature):
-    """All ports of an accelerator core, as its user has them.
+class AcceleratorSignature(wiring.Signature):
+    """All ports of an accelerator, as its user has them.
 
     Members
     -------
@@ -66,9 +66,9 @@ class CoreSignature(wiring.Signature):
         Of the logits, from `done` on.
     digest, clear_digest : :py:`In(32)`, :py:`Out(1)`
         Running CRC-32 of all stage vectors, and the strobe that restarts it.
-    cycles, stalls : :py:`In(32)`
+    cycles, stalls : :py:`In(64)`
         Of the latest pass.
-    beats_taken : :py:`In(32)`
+    beats_taken : :py:`In(64)`
         Since reset.
     memory : :py:`Out(DebugSignature())`
         Debug port.
@@ -85,8 +85,8 @@ class CoreSignature(wiring.Signature):
             "scale": In(SCALE),
             "digest": In(32),
             "clear_digest": Out(1),
-            "cycles": In(32),
-            "stalls": In(32),
-            "beats_taken": In(32),
+            "cycles": In(64),
+            "stalls": In(64),
+            "beats_taken": In(64),
             "memory": Out(DebugSignature()),
         })

@@ -4,17 +4,17 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from tritstream.build import BuildConfig
 from tritstream.image.tape import Op
+from tritstream.link.messages import RECORD_WORDS, Measures
 from tritstream.link.protocol import Status
+from tritstream_hw.layouts import table_layout
 from tritstream_hw.ports import DONE, START
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 
-__all__ = ["RECORD_WORDS", "Sequencer"]
-
-RECORD_WORDS = 4
-"""Words of a stage's record: digest after it, cycles, stalls, zero."""
+__all__ = ["Sequencer"]
 
 
 class Sequencer(wiring.Component):
@@ -43,7 +43,7 @@ class Sequencer(wiring.Component):
         The source has nothing where something could be taken; counted.
     digest : :py:`In(32)`
         Running digest.
-    cycles, stalls : :py:`Out(32)`
+    cycles, stalls : :py:`Out(64)`
         Of this pass so far, or of the one that ended last.
     record_address : :py:`In(32)`, record_data : :py:`Out(32)`
         Words of the records, one cycle later.
@@ -62,8 +62,8 @@ class Sequencer(wiring.Component):
             "ended":   In(1),
             "stalled": In(1),
             "digest":  In(32),
-            "cycles":  Out(32),
-            "stalls":  Out(32),
+            "cycles":  Out(64),
+            "stalls":  Out(64),
             "record_address": In(32),
             "record_data":    Out(32),
         })
@@ -77,15 +77,16 @@ class Sequencer(wiring.Component):
         write, read = records.write_port(), records.read_port()
 
         index = Signal(16)
-        before = Signal(data.StructLayout({"cycles": 32, "stalls": 32}))
-        word = Signal(2)
+        measures = Signal(table_layout(Measures))
+        word = Signal(range(RECORD_WORDS))
         m.d.sync += word.eq(self.record_address)
         m.d.comb += [
             write.addr.eq(index),
-            write.data[0].eq(self.digest),
-            write.data[1].eq(self.cycles - before.cycles),
-            write.data[2].eq(self.stalls - before.stalls),
-            read.addr.eq(self.record_address >> 2),
+            measures.digest.eq(self.digest),
+            measures.cycles.eq(self.cycles),
+            measures.stalls.eq(self.stalls),
+            write.data.eq(measures),
+            read.addr.eq(self.record_address >> exact_log2(RECORD_WORDS)),
             self.record_data.eq(read.data[word]),
         ]
 
@@ -94,7 +95,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.start.ready.eq(1)
                 with m.If(self.start.valid):
                     m.d.sync += [
-                        self.run.eq(self.start.payload), index.eq(0), before.eq(0),
+                        self.run.eq(self.start.payload), index.eq(0),
                         self.cycles.eq(0), self.stalls.eq(0), self.done.p.status.eq(Status.OK),
                     ]
                     m.next = "HEADER"
@@ -115,8 +116,7 @@ class Sequencer(wiring.Component):
             with m.State("RECORD"):
                 m.d.comb += write.en.eq(1)
                 m.d.sync += [
-                    index.eq(index + 1), before.cycles.eq(self.cycles),
-                    before.stalls.eq(self.stalls), self.done.p.head.eq(self.stage.op == Op.HEAD),
+                    index.eq(index + 1), self.done.p.head.eq(self.stage.op == Op.HEAD),
                 ]
                 m.next = "HEADER"
                 with m.If(index + 1 == self.run.stages):

@@ -15,9 +15,9 @@ __all__ = ["Soc"]
 
 
 class Soc(wiring.Component):
-    """Link, control, source and accelerator core.
+    """Link, control, source and accelerator.
 
-    RESET of the link resets control and core; memories keep their content.
+    RESET of the link resets control and accelerator; memories keep their content.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Soc(wiring.Component):
     build_id : bytes
         Eight bytes by which the driver knows the build again.
     accelerator
-        Component with the ports of :class:`CoreSignature`.
+        Component with the ports of :class:`AcceleratorSignature`.
 
     Members
     -------
@@ -50,7 +50,7 @@ class Soc(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        control, core = Control(self._config, self._build_id), self._accelerator
+        control, accelerator = Control(self._config, self._build_id), self._accelerator
         m.submodules.link = link = Link(self._config)
 
         # With thousands of loads the reset has to come out of a flip-flop, a cycle after the link
@@ -58,7 +58,7 @@ class Soc(wiring.Component):
         reset = Signal()
         m.d.sync += reset.eq(link.reset)
         m.submodules.control = ResetInserter(reset)(control)
-        m.submodules.accelerator = ResetInserter(reset)(core)
+        m.submodules.accelerator = ResetInserter(reset)(accelerator)
         for source, sink in ((link.o, control.i), (control.o, link.i)):
             m.d.comb += [
                 sink.payload.eq(source.payload),
@@ -68,7 +68,7 @@ class Soc(wiring.Component):
 
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
-        wiring.connect(m, control.core, core)
+        wiring.connect(m, control.accelerator, accelerator)
         m.d.comb += control.counters.eq(link.counters)
 
         if self._config.memory_bytes > 0:

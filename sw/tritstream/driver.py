@@ -15,14 +15,17 @@ from tritstream.errors import BadInput, DeviceError
 from tritstream.formats import FORMATS, UNIT
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import (
-    ARGUMENTS,
+    RECORD_WORDS,
+    Access,
     Configuration,
     Counters,
+    Extent,
     Identity,
     PassResult,
     Run,
     StageRecord,
     reason,
+    stage_records,
 )
 from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, RunFlag, Space, Status
 from tritstream.link.stream import LinkStream
@@ -237,14 +240,15 @@ class Device:
         return written
 
     def _digest(self, start: int, size: int) -> int:
-        self._command(Code.DIGEST, ARGUMENTS["units"].pack(start // UNIT, size // UNIT))
+        self._command(Code.DIGEST, Extent(unit=start // UNIT, units=size // UNIT).pack())
         self._expect(Code.DIGEST)
         status, *crc = self._stream.read(5)
         self._check(status, f"to read {size} bytes of its memory from byte {start} on")
         return int.from_bytes(bytes(crc), "little")
 
     def _write(self, start: int, chunk: memoryview) -> None:
-        self._command(Code.WRITE, ARGUMENTS["units"].pack(start // UNIT, len(chunk) // UNIT), chunk)
+        extent = Extent(unit=start // UNIT, units=len(chunk) // UNIT)
+        self._command(Code.WRITE, extent.pack(), chunk)
         self._expect(Code.WRITE)
         self._check(self._stream.read(1)[0],
                     f"to write {len(chunk)} bytes of its memory from byte {start} on")
@@ -460,17 +464,18 @@ class Device:
         """Return what the hardware kept of the last pass, of all or the first `stages` stages."""
         self._checked([0])
         count = self._image.stages if stages is None else stages
-        words = self.read(Space.RECORDS, 0, StageRecord.WORDS * count).view(np.uint32)
-        return [StageRecord(*row[:3]) for row in words.reshape(-1, StageRecord.WORDS).tolist()]
+        words = self.read(Space.RECORDS, 0, RECORD_WORDS * count)
+        return stage_records(words)
 
     def counters(self) -> Counters:
         """Return what the device has counted."""
-        return Counters(*self.read(Space.COUNTERS, 0, 5).view(np.uint32).tolist())
+        words = self.read(Space.COUNTERS, 0, Counters.SIZE // 4)
+        return Counters.unpack(words.astype("<i4").tobytes())
 
     def read(self, space: Space, address: int, words: int) -> np.ndarray:
         """Return `words` 32-bit words of an address space as int32."""
         with self._known_state():
-            self._command(Code.READ, ARGUMENTS["words"].pack(space, address, words))
+            self._command(Code.READ, Access(space=space, address=address, words=words).pack())
             self._expect(Code.READ)
             self._check(self._stream.read(1)[0],
                         f"to read {words} words of space {int(space)} from {address} on")
@@ -482,8 +487,8 @@ class Device:
         """Write 32-bit words, integers [n], to an address space."""
         data = np.ascontiguousarray(words, "<i4")
         with self._known_state():
-            self._command(Code.STORE, ARGUMENTS["words"].pack(space, address, len(data)),
-                          data.tobytes())
+            access = Access(space=space, address=address, words=len(data))
+            self._command(Code.STORE, access.pack(), data.tobytes())
             self._expect(Code.STORE)
             self._check(self._stream.read(1)[0],
                         f"to write {len(data)} words of space {int(space)} from {address} on")

@@ -1,10 +1,11 @@
-"""READ and STORE: the memories of the core, word by word."""
+"""READ and STORE: the memories of the accelerator, word by word."""
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream.link.messages import RECORD_WORDS, Counters
 from tritstream.link.protocol import Code, Space, Status
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import item
@@ -12,7 +13,7 @@ from tritstream_hw.ports import DebugSignature
 
 __all__ = ["COUNTER_WORDS", "Access", "space_words"]
 
-COUNTER_WORDS = 5
+COUNTER_WORDS = Counters.SIZE // 4
 """Words of the space of counters."""
 
 WRITABLE = (Space.VECTORS, Space.STATE)
@@ -23,7 +24,7 @@ def space_words(config: BuildConfig) -> dict[Space, int]:
     return {
         Space.VECTORS: config.vector_words,
         Space.STATE: config.max_state,
-        Space.RECORDS: 4 * config.max_stages,
+        Space.RECORDS: RECORD_WORDS * config.max_stages,
         Space.COUNTERS: COUNTER_WORDS,
     }
 
@@ -38,7 +39,7 @@ class Access(wiring.Component):
     bytes : :py:`In(stream.Signature(8))`
         Data of STORE, consumed even if the command cannot be carried out.
     memory : :py:`Out(DebugSignature())`
-        Debug port of the core.
+        Debug port of the accelerator.
     counters : :py:`In(data.ArrayLayout(32, COUNTER_WORDS))`
         Content of the space of counters.
     """

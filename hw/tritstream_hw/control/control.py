@@ -20,7 +20,7 @@ from tritstream_hw.control.write import Write
 from tritstream_hw.link import COUNTERS
 from tritstream_hw.memory.player import LinkSource, PassSource
 from tritstream_hw.memory.port import REGION, beat_layout, write_layout
-from tritstream_hw.ports import CoreSignature
+from tritstream_hw.ports import AcceleratorSignature
 from tritstream_hw.stream.skid import Skid
 
 __all__ = ["Control"]
@@ -40,8 +40,8 @@ class Control(wiring.Component):
     -------
     i, o : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
         Commands and replies.
-    core : :py:`Out(CoreSignature(config))`
-        The accelerator core.
+    accelerator : :py:`Out(AcceleratorSignature(config))`
+        The accelerator.
     region : :py:`Out(stream.Signature(REGION))`
         To a :class:`MemorySource`.
     beats : :py:`In(stream.Signature(beat_layout(config)))`
@@ -58,7 +58,7 @@ class Control(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
-            "core": Out(CoreSignature(config)),
+            "accelerator": Out(AcceleratorSignature(config)),
             "region": Out(stream.Signature(REGION)),
             "beats": In(stream.Signature(beat_layout(config))),
             "write": Out(stream.Signature(write_layout(config))),
@@ -99,24 +99,24 @@ class Control(wiring.Component):
         wiring.connect(m, run.play, pass_source.play)
         m.d.comb += pass_source.drop.eq(run.drop)
 
-        self._connect_core(m, run, access, pass_source)
+        self._connect_accelerator(m, run, access, pass_source)
         self._configure(m, parser, run)
         self._share(m, parser, link_source, (link_buffer.o, memory_buffer.o),
                     pass_source, write, digest, access)
         self._join_replies(m, parser, reply_buffer, (identify, write, digest, run, access))
         return m
 
-    def _connect_core(self, m, run, access, pass_source):
-        core = wiring.flipped(self.core)
-        wiring.connect(m, pass_source.o, core.beats)
-        wiring.connect(m, access.memory, core.memory)
-        wiring.connect(m, run.start, core.start)
-        wiring.connect(m, core.done, run.done)
-        wiring.connect(m, core.logits, run.logits)
-        m.d.comb += self.core.candidate.eq(run.candidate)
+    def _connect_accelerator(self, m, run, access, pass_source):
+        accelerator = wiring.flipped(self.accelerator)
+        wiring.connect(m, pass_source.o, accelerator.beats)
+        wiring.connect(m, access.memory, accelerator.memory)
+        wiring.connect(m, run.start, accelerator.start)
+        wiring.connect(m, accelerator.done, run.done)
+        wiring.connect(m, accelerator.logits, run.logits)
+        m.d.comb += self.accelerator.candidate.eq(run.candidate)
         for name in "best", "scale", "digest", "cycles", "stalls":
-            m.d.comb += getattr(run, name).eq(getattr(self.core, name))
-        m.d.comb += access.counters.eq(Cat(self.counters, self.core.beats_taken))
+            m.d.comb += getattr(run, name).eq(getattr(self.accelerator, name))
+        m.d.comb += access.counters.eq(Cat(self.counters, self.accelerator.beats_taken))
 
     def _configure(self, m, parser, run):
         """Keep the arguments of CONFIGURE; restart the digest with IDENTIFY."""
@@ -126,7 +126,7 @@ class Control(wiring.Component):
         with m.If(parser.configure.valid):
             m.d.sync += configuration.eq(parser.configure.payload)
         with m.If(parser.identify.valid):
-            m.d.comb += self.core.clear_digest.eq(1)
+            m.d.comb += self.accelerator.clear_digest.eq(1)
 
     def _share(self, m, parser, link_source, beats, pass_source, write, digest, access):
         """Give streams to the command that is carried out."""

@@ -4,25 +4,12 @@ from amaranth import *
 from amaranth.lib import wiring
 
 from tritstream.build import BuildConfig
-from tritstream.formats import FORMATS, UNIT
-from tritstream.link.protocol import PROTOCOL, Code
+from tritstream.link.messages import Identity
+from tritstream.link.protocol import Code
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import item
 
 __all__ = ["Identify"]
-
-
-def identity(config: BuildConfig, build_id: bytes) -> bytes:
-    """Return the whole reply to IDENTIFY."""
-    fields = [
-        (Code.IDENTIFY, 1), (PROTOCOL, 1), (FORMATS.version, 1),
-        (int.from_bytes(build_id, "little"), 8),
-        (config.beat_bytes, 1), (config.elements, 1), (config.lanes, 1), (config.candidates, 1),
-        (config.max_hidden, 2), (config.max_intermediate, 2), (config.max_state, 4),
-        (config.max_vocab, 4), (config.memory_bytes // UNIT, 4), (config.clock_hz, 4),
-        (config.link_rate, 4),
-    ]
-    return b"".join(value.to_bytes(size, "little") for value, size in fields)
 
 
 class Identify(wiring.Component):
@@ -39,12 +26,13 @@ class Identify(wiring.Component):
     def __init__(self, config: BuildConfig, build_id: bytes):
         if len(build_id) != 8:
             raise ValueError(f"build_id must have 8 bytes, not {len(build_id)}")
-        self._identity = identity(config, build_id)
+        identity = Identity.of(config, build_id)
+        self._reply = bytes([Code.IDENTIFY]) + identity.pack()
         super().__init__(command_members(Code.IDENTIFY))
 
     def elaborate(self, platform):
         m = Module()
-        parts = [self._identity[n:n + 8] for n in range(0, len(self._identity), 8)]
+        parts = [self._reply[n:n + 8] for n in range(0, len(self._reply), 8)]
         index = Signal(range(len(parts)))
         with m.Switch(index):
             for n, part in enumerate(parts):

@@ -1,44 +1,31 @@
 """Layouts of the messages, see `docs/link.md`."""
 
+from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from tritstream.link.protocol import Code
+from tritstream.link import messages
+from tritstream.link.messages import Configuration
+from tritstream.link.protocol import Code, RunFlag
+from tritstream_hw.layouts import table_layout
 
-__all__ = ["ARGUMENTS", "CONFIGURATION", "ITEM", "command_members"]
+__all__ = ["ARGUMENTS", "CONFIGURATION", "ITEM", "command_members", "has"]
 
-CONFIGURATION = data.StructLayout({
-    "rows_unit": 32,
-    "tape_unit": 32,
-    "lead_units": 16,
-    "row_units": 16,
-    "vocab": 32,
-    "stop_token": 32,
-})
-
-EXTENT = data.StructLayout({"unit": 32, "units": 32})
-
-ACCESS = data.StructLayout({"space": 8, "address": 32, "words": 32})
+CONFIGURATION = table_layout(Configuration)
 
 ARGUMENTS = {
-    Code.IDENTIFY: data.StructLayout({"nothing": 1}),     # a port must have some width
-    Code.WRITE: EXTENT,
-    Code.DIGEST: EXTENT,
-    Code.CONFIGURE: CONFIGURATION,
-    Code.RUN: data.StructLayout({
-        "flags": data.StructLayout({"fresh": 1, "streamed": 1, "logits": 1, "unused": 5}),
-        "token": 32,
-        "count": 16,
-        "tape_units": 32,
-        "stages": 16,
-    }),
-    Code.READ: ACCESS,
-    Code.STORE: ACCESS,
-}
-"""Arguments of each command, in the order of their bytes."""
+    code: data.StructLayout({"nothing": 1}) if table is None else table_layout(table)
+    for code, table in messages.ARGUMENTS.items()}
+"""Arguments of each command, in the order of their bytes; a port must have some width."""
 
 ITEM = data.StructLayout({"bytes": 4, "data": 64})
 """One to eight bytes of a reply, the first in the lowest bits."""
+
+
+def has(flags, flag: RunFlag) -> Value:
+    """Whether `flags` of RUN has a flag."""
+    return flags[exact_log2(flag)]
 
 
 def command_members(*codes: Code) -> dict[str, wiring.Member]:

@@ -5,8 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import UNIT
-from tritstream.link.protocol import Code
-from tritstream_hw.control.messages import ARGUMENTS
+from tritstream.link.protocol import Code, RunFlag
+from tritstream_hw.control.messages import ARGUMENTS, has
 
 __all__ = ["Parser"]
 
@@ -49,7 +49,7 @@ class Parser(wiring.Component):
     def _data_bytes(self, code, arguments):
         """How many bytes of data follow the arguments."""
         run = _view(arguments, Code.RUN)
-        units = Mux(run.flags.streamed, run.tape_units + self.row_units, 0)
+        units = Mux(has(run.flags, RunFlag.STREAMED), run.tape_units + self.row_units, 0)
         units = Mux(code == Code.WRITE, _view(arguments, Code.WRITE).units, units)
         words = Mux(code == Code.STORE, _view(arguments, Code.STORE).words, 0)
         return Mux((code == Code.WRITE) | (code == Code.RUN), units * UNIT, words * 4)

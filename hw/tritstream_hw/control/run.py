@@ -1,4 +1,4 @@
-"""RUN: passes of the core, each fed with the choice of the one before."""
+"""RUN: passes of the accelerator, each fed with the choice of the one before."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream.formats import UNIT
-from tritstream.link.protocol import Code, Status
-from tritstream_hw.control.messages import CONFIGURATION, command_members
+from tritstream.link.protocol import Code, RunFlag, Status
+from tritstream_hw.control.messages import CONFIGURATION, command_members, has
 from tritstream_hw.control.reply import item
 from tritstream_hw.memory.player import PASS
 from tritstream_hw.ports import BEST, DONE, SCALE, START
@@ -19,7 +19,7 @@ class Run(wiring.Component):
     """Carries out RUN.
 
     The row address of the next pass is known five cycles after the last byte of an answer has been
-    accepted; everything else is up to the source and the core.
+    accepted; everything else is up to the source and the accelerator.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Run(wiring.Component):
     play, drop : :py:`Out(stream.Signature(PASS))`, :py:`Out(1)`
         To the :class:`PassSource`.
     start, done, logits, candidate, best, scale, digest, cycles, stalls
-        See :class:`CoreSignature`.
+        See :class:`AcceleratorSignature`.
     """
 
     def __init__(self, config: BuildConfig):
@@ -52,8 +52,8 @@ class Run(wiring.Component):
             "best": In(BEST),
             "scale": In(SCALE),
             "digest": In(32),
-            "cycles": In(32),
-            "stalls": In(32),
+            "cycles": In(64),
+            "stalls": In(64),
         })
 
     def _memory_status(self, token, row):
@@ -89,14 +89,14 @@ class Run(wiring.Component):
                                   | (command.tape_units < configuration.lead_units))
 
         m.d.comb += [
-            self.play.p.streamed.eq(command.flags.streamed),
+            self.play.p.streamed.eq(has(command.flags, RunFlag.STREAMED)),
             self.play.p.tape.eq(configuration.tape_unit),
             self.play.p.lead_units.eq(configuration.lead_units),
             self.play.p.row.eq(row),
             self.play.p.row_units.eq(configuration.row_units),
             self.play.p.tape_units.eq(command.tape_units),
             self.start.p.fresh.eq(fresh),
-            self.start.p.logits.eq(command.flags.logits),
+            self.start.p.logits.eq(has(command.flags, RunFlag.LOGITS)),
             self.start.p.stages.eq(command.stages),
         ]
         with m.If(self.play.valid & self.play.ready):
@@ -110,7 +110,7 @@ class Run(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [token.eq(command.token), left.eq(command.count)]
-                m.d.sync += fresh.eq(command.flags.fresh)
+                m.d.sync += fresh.eq(has(command.flags, RunFlag.FRESH))
                 with m.If(self.command.valid):
                     m.next = "OFFSET"
             with m.State("OFFSET"):
@@ -121,7 +121,7 @@ class Run(wiring.Component):
                 m.d.sync += played.eq(0)
                 with m.If(impossible):
                     m.d.sync += status.eq(Status.OUT_OF_RANGE)
-                with m.Elif(command.flags.streamed):
+                with m.Elif(has(command.flags, RunFlag.STREAMED)):
                     m.d.sync += status.eq(Status.OK)
                 with m.Else():
                     m.d.sync += status.eq(self._memory_status(token, row))
@@ -130,7 +130,7 @@ class Run(wiring.Component):
                 m.next = "START"
                 with m.If(status != 0):
                     m.next = "REFUSE"
-                    with m.If(command.flags.streamed):
+                    with m.If(has(command.flags, RunFlag.STREAMED)):
                         m.next = "DROP"
 
             with m.State("START"):
@@ -167,7 +167,7 @@ class Run(wiring.Component):
             with m.State("COUNT"):
                 with m.If(candidates == 0):
                     m.d.sync += token.eq(self.best.token)
-                    m.d.sync += last.eq((left == 1) | command.flags.streamed
+                    m.d.sync += last.eq((left == 1) | has(command.flags, RunFlag.STREAMED)
                                         | ~head | ~self.best.valid
                                         | (self.best.token == configuration.stop_token))
                 with m.If(head & self.best.valid & (candidates != self._config.candidates)):
@@ -191,7 +191,9 @@ class Run(wiring.Component):
                     with m.If(self.reply.ready):
                         m.d.sync += self.candidate.eq(self.candidate + 1)
             with m.State("MEASURES"):
-                answer(self.digest, self.cycles, then="STALLS")
+                answer(self.digest, then="CYCLES")
+            with m.State("CYCLES"):
+                answer(self.cycles, then="STALLS")
             with m.State("STALLS"):
                 answer(self.stalls, then="NEXT")
             with m.State("NEXT"):

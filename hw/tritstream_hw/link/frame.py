@@ -4,11 +4,14 @@ from amaranth import *
 from amaranth.lib import data
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 
+from tritstream.link.frames import FrameHeader
 from tritstream.link.protocol import MAX_PAYLOAD
+from tritstream_hw.layouts import table_layout
 
 __all__ = ["HEADER", "HEADER_BYTES", "CRC_BYTES", "LENGTH_BITS", "frame_crc"]
 
-HEADER = data.StructLayout({"kind": 8, "seq": 8, "ack": 8, "credit": 8, "length": 16})
+HEADER = data.StructLayout({
+    name: field.shape for name, field in table_layout(FrameHeader) if name != "sync"})
 """Header of a frame behind its sync byte, first byte in the lowest bits."""
 
 HEADER_BYTES = HEADER.size // 8

@@ -11,11 +11,11 @@ from tritstream.formats import ALIGNMENT, UNIT
 from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
+from tritstream.link.messages import RECORD_WORDS
 from tritstream.link.protocol import Space, Status
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.ports import BEST, DONE, SCALE, START
-from tritstream_hw.sequencer import RECORD_WORDS
 from tritstream_sim.agents.stream import Sink, Source, as_signed, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config
 
@@ -100,12 +100,11 @@ class Bench:
             await self._compare_head(wanted, logits)
 
     async def _compare_stages(self, expected):
-        cycles = 0
         for index, vector in enumerate(expected):
             self.digest = chain(vector, self.digest)
             name = self.image.sections[index].name
             got = await self.read(Space.RECORDS, RECORD_WORDS * index) & 0xFFFFFFFF
-            cycles += await self.read(Space.RECORDS, RECORD_WORDS * index + 1)
+            cycles = await self.read(Space.RECORDS, RECORD_WORDS * index + 1)
             if got != self.digest:
                 await self._explain(name, expected[index], index)
         assert int(self.dut.digest.value) == self.digest

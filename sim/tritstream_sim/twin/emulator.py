@@ -17,12 +17,16 @@ from tritstream.errors import DeviceError
 from tritstream.formats import UNIT
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import (
-    ARGUMENTS,
+    RECORD_WORDS,
+    Access,
     Configuration,
+    Counters,
+    Extent,
     Identity,
     PassResult,
     Run,
     StageRecord,
+    record_words,
 )
 from tritstream.link.protocol import Code, RunFlag, Space, Status
 from tritstream.link.stream import LinkReset, LinkStream
@@ -155,7 +159,8 @@ class Emulator:
         return Status.OK if inside else Status.OUT_OF_RANGE
 
     def _write(self) -> None:
-        unit, units = self._arguments("units")
+        extent = self._arguments(Extent)
+        unit, units = extent.unit, extent.units
         status = self._memory_status(unit, units)
         for start in range(unit * UNIT, (unit + units) * UNIT, UNIT):
             data = self._stream.read(UNIT)
@@ -164,14 +169,15 @@ class Emulator:
         self._reply(Code.WRITE, status)
 
     def _digest(self) -> None:
-        unit, units = self._arguments("units")
+        extent = self._arguments(Extent)
+        unit, units = extent.unit, extent.units
         status = self._memory_status(unit, units)
         data = memoryview(self.memory)[unit * UNIT:(unit + units) * UNIT]
         crc = zlib.crc32(data) if status == Status.OK else 0
         self._reply(Code.DIGEST, status, crc.to_bytes(4, "little"))
 
     def _configure(self) -> None:
-        configuration = Configuration.unpack(self._stream.read(Configuration.SIZE))
+        configuration = self._arguments(Configuration)
         if configuration.vocab > self.config.max_vocab:
             self._reply(Code.CONFIGURE, Status.OUT_OF_RANGE)
         else:
@@ -179,7 +185,7 @@ class Emulator:
             self._reply(Code.CONFIGURE, Status.OK)
 
     def _run(self) -> None:
-        run = Run.unpack(self._stream.read(Run.SIZE))
+        run = self._arguments(Run)
         try:
             self._passes(run)
         except _Refused as refusal:
@@ -252,23 +258,26 @@ class Emulator:
         self._reply(Code.RUN, Status.OK, answer.pack())
         self._stream.flush()
 
-    def _arguments(self, name: str):
-        return ARGUMENTS[name].unpack(self._stream.read(ARGUMENTS[name].size))
+    def _arguments(self, table):
+        return table.unpack(self._stream.read(table.SIZE))
 
     def _spaces(self) -> dict:
-        records = [[r.digest, r.cycles, r.stalls, 0] for r in self._records]
+        records = record_words(self._records)
+        padding = np.zeros(RECORD_WORDS * self.config.max_stages - len(records), np.int32)
         statistics = self._stream.endpoint.statistics
-        counters = [statistics.good, statistics.bad, statistics.out_of_order, statistics.resent, 0]
-        padding = [0] * (StageRecord.WORDS * (self.config.max_stages - len(records)))
+        counters = Counters(
+            frames_good=statistics.good, frames_bad=statistics.bad,
+            frames_out_of_order=statistics.out_of_order, frames_resent=statistics.resent, beats=0)
         return {
             Space.VECTORS: self.model.vectors,
             Space.STATE: self.model.state,
-            Space.RECORDS: np.array(sum(records, []) + padding, np.uint32).view(np.int32),
-            Space.COUNTERS: np.array(counters, np.uint32).view(np.int32),
+            Space.RECORDS: np.concatenate([records, padding]),
+            Space.COUNTERS: np.frombuffer(counters.pack(), "<i4"),
         }
 
     def _read(self) -> None:
-        space, address, words = self._arguments("words")
+        access = self._arguments(Access)
+        space, address, words = access.space, access.address, access.words
         array = self._spaces().get(space)
         if array is None:
             self._reply(Code.READ, Status.UNKNOWN_SPACE)
@@ -279,7 +288,8 @@ class Emulator:
             self._reply(Code.READ, Status.OK, data)
 
     def _store(self) -> None:
-        space, address, words = self._arguments("words")
+        access = self._arguments(Access)
+        space, address, words = access.space, access.address, access.words
         data = np.frombuffer(self._stream.read(4 * words), "<i4")
         array = {Space.VECTORS: self.model.vectors, Space.STATE: self.model.state}.get(space)
         if array is None:

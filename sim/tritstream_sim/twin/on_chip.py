@@ -20,9 +20,9 @@ class OnChipDevice(wiring.Component):
         Bytes of the link.
     """
 
-    def __init__(self, config: BuildConfig, core):
+    def __init__(self, config: BuildConfig, accelerator):
         self._config = config
-        self._core = core
+        self._accelerator = accelerator
         super().__init__({
             "rx": In(stream.Signature(8)),
             "tx": Out(stream.Signature(8)),
@@ -30,7 +30,7 @@ class OnChipDevice(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.soc = soc = Soc(self._config, self._config.digest(), self._core)
+        m.submodules.soc = soc = Soc(self._config, self._config.digest(), self._accelerator)
         wiring.connect(m, wiring.flipped(self.rx), soc.rx)
         wiring.connect(m, soc.tx, wiring.flipped(self.tx))
         if self._config.memory_bytes:

@@ -5,10 +5,25 @@ import zlib
 from typing import NamedTuple
 
 from tritstream.link.protocol import MAX_PAYLOAD, SYNC, Kind
+from tritstream.link.table import Table, field, table
 
-__all__ = ["MAX_FRAME", "Frame", "Parser"]
+__all__ = ["MAX_FRAME", "Frame", "FrameHeader", "Parser"]
 
-_HEADER = struct.Struct("<BBBBBH")
+
+@table
+class FrameHeader(Table):
+    """What comes before the payload of a frame."""
+
+    sync: int = field("u8", f"`0x{SYNC:X}`")
+    kind: Kind = field("u8", ", ".join(f"{kind} `{kind.name}`" for kind in Kind))
+    seq: int = field("u8", "`DATA`: sequence number, modulo 256. `RESET`, `RESET_ACK`: a nonce. "
+                           "Else 0")
+    ack: int = field("u8", "the sequence number that the sender of this frame expects next")
+    credit: int = field("u8", "how many frames from `ack` on the sender of this frame has room for")
+    length: int = field("u16", f"bytes of payload: 1 to {MAX_PAYLOAD} in `DATA`, 0 otherwise")
+
+
+_HEADER = FrameHeader.STRUCT
 _CRC = struct.Struct("<I")
 _SYNC = bytes([SYNC])
 _KINDS = frozenset(Kind)

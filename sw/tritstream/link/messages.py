@@ -1,56 +1,57 @@
-"""Commands and replies as bytes: see `docs/link.md`."""
+"""Commands and replies: each a table of its fields, for host, gateware and `docs/link.md`."""
 
 import dataclasses
-import struct
+import itertools
 
 import numpy as np
 
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS, UNIT, padded
-from tritstream.link.protocol import PROTOCOL, PassFlag, RunFlag, Status
+from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, PassFlag, RunFlag, Status
+from tritstream.link.table import Table, field, table
 
 __all__ = [
     "ARGUMENTS",
+    "RECORD_WORDS",
+    "Access",
+    "Candidate",
     "Configuration",
     "Counters",
+    "Extent",
     "Identity",
+    "Logit",
+    "Measures",
+    "PassHead",
     "PassResult",
     "Run",
     "StageRecord",
     "reason",
+    "record_words",
+    "stage_records",
 ]
 
-_IDENTITY = struct.Struct("<BB8sBBBBHHIIIII")
-_CONFIGURATION = struct.Struct("<IIHHII")
-_RUN = struct.Struct("<BIHIH")
-_HEAD = struct.Struct("<BBHB")              # flags, candidates, mantissa, shift
-_CANDIDATE = struct.Struct("<Ii")
-_TAIL = struct.Struct("<III")               # digest, cycles, stalls
-
-ARGUMENTS = {"units": struct.Struct("<II"), "words": struct.Struct("<BII")}
-"""Arguments of WRITE and DIGEST (unit, units), of READ and STORE (space, address, words)."""
+RECORD_WORDS = 8
+"""Words of a stage's record: `Measures`, and zeros."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Identity:
+@table
+class Identity(Table):
     """What a device says that it is: the reply to IDENTIFY."""
 
-    protocol: int
-    formats: int
-    build: bytes
-    beat_bytes: int
-    elements: int
-    lanes: int
-    candidates: int
-    max_hidden: int
-    max_intermediate: int
-    max_state: int
-    max_vocab: int
-    memory_units: int
-    clock_hz: int
-    link_rate: int
-
-    SIZE = _IDENTITY.size
+    protocol: int = field("u8", f"version of frames and messages, {PROTOCOL}")
+    formats: int = field("u8", "version of the number formats")
+    build: bytes = field("8 bytes", "by which a build is known again")
+    beat_bytes: int = field("u8", "P, bytes of a beat")
+    elements: int = field("u8", "V, elements per cycle")
+    lanes: int = field("u8", "T, tokens that share a pass")
+    candidates: int = field("u8", "most logits that the answer to a pass lists")
+    max_hidden: int = field("u16", "largest hidden size")
+    max_intermediate: int = field("u16", "largest intermediate size")
+    max_state: int = field("u32", "elements of recurrent state, layers x hidden")
+    max_vocab: int = field("u32", "largest vocabulary")
+    memory_units: int = field("u32", "size of the memory, 0 if there is none")
+    clock_hz: int = field("u32", "system clock")
+    link_rate: int = field("u32", "bytes per second of the link, 0 if unknown")
 
     @property
     def z_base(self) -> int:
@@ -58,85 +59,122 @@ class Identity:
         return padded(self.max_hidden)
 
     @classmethod
-    def of(cls, config: BuildConfig) -> "Identity":
-        """Return what a device built from `config` says."""
-        return cls(protocol=PROTOCOL, formats=FORMATS.version, build=config.digest(),
+    def of(cls, config: BuildConfig, build: bytes | None = None) -> "Identity":
+        """Return what a device built from `config` says; its build is known by the digest."""
+        return cls(protocol=PROTOCOL, formats=FORMATS.version,
+                   build=config.digest() if build is None else build,
                    beat_bytes=config.beat_bytes, elements=config.elements, lanes=config.lanes,
                    candidates=config.candidates, max_hidden=config.max_hidden,
                    max_intermediate=config.max_intermediate, max_state=config.max_state,
                    max_vocab=config.max_vocab, memory_units=config.memory_bytes // UNIT,
                    clock_hz=config.clock_hz, link_rate=config.link_rate)
 
-    def pack(self) -> bytes:
-        """Return the reply without its code."""
-        return _IDENTITY.pack(*dataclasses.astuple(self))
 
-    @classmethod
-    def unpack(cls, data: bytes) -> "Identity":
-        """Inverse of `pack`."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**dict(zip(names, _IDENTITY.unpack(data), strict=True)))
+@table
+class Extent(Table):
+    """Arguments of WRITE and DIGEST."""
+
+    unit: int = field("u32", "first unit of the memory")
+    units: int = field("u32", "how many")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Configuration:
+@table
+class Access(Table):
+    """Arguments of READ and STORE."""
+
+    space: int = field("u8", "see below")
+    address: int = field("u32", "first word")
+    words: int = field("u32", "how many")
+
+
+@table
+class Configuration(Table):
     """Arguments of CONFIGURE: where the image lies, and how large its parts are."""
 
-    rows_unit: int
-    tape_unit: int
-    lead_units: int
-    row_units: int
-    vocab: int
-    stop_token: int
-
-    SIZE = _CONFIGURATION.size
-
-    def pack(self) -> bytes:
-        """Return the arguments."""
-        return _CONFIGURATION.pack(*dataclasses.astuple(self))
-
-    @classmethod
-    def unpack(cls, data: bytes) -> "Configuration":
-        """Inverse of `pack`."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**dict(zip(names, _CONFIGURATION.unpack(data), strict=True)))
+    rows_unit: int = field("u32", "where the embedding rows begin")
+    tape_unit: int = field("u32", "where the tape begins")
+    lead_units: int = field("u16", "units of the tape before the embedding row is spliced in")
+    row_units: int = field("u16", "units of an embedding row")
+    vocab: int = field("u32", "number of tokens")
+    stop_token: int = field("u32", f"token that ends a run, 0x{NO_STOP:X}: none")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
-    """Arguments of RUN.
+@table
+class Run(Table):
+    """Arguments of RUN."""
 
-    Parameters
-    ----------
-    flags : RunFlag
-        Fresh state, weights streamed, all logits sent.
-    token : int
-        Fed to the first pass.
-    count : int
-        Passes, 1 to 65,535; each behind the first is fed the best candidate of the one before.
-    tape_units, stages : int
-        How much of the tape is played, without the embedding row.
-    """
+    flags: RunFlag = field("u8", "bit 0: fresh, bit 1: streamed, bit 2: all logits",
+                           default=RunFlag(0))
+    token: int = field("u32", "what the first pass is fed")
+    count: int = field("u16", "passes; each behind the first is fed the best candidate of the one "
+                              "before. 1 if streamed", default=1)
+    tape_units: int = field("u32", "how much of the tape is played, without the embedding row")
+    stages: int = field("u16", "how many stages that are")
 
-    flags: RunFlag = RunFlag(0)
-    token: int
-    count: int = 1
-    tape_units: int
-    stages: int
-
-    SIZE = _RUN.size
     MOST = 65_535
-
-    def pack(self) -> bytes:
-        """Return the arguments."""
-        return _RUN.pack(*dataclasses.astuple(self))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Run":
         """Inverse of `pack`."""
-        flags, token, count, tape_units, stages = _RUN.unpack(data)
-        return cls(flags=RunFlag(flags), token=token, count=count, tape_units=tape_units,
-                   stages=stages)
+        run = super().unpack(data)
+        return dataclasses.replace(run, flags=RunFlag(run.flags))
+
+
+@table
+class PassHead(Table):
+    """Begin of the answer to a pass, behind code and status 0."""
+
+    flags: int = field("u8", "bit 0: last pass of this run")
+    candidates: int = field("u8", "number of candidates that follow: 0 if the head was not played")
+    mantissa: int = field("u16", "of the logits' scale")
+    shift: int = field("u8", "of the logits' scale: logit = acc x mantissa x 2^(10-shift)")
+
+
+@table
+class Candidate(Table):
+    """One of the best logits in the answer to a pass."""
+
+    token: int = field("u32", "")
+    acc: int = field("i32", "accumulator of its logit")
+
+
+@table
+class Measures(Table):
+    """What a pass has measured so far: the end of its answer, and the record of each stage."""
+
+    digest: int = field("u32", "running CRC-32 of all stage vectors")
+    cycles: int = field("u64", "clock cycles since the pass began")
+    stalls: int = field("u64", "of these, cycles in which the datapath waited for the tape")
+
+
+@table
+class Logit(Table):
+    """A message of its own: one logit, in the order of the vocabulary."""
+
+    acc: int = field("i32", "its accumulator")
+
+
+@table
+class Counters(Table):
+    """What the device has counted since it was started."""
+
+    frames_good: int = field("u32", "frames received")
+    frames_bad: int = field("u32", "frames dropped: impossible, broken off, or with a wrong CRC")
+    frames_out_of_order: int = field("u32", "frames that were not the one expected")
+    frames_resent: int = field("u32", "times that frames were sent again")
+    beats: int = field("u64", "beats that the accelerator has taken")
+
+
+ARGUMENTS: dict[Code, type[Table] | None] = {
+    Code.IDENTIFY: None,
+    Code.WRITE: Extent,
+    Code.DIGEST: Extent,
+    Code.CONFIGURE: Configuration,
+    Code.RUN: Run,
+    Code.READ: Access,
+    Code.STORE: Access,
+}
+"""What follows the code of each command."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +194,7 @@ class PassResult:
     digest : int
         CRC-32 of all stage vectors so far.
     cycles, stalls : int
-        Clock cycles of the pass, and those spent waiting for the source.
+        Clock cycles of the pass, and those spent waiting for the tape.
     logits : np.ndarray or None
         int32 [vocab], accumulators of all tokens, if they were asked for; messages of their own.
     """
@@ -171,7 +209,7 @@ class PassResult:
     stalls: int
     logits: np.ndarray | None = None
 
-    HEAD_SIZE = _HEAD.size
+    HEAD_SIZE = PassHead.SIZE
 
     @property
     def best(self) -> int:
@@ -185,48 +223,59 @@ class PassResult:
 
     def pack(self) -> bytes:
         """Return the answer to a pass that succeeded, without code and status."""
-        flags = PassFlag.LAST if self.last else PassFlag(0)
-        best = b"".join(_CANDIDATE.pack(token, acc) for token, acc in self.candidates)
-        return (_HEAD.pack(flags, len(self.candidates), self.mantissa, self.shift) + best
-                + _TAIL.pack(self.digest, self.cycles, self.stalls))
+        head = PassHead(flags=PassFlag.LAST if self.last else 0, candidates=len(self.candidates),
+                        mantissa=self.mantissa, shift=self.shift)
+        best = b"".join(Candidate.STRUCT.pack(*entry) for entry in self.candidates)
+        measures = Measures(digest=self.digest, cycles=self.cycles, stalls=self.stalls)
+        return head.pack() + best + measures.pack()
 
     @staticmethod
     def rest_size(head: bytes) -> int:
         """Return how many bytes follow the first `HEAD_SIZE` of the answer."""
-        return _HEAD.unpack(head)[1] * _CANDIDATE.size + _TAIL.size
+        return PassHead.unpack(head).candidates * Candidate.SIZE + Measures.SIZE
 
     @classmethod
     def unpack(cls, data: bytes, *, token: int, logits: np.ndarray | None = None) -> "PassResult":
         """Inverse of `pack`."""
-        flags, count, mantissa, shift = _HEAD.unpack_from(data)
-        middle = _HEAD.size + count * _CANDIDATE.size
-        digest, cycles, stalls = _TAIL.unpack_from(data, middle)
-        return cls(token=token, last=bool(flags & PassFlag.LAST),
-                   candidates=tuple(_CANDIDATE.iter_unpack(data[_HEAD.size:middle])),
-                   mantissa=mantissa, shift=shift, digest=digest, cycles=cycles, stalls=stalls,
-                   logits=logits)
+        head = PassHead.unpack(data[:PassHead.SIZE])
+        measures = Measures.unpack(data[-Measures.SIZE:])
+        return cls(token=token, last=bool(head.flags & PassFlag.LAST),
+                   candidates=tuple(Candidate.STRUCT.iter_unpack(
+                       data[PassHead.SIZE:-Measures.SIZE])),
+                   mantissa=head.mantissa, shift=head.shift, digest=measures.digest,
+                   cycles=measures.cycles, stalls=measures.stalls, logits=logits)
 
 
 @dataclasses.dataclass(frozen=True)
 class StageRecord:
-    """What the hardware keeps of one stage of the last pass."""
+    """What one stage of the last pass took, and the digest behind it."""
 
     digest: int
     cycles: int
     stalls: int
 
-    WORDS = 4
+
+def stage_records(words: np.ndarray) -> list[StageRecord]:
+    """Return what each stage took, from the records' words, int32 [stages * RECORD_WORDS].
+
+    The device keeps what the pass had measured at the end of each stage.
+    """
+    rows = words.astype("<i4").reshape(-1, RECORD_WORDS).tobytes()
+    ends = [Measures.unpack(rows[place:place + Measures.SIZE])
+            for place in range(0, len(rows), 4 * RECORD_WORDS)]
+    start = Measures(digest=0, cycles=0, stalls=0)
+    return [StageRecord(end.digest, end.cycles - begin.cycles, end.stalls - begin.stalls)
+            for begin, end in itertools.pairwise([start, *ends])]
 
 
-@dataclasses.dataclass(frozen=True)
-class Counters:
-    """What the device has counted since it was started."""
-
-    frames_good: int
-    frames_bad: int
-    frames_out_of_order: int
-    frames_resent: int
-    beats: int
+def record_words(records: list[StageRecord]) -> np.ndarray:
+    """Inverse of `stage_records`."""
+    rows, cycles, stalls = [], 0, 0
+    for record in records:
+        cycles, stalls = cycles + record.cycles, stalls + record.stalls
+        measures = Measures(digest=record.digest, cycles=cycles, stalls=stalls)
+        rows.append(measures.pack().ljust(4 * RECORD_WORDS, b"\0"))
+    return np.frombuffer(b"".join(rows), "<i4")
 
 
 _REASONS = {

@@ -18,7 +18,7 @@ __all__ = [
     "Status",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of frames and messages, reported by IDENTIFY."""
 
 SYNC = 0xA5

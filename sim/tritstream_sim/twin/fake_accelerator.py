@@ -1,4 +1,4 @@
-"""A stand-in for the accelerator core that a test can predict."""
+"""A stand-in for the accelerator that a test can predict."""
 
 import dataclasses
 
@@ -7,17 +7,19 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 
 from tritstream.build import BuildConfig
+from tritstream.link.messages import RECORD_WORDS
 from tritstream.link.protocol import Space, Status
-from tritstream_hw.ports import CoreSignature
+from tritstream_hw.ports import AcceleratorSignature
 
-__all__ = ["FakeCore", "FakePass", "predict"]
+__all__ = ["STALLS_SHIFT", "FakeAccelerator", "FakePass", "predict"]
 
 LOGITS = 6
+STALLS_SHIFT = 40       # so far up are the stages shown where stalls are counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FakePass:
-    """What `FakeCore` answers to one pass."""
+    """What `FakeAccelerator` answers to one pass."""
 
     status: Status
     candidates: tuple[tuple[int, int], ...]
@@ -26,7 +28,7 @@ class FakePass:
 
 
 def predict(config: BuildConfig, beats: bytes, vocab: int) -> FakePass:
-    """Return the answer of `FakeCore` to a pass that plays these bytes.
+    """Return the answer of `FakeAccelerator` to a pass that plays these bytes.
 
     The first bytes of a pass steer it: byte 0 says how many beats are taken, bit 0 of byte 1
     whether the head is played, bit 1 whether the tape is bad; byte 2 is the number of candidates;
@@ -43,7 +45,7 @@ def predict(config: BuildConfig, beats: bytes, vocab: int) -> FakePass:
         total=total)
 
 
-class FakeCore(wiring.Component):
+class FakeAccelerator(wiring.Component):
     """Adds up the bytes of a pass, as they say.
 
     Parameters
@@ -58,7 +60,7 @@ class FakeCore(wiring.Component):
         self._config = config
         self._vocab = vocab
         super().__init__({name: member.flip()
-                          for name, member in CoreSignature(config).members.items()})
+                          for name, member in AcceleratorSignature(config).members.items()})
 
     def elaborate(self, platform):
         m = Module()
@@ -93,7 +95,7 @@ class FakeCore(wiring.Component):
                 m.d.comb += self.start.ready.eq(1)
                 with m.If(self.start.valid):
                     m.d.sync += [total.eq(0), self.cycles.eq(0), logits.eq(self.start.p.logits)]
-                    m.d.sync += self.stalls.eq(self.start.p.stages)
+                    m.d.sync += self.stalls.eq(self.start.p.stages << STALLS_SHIFT)
                     with m.If(self.start.p.fresh):
                         m.d.sync += self.digest.eq(0)
                     m.next = "FIRST"
@@ -128,7 +130,7 @@ class FakeCore(wiring.Component):
 
     def _debug_memories(self, m):
         sizes = {Space.VECTORS: self._config.vector_words, Space.STATE: self._config.max_state,
-                 Space.RECORDS: 4 * self._config.max_stages}
+                 Space.RECORDS: RECORD_WORDS * self._config.max_stages}
         memory = self.memory
         later = Signal()
         m.d.sync += [later.eq(memory.read), memory.data_valid.eq(later)]
