@@ -42,7 +42,7 @@ def test_checkpoint_directory_is_packed_once(directory, cache):
     first = resolve(str(directory), tensors.append)
     assert first.image.digest == Image(first.image.path).digest
     assert len(tensors) == 6 * CONFIG.layers + 1
-    assert [path.parent for path in cache.iterdir()] == [cache]
+    assert [path.parent for path in cache.glob("*.trit")] == [cache]
     tensors.clear()
     again = resolve(str(directory), tensors.append)
     assert again.image.digest == first.image.digest
@@ -53,15 +53,15 @@ def test_the_cache_goes_by_contents(directory, tmp_path, cache):
     assert resolve(str(directory)).image.hidden == 32
     directory.rename(tmp_path / "elsewhere")
     assert resolve(str(tmp_path / "elsewhere")).image.hidden == 32
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*.trit"))) == 1
     DummyCheckpoint(CONFIG, seed=4).save(tmp_path / "elsewhere")
     assert resolve(str(tmp_path / "elsewhere")).image.hidden == 32
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.trit"))) == 2
 
 
 def test_a_damaged_cache_is_mended(directory, cache):
     digest = resolve(str(directory)).image.digest
-    cached, = cache.iterdir()
+    cached, = cache.glob("*.trit")
     cached.write_bytes(cached.read_bytes()[:-1])
     assert resolve(str(directory)).image.digest == digest
 
@@ -69,7 +69,7 @@ def test_a_damaged_cache_is_mended(directory, cache):
 def test_a_cache_that_cannot_be_written(directory, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(BadInput, match="cannot hold the packed model .*set XDG_CACHE_HOME"):
+    with pytest.raises(BadInput, match="images cannot hold .*set XDG_CACHE_HOME"):
         _ = resolve(str(directory)).image
 
 

@@ -3,9 +3,8 @@
 import contextlib
 import hashlib
 import importlib.metadata
-import os
 import pathlib
-import tempfile
+import shutil
 
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
@@ -13,8 +12,8 @@ import tritstream
 import tritstream_hw
 from tritstream.build import BuildConfig
 from tritstream.cli.console import notes
-from tritstream.errors import BadInput, MissingTool
-from tritstream.support.cache import cache_directory
+from tritstream.errors import MissingTool
+from tritstream.support.cache import get_or_make
 
 __all__ = ["build"]
 
@@ -53,29 +52,11 @@ def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
     BuildFailed
         With the end of the compiler's log.
     """
-    cache = cache_directory("boards") if cache is None else cache.absolute()
-    try:
-        return _from_cache(config, cache, trace)
-    except OSError as error:
-        raise BadInput(f"{cache} cannot hold the simulated board ({error.strerror}): set "
-                       "XDG_CACHE_HOME to a directory that can be written and has room.") from error
+    def make(path: pathlib.Path) -> None:
+        with _elapsed(f"building the simulated board, P = {config.beat_bytes}"):
+            shutil.copy2(_compile(config, path.parent, trace), path)
 
-
-def _from_cache(config: BuildConfig, cache: pathlib.Path, trace: bool) -> pathlib.Path:
-    note = cache / f"plan-{_plan(config, trace)}"
-    with contextlib.suppress(FileNotFoundError):
-        program = cache / note.read_text()
-        if program.exists():
-            return program
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=cache) as probe:
-        probe.write(b"Whether the cache can be written shows before the work begins.")
-    with _elapsed(f"building the simulated board, P = {config.beat_bytes}"):
-        program = _compile(config, cache, trace)
-    draft = note.with_suffix(f".{os.getpid()}")
-    draft.write_text(str(program.relative_to(cache)))
-    draft.replace(note)
-    return program
+    return get_or_make("boards", f"board-{_plan(config, trace)}", make, directory=cache)
 
 
 def _compile(config: BuildConfig, cache: pathlib.Path, trace: bool) -> pathlib.Path:

@@ -1,6 +1,5 @@
 """What `-m` names: an image, a checkpoint directory, or a bundled model."""
 
-import contextlib
 import functools
 import hashlib
 from pathlib import Path
@@ -13,7 +12,7 @@ from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig
 from tritstream.model.tokenizer import Tokenizer
 from tritstream.model.weights import Weights
-from tritstream.support.cache import cache_directory
+from tritstream.support.cache import get_or_make
 
 __all__ = ["DEFAULT_MODEL", "Model", "bundled_models", "resolve"]
 
@@ -49,16 +48,10 @@ class Model:
         """The packed model; a checkpoint is packed into the cache."""
         if not self.path.is_dir():
             return Image(self.path)
-        cached = cache_directory("images") / f"{_digest(self.path, self.checkpoint)}.trit"
-        with contextlib.suppress(BadInput):     # absent or damaged: it is made anew
-            return Image(cached)
-        try:
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            return pack(self.checkpoint, cached, progress=self._progress)
-        except OSError as error:
-            raise BadInput(f"{cached.parent} cannot hold the packed model ({error.strerror}): set "
-                           "XDG_CACHE_HOME, or pack to a place of your own with `tritstream pack`."
-                           ) from error
+        checkpoint = self.checkpoint
+        return get_or_make(
+            "images", f"{_digest(self.path, checkpoint)}.trit", read=Image,
+            make=lambda path: pack(checkpoint, path, progress=self._progress))
 
     @functools.cached_property
     def checkpoint(self) -> Weights:

@@ -2,12 +2,37 @@
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from tritstream.errors import BadInput
 
-__all__ = ["replacing", "write_whole"]
+__all__ = ["replacing", "write_whole", "written_aside"]
+
+NAME_KEPT = 40              # letters of a name that its part has, too: a name has at most 255 bytes
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield the name of a part, which is renamed to `path` if no error occurs, or else removed.
+
+    No two parts have the same name, whichever threads, processes or machines write them.
+
+    Raises
+    ------
+    OSError
+        The part cannot be written or renamed.
+    """
+    part = path.with_name(f".{path.name[:NAME_KEPT]}.{secrets.token_hex(8)}.part")
+    try:
+        yield part
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):      # a directory that is none was told already
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -21,25 +46,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
     BadInput
         The file cannot be written there, or `path` is something that only looks like a file.
     """
-    path = Path(path).resolve()
-    if path.exists() and not path.is_file():
-        raise BadInput(f"{path} cannot be written: it is not a regular file; give the name of a "
-                       "file.")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    path = Path(path)
     try:
-        yield aside
-        with open(aside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror or error}; what was there "
-                       "before is as it was.") from error
-    finally:
-        with contextlib.suppress(OSError):      # a directory that is none was told already
-            aside.unlink(missing_ok=True)
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            raise BadInput(f"{path} cannot be written: it is not a regular file; give the name "
+                           "of a file.")
+        with written_aside(path) as part:
+            yield part
+    except (OSError, RuntimeError) as error:    # of links in a circle, `resolve` says the latter
+        raise BadInput(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}; "
+                       "what was there before is as it was.") from error
 
 
 def write_whole(path: str | Path, contents: bytes):
     """Write a file in one go, see `replacing`."""
-    with replacing(path) as aside:
-        aside.write_bytes(contents)
+    with replacing(path) as part:
+        part.write_bytes(contents)
