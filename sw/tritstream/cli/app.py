@@ -1,123 +1,163 @@
 """The command line: verbs, and how errors leave it."""
 
 import functools
+import importlib
 import importlib.metadata
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
-from rich.text import Text
 
-from tritstream.cli.bench import bench
-from tritstream.cli.boards import boards
-from tritstream.cli.build import build
-from tritstream.cli.console import notes, output
-from tritstream.cli.doctor import doctor
-from tritstream.cli.evaluate import evaluate_text
-from tritstream.cli.generate import INTERRUPTED, generate
-from tritstream.cli.inspect import inspect
-from tritstream.cli.logits import logits
-from tritstream.cli.pack import pack
-from tritstream.cli.train import train
-from tritstream.cli.verify import verify_device
 from tritstream.errors import TritstreamError
 
-__all__ = ["app", "main", "run"]
+__all__ = ["VERBS", "run"]
 
 USAGE = 2
+INTERRUPTED = 130
 PIPE = -1                   # nobody reads the output any more
 INTERNAL = 70               # sysexits.h: the program itself is wrong
 
 # What typer raises for a wrong command line; it names the class only by its descendants.
 _UsageError = typer.BadParameter.__mro__[2]
 
-app = typer.Typer(name="tritstream", add_completion=False,
-                  rich_markup_mode=None, pretty_exceptions_enable=False,
-                  context_settings={"help_option_names": ["-h", "--help"]})
+
+class Verb(NamedTuple):
+    """Where the function of a verb is, and the first line of its help."""
+
+    module: str
+    function: str
+    help: str
+
+    def load(self) -> Callable:
+        """Import the function, and with it whatever the verb needs."""
+        return getattr(importlib.import_module(f"tritstream.cli.{self.module}"), self.function)
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        output().print(f"tritstream {importlib.metadata.version('tritstream')}")
-        raise typer.Exit
+VERBS = {
+    "doctor": Verb("doctor", "doctor", "Check Python, simulators, tools and ports; say what mends "
+                   "them."),
+    "boards": Verb("boards", "boards", "List the boards for which a bitstream can be built."),
+    "build": Verb("build", "build", "Synthesise, place and route a board's bitstream."),
+    "pack": Verb("pack", "pack", "Pack a checkpoint into an image, 1.6 bits per weight."),
+    "inspect": Verb("inspect", "inspect", "Show fitting boards, shapes, scales, zeros, sizes and "
+                    "digest."),
+    "generate": Verb("generate", "generate", "Go on from a prompt; the text appears as it is "
+                     "made."),
+    "logits": Verb("logits", "logits", "Write all logits after each of some tokens to a NumPy "
+                   "file."),
+    "eval": Verb("evaluate", "evaluate_text", "Score a model on a text, in bits per byte."),
+    "verify": Verb("verify", "verify_device", "Compare every stage of every token with the golden "
+                   "model."),
+    "bench": Verb("bench", "bench", "Measure the speed of prompts (pp) and of generation (tg)."),
+    "train": Verb("train", "train", "Train a model of one's own, and export it for `pack`."),
+}
+"""What a user can ask for. A verb is imported when it is called, so that others need not wait."""
 
-
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option(
-        "--version", callback=_version, is_eager=True, help="Show the version.")] = False,
-    debug: Annotated[bool, typer.Option(
-        "--debug", help="Show the traceback of an error; anywhere on the line.")] = False,
-):
-    """MatMul-free language models on FPGAs."""
-
-
-def _heard(verb: Callable) -> Callable:
-    """Return a verb that ends with a code where typer would end the program without a word."""
-    @functools.wraps(verb)
-    def heard(*arguments, **options):
-        try:
-            return verb(*arguments, **options)
-        except KeyboardInterrupt:
-            notes().print("interrupted")
-            return INTERRUPTED
-        except BrokenPipeError:
-            return PIPE
-    return heard
-
-
-for _name, _verb in {
-    "doctor": doctor, "boards": boards, "build": build, "pack": pack, "inspect": inspect,
-    "generate": generate, "logits": logits, "eval": evaluate_text, "verify": verify_device,
-    "bench": bench, "train": train,
-}.items():
-    app.command(_name)(_heard(_verb))
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say, and return the exit code; errors are one sentence."""
-    arguments = list(arguments)
-    debug = "--debug" in arguments
-    if debug:
-        arguments.remove("--debug")
     try:
-        code = app(arguments or ["--help"], standalone_mode=False) or 0
+        code = _application(arguments)(list(arguments) or ["--help"], standalone_mode=False,
+                                       prog_name="tritstream") or 0
         if code == PIPE:
             raise BrokenPipeError
         sys.stdout.flush()              # here, where an error can still be told
         return code
     except TritstreamError as error:
-        return _failed(error, str(error), error.exit_code, debug)
+        return _failed(str(error), error.exit_code)
     except _UsageError as error:
-        return _failed(error, error.format_message(), USAGE, debug)
+        return _failed(error.format_message(), USAGE)
     except (KeyboardInterrupt, typer.Abort):
-        notes().print("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
+        return _interrupted()
+    except (BrokenPipeError, SystemExit):       # the latter is what typer makes of it in a help
         sys.stdout = None               # nobody reads any more, and nothing is left to flush
         return 0
     except OSError as error:
         sys.stdout = None if error.filename is None else sys.stdout
-        sentence = (f"{error.filename or 'The output'} cannot be used: {error.strerror or error}; "
-                    "make room, or give another place.")
-        return _failed(error, sentence, USAGE, debug)
+        return _failed(f"{error.filename or 'The output'} cannot be used: "
+                       f"{error.strerror or error}; make room, or give another place.", USAGE)
     except Exception as error:
-        return _failed(error, f"This is a fault of the program ({type(error).__name__}: {error}); "
-                       "repeat with --debug, and report what it shows.", INTERNAL, debug)
+        return _failed(f"This is a fault of the program ({type(error).__name__}: {error}); "
+                       "repeat with --debug, and report what it shows.", INTERNAL)
 
 
-def main() -> None:
-    """Entry point of the `tritstream` program."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")    # a terminal without a letter gets a question mark
-    sys.exit(run(sys.argv[1:]))
+def _application(arguments: Sequence[str]) -> typer.Typer:
+    """All verbs; only the one that is asked for can be called."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+                      context_settings={"help_option_names": ["-h", "--help"]})
+    tracing = []                        # tells the verb what the program was told
+
+    @app.callback()
+    def options(
+        version: Annotated[bool, typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+        debug: Debug = False,
+    ):
+        """MatMul-free language models on FPGAs."""
+        tracing.extend([True] * debug)
+
+    asked = next((word for word in arguments if not word.startswith("-")), None)
+    for name, verb in VERBS.items():
+        if name == asked:
+            app.command(name)(_heard(verb.load(), tracing))
+        else:
+            app.command(name, help=verb.help)(lambda: None)
+    return app
 
 
-def _failed(error: Exception, sentence: str, code: int, debug: bool) -> int:
-    if debug:
-        traceback.print_exception(error)
-    # In one piece: several processes may write to the same place.
-    notes().print(Text.assemble(("error: ", "bold red"), " ".join(sentence.split())))
+def _heard(verb: Callable, tracing: list) -> Callable:
+    """Return a verb that ends with a code where typer would end the program without a word.
+
+    It has the option ``--debug`` as well, and with it shows the traceback of what it raises.
+    """
+    @functools.wraps(verb)
+    def heard(*arguments, debug: bool, **options):
+        try:
+            return verb(*arguments, **options)
+        except KeyboardInterrupt:
+            return _interrupted()
+        except BrokenPipeError:
+            return PIPE
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception:
+            if debug or tracing:
+                traceback.print_exc()
+            raise
+
+    signature = inspect.signature(verb)
+    option = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False,
+                               annotation=Debug)
+    heard.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])
+    heard.__annotations__ = {**verb.__annotations__, "debug": Debug}
+    return heard
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"tritstream {importlib.metadata.version('tritstream')}")
+        raise typer.Exit
+
+
+def _interrupted() -> int:
+    _note("interrupted")
+    return INTERRUPTED
+
+
+def _failed(sentence: str, code: int) -> int:
+    _note(" ".join(sentence.split()), failed=True)
     return code
+
+
+def _note(sentence: str, failed: bool = False) -> None:
+    from rich.text import Text
+
+    from tritstream.cli.console import notes
+
+    # In one piece: several processes may write to the same place.
+    notes().print(Text.assemble(("error: " if failed else "", "bold red"), sentence))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["notes", "output", "print_json", "progress", "quantity"]
+__all__ = ["notes", "output", "print_json", "progress", "quantity", "write"]
 
 PREFIXES = "kMGT"
 FILE_COLUMNS = 200          # where there is no terminal to fit
@@ -33,6 +33,13 @@ def output() -> Console:
 def notes() -> Console:
     """Where timings, progress and errors go."""
     return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+def write(text: str, *, dim: bool = False) -> None:
+    """Write text to the output as it is: rich would drop its control characters and expand tabs."""
+    style = dim and output().color_system is not None
+    sys.stdout.write(f"\x1b[2m{text}\x1b[22m" if style else text)
+    sys.stdout.flush()
 
 
 def print_json(table) -> None:

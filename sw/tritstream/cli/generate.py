@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tritstream.cli.console import notes, output, print_json, progress, quantity
+from tritstream.cli.app import INTERRUPTED
+from tritstream.cli.console import notes, print_json, progress, quantity, write
 from tritstream.cli.options import Device, Json, ModelName, Prompt, open_device, open_model
 from tritstream.model.catalog import DEFAULT_MODEL
 from tritstream.model.tokenizer import Detokenizer
@@ -13,9 +14,6 @@ from tritstream.runtime.generate import Generation, Timings
 from tritstream.runtime.sampling import CANDIDATES, Sampler
 
 __all__ = ["generate"]
-
-INTERRUPTED = 130
-
 
 def generate(
     prompt: Prompt,
@@ -83,27 +81,25 @@ class _Writer:
 
     def __init__(self, tokenizer, prompt, *, quiet: bool):
         self._detokenizer = Detokenizer(tokenizer, prompt)
-        self._console = None if quiet else output()
+        self._quiet = quiet
         self.text = ""
 
     def begin(self, prompt: str) -> None:
-        if self._console:
-            safe = prompt.encode("utf-8", "replace").decode("utf-8")
-            self._console.out(safe, style="dim", end="")
+        if not self._quiet:
+            write(prompt.encode("utf-8", "replace").decode("utf-8"), dim=True)
 
     def push(self, token: int) -> None:
         self._write(self._detokenizer.push(token))
 
     def finish(self) -> None:
         self._write(self._detokenizer.finish())
-        if self._console:
-            self._console.out("")
+        if not self._quiet:
+            write("\n")
 
     def _write(self, piece: str) -> None:
         self.text += piece
-        if self._console and piece:
-            self._console.out(piece, end="")
-            self._console.file.flush()
+        if piece and not self._quiet:
+            write(piece)
 
 
 def _report(generation: Generation, device: str, interrupted: bool) -> None:

@@ -25,7 +25,7 @@ def inspect(
                                               help="The same as an option.")] = None,
     json: Json = False,
 ):
-    """Show shapes, scales, zeros, sizes, digest and fitting boards."""
+    """Show fitting boards, shapes, scales, zeros, sizes and digest."""
     if (name is None) == (model is None):
         raise BadInput("inspect takes one model: tritstream inspect MODEL.")
     image = open_model(name or model).image
