@@ -18,6 +18,7 @@ from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.ports import BEST, DONE, SCALE, START
 from tritstream_sim.agents.stream import Sink, Source, as_signed, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config
+from tritstream_sim.verilate.passes import pass_bytes
 
 CONFIG = build_config()
 
@@ -27,13 +28,6 @@ def dummy(seed: int, *, outliers=False, **shape) -> Image:
     with tempfile.TemporaryDirectory() as directory:
         return pack(DummyCheckpoint(ModelConfig(**shape), seed=seed, outliers=outliers),
                     pathlib.Path(directory) / "image")
-
-
-def pass_bytes(image: Image, token: int, stages: int) -> bytes:
-    """Return what a source plays for a pass: lead, row, rest."""
-    tape = image.tape(image.units_before(stages)).tobytes()
-    lead = UNIT * image.lead_units
-    return tape[:lead] + image.row(token) + tape[lead:]
 
 
 class Bench:

@@ -43,6 +43,7 @@ ELEMENTS = "hw/tritstream_hw/elements/path.py"
 SEQUENCER = "hw/tritstream_hw/sequencer.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
 RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2]"
+RTL_SHAPES = "tests/test_rtl_shapes.py"
 
 STATISTICS = "hw/tritstream_hw/norm/statistics.py"
 SHIFTER = "hw/tritstream_hw/arithmetic/shifter.py"
@@ -200,6 +201,12 @@ MUTANTS = [
            TAPE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
     Mutant("tape.state-check", "a section whose state is out of range is let through",
            TAPE, "& state_fits &", "&", RTL_ACCELERATOR),
+    Mutant("tape.row-full", "a row that exactly fills its unit never ends",
+           ROW, "((row == self.rows) | (completes & self.o.p.last))", "(row == self.rows)",
+           RTL_SHAPES + "::test_everything_that_ends_at_a_unit[8]"),
+    Mutant("tape.bank-count", "a counter of bank beats is too narrow for the 370M at P = 4",
+           TAPE, "banks_left = Signal(18 + 3)", "banks_left = Signal(11)",
+           RTL_SHAPES + "::test_a_layer_and_the_head_of_the_published_370m[4]"),
     Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
            SEQUENCER, "index + 1 == self.run.stages", "index == self.run.stages", RTL_ACCELERATOR),
     Mutant("sequencer.record", "records hold stalls in place of cycles",
@@ -213,6 +220,9 @@ MUTANTS = [
     Mutant("accelerator.logit-stall", "logits are dropped while the host is not ready",
            ACCELERATOR, "self.flowing & (~to_host | logits.i.ready)", "self.flowing",
            RTL_ACCELERATOR),
+    Mutant("accelerator.stalls", "stalls are counted although nothing waits for the header",
+           ACCELERATOR, "~reader.collecting | self.sequencer.header.ready", "1",
+           RTL_SHAPES + "::test_stalls_are_counted_to_the_cycle"),
     Mutant("accelerator.early", "row sums pass before the scales are there",
            ACCELERATOR, "gemv.o.ready.eq(self.flowing & (", "gemv.o.ready.eq((", RTL_ACCELERATOR),
     Mutant("accelerator.keep-half", "lower bounds are read from the half of the stage before",

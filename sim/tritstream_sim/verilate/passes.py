@@ -1,0 +1,107 @@
+"""Passes through a Verilated accelerator at the speed of C++, every beat at its known time."""
+
+import dataclasses
+import pathlib
+import struct
+import subprocess
+
+import numpy as np
+
+from tritstream.formats import UNIT
+from tritstream.image.image import Image
+from tritstream.link.messages import RECORD_WORDS, StageRecord, stage_records
+from tritstream_hw.accelerator import Accelerator
+from tritstream_hw.ports import DONE, START
+from tritstream_sim.verilate.compile import compile_model, export
+
+__all__ = ["Pass", "Passes", "pass_bytes"]
+
+
+def pass_bytes(image: Image, token: int, stages: int) -> bytes:
+    """Return what is played for a pass: the lead of the tape, the token's row, the rest."""
+    tape = image.tape(image.units_before(stages)).tobytes()
+    lead = UNIT * image.lead_units
+    return tape[:lead] + image.row(token) + tape[lead:]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """What a pass leaves behind."""
+
+    status: int
+    head: bool
+    beats: int                  # taken
+    records: list[StageRecord]
+
+
+class Passes:
+    """An accelerator in a process of its own, which keeps its state from pass to pass.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+        Built if it is not in the cache.
+    cache : path
+        Where builds are kept, see `compile_model`.
+    optimise : str
+        Level of optimisation of the C++ compiler; what pays depends on the length of the passes.
+    """
+
+    def __init__(self, accelerator: Accelerator, cache: pathlib.Path, *, optimise: str = "-O1"):
+        source = pathlib.Path(__file__).with_name("passes.cpp")
+        program = compile_model(export(accelerator, "passes"), "passes", cache, sources=[source],
+                                arguments=["-O3", "--x-assign", "fast", "--noassert"],
+                                optimise=optimise)
+        self.beat_bytes = accelerator.config.beat_bytes
+        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE)
+
+    def play(self, data: bytes, *, stages: int, fresh: bool = False,
+             gaps: dict[int, int] | None = None) -> Pass:
+        """Play a pass of so many stages.
+
+        Parameters
+        ----------
+        data : bytes
+            All that is played, whole beats.
+        stages : int
+            Of the pass; their records are read back.
+        fresh : bool
+            Begin a conversation.
+        gaps : dict
+            Cycles for which a beat is withheld after the one before was taken, by its number. All
+            other beats are offered at once.
+
+        Raises
+        ------
+        TimeoutError
+            The accelerator neither takes a beat nor ends.
+        """
+        gaps = gaps or {}
+        start = START.const({"fresh": fresh, "stages": stages}).as_bits()
+        words = RECORD_WORDS * stages
+        request = [start, words, len(gaps), len(data) // self.beat_bytes,
+                   *(number for gap in gaps.items() for number in gap)]
+        self._process.stdin.write(struct.pack(f"<{len(request)}Q", *request))
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
+        answer = self._process.stdout.read(16 + 4 * words)
+        if len(answer) < 16 + 4 * words:
+            raise TimeoutError(self._process.stderr.read().decode())
+        bits, beats = struct.unpack_from("<QQ", answer)
+        done = DONE.from_bits(bits)
+        records = stage_records(np.frombuffer(answer, "<i4", offset=16))
+        return Pass(done.status, bool(done.head), beats, records)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()

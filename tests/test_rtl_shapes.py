@@ -1,0 +1,162 @@
+"""The whole accelerator at shapes that a toy does not have, at the speed of C++.
+
+One layer and the head of the published 370M, whose counters are the widest; `tiny`, whose embedding
+rows exactly fill their unit; rows, gains and vectors that end one before, at and one behind a unit;
+and what a memory that withholds beats costs, to the cycle.
+"""
+
+import dataclasses
+import itertools
+
+import pytest
+
+from tritstream.build import BuildConfig
+from tritstream.formats import HEADER_BYTES, UNIT
+from tritstream.golden import GoldenModel, chain
+from tritstream.image.pack import pack
+from tritstream.link.protocol import Status
+from tritstream.model.catalog import resolve
+from tritstream.model.config import ModelConfig
+from tritstream.model.dummy import PRESETS, DummyCheckpoint
+from tritstream_hw.accelerator import Accelerator
+from tritstream_sim.verilate.passes import Passes, pass_bytes
+
+pytestmark = pytest.mark.verilator
+
+SMALL = {"candidates": 5, "max_hidden": 192, "max_intermediate": 256, "max_vocab": 512,
+         "max_state": 512, "max_stages": 32}
+DEPTH = 100     # cycles of a stage that nothing hides, beside a row group's
+
+# Bytes of a row are 4 + H, or 4 + 3 H with outliers; a unit holds 64 of them, or 32 gains, or the
+# activations of 64 columns, and a block 5 rows.
+EDGES = {
+    "a row ends in its unit": (59, 63), "a row fills its unit": (60, 64),
+    "a row begins a second unit": (61, 65), "a row ends in its second unit": (123, 127),
+    "a row fills two units": (124, 128), "a row begins a third unit": (125, 129),
+    "gains end in their unit": (31, 95), "gains fill their unit": (32, 96),
+    "gains begin a second unit": (33, 97), "a vector ends in its unit": (63, 191),
+    "a vector fills its unit": (64, 192), "a vector begins a second unit": (65, 193),
+}
+WIDE_EDGES = {"a wide row ends in its unit": (19, 30), "a wide row fills its unit": (20, 31),
+              "a wide row begins a second unit": (21, 32)}
+
+
+class Conversation:
+    """A model on an accelerator and on its golden twin."""
+
+    def __init__(self, passes: Passes, image):
+        self.passes, self.image = passes, image
+        self._golden = GoldenModel(image)
+        self._state = self._golden.new_state()
+        self._digest = 0
+        self._fresh = True
+
+    def step(self, token: int, *, head: bool = True, gaps=None):
+        """Play a token; compare every stage's digest, and return the records."""
+        stages = self.image.stages if head else self.image.body_stages
+        expected = []
+
+        def observe(_, vector):
+            self._digest = chain(vector[0, 0], self._digest)
+            expected.append(self._digest)
+
+        self._golden.forward([[token]], self._state, stages=stages, observe=observe)
+        data = pass_bytes(self.image, token, stages)
+        done = self.passes.play(data, stages=stages, fresh=self._fresh, gaps=gaps)
+        self._fresh = False
+        assert (done.status, done.head) == (Status.OK, head)
+        names = [section.name for section in self.image.sections[:stages]]
+        assert dict(zip(names, (record.digest for record in done.records), strict=True)) == \
+            dict(zip(names, expected, strict=True))
+        assert done.beats * self.passes.beat_bytes == len(data)
+        return done.records
+
+
+def dummy(directory, *, outliers=False, **shape):
+    """Return a packed random model."""
+    return pack(DummyCheckpoint(ModelConfig(**shape), seed=5, outliers=outliers),
+                directory / "dummy.trit")
+
+
+@pytest.fixture(scope="module")
+def cache(request):
+    return request.config.rootpath / "build" / "sim"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """One layer of the published 370M, and its head."""
+    shape = dataclasses.replace(PRESETS["370M"], layers=1)
+    return pack(DummyCheckpoint(shape, seed=1), tmp_path_factory.mktemp("published") / "370M.trit")
+
+
+@pytest.mark.parametrize("beat_bytes", [4, 16, 64])
+def test_a_layer_and_the_head_of_the_published_370m(cache, published, beat_bytes):
+    config = BuildConfig(beat_bytes=beat_bytes, elements=beat_bytes // 2)
+    with Passes(Accelerator(config), cache) as passes:
+        conversation = Conversation(passes, published)
+        conversation.step(5, head=False)
+        records = conversation.step(31_999)
+    group = published.hidden // beat_bytes
+    for section, record in zip(published.sections, records, strict=True):
+        beats = section.header.units * UNIT // beat_bytes
+        least = beats if section.header.op.projections else published.row_units * UNIT
+        assert record.stalls == 0
+        assert least < record.cycles < beats + published.row_units * UNIT * (
+            section.index == 0) + group + DEPTH, section.name
+
+
+@pytest.mark.parametrize("width", [2, 8, 32])
+def test_everything_that_ends_at_a_unit(cache, tmp_path, width):
+    """P = V, and every edge of a unit on one build."""
+    with Passes(Accelerator(BuildConfig(beat_bytes=width, elements=width, **SMALL)),
+                cache) as passes:
+        whole = Conversation(passes, resolve("tiny").image)
+        for token in (0, 511, 7):
+            whole.step(token)
+        for outliers, edges in ((False, EDGES), (True, WIDE_EDGES)):
+            for number, (edge, (hidden, intermediate)) in enumerate(edges.items()):
+                image = dummy(tmp_path, outliers=outliers, hidden=hidden,
+                              intermediate=intermediate, layers=1, vocab=9 + number)
+                print(f"P = V = {width}: {edge}")
+                assert image.row(0)[3] == outliers
+                conversation = Conversation(passes, image)
+                for token in (image.vocab - 1, 0):
+                    conversation.step(token)
+
+
+def test_stalls_are_counted_to_the_cycle(cache, tmp_path):
+    """A cycle more is a stall counted, and no other is, but in the shadow of a stage's end."""
+    width = 8
+    collecting = HEADER_BYTES // width + 3      # cycles of a header that nothing hides then
+    with Passes(Accelerator(BuildConfig(beat_bytes=width, elements=width, **SMALL)),
+                cache) as passes:
+        conversation = Conversation(passes, dummy(tmp_path, hidden=128, intermediate=200, layers=1,
+                                                  vocab=300))
+        image = conversation.image
+        without = conversation.step(1)
+        assert not any(record.stalls for record in without)
+        least = sum(record.cycles for record in without)
+        for section in image.sections:
+            start = (section.start // UNIT - image.tape_unit) * UNIT // width
+            start += image.row_units * UNIT // width * (section.index > 0)
+            end = start + section.header.units * UNIT // width
+            places = {"header": start}
+            if section.header.banks:
+                places |= {"banks": start + HEADER_BYTES // width}
+            if section.header.op.projections:
+                places |= {"body": (start + end) // 2, "last": end - 1}
+            for (place, beat), cycles in itertools.product(places.items(), (1, 2, 90)):
+                records = conversation.step(1, gaps={beat: cycles})
+                more = sum(record.cycles for record in records) - least
+                stalls = [record.stalls for record in records]
+                where = f"{section.name}, {place}: {cycles} cycles withheld, stalls {stalls}"
+                if place in ("body", "last"):
+                    assert stalls[section.index] == sum(stalls) == cycles, where
+                if place == "last":         # elements before it may take longer than it
+                    assert more <= cycles, where
+                elif place == "header":     # collected ahead, in the shadow of the stage before
+                    assert sum(stalls) <= more <= sum(stalls) + collecting, where
+                    assert cycles > 2 or section.index == 0 or sum(stalls) == more == 0, where
+                else:
+                    assert more == sum(stalls) <= cycles, where
