@@ -1,5 +1,8 @@
 """The mutation framework: its list fits the sources, and it tells caught from survived."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tritstream.errors import BadInput, TritstreamError
@@ -35,6 +38,15 @@ def fault(new: str, *, old: str = "x + x", tests: str = "tests/test_double.py") 
 
 def test_every_mutant_of_the_list_fits_the_sources():
     mutants.check(MUTANTS)
+
+
+def test_every_test_of_the_list_exists(request):
+    """As pytest collects them: a name or a parameter that is no more would stop `make mutants`."""
+    nodes = sorted({node for mutant in MUTANTS for node in mutant.nodes})
+    done = subprocess.run([sys.executable, "-m", "pytest", "--collect-only", "-q", "-p",
+                           "no:cacheprovider", *nodes], cwd=request.config.rootpath,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 def test_a_fault_is_caught_and_the_checkout_untouched(checkout):
