@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tritstream.build import BuildConfig
-from tritstream.driver import CHUNK_UNITS, DEPTH, Device
+from tritstream.driver import CHUNK_UNITS, DEPTH, STOP_SECONDS, Device
 from tritstream.errors import BadInput, DeviceError
 from tritstream.formats import UNIT
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import Identity, Run
 from tritstream.link.protocol import Code, Space
-from tritstream.link.stream import LinkReset, LinkStream
+from tritstream.link.stream import SLOWDOWN, LinkReset, LinkStream
 from tritstream.transport import (
     Faults,
     FaultyTransport,
@@ -25,6 +25,7 @@ from tritstream.transport import (
 )
 from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.fake import FakeImage, FakeModel
+from tritstream_sim.twin.in_process import InProcessTransport
 
 SHAPE = dict(max_hidden=64, max_intermediate=128, max_state=128, max_vocab=64)
 CONFIG = BuildConfig(memory_bytes=1 << 20, **SHAPE)
@@ -355,6 +356,30 @@ def test_wires_that_lose_and_damage(image):
                 damaged = device.statistics.bad + device.counters().frames_bad
     assert results[0] == results[1]
     assert damaged > 0
+
+
+@pytest.mark.parametrize("damage, ends", [
+    (1e-4, True), (1e-3, True), (3e-3, True), (1e-2, False), (3e-2, False), (0.1, False),
+    (0.5, False)])
+def test_however_many_bytes_are_damaged_every_call_ends(image, seed, damage, ends):
+    """One byte in a hundred leaves one of two hundred full frames whole: that link is given up."""
+    patience, rate = 60.0, 300_000
+    emulator = Emulator(CONFIG, FakeModel(image, CONFIG))
+    cable = InProcessTransport(emulator, faults=Faults(flip=damage), seed=seed, rate=rate)
+    results = []
+    refusal = pytest.raises(DeviceError, match="too slow|has not (moved|answered)|does not|garbage")
+    with contextlib.nullcontext() if ends else refusal:
+        device = Device(cable, patience_seconds=patience)
+        began = cable.now()
+        device.load(image)
+        assert cable.now() - began <= patience + SLOWDOWN * len(image.payload) / rate + 1
+        results = digests(device.run([1, 2, 3], 20, fresh=True))
+        device.close()
+    assert cable.now() <= 3 * (patience + 1) + STOP_SECONDS
+    if ends:
+        with Device(InProcessTransport(Emulator(CONFIG, FakeModel(image, CONFIG)))) as device:
+            device.load(image)
+            assert results == digests(device.run([1, 2, 3], 20, fresh=True))
 
 
 def test_device_goes_away_in_a_run(server, image):

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tritstream.link.endpoint import Endpoint, LinkOptions
+from tritstream.errors import DeviceError
+from tritstream.link.endpoint import HOST_CAPACITY, Endpoint, LinkOptions
 from tritstream.link.frames import MAX_FRAME, Frame, Parser
 from tritstream.link.protocol import DEVICE_ROOM, HOST_ROOM, MAX_PAYLOAD, SYNC, Kind
-from tritstream.transport import Faults
+from tritstream.link.stream import LEAST_RATE, SLOWDOWN, LinkStream
+from tritstream.transport import Faults, Transport
 from tritstream.transport.faulty import FaultyChannel
 
 repeatable = settings(deadline=None, derandomize=True)
@@ -311,14 +313,193 @@ def test_a_probe_is_answered():
     wire.connect()
     wire.deliver(b"command", b"")
     wire.until(lambda: wire.host.idle)
-    heard_at = wire.host.heard_at
+    received_at = wire.host.received_at
     wire.host.probe()
-    wire.until(lambda: wire.host.heard_at > heard_at, steps=10)
+    wire.until(lambda: wire.host.received_at > received_at, steps=10)
     assert wire.device.available == 0
 
 
 def test_options_are_those_of_the_document():
     host, device = LinkOptions(), LinkOptions.for_device()
-    assert (host.room, host.ack_frames, host.bounded) == (64, 2, False)
-    assert (device.room, device.window, device.ack_frames, device.bounded) == (8, 4, 4, True)
+    assert (host.room, host.ack_frames, host.capacity) == (64, 2, 1 << 24)
+    assert (device.room, device.window, device.ack_frames, device.capacity) == (8, 4, 4, 8 * 512)
     assert {f.name for f in dataclasses.fields(host)} >= {"ack_seconds", "retry_seconds"}
+
+
+# Other ends that mean no good. Time is the fakes' own, so that minutes cost nothing.
+
+class Hostile(Transport):
+    """The other end of a `LinkStream`: answers RESET, then goes on as `go_on` says.
+
+    `go_on` is a generator function that is given this object and yields pairs of seconds to let
+    pass and bytes to send then; `written` is what the host has sent.
+    """
+
+    name = "hostile"
+
+    def __init__(self, go_on, credit=DEVICE_ROOM):
+        self.written = []
+        self._parser = Parser()
+        self._credit = credit
+        self._now = 0.0
+        self._pieces = go_on(self)
+        self._answer = b""
+        self._due = self._next = None
+
+    def now(self):
+        return self._now
+
+    def write(self, data):
+        for frame in filter(None, self._parser.feed(data)):
+            self.written.append(frame)
+            if frame.kind == Kind.RESET:
+                self._answer = Frame(Kind.RESET_ACK, frame.seq, 0, self._credit).encode()
+
+    def read(self, timeout):
+        self._answer, answer = b"", self._answer
+        if answer:
+            return answer
+        if self._due is None:
+            seconds, self._next = next(self._pieces)
+            self._due = self._now + seconds
+        if self._due > self._now + timeout:
+            self._now += timeout + 1e-6
+            return b""
+        self._now, self._due = max(self._now, self._due), None
+        return self._next
+
+    def close(self):
+        pass
+
+
+def flood(hostile):
+    """Grant no credit, acknowledge nothing, and send data for ever."""
+    seq = 0
+    while True:
+        frames = [Frame(Kind.DATA, seq + n & 255, 0, 0, bytes(MAX_PAYLOAD)) for n in range(64)]
+        seq += len(frames)
+        yield 0.1, b"".join(frame.encode() for frame in frames)
+
+
+def crumbs(hostile):
+    """The same, in frames of one byte."""
+    seq = 0
+    while True:
+        frames = [Frame(Kind.DATA, seq + n & 255, 0, 0, b"x") for n in range(1000)]
+        seq += len(frames)
+        yield 0.1, b"".join(frame.encode() for frame in frames)
+
+
+def drip(hostile):
+    """Send one byte whenever patience is nearly over."""
+    seq = 0
+    while True:
+        yield 9.0, Frame(Kind.DATA, seq & 255, 0, DEVICE_ROOM, b"x").encode()
+        seq += 1
+
+
+def grudge(hostile):
+    """Acknowledge one frame whenever patience is nearly over."""
+    acked = 0
+    while True:
+        acked = min(acked + 1, sum(frame.kind == Kind.DATA for frame in hostile.written))
+        yield 9.0, Frame(Kind.ACK, 0, acked & 255, DEVICE_ROOM).encode()
+
+
+def complain(hostile):
+    """Ask for everything again, and again."""
+    while True:
+        yield 0.1, 100 * Frame(Kind.NAK, 0, 0, DEVICE_ROOM).encode()
+
+
+def babble(hostile):
+    """Send the beginnings of frames between two that are good."""
+    while True:
+        yield 1.0, Frame(Kind.ACK, 0, 0, 0).encode() + bytes([SYNC, 0, 0, 0, 0, 255, 1]) * 100
+
+
+def restart(hostile):
+    """Answer the RESET again and again."""
+    while True:
+        yield 0.5, b"".join(Frame(Kind.RESET_ACK, nonce, 0, 0).encode() for nonce in range(256))
+
+
+PATIENCE = 10.0
+
+
+def read_much(stream):
+    stream.read(1 << 16)
+
+
+def write_much(stream):
+    stream.write(bytes(1 << 20))
+
+
+def ask(stream):
+    stream.write(b"?")
+    stream.read(1000)
+
+
+@pytest.mark.parametrize("call, size", [(read_much, 1 << 16), (write_much, 1 << 20), (ask, 1000)])
+@pytest.mark.parametrize("behaviour", [flood, crumbs, drip, grudge, complain, babble, restart])
+def test_every_call_ends(behaviour, call, size):
+    hostile = Hostile(behaviour)
+    stream = LinkStream(hostile, LinkOptions(), dead_seconds=10.0, patience_seconds=PATIENCE)
+    stream.reset()
+    began = hostile.now()
+    if (behaviour, call) in ((flood, read_much), (crumbs, read_much), (flood, ask), (crumbs, ask)):
+        call(stream)                    # what was asked for did come
+    else:
+        with pytest.raises(DeviceError, match="too slow to use|has not moved|not answered") as err:
+            call(stream)
+        assert err.value.exit_code == 4
+    assert hostile.now() - began <= PATIENCE + SLOWDOWN * size / LEAST_RATE + 1
+    assert stream.available <= HOST_CAPACITY
+
+
+@pytest.mark.parametrize("behaviour", [flood, crumbs])
+def test_what_nobody_reads_is_bounded(behaviour):
+    capacity = 1 << 16
+    hostile = Hostile(behaviour, credit=0)
+    stream = LinkStream(hostile, LinkOptions(capacity=capacity), patience_seconds=PATIENCE)
+    stream.reset()
+    with pytest.raises(DeviceError, match="has not moved for 10 s"):
+        stream.write(bytes(1 << 20))
+    assert capacity - MAX_PAYLOAD < stream.available <= capacity
+    assert hostile.written[-1].credit == 0
+    before = len(hostile.written)
+    with pytest.raises(DeviceError, match="has not moved for 10 s"):
+        stream.write(bytes(1 << 20))
+    assert all(frame.credit == 0 for frame in hostile.written[before:])
+    stream.read(capacity)               # what is kept is whole, and makes room again
+    stream.settle()
+    assert hostile.written[-1].credit > 0
+
+
+def test_a_frame_that_just_fits():
+    host = Endpoint(LinkOptions(capacity=700))
+    host.start_reset(1)
+    host.receive(Frame(Kind.RESET_ACK, 1, 0, 8).encode(), 0.0)
+    for seq, size in enumerate([400, 300, 1]):
+        host.receive(Frame(Kind.DATA, seq, 0, 8, bytes(size)).encode(), 0.0)
+    assert host.available == 700
+    host.read(1)
+    host.receive(Frame(Kind.DATA, 2, 0, 8, b"x").encode(), 0.0)
+    assert host.available == 700
+
+
+@repeatable
+@given(st.lists(st.one_of(frames.map(Frame.encode), st.binary(max_size=600)), max_size=30),
+       st.integers(0, 1000))
+def test_an_end_survives_whatever_comes(pieces, seed):
+    for options in (LinkOptions(capacity=1000), LinkOptions.for_device(capacity=1000)):
+        end = Endpoint(options)
+        end.start_reset(1)
+        end.write(bytes(5000))
+        end.push()
+        now = 0.0
+        for piece in pieces_of(Frame(Kind.RESET_ACK, 1, 0, 8).encode() + b"".join(pieces), seed):
+            end.receive(piece, now)
+            assert end.available <= 1000
+            assert len(end.transmit(now)) <= (HOST_ROOM + 4) * MAX_FRAME
+            now += 0.3

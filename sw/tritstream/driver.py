@@ -129,7 +129,7 @@ class Device:
 
     def identify(self) -> Identity:
         """Ask the device what it is; its running digest starts anew."""
-        with self._known_state():
+        with self._known_state(Identity.SIZE):
             self._command(Code.IDENTIFY)
             self._expect(Code.IDENTIFY)
             identity = Identity.unpack(self._stream.read(Identity.SIZE))
@@ -222,7 +222,7 @@ class Device:
             raise BadInput(f"The image has {len(view)} bytes, which are not whole units of {UNIT}: "
                            "pack it again.")
         written = 0
-        with self._known_state():
+        with self._known_state(len(view)):
             for start in range(0, len(view), CHUNK_UNITS * UNIT):
                 chunk = view[start:start + CHUNK_UNITS * UNIT]
                 crc = zlib.crc32(chunk)
@@ -389,6 +389,10 @@ class Device:
             token = result.best
 
     def _answer(self, play: Run, token: int) -> PassResult:
+        with self._stream.limited(self._image.vocab * LOGIT_BYTES):
+            return self._limited_answer(play, token)
+
+    def _limited_answer(self, play: Run, token: int) -> PassResult:
         code = self._stream.read(1)[0]
         logits = None
         if code == Code.LOGIT and play.flags & RunFlag.LOGITS:
@@ -474,7 +478,7 @@ class Device:
 
     def read(self, space: Space, address: int, words: int) -> np.ndarray:
         """Return `words` 32-bit words of an address space as int32."""
-        with self._known_state():
+        with self._known_state(4 * words):
             self._command(Code.READ, Access(space=space, address=address, words=words).pack())
             self._expect(Code.READ)
             self._check(self._stream.read(1)[0],
@@ -486,7 +490,7 @@ class Device:
     def store(self, space: Space, address: int, words: np.ndarray) -> None:
         """Write 32-bit words, integers [n], to an address space."""
         data = np.ascontiguousarray(words, "<i4")
-        with self._known_state():
+        with self._known_state(data.nbytes):
             access = Access(space=space, address=address, words=len(data))
             self._command(Code.STORE, access.pack(), data.tobytes())
             self._expect(Code.STORE)
@@ -516,10 +520,15 @@ class Device:
                               f"{reason(status)}.")
 
     @contextlib.contextmanager
-    def _known_state(self):
-        """Stop the device when what is done here does not come to its end."""
+    def _known_state(self, size: int | None = None):
+        """Stop the device when what is done here does not come to its end.
+
+        It may take the time of `size` bytes, if that is given.
+        """
+        limit = contextlib.nullcontext() if size is None else self._stream.limited(size)
         try:
-            yield
+            with limit:
+                yield
         except GeneratorExit:
             if self._unanswered:
                 self._stop_if_possible()
@@ -529,5 +538,5 @@ class Device:
             raise
 
     def _stop_if_possible(self) -> None:
-        with contextlib.suppress(DeviceError), self._stream.hurried(STOP_SECONDS):
+        with contextlib.suppress(DeviceError), self._stream.impatient(STOP_SECONDS):
             self.stop()

@@ -1,6 +1,8 @@
 """A device in Python: the host's own link code answering with the results of a model.
 
-It lets driver and command line be tested without a Verilated board.
+It lets driver and command line be tested without a Verilated board. What it does with commands is
+a generator, which asks for bytes and leaves its replies to be taken: `Emulator.serve` connects it
+with a transport, `tritstream_sim.twin.in_process` with a driver on the same thread.
 """
 
 import contextlib
@@ -8,6 +10,7 @@ import dataclasses
 import socket
 import threading
 import zlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +18,7 @@ import numpy as np
 from tritstream.build import BuildConfig
 from tritstream.errors import DeviceError
 from tritstream.formats import UNIT
-from tritstream.link.endpoint import LinkOptions
+from tritstream.link.endpoint import LinkOptions, LinkStatistics
 from tritstream.link.messages import (
     RECORD_WORDS,
     Access,
@@ -83,6 +86,10 @@ class _Refused(Exception):
         self.status = status
 
 
+Program = Iterator[int]
+"""Yields how many bytes it needs, is sent them, and may have left a reply when it asks again."""
+
+
 class Emulator:
     """What the gateware's control does, one connection at a time.
 
@@ -103,12 +110,13 @@ class Emulator:
         self.config = config
         self.model = model
         self.memory = bytearray(config.memory_bytes)
+        self.link = LinkOptions.for_device() if link is None else link
         self.resets = 0
+        self.statistics = LinkStatistics()      # of its end of the present connection
         self._identity = Identity.of(config) if identity is None else identity
-        self._link = LinkOptions.for_device() if link is None else link
         self._records = []
         self._configuration = None
-        self._stream = None
+        self._output = bytearray()
         self._commands = {
             Code.IDENTIFY: self._identify,
             Code.WRITE: self._write,
@@ -121,36 +129,55 @@ class Emulator:
 
     def serve(self, transport: Transport) -> None:
         """Answer the host on `transport` until it is closed."""
-        self._stream = LinkStream(transport, self._link, dead_seconds=None, patience_seconds=None)
+        stream = LinkStream(transport, self.link, dead_seconds=None, patience_seconds=None)
+        self.statistics = stream.endpoint.statistics
         try:
             while True:
+                program, data = self.commands(), None
                 try:
-                    self._answer()
+                    while True:
+                        count = program.send(data)
+                        stream.write(self.take_output())
+                        stream.flush()
+                        data = stream.read(count)
                 except LinkReset:
-                    self.resets += 1
-                    self._configuration = None
-                    self.model.clear_digest()
+                    self.reset()
         except DeviceError:
             pass                        # the host has left
         finally:
-            self._stream.close()
+            stream.close()
 
-    def _answer(self) -> None:
-        code = self._stream.read(1)[0]
-        command = self._commands.get(code)
-        if command is None:
-            self._stream.write(bytes([Code.UNKNOWN]))
-            while True:                 # until the host starts anew
-                self._stream.read(1)
-        command()
-        self._stream.flush()
+    def reset(self) -> None:
+        """Forget what the host's RESET makes a device forget."""
+        self.resets += 1
+        self._configuration = None
+        self._output.clear()
+        self.model.clear_digest()
+
+    def take_output(self) -> bytes:
+        """Return what has been replied since it was taken last."""
+        data = bytes(self._output)
+        self._output.clear()
+        return data
+
+    def commands(self) -> Program:
+        """Answer commands for ever."""
+        while True:
+            code = (yield 1)[0]
+            command = self._commands.get(code)
+            if command is None:
+                self._output.append(Code.UNKNOWN)
+                while True:             # until the host starts anew
+                    yield 1
+            yield from command()
 
     def _reply(self, code: Code, status: Status, data: bytes = b"") -> None:
-        self._stream.write(bytes([code, status]) + data)
+        self._output += bytes([code, status]) + data
 
-    def _identify(self) -> None:
+    def _identify(self) -> Program:
         self.model.clear_digest()
-        self._stream.write(bytes([Code.IDENTIFY]) + self._identity.pack())
+        self._output += bytes([Code.IDENTIFY]) + self._identity.pack()
+        yield 0
 
     def _memory_status(self, unit: int, units: int) -> Status:
         if not self.memory:
@@ -158,44 +185,44 @@ class Emulator:
         inside = (unit + units) * UNIT <= len(self.memory)
         return Status.OK if inside else Status.OUT_OF_RANGE
 
-    def _write(self) -> None:
-        extent = self._arguments(Extent)
+    def _write(self) -> Program:
+        extent = yield from self._arguments(Extent)
         unit, units = extent.unit, extent.units
         status = self._memory_status(unit, units)
         for start in range(unit * UNIT, (unit + units) * UNIT, UNIT):
-            data = self._stream.read(UNIT)
+            data = yield UNIT
             if status == Status.OK:
                 self.memory[start:start + UNIT] = data
         self._reply(Code.WRITE, status)
 
-    def _digest(self) -> None:
-        extent = self._arguments(Extent)
+    def _digest(self) -> Program:
+        extent = yield from self._arguments(Extent)
         unit, units = extent.unit, extent.units
         status = self._memory_status(unit, units)
         data = memoryview(self.memory)[unit * UNIT:(unit + units) * UNIT]
         crc = zlib.crc32(data) if status == Status.OK else 0
         self._reply(Code.DIGEST, status, crc.to_bytes(4, "little"))
 
-    def _configure(self) -> None:
-        configuration = self._arguments(Configuration)
+    def _configure(self) -> Program:
+        configuration = yield from self._arguments(Configuration)
         if configuration.vocab > self.config.max_vocab:
             self._reply(Code.CONFIGURE, Status.OUT_OF_RANGE)
         else:
             self._configuration = configuration
             self._reply(Code.CONFIGURE, Status.OK)
 
-    def _run(self) -> None:
-        run = self._arguments(Run)
+    def _run(self) -> Program:
+        run = yield from self._arguments(Run)
         try:
-            self._passes(run)
+            yield from self._passes(run)
         except _Refused as refusal:
             self._reply(Code.RUN, refusal.status)
 
-    def _passes(self, run: Run) -> None:
+    def _passes(self, run: Run) -> Program:
         token = run.token
         count = 1 if run.flags & RunFlag.STREAMED else run.count
         for index in range(count):
-            parts = self._parts(run, token)
+            parts = yield from self._parts(run, token)
             try:
                 result = self.model.run_pass(
                     *parts, fresh=bool(run.flags & RunFlag.FRESH) and index == 0,
@@ -207,11 +234,12 @@ class Emulator:
             stopped = not best or best[0][0] == self._configuration.stop_token
             last = stopped or index == count - 1
             self._send_result(run, token, result, best, last)
+            yield 0                     # lets it go
             if last:
                 return
             token = best[0][0]
 
-    def _parts(self, run: Run, token: int) -> tuple[bytes, bytes, bytes]:
+    def _parts(self, run: Run, token: int):
         """Return lead, row and rest of a pass, from the stream or from memory."""
         configuration = self._configuration
         if configuration is None:
@@ -221,10 +249,9 @@ class Emulator:
         if run.stages == 0 or run.stages > self.config.max_stages or sizes[2] < 0:
             raise _Refused(Status.OUT_OF_RANGE)
         if run.flags & RunFlag.STREAMED:
-            # Unit by unit: a read waits for all its bytes, and the link has not room for a tape.
-            lead, row, rest = (b"".join(self._stream.read(UNIT) for _ in range(size // UNIT))
-                               for size in sizes)
-            return lead, row, rest
+            lead = yield sizes[0]
+            row = yield sizes[1]
+            return lead, row, (yield sizes[2])
         if token >= configuration.vocab:
             raise _Refused(Status.BAD_TOKEN)
         lead_unit = configuration.tape_unit
@@ -250,21 +277,20 @@ class Emulator:
             messages = np.empty((len(result.logits), 5), np.uint8)
             messages[:, 0] = Code.LOGIT
             messages[:, 1:] = result.logits.astype("<i4").view(np.uint8).reshape(-1, 4)
-            self._stream.write(messages.tobytes())
+            self._output += messages.tobytes()
         answer = PassResult(
             token=token, last=last, candidates=best, mantissa=result.mantissa, shift=result.shift,
             digest=result.records[-1].digest, cycles=sum(r.cycles for r in result.records),
             stalls=sum(r.stalls for r in result.records))
         self._reply(Code.RUN, Status.OK, answer.pack())
-        self._stream.flush()
 
     def _arguments(self, table):
-        return table.unpack(self._stream.read(table.SIZE))
+        return table.unpack((yield table.SIZE))
 
     def _spaces(self) -> dict:
         records = record_words(self._records)
         padding = np.zeros(RECORD_WORDS * self.config.max_stages - len(records), np.int32)
-        statistics = self._stream.endpoint.statistics
+        statistics = self.statistics
         counters = Counters(
             frames_good=statistics.good, frames_bad=statistics.bad,
             frames_out_of_order=statistics.out_of_order, frames_resent=statistics.resent, beats=0)
@@ -275,8 +301,8 @@ class Emulator:
             Space.COUNTERS: np.frombuffer(counters.pack(), "<i4"),
         }
 
-    def _read(self) -> None:
-        access = self._arguments(Access)
+    def _read(self) -> Program:
+        access = yield from self._arguments(Access)
         space, address, words = access.space, access.address, access.words
         array = self._spaces().get(space)
         if array is None:
@@ -287,10 +313,10 @@ class Emulator:
             data = array[address:address + words].astype("<i4").tobytes()
             self._reply(Code.READ, Status.OK, data)
 
-    def _store(self) -> None:
-        access = self._arguments(Access)
+    def _store(self) -> Program:
+        access = yield from self._arguments(Access)
         space, address, words = access.space, access.address, access.words
-        data = np.frombuffer(self._stream.read(4 * words), "<i4")
+        data = np.frombuffer((yield 4 * words), "<i4")
         array = {Space.VECTORS: self.model.vectors, Space.STATE: self.model.state}.get(space)
         if array is None:
             self._reply(Code.STORE, Status.UNKNOWN_SPACE)

@@ -18,6 +18,11 @@ FILLER = bytes(MAX_FRAME)
 
 MOST_BACKOFF = 8
 
+HOST_CAPACITY = 1 << 24
+"""Bytes that wait unread at the host: more than the passes that the driver has under way answer,
+with all logits of 200,000 tokens. It is the device's turn to wait beyond that.
+"""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LinkOptions:
@@ -29,8 +34,8 @@ class LinkOptions:
         Whether this end answers a RESET rather than asks for one.
     room : int
         Frames that may be on their way to this end.
-    bounded : bool
-        Whether frames that have come but are unread take some of that room.
+    capacity : int
+        Bytes that may wait here unread; none are accepted beyond, and `room` shrinks to what fits.
     window : int
         Frames that this end keeps until they are acknowledged.
     ack_frames : int
@@ -44,7 +49,7 @@ class LinkOptions:
 
     device: bool = False
     room: int = HOST_ROOM
-    bounded: bool = False
+    capacity: int = HOST_CAPACITY
     window: int = HOST_ROOM
     ack_frames: int = DEVICE_WINDOW // 2
     ack_seconds: float = 0.005
@@ -53,8 +58,8 @@ class LinkOptions:
     @classmethod
     def for_device(cls, **changes) -> "LinkOptions":
         """Return what the gateware has, with `changes`."""
-        options = dict(device=True, room=DEVICE_ROOM, bounded=True, window=DEVICE_WINDOW,
-                       ack_frames=DEVICE_ROOM // 2)
+        options = dict(device=True, room=DEVICE_ROOM, capacity=DEVICE_ROOM * MAX_PAYLOAD,
+                       window=DEVICE_WINDOW, ack_frames=DEVICE_ROOM // 2)
         return cls(**(options | changes))
 
 
@@ -83,9 +88,9 @@ class Endpoint:
         self.statistics = LinkStatistics()
         self.connected = False
         self.resets = 0                 # times that the other side started anew
-        self.heard_at = float("-inf")   # time of the latest good frame
-        self.bytes_heard = 0
-        self.progress = 0               # frames accepted, and acknowledged by the other side
+        self.received_at = float("-inf")    # time of the latest good frame
+        self.bytes_received = 0
+        self.acknowledged = 0           # frames that the other side has acknowledged
         self._nonce = None              # of the RESET under way, or of that to be answered
         self._parser = Parser()
         self._byte_at = float("-inf")
@@ -106,21 +111,19 @@ class Endpoint:
         self._retry_at = None
         self._backoff = 1
         # From the other side.
-        self._queue = collections.deque()
-        self._offset = 0                # bytes of the first frame that have been read
-        self._available = 0
+        self._unread = bytearray()
         self._expected = 0
-        self._told = self._room()       # expected + room, when the other side was told last
+        self._advertised = self._room()     # expected + room in the latest frame sent
         self._ack_at = None             # when an acknowledgement is due at the latest
         self._nak = False
-        self._nak_again_at = None
+        self._nak_next_at = None
 
     # The application's side.
 
     @property
     def available(self) -> int:
         """Bytes that can be read."""
-        return self._available
+        return len(self._unread)
 
     @property
     def pending(self) -> int:
@@ -143,17 +146,9 @@ class Endpoint:
 
     def read(self, count: int) -> bytes:
         """Return the next `count` bytes of the stream, which must be available."""
-        pieces = []
-        self._available -= count
-        while count:
-            piece = self._queue[0][self._offset:self._offset + count]
-            pieces.append(piece)
-            count -= len(piece)
-            self._offset += len(piece)
-            if self._offset == len(self._queue[0]):
-                self._queue.popleft()
-                self._offset = 0
-        return b"".join(pieces)
+        data = bytes(self._unread[:count])
+        del self._unread[:count]
+        return data
 
     def start_reset(self, nonce: int) -> None:
         """Ask the other side to start anew; `connected` says when it has."""
@@ -161,7 +156,7 @@ class Endpoint:
         self.connected = False
         self._nonce = nonce
 
-    def owe_nothing(self) -> None:
+    def flush_ack(self) -> None:
         """Let an acknowledgement that waits for company go now."""
         if self._ack_at is not None:
             self._ack_at = float("-inf")
@@ -181,14 +176,14 @@ class Endpoint:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take bytes from the other side."""
-        self.bytes_heard += len(data)
+        self.bytes_received += len(data)
         self._byte_at = now
         for frame in self._parser.feed(data):
             if frame is None:
                 self._damaged(now)
             else:
                 self.statistics.good += 1
-                self.heard_at = now
+                self.received_at = now
                 self._dispatch(frame, now)
 
     def transmit(self, now: float) -> bytes:
@@ -214,7 +209,7 @@ class Endpoint:
             frames.append(self._frame(Kind.ACK))
         if not frames:
             return b""
-        self._told = self._expected + self._room()
+        self._advertised = self._expected + self._room()
         self._ack_at = None
         return self._joined(frames)
 
@@ -230,7 +225,11 @@ class Endpoint:
         return Frame(kind, seq & 255, self._expected & 255, self._room(), payload)
 
     def _room(self) -> int:
-        return self.options.room - (len(self._queue) if self.options.bounded else 0)
+        return min(self.options.room, self._free // MAX_PAYLOAD)
+
+    @property
+    def _free(self) -> int:
+        return self.options.capacity - len(self._unread)
 
     def _transmit_reset(self, now: float) -> bytes:
         if self.options.device or self._nonce is None:
@@ -262,7 +261,7 @@ class Endpoint:
             del self._pending[:MAX_PAYLOAD]
 
     def _ack_due(self, now: float) -> bool:
-        grown = self._expected + self._room() - self._told
+        grown = self._expected + self._room() - self._advertised
         late = self._ack_at is not None and now >= self._ack_at
         return late or grown >= self.options.ack_frames
 
@@ -285,12 +284,12 @@ class Endpoint:
 
     def _damaged(self, now: float) -> None:
         self.statistics.bad += 1
-        self._complain(now)
+        self._request_repeat(now)
 
-    def _complain(self, now: float) -> None:
-        if self.connected and (self._nak_again_at is None or now >= self._nak_again_at):
+    def _request_repeat(self, now: float) -> None:
+        if self.connected and (self._nak_next_at is None or now >= self._nak_next_at):
             self._nak = True
-            self._nak_again_at = now + self.options.retry_seconds
+            self._nak_next_at = now + self.options.retry_seconds
 
     def _dispatch(self, frame: Frame, now: float) -> None:
         if frame.kind == Kind.RESET:
@@ -329,7 +328,7 @@ class Endpoint:
             self._newest_acked = self._unacked.popleft()
         self._base = frame.ack
         self._cursor = max(0, self._cursor - count)
-        self.progress += count
+        self.acknowledged += count
         if count or frame.credit != self._credit:
             self._restart_retry(now)
         self._credit = frame.credit
@@ -338,13 +337,11 @@ class Endpoint:
         distance = (frame.seq - self._expected) & 255
         if 0 < distance < 128:
             self.statistics.out_of_order += 1
-            self._complain(now)
+            self._request_repeat(now)
             return
-        if distance == 0 and self._room() > 0:
+        if distance == 0 and len(frame.payload) <= self._free:
             self._expected += 1
-            self._queue.append(frame.payload)
-            self._available += len(frame.payload)
-            self._nak_again_at = None
-            self.progress += 1
+            self._unread += frame.payload
+            self._nak_next_at = None
         if self._ack_at is None:
             self._ack_at = now + self.options.ack_seconds
