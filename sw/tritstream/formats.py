@@ -8,6 +8,7 @@ __all__ = [
     "HEADER_BYTES",
     "MOST_BEAT_BYTES",
     "MOST_ROWS",
+    "NORM_BITS",
     "UNIT",
     "Formats",
     "padded",
@@ -28,6 +29,9 @@ MOST_BEAT_BYTES = 64
 
 MOST_ROWS = 65_535
 """Rows and columns of a matrix at most: headers and hardware count them in 16 bits."""
+
+NORM_BITS = 80
+"""Width of the squared norm. S1 and S2 are sums of up to 2**16 squares of 32-bit numbers."""
 
 
 def padded(count: int) -> int:

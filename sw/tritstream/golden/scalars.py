@@ -7,13 +7,10 @@ a mantissa whose top bit is set and a power of two; quotients and roots are trun
 import dataclasses
 import math
 
-from tritstream.formats import FORMATS
+from tritstream.formats import FORMATS, NORM_BITS
 from tritstream.image.tape import Scalar
 
-__all__ = ["NORM_BITS", "Statistics", "dequantiser", "normalise", "reciprocal", "squared_norm"]
-
-NORM_BITS = 80
-"""Width of the squared norm. S1 and S2 are sums of up to 2**13 squares of 32-bit numbers."""
+__all__ = ["Statistics", "dequantiser", "normalise", "reciprocal", "squared_norm"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,6 @@ a board's memory.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import pathlib
@@ -16,11 +15,18 @@ import zlib
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS, HEADER_BYTES, UNIT, padded
-from tritstream.image.tape import Header, Op
+from tritstream.formats import HEADER_BYTES, UNIT, padded
+from tritstream.image.check import check_payload, read_header
+from tritstream.image.metadata import read_metadata
+from tritstream.image.stages import plans
+from tritstream.image.tape import Header
 from tritstream.support.files import replacing
+from tritstream.support.inputs import check_input
 
-__all__ = ["Image", "Section", "is_image", "write_image"]
+__all__ = ["MOST_TOKENIZER_BYTES", "Image", "Section", "is_image", "write_image"]
+
+MOST_TOKENIZER_BYTES = 64 << 20
+"""Length of a `tokenizer.json` at most; a vocabulary of 250,000 tokens takes about 17 MB."""
 
 _MAGIC = b"TRITSTRM"
 _VERSION = 1
@@ -91,17 +97,29 @@ class Image:
     path : Path
         File written by `write_image`.
     check : bool
-        Whether to verify the SHA-256 of the contents (about 1 s per GB).
+        Whether to verify the SHA-256 of the contents and all numbers in them; headers and
+        metadata are verified always. What has passed is the same on every device.
+
+    Attributes
+    ----------
+    meta : dict
+        Metadata, as `tritstream.image.metadata` has checked them.
+    sections : list of Section
+        Stages in order.
+    tokenizer_json : bytes or None
+        Contents of the checkpoint's `tokenizer.json`.
 
     Raises
     ------
     BadInput
-        If the file is no image, of another version, cut short, or corrupt.
+        The file is no image, of another version, cut short, corrupt, or holds what `pack` would
+        not have written.
     """
 
     def __init__(self, path: pathlib.Path | str, *, check: bool = True):
         self.path = pathlib.Path(path)
         try:
+            check_input(self.path)
             data = np.memmap(self.path, np.uint8, "r")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -116,25 +134,23 @@ class Image:
         if len(data) != start + size:
             raise BadInput(f"{self.path} has {len(data)} bytes instead of {start + size}: it was "
                            "cut short or extended; copy or pack it again.")
-        middle = _PREAMBLE.size + text
+        middle, end = _PREAMBLE.size + text, _PREAMBLE.size + text + packed
+        if start != padded(end) or size % UNIT:
+            raise BadInput(f"{self.path} has its payload of {size} bytes at byte {start}, behind "
+                           f"metadata and tokenizer that end at {end}; pack the checkpoint again.")
         self.payload = data[start:]
         if check:
-            actual = hashlib.sha256(data[_PREAMBLE.size:middle + packed])
+            actual = hashlib.sha256(data[_PREAMBLE.size:end])
             actual.update(self.payload)
             if actual.digest() != digest:
                 raise BadInput(f"{self.path} is corrupt: SHA-256 {actual.hexdigest()[:16]}…, not "
                                f"{digest.hex()[:16]}…; copy or pack it again.")
         self.digest = digest.hex()
-        self.meta = json.loads(bytes(data[_PREAMBLE.size:middle]))
-        self._tokenizer = bytes(data[middle:middle + packed])
-        if self.meta["formats"] != FORMATS.version:
-            raise BadInput(f"{self.path} has number formats {self.meta['formats']}, this program "
-                           f"has {FORMATS.version}; pack the checkpoint again.")
-
-    @property
-    def tokenizer_json(self) -> bytes | None:
-        """Contents of the checkpoint's `tokenizer.json`."""
-        return zlib.decompress(self._tokenizer) if self._tokenizer else None
+        self.meta = read_metadata(bytes(data[_PREAMBLE.size:middle]), str(self.path))
+        self.tokenizer_json = _inflated(bytes(data[middle:end]), self.path)
+        self.sections = self._read_sections()
+        if check:
+            check_payload(self)
 
     @property
     def hidden(self) -> int:
@@ -226,15 +242,36 @@ class Image:
         units = self.tape_units if units is None else units
         return self.payload[self.tape_unit * UNIT:(self.tape_unit + units) * UNIT]
 
-    @functools.cached_property
-    def sections(self) -> list[Section]:
-        """Stages in order."""
+    def _read_sections(self) -> list[Section]:
         sections, start = [], self.tape_unit * UNIT
-        for index, meta in enumerate(self.meta["stages"]):
-            header = Header.from_bytes(self.payload[start:start + HEADER_BYTES].tobytes())
-            sections.append(Section(index, meta["name"], header, start, meta))
+        for index, (plan, meta) in enumerate(zip(plans(self.layers), self.meta["stages"],
+                                                 strict=True)):
+            try:
+                header = read_header(
+                    self.payload[start:start + HEADER_BYTES].tobytes(), plan, hidden=self.hidden,
+                    intermediate=self.intermediate, vocab=self.vocab)
+            except BadInput as error:
+                raise BadInput(f"{self.path}, stage {plan.name}: {error} Pack the checkpoint "
+                               "again.") from None
+            sections.append(Section(index, plan.name, header, start, meta))
             start = sections[-1].end
-        if start != len(self.payload) or sections[-1].header.op is not Op.HEAD:
-            raise BadInput(f"{self.path} has {len(self.payload) - start} bytes behind its last "
-                           "stage; pack the checkpoint again.")
+        if start != len(self.payload):
+            raise BadInput(f"{self.path} has a payload of {len(self.payload)} bytes, its stages "
+                           f"make {start}; pack the checkpoint again.")
         return sections
+
+
+def _inflated(packed: bytes, path: pathlib.Path) -> bytes | None:
+    """Return the tokenizer, of which no more is inflated than a tokenizer has at most."""
+    if not packed:
+        return None
+    inflater = zlib.decompressobj()
+    try:
+        data = inflater.decompress(packed, MOST_TOKENIZER_BYTES)
+    except zlib.error as error:
+        raise BadInput(f"{path} has a tokenizer that cannot be inflated ({error}); pack the "
+                       "checkpoint again.") from None
+    if not inflater.eof or inflater.unused_data:
+        raise BadInput(f"{path} has a tokenizer that is cut short, or inflates to more than "
+                       f"{MOST_TOKENIZER_BYTES:,} bytes; pack the checkpoint again.")
+    return data

@@ -14,13 +14,14 @@ import pathlib
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS, padded
-from tritstream.golden.scalars import NORM_BITS
+from tritstream.formats import FORMATS, NORM_BITS, padded
+from tritstream.image.bounds import PACKED_MARGIN, ROUNDING, longest_row, output_bound
 from tritstream.image.image import Image, write_image
+from tritstream.image.stages import Plan, plans
 from tritstream.image.tape import (
+    MAX_FRACTION,
     ROW_PREFIX,
     WIDE_BYTES,
-    Bank,
     Header,
     Op,
     Scalar,
@@ -28,21 +29,13 @@ from tritstream.image.tape import (
     units_of,
 )
 from tritstream.image.trits import encode
-from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.tokenizer import Tokenizer
+from tritstream.model.weights import Weights
 
 __all__ = ["pack"]
 
 INNER_EPS = 1e-6
 """Epsilon of a BitLinear's own norm, whatever the model's configuration says."""
-
-MAX_FRACTION = 20
-"""Most fraction bits of an element; the sigmoid's argument shift covers 0 to this."""
-
-# Rounding of `vector * pre` adds up to half a unit per element, and the squared norm is at least
-# one unit squared per element: (a + 1/2) / sqrt(a**2 + 1) is at most this.
-_ROUNDING = math.sqrt(1.25)
-_MARGIN = 1.01              # truncations in the scalar unit (2**-14 each) and of q (half a step)
 
 
 def scalar(value: float) -> Scalar:
@@ -91,14 +84,14 @@ class Norms:
     pre: Gain | None
     gains: tuple[Gain, ...]
     eps: float                  # epsilon of the first norm
-    names: tuple[str, ...]
+    name: str                   # of the first norm
 
     @classmethod
-    def fold(cls, checkpoint: Checkpoint, pre: str | None, inner: tuple[str, ...]) -> "Norms":
+    def fold(cls, checkpoint: Weights, pre: str | None, inner: tuple[str, ...]) -> "Norms":
         first = None if pre is None else Gain.of(checkpoint.gain(pre))
         factor = 1.0 if first is None else first.real
         gains = tuple(Gain.of(checkpoint.gain(name) * factor) for name in inner)
-        return cls(first, gains, checkpoint.config.eps, (*((pre,) if pre else ()), *inner))
+        return cls(first, gains, checkpoint.config.eps, pre or inner[0])
 
     def inner(self, index: int) -> np.ndarray:
         """Gain of the BitLinear's own norm as the integers have it."""
@@ -130,15 +123,13 @@ class Matrix:
            rounding: float) -> "Matrix":
         """Pack int8 `trits` [N, K] that see a normalised vector times `gain` [K]."""
         rows, columns = trits.shape
-        used = (trits != 0).astype(np.float32)
-        length = math.sqrt(float((used @ (gain ** 2).astype(np.float32)).max()))
-        filled = float(used.sum(axis=1).max())
-        # Each q is off by half a step at most, and a step is 1/127 of the largest |y|.
-        steps = filled * float(np.abs(gain).max()) * 0.5 / 127
-        bound = _MARGIN * rounding * scale * math.sqrt(columns) * (length + steps)
-        zeros = 1 - float(used.mean())
+        zeros = 1 - np.count_nonzero(trits) / trits.size
         trits = np.pad(trits, ((0, 5 * blocks(rows) - rows), (0, 0)))
         codes = encode(np.moveaxis(trits.reshape(-1, 5, columns), 1, 0))
+        length, filled = longest_row(codes, gain)
+        bound = PACKED_MARGIN * rounding * output_bound(
+            scale=scale * math.sqrt(columns) / 127, length=length, filled=filled,
+            peak=float(np.abs(gain).max()))
         return cls(name, codes, scale, bound, zeros)
 
 
@@ -146,65 +137,49 @@ class Matrix:
 class Stage:
     """A stage before its binary points are known."""
 
-    name: str
-    op: Op
+    plan: Plan
     matrices: list[Matrix]
     source: Norms | None        # in front of this stage's quantisers
     follow: Norms | None        # in front of the next stage's: its banks come with this section
     keep: np.ndarray | None = None
-    state_base: int = 0
+
+    @property
+    def op(self) -> Op:
+        """What it does."""
+        return self.plan.op
 
 
-def _stages(checkpoint: Checkpoint, progress):
+def _stages(checkpoint: Weights, progress):
     """Yield the stages of the model, packing matrix by matrix."""
-    config = checkpoint.config
-
-    def stage(name, op, names, source, follow, **more):
-        matrices = []
-        for matrix in names:
-            trits, scale = checkpoint.ternary(matrix)
-            # The gate projection is gate and up in one tensor, with one scale.
-            for part in np.split(trits, 2) if op is Op.GLU else [trits]:
-                gain = source.inner(len(matrices) if op.vectors > 1 else 0)
-                rounding = _ROUNDING if source.pre is not None else 1.0
-                matrices.append(Matrix.of(matrix, part, scale, gain, rounding))
-            progress(matrix)
-        return Stage(name, op, matrices, source, follow, **more)
-
-    def attention_norms(layer):
-        base = f"model.layers.{layer}"
-        return Norms.fold(checkpoint, f"{base}.attn_norm",
-                          tuple(f"{base}.attn.{p}_proj.norm" for p in "ifg"))
-
     keep = np.clip(np.rint((1 - checkpoint.lower_bounds()) * 65536), 0, 65535).astype(np.int64)
-    norms = attention_norms(0)
-    yield Stage("embed", Op.EMBED, [], None, norms)
-    for layer in range(config.layers):
-        base = f"model.layers.{layer}"
-        inner = Norms.fold(checkpoint, f"{base}.attn.g_norm", (f"{base}.attn.o_proj.norm",))
-        yield stage(f"layers.{layer}.mlgru", Op.MLGRU,
-                    [f"{base}.attn.{p}_proj" for p in "ifg"], norms, inner,
-                    keep=keep[layer], state_base=layer * config.hidden)
-        norms = Norms.fold(checkpoint, f"{base}.mlp_norm", (f"{base}.mlp.gate_proj.norm",))
-        yield stage(f"layers.{layer}.o", Op.RESIDUAL, [f"{base}.attn.o_proj"], inner, norms)
-        inner = Norms.fold(checkpoint, None, (f"{base}.mlp.down_proj.norm",))
-        yield stage(f"layers.{layer}.glu", Op.GLU, [f"{base}.mlp.gate_proj"], norms, inner)
-        if layer + 1 < config.layers:
-            norms = attention_norms(layer + 1)
-        else:
-            norms = Norms.fold(checkpoint, "model.norm", ("lm_head.norm",))
-        yield stage(f"layers.{layer}.down", Op.RESIDUAL, [f"{base}.mlp.down_proj"], inner, norms)
-    yield stage("head", Op.HEAD, ["lm_head"], norms, None)
+    source = None
+    for plan in plans(checkpoint.config.layers):
+        follow = Norms.fold(checkpoint, plan.pre, plan.gains) if plan.gains else None
+        yield Stage(plan, list(_matrices(checkpoint, plan, source, progress)), source, follow,
+                    keep[plan.layer] if plan.op is Op.MLGRU else None)
+        source = follow
+
+
+def _matrices(checkpoint: Weights, plan: Plan, source: "Norms | None", progress):
+    index = 0
+    for name in dict.fromkeys(plan.matrices):
+        trits, scale = checkpoint.ternary(name)
+        # The gate projection is gate and up in one tensor, with one scale.
+        for part in np.split(trits, plan.matrices.count(name)):
+            gain = source.inner(index if plan.op.vectors > 1 else 0)
+            yield Matrix.of(name, part, scale, gain, ROUNDING if source.pre is not None else 1.0)
+            index += 1
+        progress(name)
 
 
 class _Layout:
     """Binary points of all vectors, then the headers that say them to the hardware."""
 
-    def __init__(self, checkpoint: Checkpoint, stages: list[Stage], largest_row: float):
+    def __init__(self, checkpoint: Weights, stages: list[Stage], largest_row: float):
         self.config = checkpoint.config
         self.path = checkpoint.path
         growth = [stage.matrices[0] for stage in stages if stage.op is Op.RESIDUAL]
-        self.bound = _MARGIN * largest_row + sum(matrix.bound for matrix in growth)
+        self.bound = PACKED_MARGIN * largest_row + sum(matrix.bound for matrix in growth)
         self.x_fraction = self._fraction("the residual", self.bound, FORMATS.vector_bits, 60)
 
     def _fraction(self, what: str, bound: float, bits: int, most: int) -> int:
@@ -236,7 +211,7 @@ class _Layout:
             fractions = self.element_fractions(stage)
             scalars = self._scalars(stage, fractions, vector, first) if stage.source else {}
             meta = {
-                "name": stage.name,
+                "name": stage.plan.name,
                 "matrices": [[m.name, m.scale, round(m.zeros, 4), m.bound] for m in stage.matrices],
                 "fractions": fractions,
             }
@@ -251,22 +226,17 @@ class _Layout:
                 operands = (0, 0)
             if stage.follow:
                 norms = stage.follow
-                meta |= {"vector_fraction": vector, "gains": list(norms.names),
+                meta |= {"vector_fraction": vector, "gains": list(stage.plan.norms),
                          "gain_fractions": [gain.fraction for gain in _banks(norms)]}
-            yield Header(op=stage.op, banks=_mask(stage), columns=self._columns(stage),
-                         rows=self._rows(stage), state_base=stage.state_base,
-                         fractions=operands, **scalars), meta
-
-    def _columns(self, stage: Stage) -> int:
-        return stage.matrices[0].codes.shape[1] if stage.matrices else 0
-
-    def _rows(self, stage: Stage) -> int:
-        return {Op.GLU: self.config.intermediate, Op.HEAD: self.config.vocab}.get(
-            stage.op, self.config.hidden)
+            rows, columns = stage.plan.shape(hidden=self.config.hidden, vocab=self.config.vocab,
+                                             intermediate=self.config.intermediate)
+            base = stage.plan.layer * self.config.hidden if stage.op is Op.MLGRU else 0
+            yield Header(op=stage.op, banks=stage.plan.banks, columns=columns, rows=rows,
+                         state_base=base, fractions=operands, **scalars), meta
 
     def _scalars(self, stage: Stage, fractions: list[int], vector: int, first: int | None):
         """Scales, ratio and floor of a stage whose input has `vector` fraction bits."""
-        columns, norms = self._columns(stage), stage.source
+        columns, norms = stage.matrices[0].codes.shape[1], stage.source
         inner = norms.inner_fraction(vector)
         ratio = scalar(INNER_EPS * 2.0 ** (2 * (inner - first))) if first is not None else Scalar()
         eps = INNER_EPS * norms.eps if first is not None else INNER_EPS
@@ -276,7 +246,7 @@ class _Layout:
         largest = floor + columns * (4.0 ** (FORMATS.vector_bits - 1) + 4.0 ** (s1_bits - 1)
                                      * ratio.mantissa * 2.0 ** ratio.exponent)
         if largest >= 2.0 ** NORM_BITS:
-            raise BadInput(f"{self.path}: {norms.names[0]} is so small (largest gain "
+            raise BadInput(f"{self.path}: {norms.name} is so small (largest gain "
                            f"{np.abs(norms.pre.real).max():.3g}) that the squared norm needs "
                            f"{math.log2(largest):.0f} bits instead of {NORM_BITS}.")
         scales = []
@@ -291,15 +261,6 @@ class _Layout:
 
 def _banks(norms: Norms) -> list[Gain]:
     return [*([norms.pre] if norms.pre else []), *norms.gains]
-
-
-def _mask(stage: Stage) -> Bank:
-    mask = Bank.KEEP if stage.keep is not None else Bank(0)
-    if stage.follow:
-        mask |= Bank.PRE if stage.follow.pre else Bank(0)
-        for bank, _ in zip((Bank.GAIN0, Bank.GAIN1, Bank.GAIN2), stage.follow.gains, strict=False):
-            mask |= bank
-    return mask
 
 
 def _section_bytes(stage: Stage, header: Header):
@@ -327,7 +288,7 @@ class _Embedding:
     CHUNK = 1024
     COARSE = 0.25           # largest step of int8 against the typical element
 
-    def __init__(self, checkpoint: Checkpoint):
+    def __init__(self, checkpoint: Weights):
         self.checkpoint = checkpoint
         self.config = checkpoint.config
         self.largest, coarsest = 0.0, 0.0
@@ -350,7 +311,7 @@ class _Embedding:
         most = (1 << (8 * self.element_bytes - 1)) - 1
         for rows in self._chunks():
             peak = np.abs(rows).max(axis=1).astype(np.float64)
-            step = np.where(peak > 0, peak / most, 1.0)
+            step = peak / most                      # 0 for a row of zeros
             scales = [scalar(value * 2.0 ** fraction) for value in step.tolist()]
             out = np.zeros((len(rows), self.row_bytes), np.uint8)
             mantissas = np.array([s.mantissa for s in scales], "<u2")
@@ -358,7 +319,8 @@ class _Embedding:
             # A row so small that the shift saturates is zero in the residual's format.
             out[:, 2] = [min(FORMATS.dequant_up - s.exponent, FORMATS.max_shift) for s in scales]
             out[:, 3] = self.wide
-            elements = np.rint(rows / step[:, None]).astype("<i4").view(np.uint8)
+            elements = np.rint(rows / np.where(step > 0, step, 1.0)[:, None])
+            elements = elements.astype("<i4").view(np.uint8)
             elements = elements.reshape(*rows.shape, 4)[..., :self.element_bytes]
             out[:, ROW_PREFIX:][:, :elements[0].size] = elements.reshape(len(rows), -1)
             yield out.reshape(-1)
@@ -373,12 +335,12 @@ def _tokenizer(checkpoint) -> bytes | None:
     return path.read_bytes()
 
 
-def pack(checkpoint: Checkpoint, path: pathlib.Path, *, progress=lambda tensor: None) -> Image:
+def pack(checkpoint: Weights, path: pathlib.Path, *, progress=lambda tensor: None) -> Image:
     """Pack a checkpoint into an image file.
 
     Parameters
     ----------
-    checkpoint : Checkpoint
+    checkpoint : Weights
         The model, read tensor by tensor; the packed trits (1.6 bits a weight) stay in memory.
     path : Path
         The file to write.

@@ -20,6 +20,7 @@ from tritstream.formats import HEADER_BYTES, UNIT, padded
 __all__ = [
     "HEADER_FIELDS",
     "MAGIC",
+    "MAX_FRACTION",
     "ROW_PREFIX",
     "WIDE_BYTES",
     "Bank",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 MAGIC = 0x54
+
+MAX_FRACTION = 20
+"""Most fraction bits of an element; the sigmoid's argument shift covers 0 to this."""
 
 ROW_PREFIX = 4
 """Bytes in front of an embedding row's elements: mantissa u16, shift u8, and 0 if the elements are
@@ -207,6 +211,5 @@ class Header:
                      state_base=state_base, scales=tuple(scalars[:Op(op).projections]),
                      ratio=scalars[3], floor=scalars[4], fractions=(fraction0, fraction1))
         if header.units != units:
-            raise BadInput(f"A {header.op.name} section claims {units} units, its dimensions make "
-                           f"{header.units}.")
+            raise BadInput(f"The header has {units} units, its dimensions make {header.units}.")
         return header
