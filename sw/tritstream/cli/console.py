@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["notes", "output", "print_json", "progress", "quantity", "write"]
+__all__ = ["looking", "notes", "output", "print_json", "progress", "quantity", "write"]
 
 PREFIXES = "kMGT"
 FILE_COLUMNS = 200          # where there is no terminal to fit
@@ -65,6 +65,13 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield show
     finally:
         bar.stop()
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[Callable[[str], None]]:
+    """Yield a function that is told what is looked for at the moment."""
+    with notes().status("looking") as status:
+        yield lambda what: status.update(f"looking for {what}")
 
 
 def quantity(value: float, unit: str = "") -> str:

@@ -4,7 +4,7 @@ import dataclasses
 
 import typer
 
-from tritstream.cli.console import output, print_json
+from tritstream.cli.console import looking, output, print_json
 from tritstream.cli.options import Json
 from tritstream.support.doctor import Status, examine, exit_code
 
@@ -15,7 +15,8 @@ STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
 def doctor(json: Json = False):
     """Check Python, simulators, tools and ports; say what mends them."""
-    checks = examine()
+    with looking() as tell:
+        checks = examine(tell)
     if json:
         print_json([dataclasses.asdict(check) for check in checks])
     else:

@@ -14,7 +14,7 @@ import platformdirs
 from tritstream.errors import BadInput
 from tritstream.support.files import written_aside
 
-__all__ = ["cache_directory", "get_or_make"]
+__all__ = ["cache_directory", "get_or_make", "provide_home"]
 
 Read = TypeVar("Read")
 
@@ -29,23 +29,33 @@ def cache_directory(kind: str) -> Path:
     BadInput
         There is no home directory, and its place below the temporary one is somebody else's.
     """
-    with contextlib.suppress(RuntimeError):     # what new versions say, and old ones do not
-        base = platformdirs.user_cache_path("tritstream", appauthor=False)
-        if base.is_absolute():
-            return base / kind
-    return _without_home() / kind
+    provide_home()
+    return platformdirs.user_cache_path("tritstream", appauthor=False) / kind
 
 
-def _without_home() -> Path:
-    """Directory of a user whom the system does not know, as in containers."""
-    base = Path(tempfile.gettempdir()) / f"tritstream-{os.getuid()}"
+def provide_home() -> None:
+    """Give a user whom the system does not know, as in containers, a place for caches.
+
+    It is told by ``XDG_CACHE_HOME``, which holds for the tools that are started, too.
+
+    Raises
+    ------
+    BadInput
+        As `cache_directory`.
+    """
+    if os.environ.get("XDG_CACHE_HOME"):
+        return
+    with contextlib.suppress(RuntimeError):     # there is none
+        if Path.home().is_absolute():
+            return
+    base = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
     with contextlib.suppress(OSError):          # told when something is written there
         base.mkdir(mode=0o700, exist_ok=True)
         found = base.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise BadInput(f"{base} belongs to somebody else, and there is no home directory: set "
                            "XDG_CACHE_HOME to a directory of your own.")
-    return base
+    os.environ["XDG_CACHE_HOME"] = str(base)
 
 
 def get_or_make(kind: str, name: str, make: Callable[[Path], object], *,

