@@ -8,6 +8,8 @@ import pytest
 
 CACHE = "build/sim"
 RUNS = f"{CACHE}/runs"
+pytest.register_assert_rewrite("tritstream_sim.twin.engine_contract")
+
 STARTED = pytest.StashKey[float]()
 
 

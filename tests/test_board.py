@@ -14,6 +14,7 @@ from tritstream.build import BuildConfig
 from tritstream.driver import Device
 from tritstream.errors import BadInput, DeviceError
 from tritstream.golden import GoldenModel, candidates, chain
+from tritstream.image.needs import Needs
 from tritstream.image.pack import pack
 from tritstream.link.protocol import RunFlag, Space
 from tritstream.model.catalog import DEFAULT_MODEL, resolve
@@ -93,20 +94,18 @@ def digests_of(device, tokens):
 # What a board is, without building one.
 
 def test_bundled_model_fits_the_default_board():
-    assert config_for(resolve(DEFAULT_MODEL).image) == DEFAULT
+    assert config_for(Needs.of(resolve(DEFAULT_MODEL).image)) == DEFAULT
     assert DEFAULT.beat_bytes == 16
 
 
 def test_larger_models_get_a_larger_board(image):
-    class Large:
-        hidden, intermediate, layers, vocab, stages = 1000, 2816, 24, 32000, 98
-        payload = bytes(3 << 20) + bytes(5 << 20)
-
-    config = config_for(Large, "p64")
+    large = Needs(max_hidden=1000, max_intermediate=2816, max_state=24_000, max_vocab=32_000,
+                  max_stages=98, memory_bytes=8 << 20, token_bytes=6 << 20)
+    config = config_for(large, "p64")
     assert (config.beat_bytes, config.max_hidden, config.max_intermediate) == (64, 1024, 2816)
     assert (config.max_state, config.max_vocab, config.max_stages) == (24_000, 32_000, 98)
     assert config.memory_bytes == 8 << 20
-    assert config_for(image) == DEFAULT
+    assert config_for(Needs.of(image)) == DEFAULT
 
 
 def test_unknown_board():
@@ -305,7 +304,7 @@ def test_board_ends_with_the_program_that_started_it(cache):
 
 @pytest.mark.verilator
 def test_name_sim_is_a_board_that_fits(cache, image):
-    transport = launch("sim", image, cache=cache)
+    transport = launch("sim", Needs.of(image), cache=cache)
     with Device(transport) as device:
         assert device.name == "sim"
         device.load(image)

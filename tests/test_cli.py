@@ -23,6 +23,7 @@ from tritstream.cli.inspect import fit
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.image.image import Image
+from tritstream.image.needs import Needs
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.support.doctor import Check, Status
@@ -145,13 +146,13 @@ def test_generate_writes_text_and_timings_apart(tritstream, image):
 
 def test_text_appears_as_it_is_made(image, monkeypatch, capfd):
     seen = []
-    step = GoldenEngine.step
+    step = GoldenEngine._step
 
     def watched(engine, token):
         seen.append(len(capfd.readouterr().out))
         return step(engine, token)
 
-    monkeypatch.setattr(GoldenEngine, "step", watched)
+    monkeypatch.setattr(GoldenEngine, "_step", watched)
     assert run(["generate", "-m", image, *PROMPT, "-n", "6"]) == 0
     assert seen[0] > 0 and any(seen[1:])
 
@@ -193,7 +194,7 @@ def test_float_has_no_digest(good, image, checkpoint):
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_interrupt_leaves_what_there_is(tritstream, image, monkeypatch, form):
-    step = GoldenEngine.step
+    step = GoldenEngine._step
     steps = []
 
     def interrupted(engine, token):
@@ -202,7 +203,7 @@ def test_interrupt_leaves_what_there_is(tritstream, image, monkeypatch, form):
             raise KeyboardInterrupt
         return step(engine, token)
 
-    monkeypatch.setattr(GoldenEngine, "step", interrupted)
+    monkeypatch.setattr(GoldenEngine, "_step", interrupted)
     code, out, err = tritstream("generate", "-m", image, *PROMPT, "-n", 50, *form)
     assert code == 130
     assert "Traceback" not in err
@@ -329,7 +330,7 @@ def test_inspect(good, image, checkpoint):
      "(estimated)"),
 ])
 def test_where_an_image_fits(image, changes, verdict):
-    assert fit(Image(image), dataclasses.replace(BUILD, **changes)) == verdict
+    assert fit(Needs.of(Image(image)), dataclasses.replace(BUILD, **changes)) == verdict
 
 
 def test_inspect_without_gateware(good, image, monkeypatch):
@@ -523,6 +524,7 @@ BAD_LINES = {
     "a temperature that is no number": ("generate -p x --temp nan", "not nan"),
     "no best candidates": ("generate -p x --temp 1 --top-k 0", "top-k must be at least 1"),
     "too many candidates": ("generate -p x --temp 1 --top-k 40", "its 16 best candidates"),
+    "too many for nothing": ("generate -p x --top-k 50", "its 16 best candidates"),
     "no probability": ("generate -p x --temp 1 --top-p 0", "top-p must be above 0"),
     "an unknown device": ("generate -p x --device gpu", "'gpu' is not a device"),
     "half a device": ("generate -p x --device tcp:localhost", "write tcp:HOST:PORT"),
@@ -592,8 +594,8 @@ def test_a_device_that_is_absent(refused, image):
 
 
 @pytest.mark.parametrize("changes, sentence", [
-    (dict(max_vocab=299), "vocabulary of 300, .* at most 299"),
-    (dict(max_hidden=31), "hidden size of 32, .* at most 31"),
+    (dict(max_vocab=299), "vocabulary of 300 exceeds 299"),
+    (dict(max_hidden=31), "hidden size of 32 exceeds 31"),
 ])
 def test_a_model_larger_than_the_build(refused, image, served, changes, sentence):
     build = BuildConfig(**(SIZES | changes))
@@ -678,7 +680,7 @@ def test_debug_shows_the_traceback(tritstream):
 
 
 def test_a_fault_of_the_program_is_a_sentence_too(refused, image, monkeypatch):
-    monkeypatch.setattr(GoldenEngine, "step", lambda engine, token: 1 / 0)
+    monkeypatch.setattr(GoldenEngine, "_step", lambda engine, token: 1 / 0)
     assert "ZeroDivisionError" in refused(70, "generate", "-m", image, *PROMPT)
 
 

@@ -1,6 +1,8 @@
 """Engines: the same conversation on every device."""
 
-import numpy as np
+import dataclasses
+import importlib.metadata
+
 import pytest
 
 from tritstream.analysis.verify import verify
@@ -11,6 +13,7 @@ from tritstream.engines.board import DeviceEngine
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
+from tritstream.link.messages import Identity
 from tritstream.model.catalog import Model
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
@@ -68,21 +71,9 @@ def engine_of(model, served):
 
 
 def greedy(engine, count=6):
-    engine.start()
-    engine.feed(PROMPT[:-1])
-    return list(engine.run(PROMPT[-1], count))
-
-
-# The same on all.
-
-@pytest.mark.parametrize("kind", GOLDEN_KINDS[1:])
-def test_boards_do_what_golden_does(engine_of, kind):
-    golden, board = engine_of("golden"), engine_of(kind)
-    assert greedy(board) == greedy(golden)
-    assert board.digest == golden.digest
-    assert np.array_equal(board.logits([5, 6]), golden.logits([5, 6]))
-    assert board.digest == golden.digest
-    assert np.array_equal(board.save_state(), golden.save_state())
+    conversation = engine.open()
+    conversation.feed(PROMPT[:-1])
+    return list(conversation.run(PROMPT[-1], count))
 
 
 def test_digest_is_the_chain_of_all_vectors_in_order(engine_of, image):
@@ -96,89 +87,8 @@ def test_digest_is_the_chain_of_all_vectors_in_order(engine_of, image):
         assert len(vectors) == STAGES - 1
         for vector in vectors:
             digest = chain(vector, digest)
-    engine = engine_of("golden")
-    assert engine.feed(PROMPT)[-1].digest == engine.digest == digest
-
-
-@pytest.mark.parametrize("kind", ["float", *GOLDEN_KINDS])
-def test_feeding_is_stepping(engine_of, kind):
-    engine = engine_of(kind)
-    engine.feed(PROMPT[:-1])
-    together = engine.step(PROMPT[-1])
-    engine.start()
-    for token in PROMPT[:-1]:
-        engine.feed([token])
-    assert engine.step(PROMPT[-1]).candidates.tokens == together.candidates.tokens
-    assert engine.digest == together.digest
-
-
-@pytest.mark.parametrize("kind", ["float", *GOLDEN_KINDS])
-def test_candidates_are_the_best_logits(engine_of, kind):
-    engine = engine_of(kind)
-    row = engine.logits(PROMPT)[-1]
-    assert row.dtype == np.float32 and row.shape == (CONFIG.vocab,)
-    engine.start()
-    engine.feed(PROMPT[:-1])
-    best = engine.step(PROMPT[-1]).candidates
-    assert len(best.tokens) == len(best.scores) == 16
-    assert list(best.tokens) == np.argsort(-row, kind="stable")[:16].tolist()
-    assert np.allclose(best.scores, row[list(best.tokens)], rtol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["float", *GOLDEN_KINDS])
-def test_state_is_saved_and_restored(engine_of, kind):
-    engine = engine_of(kind)
-    engine.feed(PROMPT)
-    kept = engine.save_state()
-    expected = engine.step(9).candidates
-    engine.start()
-    assert not engine.save_state().any()
-    engine.restore_state(kept)
-    assert np.array_equal(engine.save_state(), kept)
-    assert engine.step(9).candidates == expected
-    engine.start()
-    assert engine.step(9).candidates != expected
-
-
-@pytest.mark.parametrize("kind", GOLDEN_KINDS)
-def test_restoring_leaves_the_digest_as_it_was(engine_of, kind):
-    engine, golden = engine_of(kind), engine_of("golden")
-    for each in (engine, golden):
-        each.feed(PROMPT)
-        state = each.save_state()
-        each.start()
-        each.restore_state(state)
-        each.step(4)
-        each.restore_state(state)
-        each.step(5)
-    assert engine.digest == golden.digest
-
-
-@pytest.mark.parametrize("kind", ["float", *GOLDEN_KINDS])
-def test_nothing_fed_is_nothing_done(engine_of, kind):
-    engine = engine_of(kind)
-    assert engine.feed([]) == []
-    assert engine.logits([]).shape == (0, CONFIG.vocab)
-    assert engine.digest == (None if kind == "float" else 0)
-
-
-@pytest.mark.parametrize("kind", ["float", *GOLDEN_KINDS])
-@pytest.mark.parametrize("token", [-1, CONFIG.vocab])
-def test_tokens_out_of_range(engine_of, kind, token):
-    engine = engine_of(kind)
-    for call in (lambda: engine.feed([0, token]), lambda: engine.step(token),
-                 lambda: engine.logits([token]), lambda: list(engine.run(token, 2))):
-        with pytest.raises(BadInput, match=f"Token {token} .*0 to {CONFIG.vocab - 1}"):
-            call()
-
-
-@pytest.mark.parametrize("kind", GOLDEN_KINDS)
-def test_a_run_ends_at_the_stop_token(engine_of, model, kind):
-    wanted = [result.candidates.best for result in greedy(engine_of("golden"))]
-    stop = wanted[3]
-    model.image.meta["eos"] = stop
-    found = [result.candidates.best for result in greedy(engine_of(kind))]
-    assert found == wanted[:wanted.index(stop) + 1]
+    conversation = engine_of("golden").open()
+    assert conversation.feed(PROMPT)[-1].digest == conversation.digest == digest
 
 
 # Time.
@@ -187,7 +97,7 @@ def test_a_simulated_board_tells_time_in_cycles(engine_of):
     engine = engine_of("board")
     assert engine.evidence == "simulated"
     began = engine.seconds
-    engine.feed(PROMPT)
+    engine.open().feed(PROMPT)
     stages = len(PROMPT) * (STAGES - 1)
     assert engine.cycles == stages * CYCLES
     assert engine.stalls == stages * CYCLES // 10
@@ -196,8 +106,8 @@ def test_a_simulated_board_tells_time_in_cycles(engine_of):
 
 def test_timings_of_a_generation(engine_of):
     engine = engine_of("board")
-    generation = Generation(engine, PROMPT, 5, Sampler())
-    generation.run()
+    generation = Generation(engine.open(), engine, PROMPT, 5, Sampler())
+    list(generation)
     timings = generation.timings
     first = 3 * (STAGES - 1) + STAGES
     assert timings.prompt_tokens == 4 and timings.generated_tokens == 5
@@ -206,7 +116,9 @@ def test_timings_of_a_generation(engine_of):
     assert timings.rate == pytest.approx(4 / timings.generated_seconds)
     assert timings.cycles == (first + 4 * STAGES) * CYCLES
     assert timings.to_json()["evidence"] == "simulated"
-    assert "cycles" not in Generation(engine_of("golden"), PROMPT, 5, Sampler()).timings.to_json()
+    golden = engine_of("golden")
+    timings = Generation(golden.open(), golden, PROMPT, 5, Sampler()).timings
+    assert "cycles" not in timings.to_json()
 
 
 @pytest.mark.parametrize("kind", ["float", "golden"])
@@ -214,7 +126,7 @@ def test_this_computer_tells_time_by_its_clock(engine_of, kind):
     engine = engine_of(kind)
     assert engine.evidence == "measured" and engine.clock_hz is None and engine.cycles is None
     began = engine.seconds
-    engine.step(1)
+    engine.open().step(1)
     assert engine.seconds > began
 
 
@@ -226,10 +138,10 @@ def test_this_computer_tells_time_by_its_clock(engine_of, kind):
 def test_the_same_seed_gives_the_same_text(engine_of, seed, kind, options):
     texts = []
     for each in ("golden", kind):
-        generation = Generation(engine_of(each), PROMPT, 8, Sampler(seed=seed, **options))
-        shown = []
-        generation.run(shown.append)
-        assert shown == generation.tokens
+        engine = engine_of(each)
+        generation = Generation(engine.open(), engine, PROMPT, 8, Sampler(seed=seed, **options))
+        for count, _ in enumerate(generation, 1):
+            assert len(generation.tokens) == count
         texts.append((generation.tokens, generation.digest))
     assert texts[0] == texts[1]
 
@@ -237,8 +149,9 @@ def test_the_same_seed_gives_the_same_text(engine_of, seed, kind, options):
 @pytest.mark.parametrize("prompt, count, sentence", [
     ([], 1, "prompt is empty"), ([1], 0, "at least 1, not 0")])
 def test_nothing_to_generate(engine_of, prompt, count, sentence):
+    engine = engine_of("golden")
     with pytest.raises(BadInput, match=sentence):
-        Generation(engine_of("golden"), prompt, count, Sampler())
+        Generation(engine.open(), engine, prompt, count, Sampler())
 
 
 # Verification.
@@ -251,9 +164,9 @@ def test_verification_of_an_equal_device(engine_of, image, kind):
     assert result.equal
     assert result.passes == 8 and result.stages == 8 * STAGES - 3
     assert steps[-1] == (8, 8)
-    golden = engine_of("golden")
-    assert list(result.tokens) == [each.candidates.best for each in greedy(golden, 5)]
-    assert result.digest == golden.digest
+    passes = greedy(engine_of("golden"), 5)
+    assert list(result.tokens) == [each.candidates.best for each in passes]
+    assert result.digest == passes[-1].digest
 
 
 class Fault:
@@ -302,13 +215,6 @@ def test_a_difference_that_does_not_come_again(model, served, image):
     assert "differed once and not when it was repeated" in found.sentence()
 
 
-def test_float_has_no_stages(engine_of, image):
-    with pytest.raises(BadInput, match="float has no integer stages"):
-        engine_of("float").stage_digests(PROMPT, head=True)
-    with pytest.raises(BadInput, match="float has no integer stages"):
-        engine_of("float").stage_vector(PROMPT, 0)
-
-
 # Names of devices.
 
 @pytest.mark.parametrize("uri", ["gpu", "", "serial:", "tcp:", "tcp:here", "golden:x"])
@@ -334,5 +240,81 @@ def test_a_serial_board_is_timed_by_the_clock(model, served, image):
     with DeviceEngine(Device.open(served()), image, simulated=False) as engine:
         assert engine.evidence == "measured"
         began = engine.seconds
-        engine.step(1)
+        engine.open().step(1)
         assert engine.seconds > began and engine.cycles == STAGES * CYCLES
+
+
+# Devices that lie.
+
+class Liar(Emulator):
+    """Changes what it answers to a pass."""
+
+    def __init__(self, image, **changes):
+        super().__init__(BUILD, GoldenBoard(image, BUILD))
+        self._changes = changes
+
+    def _send_result(self, run, token, result, best, last):
+        changed = {"best": best, "last": last} | self._changes
+        super()._send_result(run, token, result, changed["best"], changed["last"])
+
+
+@pytest.mark.parametrize("changes, sentence", [
+    ({"last": True}, "ended behind pass 1 of 5"),
+    ({"best": ((300, 5),)}, "named token 300, and this model has tokens 0 to 299"),
+    ({"best": ((2, 5),) * 17}, "gave 17 candidates behind token 33, of 16 at most"),
+    ({"best": ()}, "gave no next token behind token 33"),
+    ({"best": ((1, 5),)}, "went on behind pass 1 of 5"),
+])
+def test_answers_that_cannot_be(model, image, changes, sentence):
+    with Server(Liar(image, **changes)) as server, open_engine(server.uri, model) as engine:
+        with pytest.raises(DeviceError, match=sentence) as error:
+            list(engine.open().run(33, 5))
+        assert error.value.exit_code == 4 and isinstance(error.value, OSError)
+
+
+def test_candidates_of_a_pass_without_a_head(model, image):
+    with Server(Liar(image, best=((2, 5),))) as server, open_engine(server.uri, model) as engine:
+        with pytest.raises(DeviceError, match="gave 1 candidates behind token 33, of 0 at most"):
+            engine.open().feed([33])
+
+
+@pytest.mark.parametrize("changes", [{"candidates": 0}, {"clock_hz": 0}])
+def test_identities_that_cannot_be(model, image, changes):
+    identity = dataclasses.replace(Identity.of(BUILD), **changes)
+    with Server(Emulator(BUILD, GoldenBoard(image, BUILD), identity=identity)) as server:
+        with pytest.raises(DeviceError, match="candidates and a clock of .* can be 0"):
+            open_engine(server.uri, model)
+
+
+# Engines of other packages, and options.
+
+def test_an_engine_joins_by_its_entry_point(model, monkeypatch):
+    def found(*, group, name):
+        assert group == "tritstream.engines"
+        return [entry] if name == "other" else []
+
+    class Entry:
+        dist = None
+
+        @staticmethod
+        def load():
+            return lambda address, opened, progress: (address.text, opened.name)
+
+    entry = Entry
+    monkeypatch.setattr(importlib.metadata, "entry_points", found)
+    assert open_engine("other:5", model) == ("other:5", "tiny")
+
+    class Absent(Entry):
+        @staticmethod
+        def load():
+            raise ImportError(name="torch")
+
+    entry = Absent
+    with pytest.raises(MissingTool, match=r"--device other needs torch, .*'tritstream\[other\]'"):
+        open_engine("other", model)
+
+
+@pytest.mark.parametrize("uri", ["golden", "tcp:127.0.0.1:1"])
+def test_options_that_a_device_has_not(model, uri):
+    with pytest.raises(BadInput, match=f"{uri} has no option speed"):
+        open_engine(uri, model, speed=5)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tritstream.engines import open_engine
+import tritstream
 from tritstream.errors import BadInput
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
@@ -95,12 +95,9 @@ def test_bundled_model(packed, tmp_path, monkeypatch):
 
 def test_the_bundled_model_speaks():
     assert DEFAULT_MODEL in bundled_models()
-    opened = resolve(DEFAULT_MODEL)
-    engine = open_engine("golden", opened)
-    prompt = opened.tokenizer.encode("It was a dark night, and")
-    engine.feed(prompt[:-1])
-    tokens = [result.candidates.best for result in engine.run(prompt[-1], 8)]
-    assert opened.tokenizer.decode(tokens) == " the sky was dark and dark. The"
+    with tritstream.load(DEFAULT_MODEL) as model:
+        pieces = list(model.generate("It was a dark night, and", max_tokens=8))
+    assert "".join(pieces) == " the sky was dark and dark. The"
 
 
 @pytest.mark.parametrize("eos, stops", [(None, ()), (3, (3,)), ([3], (3,)), ([3, 1], (3, 1))])

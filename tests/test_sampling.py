@@ -76,6 +76,10 @@ def test_numbers_out_of_range(options, sentence):
 
 def test_no_more_candidates_than_the_device_keeps():
     Sampler(temperature=1.0).check(16, "sim")
-    Sampler(top_k=99).check(16, "sim")      # greedy needs one
-    with pytest.raises(BadInput, match="top-k is 17, but sim reports only its 16 best"):
-        Sampler(temperature=1.0, top_k=17).check(16, "sim")
+    Sampler().check(5, "sim")               # greedy needs one, and the default is no wish
+    Sampler(top_k=20).check(20, "sim")
+    for temperature in (0.0, 1.0):
+        with pytest.raises(BadInput, match="top-k is 17, but sim reports only its 16 best"):
+            Sampler(temperature=temperature, top_k=17).check(16, "sim")
+    with pytest.raises(BadInput, match="top-k is 16, but sim reports only its 5 best"):
+        Sampler(temperature=1.0).check(5, "sim")

@@ -13,6 +13,7 @@ import numpy as np
 
 from tritstream.errors import BadInput, DeviceError
 from tritstream.formats import FORMATS, UNIT
+from tritstream.image.needs import Needs
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import (
     RECORD_WORDS,
@@ -86,14 +87,14 @@ class Device:
             raise
 
     @classmethod
-    def open(cls, uri: str, *, image=None, record=None, **options) -> "Device":
-        """Open the device called `uri`, for `image` if it is made to measure: see `open_transport`.
+    def open(cls, uri: str, *, needs: Needs | None = None, record=None, **options) -> "Device":
+        """Open the device called `uri`; see `open_transport` for `needs`.
 
         `record` names a file for all its traffic; the other options are those of the class.
         """
         address = Address.parse(uri)
         options.setdefault("build", address.build)
-        transport = open_transport(address, image)
+        transport = open_transport(address, needs)
         if record is not None:
             transport = RecordingTransport(transport, record)
         return cls(transport, **options)
@@ -136,6 +137,10 @@ class Device:
             self._stream.settle()
         return identity
 
+    def clear_digest(self) -> None:
+        """Begin the running digest anew; the recurrent state is kept."""
+        self.identify()
+
     def _accept(self, identity: Identity, build: bytes | None) -> None:
         if identity.protocol != PROTOCOL:
             raise DeviceError(f"The device at {self.name} speaks protocol {identity.protocol}, "
@@ -145,6 +150,10 @@ class Device:
             raise DeviceError(f"The device at {self.name} computes in number formats of version "
                               f"{identity.formats}, this program in {FORMATS.version}: build its "
                               "bitstream again.")
+        if not identity.candidates or not identity.clock_hz:
+            raise DeviceError(f"The device at {self.name} says that it has {identity.candidates} "
+                              f"candidates and a clock of {identity.clock_hz} Hz, neither of which "
+                              "can be 0: build its bitstream again.")
         if build is not None and identity.build != build:
             raise DeviceError(f"The device at {self.name} holds build {identity.build.hex()}, not "
                               f"{build.hex()}: load the bitstream that was asked for.")
@@ -173,32 +182,21 @@ class Device:
         int
             Bytes that had to be written: 0 if the device had them already, or if streamed.
         """
-        self._fits(image)
-        room = self.identity.memory_units * UNIT
-        needed = len(image.payload)
+        needs, room = Needs.of(image), self.identity.memory_units * UNIT
+        lack = needs.lack(self.identity)
+        if lack:
+            raise BadInput(f"The image does not fit the device at {self.name}: its {lack}; use "
+                           "another build.")
         if streamed is None:
-            streamed = needed > room
-        if not streamed and needed > room:
-            raise BadInput(f"The image needs {needed} bytes of memory, and the device at "
-                           f"{self.name} has {room}: stream the weights, or use a larger board.")
+            streamed = not needs.resident(room)
+        if not streamed and not needs.resident(room):
+            raise BadInput(f"The image needs {needs.memory_bytes} bytes of memory, and the device "
+                           f"at {self.name} has {room}: stream the weights, or use a larger board.")
         written = 0 if streamed else self.upload(image.payload, progress)
         self._image = image
         self._streamed = streamed
         self._configured = False
         return written
-
-    def _fits(self, image) -> None:
-        identity = self.identity
-        limits = [
-            ("hidden size", image.hidden, identity.max_hidden),
-            ("intermediate size", image.intermediate, identity.max_intermediate),
-            ("recurrent state", image.layers * image.hidden, identity.max_state),
-            ("vocabulary", image.vocab, identity.max_vocab),
-        ]
-        for name, value, most in limits:
-            if value > most:
-                raise BadInput(f"The image has a {name} of {value}, and the device at {self.name} "
-                               f"was built for at most {most}: use another build.")
 
     def upload(self, payload, progress=None) -> int:
         """Write `payload` to the start of the device's memory, and compare it there.
@@ -254,9 +252,7 @@ class Device:
                     f"to write {len(chunk)} bytes of its memory from byte {start} on")
 
     def _configure(self) -> None:
-        image = self._image
-        if image is None:
-            raise BadInput("The device has no model yet: load an image first.")
+        image = self._loaded()
         if self._configured:
             return
         stop = NO_STOP if image.stop_token is None else image.stop_token
@@ -280,7 +276,7 @@ class Device:
         Parameters
         ----------
         tokens : sequence of int
-            The prompt, at least one token.
+            The prompt, at least one token; all are in the vocabulary.
         count : int
             Passes with a head, the first of which is fed the last token; 0: none, the prompt only
             changes the state. The image's stop token ends them earlier.
@@ -296,7 +292,10 @@ class Device:
         PassResult
             Of every pass in turn, the prompt's included.
         """
-        tokens = self._checked(tokens)
+        self._loaded()
+        tokens = list(tokens)
+        if not tokens:
+            raise BadInput("The prompt is empty: give at least one token.")
         if count < 0:
             raise BadInput(f"The number of passes must be at least 0, not {count}.")
         bodies = tokens if count == 0 else tokens[:-1]
@@ -317,17 +316,11 @@ class Device:
         """Return how many of `count` passes one command may ask for."""
         return min(count, 1 if self._streamed else Run.MOST)
 
-    def _checked(self, tokens) -> list[int]:
+    def _loaded(self):
+        """Return the image; there has to be one."""
         if self._image is None:
             raise BadInput("The device has no model yet: load an image first.")
-        tokens = [int(token) for token in tokens]
-        if not tokens:
-            raise BadInput("The prompt is empty: give at least one token.")
-        for token in tokens:
-            if not 0 <= token < self._image.vocab:
-                raise BadInput(f"Token {token} is not in the vocabulary of 0 to "
-                               f"{self._image.vocab - 1}.")
-        return tokens
+        return self._image
 
     def play_of(self, token: int, count: int = 1, *, head: bool = True,
                 logits: bool = False) -> Run:
@@ -380,13 +373,23 @@ class Device:
         token = play.token
         for index in itertools.count(1):
             result = self._answer(play, token)
-            ended = result.last or index == play.count
+            ended = self._ends(play, index, result)
             if ended:
                 self._unanswered -= 1
             yield result
             if ended:
                 return result
             token = result.best
+
+    def _ends(self, play: Run, index: int, result: PassResult) -> bool:
+        """Whether a pass is the last of its run, as the device says and as it must be."""
+        ends = index == play.count or bool(result.candidates
+                                           and result.best == self._image.stop_token)
+        if result.last != ends:
+            raise DeviceError(f"The device at {self.name} {'ended' if result.last else 'went on'} "
+                              f"behind pass {index} of {play.count}: its bitstream does not match "
+                              "this program.")
+        return ends
 
     def _answer(self, play: Run, token: int) -> PassResult:
         with self._stream.limited(self._image.vocab * LOGIT_BYTES):
@@ -407,10 +410,23 @@ class Device:
         if play.flags & RunFlag.LOGITS and count != self._image.vocab:
             raise DeviceError(f"The device at {self.name} sent {count} logits of "
                               f"{self._image.vocab}: repeat the command.")
-        if not result.candidates and (play.stages == self._image.stages or not result.last):
+        self._check_candidates(play, token, result)
+        return result
+
+    def _check_candidates(self, play: Run, token: int, result: PassResult) -> None:
+        head = play.stages == self._image.stages
+        if head and not result.candidates:
             raise DeviceError(f"The device at {self.name} gave no next token behind token {token}: "
                               "its bitstream does not match this program.")
-        return result
+        if not head and result.candidates or len(result.candidates) > self.identity.candidates:
+            raise DeviceError(f"The device at {self.name} gave {len(result.candidates)} candidates "
+                              f"behind token {token}, of {self.identity.candidates if head else 0} "
+                              "at most: its bitstream does not match this program.")
+        worst = max((best for best, _ in result.candidates), default=0)
+        if worst >= self._image.vocab:
+            raise DeviceError(f"The device at {self.name} named token {worst}, and this model has "
+                              f"tokens 0 to {self._image.vocab - 1}: its bitstream does not match "
+                              "this program.")
 
     def _logits(self) -> tuple[int, np.ndarray]:
         """Read logits behind the code of the first; return the code behind the last, and all."""
@@ -434,15 +450,15 @@ class Device:
 
     def save_state(self) -> np.ndarray:
         """Return the recurrent state of the model, int32 [layers, hidden]."""
-        self._checked([0])
-        shape = (self._image.layers, self._image.hidden)
+        image = self._loaded()
+        shape = (image.layers, image.hidden)
         return self.read(Space.STATE, 0, shape[0] * shape[1]).reshape(shape)
 
     def restore_state(self, state: np.ndarray) -> None:
         """Make `state`, integers [layers, hidden] of 24 bits, the recurrent state."""
-        self._checked([0])
+        image = self._loaded()
         state = np.asarray(state)
-        shape = (self._image.layers, self._image.hidden)
+        shape = (image.layers, image.hidden)
         if state.shape != shape or state.dtype.kind not in "iu":
             raise BadInput(f"The state has shape {list(state.shape)} and type {state.dtype}, not "
                            f"integers of shape {list(shape)}: it belongs to another model.")
@@ -454,8 +470,8 @@ class Device:
 
     def reset_state(self) -> None:
         """Make the recurrent state zero."""
-        self._checked([0])
-        self.restore_state(np.zeros((self._image.layers, self._image.hidden), np.int32))
+        image = self._loaded()
+        self.restore_state(np.zeros((image.layers, image.hidden), np.int32))
 
     def read_vector(self, name: str, length: int) -> np.ndarray:
         """Return the first `length` elements of the vector ``x`` or ``z``, int32."""
@@ -466,8 +482,8 @@ class Device:
 
     def records(self, stages: int | None = None) -> list[StageRecord]:
         """Return what the hardware kept of the last pass, of all or the first `stages` stages."""
-        self._checked([0])
-        count = self._image.stages if stages is None else stages
+        image = self._loaded()
+        count = image.stages if stages is None else stages
         words = self.read(Space.RECORDS, 0, RECORD_WORDS * count)
         return stage_records(words)
 

@@ -2,6 +2,7 @@
 
 __all__ = [
     "BadInput",
+    "DeviceBusy",
     "DeviceError",
     "FitError",
     "MissingTool",
@@ -27,8 +28,8 @@ class Mismatch(TritstreamError):
     exit_code = 1
 
 
-class BadInput(TritstreamError):
-    """A file, an option or a text that cannot be used."""
+class BadInput(TritstreamError, ValueError):
+    """A file, an option, an argument or a text that cannot be used."""
 
     exit_code = 2
 
@@ -39,10 +40,14 @@ class MissingTool(TritstreamError):
     exit_code = 3
 
 
-class DeviceError(TritstreamError):
+class DeviceError(TritstreamError, OSError):
     """The device is absent, went away, or answered what it must not."""
 
     exit_code = 4
+
+
+class DeviceBusy(DeviceError):
+    """The device is in the middle of a run, or of a call from another thread."""
 
 
 class FitError(TritstreamError):

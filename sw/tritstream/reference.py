@@ -5,6 +5,8 @@ products; everything else is float64. The reference bounds the error of the inte
 what the hardware computes.
 """
 
+import hashlib
+
 import numpy as np
 
 from tritstream.errors import BadInput
@@ -45,6 +47,14 @@ class FloatModel:
         self._blocks = [_Block(checkpoint, layer, bounds[layer]) for layer in range(config.layers)]
         self._norm = checkpoint.gain("model.norm")
         self._head = _BitLinear(checkpoint, "lm_head")
+
+    def digest(self) -> str:
+        """SHA-256 of all that it computes with, 64 hexadecimal digits."""
+        digest = hashlib.sha256(repr(self.config).encode())
+        for part in (self._embedding, self._norm, *self._head.parts,
+                     *(part for block in self._blocks for part in block.parts)):
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
 
     def new_state(self, batch: int | None = None) -> np.ndarray:
         """Return the recurrent state before any token: float64 zeros, [L, H] or [B, L, H]."""
@@ -109,6 +119,12 @@ class _Block:
         self._gate = _BitLinear(checkpoint, f"{prefix}.mlp.gate_proj")
         self._down = _BitLinear(checkpoint, f"{prefix}.mlp.down_proj")
 
+    @property
+    def parts(self) -> list[np.ndarray]:
+        linears = self._i, self._f, self._g, self._o, self._gate, self._down
+        return [self._bound, self._attn_norm, self._g_norm, self._mlp_norm,
+                *(part for linear in linears for part in linear.parts)]
+
     def __call__(self, x: np.ndarray, state: np.ndarray, eps: float, trace: dict) -> np.ndarray:
         y = _rms(x, self._attn_norm, eps)
         forget = self._bound + (1 - self._bound) * _sigmoid(self._f(y))
@@ -128,6 +144,10 @@ class _BitLinear:
     def __init__(self, checkpoint: Weights, name: str):
         self._gain = checkpoint.gain(f"{name}.norm")
         self._codes, self._scale = checkpoint.ternary(name)
+
+    @property
+    def parts(self) -> list[np.ndarray]:
+        return [self._gain, self._codes, np.array(self._scale)]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         y = _rms(x, self._gain, LINEAR_EPS)

@@ -23,6 +23,7 @@ from tritstream.model.catalog import Model
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
+from tritstream.support.crc import Chain, multiply, powers
 from tritstream_cuda import (
     Conversations,
     CudaEngine,
@@ -31,7 +32,6 @@ from tritstream_cuda import (
     scalars,
     statistics,
 )
-from tritstream_cuda.crc import Chain, multiply, powers
 from tritstream_cuda.ternary import FRACTIONS, dot4, stack8, stack_place, triple
 
 CPU = torch.device("cpu")
@@ -242,40 +242,9 @@ def test_vectors_are_the_golden_models(bits):
 
 def test_stages_of_a_token(image, engine):
     golden = GoldenEngine(image)
-    expected = [golden.stage_vector([5, 9], stage) for stage in range(image.stages)]
-    found = engine._vectors([5, 9])
-    for section, one, other in zip(image.sections, found, expected, strict=True):
+    for stage, section in enumerate(image.sections):
+        one, other = (each.stage_vector([5, 9], stage) for each in (engine, golden))
         assert np.array_equal(one, other), section.name
-    assert engine.stage_digests([5], head=False) == golden.stage_digests([5], head=False)
-
-
-@pytest.mark.parametrize("back", [1, 2], ids=["head", "body"])
-def test_a_conversation_goes_on_behind_a_stage(image, engine, back):
-    golden, stage = GoldenEngine(image), image.stages - back
-    assert np.array_equal(engine.stage_vector([5, 9], stage), golden.stage_vector([5, 9], stage))
-    assert engine.digest == golden.digest
-    assert engine.feed([7]) == golden.feed([7])
-    assert np.array_equal(engine.save_state(), golden.save_state())
-
-
-def test_a_conversation(image, engine):
-    golden = GoldenEngine(image)
-    engine.start()
-    assert engine.feed([7, 40, 3]) == golden.feed([7, 40, 3])
-    assert list(engine.run(8, 2)) == list(golden.run(8, 2))
-    assert engine.digest == golden.digest
-    assert np.array_equal(engine.save_state(), golden.save_state())
-    golden.restore_state(engine.save_state())
-    assert np.array_equal(engine.logits([2, 3]), golden.logits([2, 3]))
-    assert engine.digest == golden.digest
-
-
-def test_a_score_is_that_of_the_logits(image, engine):
-    engine.start()
-    nats, favourites = engine.score([4, 5, 6], [5, 6, 7])
-    wanted, expected = GoldenEngine(image).score([4, 5, 6], [5, 6, 7])
-    assert nats == pytest.approx(wanted, rel=1e-12)
-    assert np.array_equal(favourites, expected)
 
 
 def test_conversations_side_by_side(image):
@@ -284,30 +253,30 @@ def test_conversations_side_by_side(image):
     together.feed(prompts)
     passes = together.run([5, 6], 2)
     for n, prompt in enumerate(prompts.tolist()):
-        golden = GoldenEngine(image)
+        golden = GoldenEngine(image).open()
         golden.feed(prompt)
         for result, expected in zip(passes, golden.run(5 + n, 2), strict=True):
             assert result[n].tokens == expected.candidates.tokens
             assert result[n].digest == expected.digest
-        assert np.array_equal(together.state[n], golden.save_state())
+        assert np.array_equal(together.state[n], golden.save().values)
 
 
 def test_what_follows_the_stop_token_changes_nothing(image):
-    golden = GoldenEngine(image)
+    golden = GoldenEngine(image).open()
     stop = golden.step(5).candidates.best
     talk = Conversations(CudaModel(image, CPU), stop=stop)
     assert len(talk.run([5], 2)) == 2
     assert talk.digests == [golden.digest]
-    assert np.array_equal(talk.state[0], golden.save_state())
+    assert np.array_equal(talk.state[0], golden.save().values)
 
 
 def test_narrow_rows(tmp_path):
     """The other width of embedding rows, and fewer tokens than candidates."""
     shape = ModelConfig(hidden=16, intermediate=8, layers=1, vocab=5, bos=0, eos=None)
     image = pack(DummyCheckpoint(shape), tmp_path / "i")
-    golden, engine = GoldenEngine(image), CudaEngine(image, CPU)
-    assert engine.step(4) == golden.step(4)
-    assert engine.feed([1, 2]) == golden.feed([1, 2])
+    golden, gpu = GoldenEngine(image).open(), CudaEngine(image, CPU).open()
+    assert gpu.step(4) == golden.step(4)
+    assert gpu.feed([1, 2]) == golden.feed([1, 2])
 
 
 def test_the_float_reference(image, engine):
@@ -321,12 +290,13 @@ def test_the_float_reference(image, engine):
 
 # What a user can do wrong.
 
-def test_a_token_out_of_range(engine):
+def test_a_token_out_of_range(image):
     message = "is out of range: this model has tokens 0 to 40"
+    talk = Conversations(CudaModel(image, CPU))
     with pytest.raises(BadInput, match=f"Token 41 {message}"):
-        engine.feed([3, 41])
+        talk.feed([[3, 41]])
     with pytest.raises(BadInput, match=f"Token -1 {message}"):
-        engine._talk.run([-1], 1)
+        talk.run([-1], 1)
 
 
 @pytest.mark.parametrize("uri, error, message", [
@@ -341,5 +311,6 @@ def test_gpus_that_are_not_there(image, monkeypatch, uri, error, message):
 
 def test_without_torch(image, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tritstream_cuda", None)
-    with pytest.raises(MissingTool, match="pip install 'tritstream"):
+    monkeypatch.delitem(__import__("sys").modules, "tritstream_cuda.engine")
+    with pytest.raises(MissingTool, match=r"pip install 'tritstream\[cuda\]'"):
         open_engine("cuda", Model("tiny", image.path))

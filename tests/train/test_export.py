@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tritstream.engines import open_engine
+import tritstream
 from tritstream.errors import BadInput
 from tritstream.image.pack import pack
 from tritstream.model.catalog import resolve
@@ -41,9 +41,8 @@ def test_from_text_to_an_image_and_back(tmp_path, monkeypatch):
     pack(Checkpoint.open(exported), tmp_path / "model.trit")
     model = resolve(str(tmp_path / "model.trit"))
     tokens = model.tokenizer.encode("the river")
-    with open_engine("golden", model) as engine:
-        engine.start()
-        golden = engine.logits(tokens)
+    with tritstream.load(model) as loaded:
+        golden = loaded.logits(tokens)
     loaded = load_pretrained(exported, dtype=torch.float32)
     with torch.no_grad():
         logits = loaded(torch.tensor([tokens]))[0].double().numpy()

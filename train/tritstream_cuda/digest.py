@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from tritstream_cuda.crc import POLYNOMIAL
+from tritstream.support.crc import POLYNOMIAL
 
 __all__ = ["add_terms", "terms"]
 

@@ -1,5 +1,7 @@
 """A GPU as a device of `tritstream`."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -8,12 +10,14 @@ from tritstream.errors import BadInput, DeviceError
 from tritstream.formats import FORMATS
 from tritstream.golden import chain
 from tritstream.image.image import Image
+from tritstream.model.catalog import Model
 from tritstream.runtime.sampling import Candidates
+from tritstream.transport import Address
 from tritstream_cuda.conversations import PASSES, Conversations, Greedy
 from tritstream_cuda.model import CudaModel
 from tritstream_cuda.reference import FloatReference
 
-__all__ = ["CudaEngine", "find_gpu"]
+__all__ = ["CudaEngine", "find_gpu", "open_engine"]
 
 ROOM = 32 << 20             # bytes beside a model and a quarter of its size
 
@@ -54,6 +58,12 @@ def find_gpu(uri: str, needed: int) -> torch.device:
     return torch.device("cuda", index)
 
 
+def open_engine(address: Address, model: Model, progress) -> "CudaEngine":
+    """Open what ``cuda`` or ``cuda:N`` names: the entry point of `tritstream.engines`."""
+    address.check_options()
+    return CudaEngine(model.image, address.text, progress)
+
+
 class CudaEngine(Engine):
     """The integers of `tritstream.golden`, computed by a GPU.
 
@@ -68,113 +78,90 @@ class CudaEngine(Engine):
     """
 
     name = "cuda"
+    runs_ahead = True
 
     def __init__(self, image: Image, device: torch.device | str = "cuda", progress=None):
         if isinstance(device, str):
             device = find_gpu(device, len(image.payload) * 5 // 4 + ROOM)
+        super().__init__()
         self.image = image
+        self.model = image.digest
+        self.shape = image.layers, image.hidden
         self.vocab = image.vocab
-        self.stop_token = image.stop_token
+        self.stop_tokens = image.stop_tokens
         self._talk = Conversations(CudaModel(image, device, progress), stop=image.stop_token)
-        self.start()
-
-    def start(self) -> None:
-        self._talk.start()
-        self._digest = 0
 
     @property
-    def digest(self) -> int:
-        return self._digest
+    def _digest(self) -> int:
+        (digest,) = self._talk.digests
+        return digest
 
-    def feed(self, tokens) -> list[Pass]:
-        found = self._talk.feed(np.array([self._check(tokens)]))
-        self._digest, = self._talk.digests
-        return [Pass(None, digest) for digest, in found]
+    def _put(self, values) -> None:
+        self._talk.start()
+        if values is not None:
+            self._talk.state[0].copy_(torch.from_numpy(np.array(values, np.int32)))
 
-    def step(self, token: int) -> Pass:
-        ((result,),) = self._talk.run(self._check([token]), 1)
-        return self._pass(result)
+    def _go_on_from(self, digest: int) -> None:
+        self._talk.digests = [digest]
 
-    def run(self, token: int, count: int):
-        (token,) = self._check([token])
-        while count > 0:
-            passes = min(count, PASSES)
-            saved = self._talk.state.clone(), self._digest
-            taken = [token]
-            try:
-                for (result,) in self._talk.run([token], passes):
-                    token = result.tokens[0]
-                    taken.append(token)
-                    yield self._pass(result)
-                    if token == self.stop_token:
-                        return
-            finally:
-                self._go_back(saved, taken, passes)
-            count -= passes
+    def _values(self) -> np.ndarray:
+        return self._talk.state[0].cpu().numpy().copy()
 
-    def _go_back(self, saved, taken: list[int], passes: int) -> None:
-        """Leave the conversation behind the last pass that was asked for, if more were made."""
-        if len(taken) - 1 < passes and taken[-1] != self.stop_token:
-            state, self._talk.digests = saved[0], [saved[1]]
-            self._talk.state.copy_(state)
-            for token in taken[:-1]:
-                self._talk.run([token], 1)
-        self._talk.digests = [self._digest]
+    def _feed(self, tokens) -> list[Pass]:
+        return [Pass(None, digest) for digest, in self._talk.feed(np.array([tokens]))]
 
-    def logits(self, tokens) -> np.ndarray:
-        parts = [part[0].cpu().numpy() for part in self._talk.logits([self._check(tokens)])]
-        self._digest, = self._talk.digests
-        return np.concatenate(parts) if parts else np.empty((0, self.vocab), np.float32)
+    def _step(self, token: int) -> Pass:
+        ((result,),) = self._talk.run([token], 1)
+        return _pass(result)
 
-    def score(self, tokens, targets) -> tuple[float, np.ndarray]:
+    def _run(self, token: int, count: int) -> Iterator[Pass]:
+        for start in range(0, count, PASSES):
+            for (result,) in self._talk.run([token], min(PASSES, count - start)):
+                yield _pass(result)
+                token = result.tokens[0]
+                if token == self.stop_token:
+                    return
+
+    def _logits(self, tokens) -> tuple[np.ndarray, int]:
+        rows = np.concatenate([part[0].cpu().numpy() for part in self._talk.logits([tokens])])
+        return rows, self._digest
+
+    def _score(self, tokens, targets) -> tuple[float, np.ndarray, int]:
         nats, favourites, start = 0.0, [], 0
-        targets = torch.tensor(self._check(targets), device=self._talk.state.device)
-        for part in self._talk.logits([self._check(tokens)]):
+        targets = torch.tensor(targets, device=self._talk.state.device)
+        for part in self._talk.logits([tokens]):
             logits = part[0].double()
             wanted = targets[start:start + len(logits), None]
             nats += float((logits.logsumexp(1) - logits.gather(1, wanted)[:, 0]).sum())
             favourites.append(logits.argmax(1).cpu().numpy())
             start += len(logits)
-        self._digest, = self._talk.digests
-        return nats, np.concatenate(favourites) if favourites else np.empty(0, np.int64)
+        return nats, np.concatenate(favourites), self._digest
 
     def reference(self, checkpoint) -> FloatReference:
         return FloatReference(checkpoint, self._talk.model.device)
 
-    def save_state(self) -> np.ndarray:
-        return self._talk.state[0].cpu().numpy()
-
-    def restore_state(self, state: np.ndarray) -> None:
-        self._talk.state[0].copy_(torch.from_numpy(np.asarray(state, np.int32)))
-
-    def stage_digests(self, tokens, *, head: bool) -> list[int]:
-        return self._chained(self._vectors(tokens), head)
-
-    def stage_vector(self, tokens, stage: int) -> np.ndarray:
+    def _stage_digests(self, tokens, head: bool) -> list[int]:
         vectors = self._vectors(tokens)
-        self._chained(vectors, stage == self.image.body_stages)
-        return vectors[stage]
-
-    def _chained(self, vectors: list[np.ndarray], head: bool) -> list[int]:
-        """Take the stages of a pass into the digest; the running digests after each."""
-        digests = []
+        digest, digests = self._digest, []
         for vector in vectors[:None if head else -1]:
-            self._digest = chain(vector, self._digest)
-            digests.append(self._digest)
-        self._talk.digests = [self._digest]
+            digest = chain(vector, digest)
+            digests.append(digest)
         return digests
 
+    def _stage_vector(self, tokens, stage: int) -> np.ndarray:
+        return self._vectors(tokens)[stage]
+
     def _vectors(self, tokens) -> list[np.ndarray]:
-        """Start afresh, take tokens, and return all stage vectors of the last pass."""
-        self.start()
-        *before, last = self._check(tokens)
-        self.feed(before)
+        """Take tokens, and return all stage vectors of the last pass."""
+        *before, last = tokens
+        if before:
+            self._feed(before)
         words = self._talk.vectors(last).cpu().numpy()
         rows = [section.header.rows for section in self.image.sections]
         return np.split(words, np.cumsum(rows)[:-1])
 
-    def _pass(self, result: Greedy) -> Pass:
-        self._digest = result.digest
-        scale = result.mantissa * 2.0 ** (FORMATS.dequant_up - result.shift)
-        return Pass(Candidates(result.tokens, tuple(acc * scale for acc in result.sums)),
-                    result.digest)
+
+def _pass(result: Greedy) -> Pass:
+    scale = result.mantissa * 2.0 ** (FORMATS.dequant_up - result.shift)
+    return Pass(Candidates(result.tokens, tuple(acc * scale for acc in result.sums)),
+                result.digest)

@@ -10,8 +10,8 @@ import triton
 from tritstream.formats import padded
 from tritstream.image.image import Image
 from tritstream.image.tape import Op
+from tritstream.support.crc import Chain, powers
 from tritstream_cuda import batch, decode, digest
-from tritstream_cuda.crc import Chain, powers
 from tritstream_cuda.weights import Stage, Weights
 
 __all__ = ["CudaModel", "Rows"]

@@ -4,6 +4,7 @@ import argparse
 import os
 
 from tritstream.errors import TritstreamError
+from tritstream.image.needs import Needs
 from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("--trace", metavar="FILE.fst", help="record all signals; slower")
     given, own = parser.parse_known_args()
     try:
-        config = config_for(resolve(given.model).image, given.board)
+        config = config_for(Needs.of(resolve(given.model).image), given.board)
         program = build(config, trace=given.trace is not None)
     except TritstreamError as error:
         parser.exit(error.exit_code, f"error: {error}\n")

@@ -5,6 +5,7 @@ import dataclasses
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
 from tritstream.formats import padded
+from tritstream.image.needs import Needs
 
 __all__ = ["BOARDS", "DEFAULT", "board_config", "config_for"]
 
@@ -39,15 +40,15 @@ def board_config(board: str | None = None) -> BuildConfig:
                        memory_bytes=4 * _MEBIBYTE)
 
 
-def config_for(image, board: str | None = None) -> BuildConfig:
-    """Return the build of a simulated board that holds `image`.
+def config_for(needs: Needs, board: str | None = None) -> BuildConfig:
+    """Return the build of a simulated board that holds a model.
 
-    It is that of `board_config` if the image fits, so that most models share one build.
+    It is that of `board_config` if the model fits, so that most models share one build.
 
     Parameters
     ----------
-    image : Image
-        The model.
+    needs : Needs
+        What the model needs.
     board : str or None
         One of `BOARDS`; None is `DEFAULT`.
 
@@ -57,14 +58,14 @@ def config_for(image, board: str | None = None) -> BuildConfig:
         There is no such board, or no build can hold the model.
     """
     config = board_config(board)
-    needed = {
-        "max_hidden": padded(image.hidden),
-        "max_intermediate": padded(image.intermediate),
-        "max_vocab": image.vocab,
-        "max_state": image.layers * image.hidden,
-        "max_stages": image.stages,
-        "memory_bytes": -(-len(image.payload) // _MEBIBYTE) * _MEBIBYTE,
-    }
-    if all(value <= getattr(config, name) for name, value in needed.items()):
+    if needs.lack(config) is None and needs.resident(config.memory_bytes):
         return config
-    return dataclasses.replace(config, **needed)
+    return dataclasses.replace(
+        config,
+        max_hidden=padded(needs.max_hidden),
+        max_intermediate=padded(needs.max_intermediate),
+        max_state=needs.max_state,
+        max_vocab=needs.max_vocab,
+        max_stages=needs.max_stages,
+        memory_bytes=-(-needs.memory_bytes // _MEBIBYTE) * _MEBIBYTE,
+    )

@@ -1,5 +1,6 @@
 """What the device name ``sim`` means."""
 
+from tritstream.image.needs import Needs
 from tritstream.transport import Address, Transport, open_transport
 from tritstream_sim.board.configs import board_config, config_for
 from tritstream_sim.board.process import Board
@@ -30,7 +31,7 @@ class _BoardTransport(Transport):
         self._board.close()
 
 
-def launch(address: Address | str, image=None, **options) -> Transport:
+def launch(address: Address | str, needs: Needs | None = None, **options) -> Transport:
     """Start a simulated board and return its open transport; closing that ends the board.
 
     It is the transport ``sim`` of `tritstream.transport`.
@@ -40,8 +41,8 @@ def launch(address: Address | str, image=None, **options) -> Transport:
     address : Address or str
         ``sim`` or ``sim:BOARD``, where the board is one of `configs.BOARDS`, ``p1`` to ``p64`` by
         the bytes per beat; ``sim`` is ``sim:p16``.
-    image : Image or None
-        The model that has to fit; None: the bundled one.
+    needs : Needs or None
+        What the model needs that has to fit; None: the bundled one.
     options
         Of `Board`: bandwidth, latency, refresh, cache.
     """
@@ -49,5 +50,5 @@ def launch(address: Address | str, image=None, **options) -> Transport:
         address = Address.parse(address)
     address.check_options()
     board = address.rest
-    config = board_config(board) if image is None else config_for(image, board)
+    config = board_config(board) if needs is None else config_for(needs, board)
     return _BoardTransport(Board(config, **options), address.text)

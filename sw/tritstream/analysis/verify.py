@@ -5,7 +5,6 @@ records of its stages tell the first stage that differs; then that vector is rea
 element.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 
@@ -94,7 +93,7 @@ def verify(engine: Engine, image: Image, prompt: Sequence[int], count: int,
     Parameters
     ----------
     engine : Engine
-        The device; its conversation starts anew.
+        The device.
     image : Image
         The model that is on it.
     prompt : sequence of int
@@ -116,6 +115,8 @@ class _Comparison:
     def __init__(self, engine: Engine, image: Image, prompt: list[int], count: int, progress):
         self.engine = engine
         self.golden = GoldenEngine(image)
+        self.expected = self.golden.open()
+        self.actual = engine.open()
         self.image = image
         self.prompt = prompt
         self.count = count
@@ -125,8 +126,9 @@ class _Comparison:
         self.digest = 0
 
     def run(self) -> Verification:
-        self.engine.start()
-        difference = self._prompt() or self._generation()
+        # Closed before the device is asked anything else: it may be ahead of the comparison.
+        with self.actual:
+            difference = self._prompt() or self._generation()
         if difference and difference.stage is None:
             difference = self._locate(difference.token)
         passes = len(self.fed)
@@ -136,8 +138,8 @@ class _Comparison:
 
     def _prompt(self) -> Difference | None:
         body = self.prompt[:-1]
-        expected = self.golden.feed(body)
-        for token, *pair in zip(body, expected, self.engine.feed(body), strict=True):
+        expected = self.expected.feed(body)
+        for token, *pair in zip(body, expected, self.actual.feed(body), strict=True):
             difference = self._compare(token, *pair)
             if difference:
                 return difference
@@ -145,16 +147,14 @@ class _Comparison:
 
     def _generation(self) -> Difference | None:
         token = self.prompt[-1]
-        # Closed before the device is asked anything else: it may be ahead of the comparison.
-        with contextlib.closing(self.engine.run(token, self.count)) as passes:
-            for actual in passes:
-                expected = self.golden.step(token)
-                difference = self._compare(token, expected, actual)
-                if difference:
-                    return difference
-                token = expected.candidates.best
-                self.generated.append(token)
-        if len(self.generated) < self.count and token != self.golden.stop_token:
+        for actual in self.actual.run(token, self.count):
+            expected = self.expected.step(token)
+            difference = self._compare(token, expected, actual)
+            if difference:
+                return difference
+            token = expected.candidates.best
+            self.generated.append(token)
+        if len(self.generated) < self.count and token not in self.golden.stop_tokens:
             return Difference(token=len(self.fed), stage="run", element=0, expected=self.count,
                               actual=len(self.generated))
         return None

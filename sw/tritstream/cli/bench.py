@@ -11,7 +11,7 @@ import typer
 
 from tritstream.cli.console import output, progress, quantity
 from tritstream.cli.options import ModelName, open_device, open_model
-from tritstream.engines import DEVICES, Engine
+from tritstream.engines import DEVICES, Conversation, Engine
 from tritstream.errors import BadInput
 from tritstream.model.catalog import DEFAULT_MODEL, Model
 from tritstream.model.config import count_parameters
@@ -50,7 +50,8 @@ def bench(
     opened = open_model(model)
     rows = []
     for uri in (EVERY_DEVICE if full else device or DEFAULT_DEVICE).split(","):
-        with open_device(uri, opened) as (engine, _):
+        with open_device(uri, opened) as loaded:
+            engine = loaded.engine
             for test, amount in (("pp", prompt), ("tg", count)):
                 if amount:
                     rates = _rates(engine, test, amount, repetitions)
@@ -62,25 +63,25 @@ def _rates(engine: Engine, test: str, amount: int, repetitions: int) -> list[flo
     draw = random.Random(0)
     tokens = [draw.randrange(engine.vocab) for _ in range(amount)]
     rates = []
-    engine.start()
-    engine.step(tokens[0])              # what is done only once is not what is measured
+    with engine.open() as conversation:
+        conversation.step(tokens[0])    # what is done only once is not what is measured
     with progress(f"{engine.name} {test}{amount}") as show:
         for done in range(repetitions):
             show(done, repetitions)
-            engine.start()
-            began = engine.seconds
-            if test == "pp":
-                engine.feed(tokens)
-            else:
-                _generate(engine, tokens[0], amount)
-            rates.append(amount / (engine.seconds - began))
+            with engine.open() as conversation:
+                began = engine.seconds
+                if test == "pp":
+                    conversation.feed(tokens)
+                else:
+                    _generate(conversation, tokens[0], amount)
+                rates.append(amount / (engine.seconds - began))
     return rates
 
 
-def _generate(engine: Engine, token: int, amount: int) -> None:
+def _generate(conversation: Conversation, token: int, amount: int) -> None:
     """Play passes greedily; where a text ends, another begins."""
     while amount > 0:
-        amount -= sum(1 for _ in engine.run(token, amount))
+        amount -= sum(1 for _ in conversation.run(token, amount))
 
 
 def _row(model: Model, uri: str, engine: Engine, test: str, amount: int,

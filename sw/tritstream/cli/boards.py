@@ -6,7 +6,8 @@ from tritstream.build import BuildConfig
 from tritstream.cli.console import output, print_json, quantity
 from tritstream.cli.gateware import gateware
 from tritstream.cli.options import Json
-from tritstream.formats import FORMATS, UNIT
+from tritstream.formats import FORMATS
+from tritstream.image.needs import Needs
 from tritstream.model.catalog import bundled_models, resolve
 
 __all__ = ["boards", "tokens_per_second"]
@@ -75,9 +76,9 @@ def tokens_per_second(config: BuildConfig, image) -> float:
 
     Beats of the tape and the latency of the stages are counted; waits of the datapath are not.
     """
-    size = (image.tape_units + image.row_units) * UNIT
-    cycles = size / config.beat_bytes + STAGE_CYCLES * image.stages
+    needs = Needs.of(image)
+    cycles = needs.token_bytes / config.beat_bytes + STAGE_CYCLES * needs.max_stages
     seconds = cycles / config.clock_hz
-    if len(image.payload) > config.memory_bytes:
-        seconds = max(seconds, size / config.link_rate)
+    if not needs.resident(config.memory_bytes):
+        seconds = max(seconds, needs.token_bytes / config.link_rate)
     return 1 / seconds

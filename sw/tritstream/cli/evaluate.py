@@ -9,7 +9,7 @@ import typer
 from tritstream.analysis.evaluate import Evaluation, evaluate, read_documents
 from tritstream.cli.console import output, print_json, progress
 from tritstream.cli.options import Device, Json, ModelName, open_device, open_model
-from tritstream.engines import Engine
+from tritstream.engines import Conversation, Engine
 from tritstream.errors import BadInput
 from tritstream.model.catalog import DEFAULT_MODEL, Model
 
@@ -45,26 +45,27 @@ def score(model: Model, device: str, documents: list[str], *, max_tokens: int | 
           ) -> Evaluation:
     """Score a model on texts, and compare its favourites with those of the float reference."""
     tokenizer = model.tokenizer             # an image may lack it, which is no work for a device
-    with open_device(device, model) as (engine, _), progress(f"scoring {model.name}") as show:
+    with open_device(device, model) as loaded, progress(f"scoring {model.name}") as show:
+        engine = loaded.engine
         # The float reference agrees with itself, and need not be asked twice.
         itself = engine.name == "float"
         reference = None if itself else engine.reference(model.checkpoint)
-        result = evaluate(_Conversation(engine), tokenizer, documents, max_tokens=max_tokens,
+        result = evaluate(_Conversations(engine), tokenizer, documents, max_tokens=max_tokens,
                           reference=reference, progress=show)
     return dataclasses.replace(result, top1_equal_float=1.0) if itself else result
 
 
-class _Conversation:
-    """An engine as `tritstream.analysis.evaluate` sees a model: the state is in the engine."""
+class _Conversations:
+    """An engine as `tritstream.analysis.evaluate` sees a model: a state is a conversation."""
 
     def __init__(self, engine: Engine):
         self._engine = engine
 
-    def new_state(self) -> None:
-        self._engine.start()
+    def new_state(self) -> Conversation:
+        return self._engine.open()
 
-    def logits(self, tokens, state):
-        return self._engine.logits(tokens)
+    def logits(self, tokens, state: Conversation):
+        return state.logits(tokens)
 
-    def score(self, tokens, targets, state):
-        return self._engine.score(tokens, targets)
+    def score(self, tokens, targets, state: Conversation):
+        return state.score(tokens, targets)

@@ -9,9 +9,8 @@ from tritstream.cli.app import INTERRUPTED
 from tritstream.cli.console import notes, print_json, progress, quantity, write
 from tritstream.cli.options import Device, Json, ModelName, Prompt, open_device, open_model
 from tritstream.model.catalog import DEFAULT_MODEL
-from tritstream.model.tokenizer import Detokenizer
 from tritstream.runtime.generate import Generation, Timings
-from tritstream.runtime.sampling import CANDIDATES, Sampler
+from tritstream.runtime.sampling import CANDIDATES
 
 __all__ = ["generate"]
 
@@ -30,22 +29,30 @@ def generate(
     json: Json = False,
 ):
     """Go on from a prompt; the text appears as it is made."""
-    sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     opened = open_model(model)
     tokens = opened.tokenizer.encode(prompt)
-    with open_device(device, opened) as (engine, load_seconds):
-        generation = Generation(engine, tokens, count, sampler)
-        generation.timings.load_seconds = load_seconds
-        writer = _Writer(opened.tokenizer, tokens, quiet=json)
-        interrupted = False
+    writer = _Writer(prompt, quiet=json)
+    interrupted = False
+    with open_device(device, opened) as loaded, contextlib.ExitStack() as reading:
+        long = len(tokens) > loaded.engine.piece
+        show = reading.enter_context(progress("reading the prompt")) if long else None
+        generation = loaded.generate(tokens, count, temperature, top_k, top_p, seed,
+                                     progress=show)
+        generation.timings.load_seconds = loaded.load_seconds
         try:
-            _run(generation, writer, prompt)
+            if not long:
+                writer.begin()
+            for piece in generation:
+                reading.close()         # the bar has its place while a long prompt is read
+                writer.write(piece)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            writer.finish()
+            reading.close()
+            generation.close()
+            writer.finish(generation.text)
     if json:
-        print_json({"text": writer.text, "tokens": generation.tokens,
+        print_json({"text": generation.text, "tokens": generation.tokens,
                     "digest": digest_text(generation.digest),
                     "timings": generation.timings.to_json()})
     else:
@@ -54,58 +61,42 @@ def generate(
         raise typer.Exit(INTERRUPTED)
 
 
-def _run(generation: Generation, writer: "_Writer", prompt: str) -> None:
-    """Write the prompt and go on from it; while a long prompt is read, a bar has its place."""
-    with contextlib.ExitStack() as reading:
-        if len(generation.prompt) > generation.engine.piece:
-            show = reading.enter_context(progress("reading the prompt"))
-            reading.callback(writer.begin, prompt)
-        else:
-            show = None
-            writer.begin(prompt)
-
-        def push(token: int) -> None:
-            reading.close()
-            writer.push(token)
-
-        generation.run(push, show)
-
-
 def digest_text(digest: int | None) -> str | None:
     """Write a digest as eight hexadecimal digits."""
     return None if digest is None else f"{digest:08x}"
 
 
 class _Writer:
-    """Text of the tokens, written to the output piece by piece unless `quiet`."""
+    """A prompt and the text behind it, written to the output piece by piece unless `quiet`."""
 
-    def __init__(self, tokenizer, prompt, *, quiet: bool):
-        self._detokenizer = Detokenizer(tokenizer, prompt)
+    def __init__(self, prompt: str, *, quiet: bool):
+        self._prompt = prompt.encode("utf-8", "replace").decode("utf-8")
         self._quiet = quiet
-        self.text = ""
+        self._written = 0               # letters of the text; the prompt counts none
 
-    def begin(self, prompt: str) -> None:
-        if not self._quiet:
-            write(prompt.encode("utf-8", "replace").decode("utf-8"), dim=True)
+    def begin(self) -> None:
+        if self._prompt and not self._quiet:
+            write(self._prompt, dim=True)
+        self._prompt = ""
 
-    def push(self, token: int) -> None:
-        self._write(self._detokenizer.push(token))
-
-    def finish(self) -> None:
-        self._write(self._detokenizer.finish())
-        if not self._quiet:
-            write("\n")
-
-    def _write(self, piece: str) -> None:
-        self.text += piece
+    def write(self, piece: str) -> None:
+        self.begin()
+        self._written += len(piece)
         if piece and not self._quiet:
             write(piece)
+
+    def finish(self, text: str) -> None:
+        """Write what is left of the whole text, and end the line."""
+        self.write(text[self._written:])
+        if not self._quiet:
+            write("\n")
 
 
 def _report(generation: Generation, device: str, interrupted: bool) -> None:
     timings, console = generation.timings, notes()
     if interrupted:
-        console.print(f"interrupted after {timings.generated_tokens} of {generation.count} tokens")
+        console.print(f"interrupted after {timings.generated_tokens} of {generation.max_tokens} "
+                      "tokens")
     for what, tokens, seconds, rate in (
             ("prompt", timings.prompt_tokens, timings.prompt_seconds, timings.prompt_rate),
             ("generated", timings.generated_tokens, timings.generated_seconds, timings.rate)):

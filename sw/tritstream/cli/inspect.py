@@ -1,5 +1,6 @@
 """`tritstream inspect`: what is in an image."""
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from tritstream.cli.options import Json, open_model
 from tritstream.errors import BadInput, MissingTool
 from tritstream.formats import HEADER_BYTES, UNIT
 from tritstream.image.image import Image
+from tritstream.image.needs import Needs
 from tritstream.image.unpack import ImageCheckpoint
 from tritstream.model.config import count_parameters
 
@@ -41,7 +43,7 @@ def describe(image: Image) -> dict:
     matrices = [_matrix(section, index) for section in image.sections
                 for index in range(len(section.meta["matrices"]))]
     weights = sum(matrix["rows"] * matrix["columns"] for matrix in matrices)
-    sections = _sections(image)
+    sections, needs = _sections(image), Needs.of(image)
     return {
         "path": str(image.path), "digest": image.digest, "formats": image.meta["formats"],
         "hidden": image.hidden, "intermediate": image.intermediate, "layers": image.layers,
@@ -53,45 +55,34 @@ def describe(image: Image) -> dict:
         "residual": {"bound": image.meta["residual_bound"],
                      "fraction_bits": image.meta["residual_fraction"]},
         "bytes": sections,
-        "bytes_per_token": _streamed(image),
+        "bytes_per_token": needs.token_bytes,
         "matrices": matrices,
-        "needs": {"memory_bytes": len(image.payload), "max_hidden": image.hidden,
-                  "max_intermediate": image.intermediate, "max_vocab": image.vocab,
-                  "max_state": image.layers * image.hidden, "max_stages": image.stages},
-        "fits": _boards(image),
+        "needs": {name: value for name, value in dataclasses.asdict(needs).items()
+                  if name != "token_bytes"},
+        "fits": _boards(needs),
     }
 
 
-def fit(image: Image, config: BuildConfig) -> str:
+def fit(needs: Needs, config: BuildConfig) -> str:
     """Say how a build runs an image, or why it cannot."""
-    needs = {"hidden size": (image.hidden, config.max_hidden),
-             "intermediate size": (image.intermediate, config.max_intermediate),
-             "vocabulary": (image.vocab, config.max_vocab),
-             "recurrent state": (image.layers * image.hidden, config.max_state),
-             "number of stages": (image.stages, config.max_stages)}
-    for name, (needed, most) in needs.items():
-        if needed > most:
-            return f"no: its {name} of {needed} exceeds {most}"
-    if len(image.payload) <= config.memory_bytes:
+    lack = needs.lack(config)
+    if lack:
+        return f"no: its {lack}"
+    if needs.resident(config.memory_bytes):
         return "yes, in its memory"
     if not config.link_rate:
         return "streamed from the host"
-    seconds = _streamed(image) / config.link_rate
+    seconds = needs.token_bytes / config.link_rate
     return f"streamed from the host, {seconds:.3g} s per token at least (estimated)"
 
 
-def _boards(image: Image) -> dict[str, str] | None:
+def _boards(needs: Needs) -> dict[str, str] | None:
     """How each board runs an image; None where the gateware is not installed."""
     try:
         targets = gateware("boards").TARGETS
     except MissingTool:
         return None
-    return {name: fit(image, target.config) for name, target in targets.items()}
-
-
-def _streamed(image: Image) -> int:
-    """Bytes that one token takes over the link if the weights are streamed."""
-    return (image.tape_units + image.row_units) * UNIT
+    return {name: fit(needs, target.config) for name, target in targets.items()}
 
 
 def _matrix(section, index: int) -> dict:

@@ -34,9 +34,9 @@ def logits(
     """Write all logits after each of some tokens to a NumPy file."""
     opened = open_model(model)
     numbers = parse_tokens(tokens, opened.config.vocab)
-    with open_device(device, opened) as (engine, _):
-        values = engine.logits(numbers)
-        digest = digest_text(engine.digest)
+    with open_device(device, opened) as loaded, loaded.open() as conversation:
+        values = conversation.logits(numbers)
+        digest = digest_text(conversation.digest)
     with replacing(path) as aside, aside.open("wb") as file:
         np.save(file, values)
     if json:

@@ -1,16 +1,16 @@
 """Options that several verbs have, and what they open."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from tritstream.cli.console import progress
-from tritstream.engines import DEVICES, Engine, open_engine
+from tritstream.engines import DEVICES
 from tritstream.errors import BadInput
 from tritstream.model.catalog import Model, bundled_models, resolve
+from tritstream.runtime.language_model import LanguageModel
 
 __all__ = [
     "Device",
@@ -38,13 +38,12 @@ def open_model(name: str) -> Model:
 
 
 @contextlib.contextmanager
-def open_device(uri: str, model: Model) -> Iterator[tuple[Engine, float]]:
-    """Open a device with a model in it; yield it and the seconds that this took."""
-    began = time.perf_counter()
+def open_device(uri: str, model: Model) -> Iterator[LanguageModel]:
+    """Open a model on a device, showing how far that is."""
     with progress(f"loading {model.name}") as show:
-        engine = open_engine(uri, model, progress=show)
-    with engine:
-        yield engine, time.perf_counter() - began
+        opened = LanguageModel.load(model, uri, progress=show)
+    with opened:
+        yield opened
 
 
 def parse_tokens(text: str, vocab: int) -> list[int]:

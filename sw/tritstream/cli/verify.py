@@ -30,8 +30,8 @@ def verify_device(
                        "golden, cuda, sim, tcp:HOST:PORT or serial:PORT.")
     opened = open_model(model)
     tokens = opened.tokenizer.encode(prompt)
-    with open_device(device, opened) as (engine, _), progress("comparing") as show:
-        result = verify(engine, opened.image, tokens, count, show)
+    with open_device(device, opened) as loaded, progress("comparing") as show:
+        result = verify(loaded.engine, opened.image, tokens, count, show)
     if json:
         print_json(_table(result))
     elif result.equal:

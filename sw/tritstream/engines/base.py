@@ -1,15 +1,21 @@
 """What every device can do, whether it is a board or this computer."""
 
 import abc
+import contextlib
+import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tritstream.analysis.evaluate import score_logits
-from tritstream.errors import BadInput
+from tritstream.engines.conversation import Conversation
+from tritstream.errors import BadInput, DeviceBusy
 from tritstream.runtime.sampling import CANDIDATES, Candidates
+from tritstream.runtime.state import INTEGERS, State
+from tritstream.support.checks import checked_tokens
 
 __all__ = ["Engine", "Pass"]
 
@@ -30,14 +36,28 @@ class Pass(NamedTuple):
 
 
 class Engine(abc.ABC):
-    """One conversation with one model on one device.
+    """One model on one device; conversations with it come from `open`.
 
-    Tokens continue the conversation; `start` begins another. The digest follows `docs/link.md`, so
-    equal tokens in equal order give equal digests on all devices that compute in integers.
+    The digest of a conversation follows `docs/link.md`, so equal tokens in equal order give equal
+    digests on all devices that compute in integers. One call runs at a time: another that comes
+    meanwhile, from this thread or another, raises `DeviceBusy`.
+
+    A subclass says what its device is, and moves it: the methods with an underscore are called one
+    at a time, with tokens that are in the vocabulary. The device is at one place, a recurrent state
+    and a running digest, that they move on from.
     """
 
     name: str
     """What the user called it."""
+
+    model: str
+    """Digest of the model in it, 64 hexadecimal digits."""
+
+    kind: str = INTEGERS
+    """In which numbers it computes, see `tritstream.runtime.state`."""
+
+    shape: tuple[int, int]
+    """Layers and hidden size: the shape of its recurrent state."""
 
     evidence: str = "measured"
     """How `seconds` is obtained: `measured` on this computer's clock, or `simulated`."""
@@ -51,8 +71,11 @@ class Engine(abc.ABC):
     vocab: int
     """Tokens of the model."""
 
-    stop_token: int | None
-    """Token behind which `run` does not go on."""
+    stop_tokens: tuple[int, ...]
+    """Tokens behind which a run does not go on."""
+
+    runs_ahead: bool = False
+    """Whether a run computes passes before they are asked for."""
 
     clock_hz: int | None = None
     """Clock of the accelerator, None if there is none."""
@@ -63,51 +86,46 @@ class Engine(abc.ABC):
     stalls: int | None = None
     """Those of them in which the datapath waited for weights."""
 
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[Conversation] = weakref.WeakSet()
+        self._closed = False
+        self._current = _nobody         # whose place the device is at
+
+    @property
+    def stop_token(self) -> int | None:
+        """Token at which a device that runs ahead ends by itself."""
+        return next(iter(self.stop_tokens), None)
+
     @property
     def seconds(self) -> float:
         """Time on the clock that `evidence` speaks of; only differences mean anything."""
         return time.perf_counter()
 
-    @abc.abstractmethod
-    def start(self) -> None:
-        """Begin a conversation: the recurrent state and the digest are zero."""
+    def open(self, state: State | None = None) -> Conversation:
+        """Begin a conversation, or go on from a saved state.
 
-    @property
-    @abc.abstractmethod
-    def digest(self) -> int | None:
-        """Running digest of the conversation; None for an engine without integer vectors."""
-
-    @abc.abstractmethod
-    def feed(self, tokens: Sequence[int]) -> list[Pass]:
-        """Take tokens without asking what comes next: the head is not played."""
-
-    @abc.abstractmethod
-    def step(self, token: int) -> Pass:
-        """Take one token and report the best candidates for the next."""
-
-    def run(self, token: int, count: int) -> Iterator[Pass]:
-        """Take a token, then greedily what follows: at most `count` passes, each as it is done.
-
-        The pass that finds the stop token is the last.
+        Raises
+        ------
+        BadInput
+            The state is of another model or kind, or damaged; or the engine is closed.
         """
-        for _ in range(count):
-            result = self.step(token)
-            yield result
-            token = result.candidates.best
-            if token == self.stop_token:
-                return
+        self._check_open()
+        conversation = Conversation(self, state)
+        self._open.add(conversation)
+        return conversation
 
-    @abc.abstractmethod
-    def logits(self, tokens: Sequence[int]) -> np.ndarray:
-        """Take tokens and return all logits after each, float32 [T, V]."""
+    def stage_digests(self, tokens: Sequence[int], *, head: bool) -> list[int]:
+        """Take tokens afresh, and return the digests after each stage of the last pass."""
+        tokens = checked_tokens(tokens, self.vocab)
+        with self._afresh():
+            return self._stage_digests(tokens, head)
 
-    def score(self, tokens: Sequence[int],
-              targets: Sequence[int]) -> tuple[float, np.ndarray]:
-        """Take tokens; how unlikely the targets are in nats, and the favourites, int64 [T].
-
-        A target is what comes after the token in its place.
-        """
-        return score_logits(self.logits(tokens), targets)
+    def stage_vector(self, tokens: Sequence[int], stage: int) -> np.ndarray:
+        """Take tokens afresh, and return the vector of one stage of the last pass."""
+        tokens = checked_tokens(tokens, self.vocab)
+        with self._afresh():
+            return self._stage_vector(tokens, stage)
 
     def reference(self, checkpoint):
         """Return the float reference of a checkpoint, where this engine computes."""
@@ -115,25 +133,13 @@ class Engine(abc.ABC):
 
         return FloatModel(checkpoint)
 
-    @abc.abstractmethod
-    def save_state(self) -> np.ndarray:
-        """Return the recurrent state [L, H]; its meaning is the engine's own."""
-
-    @abc.abstractmethod
-    def restore_state(self, state: np.ndarray) -> None:
-        """Go on from a saved state; the digest goes on as it was."""
-
-    def stage_digests(self, tokens: Sequence[int], *, head: bool) -> list[int]:
-        """Start afresh, take tokens, and return the digests after each stage of the last pass."""
-        raise self._without_stages()
-
-    def stage_vector(self, tokens: Sequence[int], stage: int) -> np.ndarray:
-        """Start afresh, take tokens, and return the vector of one stage of the last pass."""
-        raise self._without_stages()
-
     def close(self) -> None:
-        """Leave the device idle and free; an engine on this computer holds nothing."""
-        return
+        """End all conversations, and leave the device idle and free."""
+        for conversation in list(self._open):
+            conversation.close()
+        if not self._closed:
+            self._closed = True
+            self._release()
 
     def __enter__(self):
         return self
@@ -141,15 +147,109 @@ class Engine(abc.ABC):
     def __exit__(self, *exception):
         self.close()
 
+    # What a subclass does with its device.
+
+    @abc.abstractmethod
+    def _put(self, values: np.ndarray | None) -> None:
+        """Make `values` the recurrent state; None: zeros, with the digest 0."""
+
+    @abc.abstractmethod
+    def _go_on_from(self, digest: int | None) -> None:
+        """Make `digest` the running digest."""
+
+    @abc.abstractmethod
+    def _values(self) -> np.ndarray:
+        """Return a copy of the recurrent state, in the type of its kind."""
+
+    @abc.abstractmethod
+    def _feed(self, tokens: list[int]) -> list[Pass]:
+        """Take tokens, at least one, without the head."""
+
+    @abc.abstractmethod
+    def _step(self, token: int) -> Pass:
+        """Take one token with the head."""
+
+    def _run(self, token: int, count: int) -> Iterator[Pass]:
+        """Take a token and go on greedily, for `count` passes or up to `stop_token`."""
+        for _ in range(count):
+            result = self._step(token)
+            yield result
+            token = result.candidates.best
+            if token == self.stop_token:
+                return
+
+    @abc.abstractmethod
+    def _logits(self, tokens: list[int]) -> tuple[np.ndarray, int | None]:
+        """Take tokens, at least one; all logits, float32 [T, V], and the running digest."""
+
+    def _score(self, tokens: list[int],
+               targets: list[int]) -> tuple[float, np.ndarray, int | None]:
+        """Take tokens; what `score_logits` makes of their logits, and the running digest."""
+        rows, digest = self._logits(tokens)
+        return *score_logits(rows, targets), digest
+
+    def _stage_digests(self, tokens: list[int], head: bool) -> list[int]:
+        raise self._without_stages()
+
+    def _stage_vector(self, tokens: list[int], stage: int) -> np.ndarray:
+        raise self._without_stages()
+
+    def _release(self) -> None:
+        """Leave the device idle and free; an engine on this computer holds nothing."""
+        return
+
     def _without_stages(self) -> BadInput:
         return BadInput(f"{self.name} has no integer stages to compare: use golden, cuda, "
                         "sim, tcp:HOST:PORT or serial:PORT.")
 
-    def _check(self, tokens: Sequence[int]) -> list[int]:
-        """Return the tokens as a list if they are in the vocabulary."""
-        tokens = [int(token) for token in tokens]
-        for token in tokens:
-            if not 0 <= token < self.vocab:
-                raise BadInput(f"Token {token} is out of range: this model has tokens 0 to "
-                               f"{self.vocab - 1}.")
-        return tokens
+    # Whose turn it is.
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BadInput(f"{self.name} is closed: open it again.")
+
+    @contextlib.contextmanager
+    def _claimed(self):
+        """Have the device for one call, or one run."""
+        self._check_open()
+        if not self._lock.acquire(blocking=False):
+            raise DeviceBusy(f"{self.name} is busy with another run or call: take that to its end, "
+                             "or close it.")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _enter(self, conversation: Conversation) -> None:
+        """Put the device behind the last token of a conversation."""
+        if self._current() is conversation:
+            return
+        self._leave()
+        self._put(conversation._values)
+        if conversation._since:
+            self._feed(conversation._since)
+        self._go_on_from(conversation.digest)
+        self._current = weakref.ref(conversation)
+
+    def _leave(self) -> None:
+        """Note the state of the conversation that the device is at, if that can still go on."""
+        current = self._current()
+        self._lose()
+        if current is not None and not current.closed:
+            current._keep(self._values())
+
+    def _lose(self) -> None:
+        """Forget where the device is: whose turn comes next is put in its place."""
+        self._current = _nobody
+
+    @contextlib.contextmanager
+    def _afresh(self):
+        """Have the device for a call, at no conversation's place."""
+        with self._claimed():
+            self._leave()
+            self._put(None)
+            yield
+
+
+def _nobody() -> None:
+    """Reference to no conversation, as a dead `weakref.ref`."""

@@ -1,6 +1,7 @@
 """A board, real or simulated, behind the driver."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator
 
@@ -13,12 +14,16 @@ from tritstream.image.tape import Op
 from tritstream.link.messages import PassResult
 from tritstream.link.protocol import RunFlag
 from tritstream.runtime.sampling import Candidates
+from tritstream.support.crc import Shift
 
 __all__ = ["DeviceEngine"]
 
 
 class DeviceEngine(Engine):
     """`tritstream.driver` with one image in it.
+
+    The device's own digest can only be cleared. So what a conversation had before it came back to
+    the device is kept here, and both are joined after each pass.
 
     Parameters
     ----------
@@ -35,17 +40,22 @@ class DeviceEngine(Engine):
     piece = 16                          # a second or two of simulation
 
     def __init__(self, device: Device, image: Image, *, simulated: bool, progress=None):
+        super().__init__()
         self.name = device.name
         self.image = image
+        self.model = image.digest
+        self.shape = image.layers, image.hidden
         self.vocab = image.vocab
-        self.stop_token = image.stop_token
+        self.stop_tokens = image.stop_tokens
         self.kept = device.identity.candidates
         self.clock_hz = device.identity.clock_hz
         self.cycles = self.stalls = 0
         self.evidence = "simulated" if simulated else "measured"
         self._device = device
         device.load(image, progress=progress)
-        self.start()
+        self.runs_ahead = not device.streamed
+        self._fresh = True              # the next pass finds no state, and the digest 0
+        self._earlier = 0               # digest of the vectors before those that the device has
 
     @property
     def seconds(self) -> float:
@@ -53,86 +63,85 @@ class DeviceEngine(Engine):
             return self.cycles / self.clock_hz
         return time.perf_counter()
 
-    @property
-    def digest(self) -> int:
-        return self._digest
+    def _put(self, values) -> None:
+        self._fresh = values is None
+        self._earlier = 0
+        if values is not None:
+            self._device.restore_state(values)
 
-    def start(self) -> None:
-        self._digest = 0
-        self._fresh = True          # the next pass finds no state
+    def _go_on_from(self, digest: int) -> None:
+        self._earlier = digest
+        if not self._fresh:
+            self._device.clear_digest()
 
-    def feed(self, tokens) -> list[Pass]:
-        tokens = self._check(tokens)
-        return [_pass(result) for result in self._play(tokens, 0)] if tokens else []
-
-    def step(self, token: int) -> Pass:
-        (result,) = self._play(self._check([token]), 1)
-        return _pass(result)
-
-    def run(self, token: int, count: int) -> Iterator[Pass]:
-        for result in self._play(self._check([token]), count):
-            yield _pass(result)
-
-    def logits(self, tokens) -> np.ndarray:
-        tokens = self._check(tokens)
-        rows = np.empty((len(tokens), self.vocab), np.float32)
-        if tokens:
-            for row, result in zip(rows, self._play(tokens, 1, heads=True, logits=True),
-                                   strict=True):
-                row[:] = result.logits * result.scale
-        return rows
-
-    def save_state(self) -> np.ndarray:
+    def _values(self) -> np.ndarray:
         if self._fresh:
-            return np.zeros((self.image.layers, self.image.hidden), np.int32)
+            return np.zeros(self.shape, np.int32)
         return self._device.save_state()
 
-    def restore_state(self, state: np.ndarray) -> None:
-        if self._fresh:
-            self._device.stop()     # makes the digest zero, as `start` promised
-        self._device.restore_state(state)
-        self._fresh = False
+    def _feed(self, tokens) -> list[Pass]:
+        return [_pass(result) for result in self._play(tokens, 0)]
 
-    def stage_digests(self, tokens, *, head: bool) -> list[int]:
-        self.start()
-        *before, last = self._check(tokens)
-        self.feed(before)
+    def _step(self, token: int) -> Pass:
+        (result,) = self._play([token], 1)
+        return _pass(result)
+
+    def _run(self, token: int, count: int) -> Iterator[Pass]:
+        for result in self._play([token], count):
+            yield _pass(result)
+
+    def _logits(self, tokens) -> tuple[np.ndarray, int]:
+        rows = np.empty((len(tokens), self.vocab), np.float32)
+        for row, result in zip(rows, self._play(tokens, 1, heads=True, logits=True), strict=True):
+            row[:] = result.logits * result.scale
+        return rows, result.digest
+
+    def _stage_digests(self, tokens, head: bool) -> list[int]:
         stages = self.image.stages if head else self.image.body_stages
-        self._partial(last, stages)
+        self._partial(tokens, stages)
         return [record.digest for record in self._device.records(stages)]
 
-    def stage_vector(self, tokens, stage: int) -> np.ndarray:
-        self.start()
-        *before, last = self._check(tokens)
-        self.feed(before)
+    def _stage_vector(self, tokens, stage: int) -> np.ndarray:
         header = self.image.sections[stage].header
         if header.op is Op.HEAD:
-            return self._partial(last, stage + 1, logits=True).logits
-        self._partial(last, stage + 1)
+            return self._partial(tokens, stage + 1, logits=True).logits
+        self._partial(tokens, stage + 1)
         name = "z" if header.op in (Op.MLGRU, Op.GLU) else "x"
         return self._device.read_vector(name, header.rows)
 
-    def close(self) -> None:
+    def _release(self) -> None:
         self._device.close()
 
-    def _partial(self, token: int, stages: int, *, logits: bool = False) -> PassResult:
-        """Play the first stages of one pass."""
+    def _partial(self, tokens, stages: int, *, logits: bool = False) -> PassResult:
+        """Take tokens, of the last only the first stages."""
+        *before, last = tokens
+        if before:
+            self._feed(before)
         run = dataclasses.replace(
-            self._device.play_of(token), tape_units=self.image.units_before(stages), stages=stages,
+            self._device.play_of(last), tape_units=self.image.units_before(stages), stages=stages,
             flags=RunFlag(RunFlag.LOGITS * logits | RunFlag.FRESH * self._fresh))
         (result,) = self._counted(self._device.play([run]))
         return result
 
     def _play(self, tokens, count: int, **options) -> Iterator[PassResult]:
-        return self._counted(self._device.run(tokens, count, fresh=self._fresh, **options))
+        for result in self._counted(self._device.run(tokens, count, fresh=self._fresh, **options)):
+            if self._earlier:
+                self._earlier = self._shifts[bool(result.candidates)](self._earlier)
+                result = dataclasses.replace(result, digest=self._earlier ^ result.digest)
+            yield result
 
     def _counted(self, results) -> Iterator[PassResult]:
         for result in results:
             self._fresh = False
-            self._digest = result.digest
             self.cycles += result.cycles
             self.stalls += result.stalls
             yield result
+
+    @functools.cached_property
+    def _shifts(self) -> dict[bool, Shift]:
+        """What moves a digest on by the vectors of a pass, with and without the head."""
+        rows = [section.header.rows for section in self.image.sections]
+        return {True: Shift(sum(rows)), False: Shift(sum(rows[:-1]))}
 
 
 def _pass(result: PassResult) -> Pass:

@@ -1,11 +1,14 @@
 """The float reference as a device."""
 
+import functools
+
 import numpy as np
 
 from tritstream.engines.base import Engine, Pass
 from tritstream.model.weights import Weights
 from tritstream.reference import FloatModel
 from tritstream.runtime.sampling import CANDIDATES, Candidates
+from tritstream.runtime.state import FLOATS
 
 __all__ = ["FloatEngine"]
 
@@ -20,33 +23,38 @@ class FloatEngine(Engine):
     """
 
     name = "float"
-    digest = None
+    kind = FLOATS
 
     def __init__(self, checkpoint: Weights):
+        super().__init__()
         self._model = FloatModel(checkpoint)
+        self.shape = checkpoint.config.layers, checkpoint.config.hidden
         self.vocab = checkpoint.config.vocab
-        self.stop_token = next(iter(checkpoint.config.stop_tokens), None)
-        self.start()
-
-    def start(self) -> None:
+        self.stop_tokens = checkpoint.config.stop_tokens
         self._state = self._model.new_state()
 
-    def feed(self, tokens) -> list[Pass]:
-        tokens = self._check(tokens)
-        if tokens:
-            self._model.logits(tokens, self._state)
+    @functools.cached_property
+    def model(self) -> str:
+        """Digest of the numbers that it computes with: those of an image are rounded."""
+        return self._model.digest()
+
+    def _put(self, values) -> None:
+        self._state[:] = 0 if values is None else values
+
+    def _go_on_from(self, digest: None) -> None:
+        return
+
+    def _values(self) -> np.ndarray:
+        return self._state.copy()
+
+    def _feed(self, tokens) -> list[Pass]:
+        self._model.logits(tokens, self._state)
         return [Pass(None, None)] * len(tokens)
 
-    def step(self, token: int) -> Pass:
+    def _step(self, token: int) -> Pass:
         scores = self._model.step(token, self._state)
         order = np.argsort(-scores, kind="stable")[:CANDIDATES]
         return Pass(Candidates(tuple(order.tolist()), tuple(scores[order].tolist())), None)
 
-    def logits(self, tokens) -> np.ndarray:
-        return self._model.logits(self._check(tokens), self._state).astype(np.float32)
-
-    def save_state(self) -> np.ndarray:
-        return self._state.copy()
-
-    def restore_state(self, state: np.ndarray) -> None:
-        self._state[:] = state
+    def _logits(self, tokens) -> tuple[np.ndarray, None]:
+        return self._model.logits(tokens, self._state).astype(np.float32), None

@@ -2,11 +2,13 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from tritstream.engines import Engine
+from tritstream.engines import Conversation, Engine
 from tritstream.errors import BadInput
+from tritstream.model.tokenizer import Detokenizer, Tokenizer
 from tritstream.runtime.sampling import Sampler
+from tritstream.support.checks import checked_tokens
 
 __all__ = ["Generation", "Timings"]
 
@@ -59,90 +61,132 @@ class Timings:
 
 
 class Generation:
-    """One text being made; what there is of it stays usable after an interrupt.
+    """One text being made: an iterator of its pieces, one for each token.
+
+    A piece is empty where a token does not end a character; what is left at the end is a piece of
+    its own. What there is stays usable after an interrupt. The conversation is closed when the
+    text ends, or by `close`, and until then the device is busy in a greedy run.
 
     Parameters
     ----------
+    conversation : Conversation
+        Where; it is new.
     engine : Engine
-        Where; its conversation starts anew.
+        Its engine, for the time.
     prompt : sequence of int
         At least one token.
-    count : int
-        Tokens to generate; the engine's stop token ends the text earlier.
+    max_tokens : int
+        Tokens to generate; a stop token ends the text earlier.
     sampler : Sampler
         Chooses the tokens. A greedy run goes on by itself on the device.
+    tokenizer : Tokenizer or None
+        Makes text of tokens; None: all pieces are empty.
+    progress : callable or None
+        Called with the tokens of the prompt that are done, and with all, while it is read.
 
     Raises
     ------
     BadInput
-        The prompt or the count is empty, or the sampler needs more candidates than there are.
+        The prompt or the number of tokens is empty, or the sampler needs more candidates than
+        there are.
     """
 
-    def __init__(self, engine: Engine, prompt: Sequence[int], count: int, sampler: Sampler):
+    def __init__(self, conversation: Conversation, engine: Engine, prompt: Sequence[int],
+                 max_tokens: int, sampler: Sampler, *, tokenizer: Tokenizer | None = None,
+                 progress: Callable[[int, int], None] | None = None):
         if not len(prompt):
             raise BadInput("The prompt is empty; give at least one token.")
-        if count < 1:
-            raise BadInput(f"The number of tokens must be at least 1, not {count}.")
+        if max_tokens < 1:
+            raise BadInput(f"The number of tokens must be at least 1, not {max_tokens}.")
         sampler.check(engine.kept, engine.name)
-        self.engine = engine
-        self.prompt = list(prompt)
-        self.count = count
-        self.sampler = sampler
+        self.prompt = checked_tokens(prompt, engine.vocab)
+        self.max_tokens = max_tokens
+        self.text = ""
         self.tokens: list[int] = []
         self.timings = Timings(engine.evidence, prompt_tokens=len(self.prompt),
                                clock_hz=engine.clock_hz)
+        self._conversation = conversation
+        self._engine = engine
+        self._sampler = sampler
+        self._progress = progress or (lambda done, total: None)
+        self._detokenizer = Detokenizer(tokenizer, self.prompt) if tokenizer else None
+        self._pieces = self._generate()
 
     @property
     def digest(self) -> int | None:
         """Running digest so far."""
-        return self.engine.digest
+        return self._conversation.digest
 
-    def run(self, show: Callable[[int], None] = lambda token: None,
-            show_prompt: Callable[[int, int], None] | None = None) -> None:
-        """Generate.
+    def __iter__(self) -> Iterator[str]:
+        return self
 
-        Parameters
-        ----------
-        show : callable
-            Called with each token as it is made.
-        show_prompt : callable
-            Called with the tokens of the prompt that are done, and with all.
-        """
-        engine, timings = self.engine, self.timings
-        engine.start()
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """End the text here, and free the device."""
+        self._pieces.close()
+        self._conversation.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _generate(self) -> Iterator[str]:
+        engine, timings = self._engine, self.timings
         wall, began, cycles, stalls = (time.perf_counter(), engine.seconds, engine.cycles,
                                        engine.stalls)
-        try:
-            self._feed(show_prompt)
-            for token in self._choices():
-                elapsed = engine.seconds - began
-                if not self.tokens:
-                    timings.prompt_seconds = elapsed
-                timings.generated_seconds = elapsed - timings.prompt_seconds
-                self.tokens.append(token)
-                timings.generated_tokens = len(self.tokens)
-                show(token)
-        finally:
+
+        def measure():
             timings.wall_seconds = time.perf_counter() - wall
             if cycles is not None:
                 timings.cycles = engine.cycles - cycles
                 timings.stalls = engine.stalls - stalls
 
-    def _feed(self, show: Callable[[int, int], None] | None) -> None:
-        before, piece = self.prompt[:-1], self.engine.piece
-        for start in range(0, len(before), piece):
-            if show:
-                show(start, len(before))
-            self.engine.feed(before[start:start + piece])
+        try:
+            with self._conversation:
+                self._feed()
+                for token in self._choices():
+                    elapsed = engine.seconds - began
+                    if not self.tokens:
+                        timings.prompt_seconds = elapsed
+                    timings.generated_seconds = elapsed - timings.prompt_seconds
+                    self.tokens.append(token)
+                    timings.generated_tokens = len(self.tokens)
+                    measure()
+                    yield self._piece(token)
+        finally:
+            measure()
+            rest = self._rest()
+        if rest:
+            yield rest
 
-    def _choices(self):
+    def _piece(self, token: int) -> str:
+        piece = self._detokenizer.push(token) if self._detokenizer else ""
+        self.text += piece
+        return piece
+
+    def _rest(self) -> str:
+        rest = self._detokenizer.finish() if self._detokenizer else ""
+        self.text += rest
+        return rest
+
+    def _feed(self) -> None:
+        before, piece = self.prompt[:-1], self._engine.piece
+        for start in range(0, len(before), piece):
+            self._progress(start, len(before))
+            self._conversation.feed(before[start:start + piece])
+
+    def _choices(self) -> Iterator[int]:
         token = self.prompt[-1]
-        if self.sampler.greedy:
-            for result in self.engine.run(token, self.count):
+        if self._sampler.greedy:
+            for result in self._conversation.run(token, self.max_tokens):
                 yield result.candidates.best
             return
-        for _ in range(self.count):
-            token = self.sampler.choose(self.engine.step(token).candidates)
+        for _ in range(self.max_tokens):
+            token = self._sampler.choose(self._conversation.step(token).candidates)
             yield token
-            if token == self.engine.stop_token:
+            if token in self._engine.stop_tokens:
                 return

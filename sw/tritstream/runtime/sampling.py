@@ -73,10 +73,13 @@ class Sampler:
         return self.temperature == 0
 
     def check(self, kept: int, device: str) -> None:
-        """Raise `BadInput` if `device`, which keeps `kept` candidates, cannot offer enough."""
-        if not self.greedy and self.top_k > kept:
+        """Raise `BadInput` if `device`, which keeps `kept` candidates, cannot offer enough.
+
+        A greedy choice needs one, and the default of top-k may be more than a small device keeps.
+        """
+        if self.top_k > (max(kept, CANDIDATES) if self.greedy else kept):
             raise BadInput(f"top-k is {self.top_k}, but {device} reports only its {kept} best "
-                           f"candidates: give --top-k {kept} or less.")
+                           f"candidates: give {kept} or less.")
 
     def choose(self, candidates: Candidates) -> int:
         """Return the next token."""

@@ -13,7 +13,7 @@ and after.
 
 import numpy as np
 
-__all__ = ["POLYNOMIAL", "Chain", "multiply", "powers"]
+__all__ = ["POLYNOMIAL", "Chain", "Shift", "multiply", "powers"]
 
 POLYNOMIAL = 0xEDB88320
 """P of CRC-32 without its leading term, reversed."""
@@ -42,6 +42,31 @@ def powers(count: int) -> np.ndarray:
     return table[:count + 1]
 
 
+class Shift:
+    """Moves registers on by one number of words, all of them zero.
+
+    A digest of A and then B is that of A, moved on by the words of B, plus that of B: zlib's
+    inversions cancel.
+
+    Parameters
+    ----------
+    words : int
+        32-bit words to move by.
+    """
+
+    def __init__(self, words: int):
+        shift = powers(words)[words]
+        # The product with a constant, by the four bytes of the other factor.
+        byte = np.arange(256, dtype=np.uint32)
+        self._tables = [multiply(byte << np.uint32(8 * n), shift).tolist() for n in range(4)]
+
+    def __call__(self, register: int) -> int:
+        """Return the register behind the words."""
+        a, b, c, d = self._tables
+        return (a[register & 255] ^ b[register >> 8 & 255] ^ c[register >> 16 & 255]
+                ^ d[register >> 24])
+
+
 class Chain:
     """Continues zlib CRC-32 digests by pieces of one length, given as their sums.
 
@@ -52,15 +77,8 @@ class Chain:
     """
 
     def __init__(self, words: int):
-        shift = powers(words)[words]
-        # The product with a constant, by the four bytes of the other factor.
-        byte = np.arange(256, dtype=np.uint32)
-        self._tables = [multiply(byte << np.uint32(8 * n), shift).tolist() for n in range(4)]
+        self._shift = Shift(words)
 
     def __call__(self, digest: int, total: int) -> int:
         """Return the digest of what `digest` has seen and a piece whose terms sum up to `total`."""
-        register = ~digest & MASK
-        a, b, c, d = self._tables
-        moved = (a[register & 255] ^ b[register >> 8 & 255] ^ c[register >> 16 & 255]
-                 ^ d[register >> 24])
-        return ~(moved ^ total) & MASK
+        return ~(self._shift(~digest & MASK) ^ total) & MASK

@@ -1,0 +1,202 @@
+"""One text on its way through a model: what is the same on every device."""
+
+import contextlib
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tritstream.errors import BadInput
+from tritstream.runtime.state import INTEGERS, State
+from tritstream.support.checks import checked_tokens
+
+if TYPE_CHECKING:
+    from tritstream.engines.base import Engine, Pass
+
+__all__ = ["Conversation"]
+
+class Conversation:
+    """A conversation with the model of an engine; `Engine.open` makes one.
+
+    Any number of conversations share an engine: the state of the one that is left goes to the host,
+    and comes back when it is continued. A call that fails, or is interrupted, leaves the
+    conversation as it was before; a run that is left after some passes leaves it behind the last
+    one that was delivered. A device that has got further is put back before the next call.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where it takes place.
+    state : State or None
+        Where it goes on; None: at the beginning.
+
+    Raises
+    ------
+    BadInput
+        The state belongs to another model or another kind of engine, or is damaged.
+    """
+
+    replayed = 64
+    """Tokens that would rather be taken again behind a run than the state be read before it."""
+
+    def __init__(self, engine: "Engine", state: State | None = None):
+        self._engine = engine
+        self._tokens: list[int] = []
+        self._digest = 0 if engine.kind == INTEGERS else None
+        self._values: np.ndarray | None = None      # where the device can be put; None: zeros
+        self._since: list[int] = []                 # tokens taken since then
+        self._runs: weakref.WeakSet = weakref.WeakSet()
+        self._closed = False
+        if state is not None:
+            state.check(model=engine.model, kind=engine.kind, shape=engine.shape,
+                        vocab=engine.vocab, device=engine.name)
+            self._tokens = list(state.tokens)
+            self._digest = state.digest
+            self._values = state.values
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """All tokens that it has taken."""
+        return tuple(self._tokens)
+
+    @property
+    def digest(self) -> int | None:
+        """Running CRC-32 of all stage vectors; None on an engine of floats."""
+        return self._digest
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._closed
+
+    def feed(self, tokens: Sequence[int]) -> "list[Pass]":
+        """Take tokens without asking what comes next: the head is not played."""
+        tokens = self._checked(tokens)
+        if not tokens:
+            return []
+        with self._turn():
+            results = self._engine._feed(tokens)
+        self._took(tokens, results[-1].digest)
+        return results
+
+    def step(self, token: int) -> "Pass":
+        """Take one token and report the best candidates for the next."""
+        (token,) = self._checked([token])
+        with self._turn():
+            result = self._engine._step(token)
+        self._took([token], result.digest)
+        return result
+
+    def run(self, token: int, count: int) -> "Iterator[Pass]":
+        """Take a token, then greedily what follows: at most `count` passes, each as it is done.
+
+        The pass that finds the stop token is the last. The device is busy from the first pass
+        until the last is delivered or the iterator is closed.
+        """
+        (token,) = self._checked([token])
+        if count < 1:
+            raise BadInput(f"The number of passes must be at least 1, not {count}.")
+        run = self._run(token, count)
+        self._runs.add(run)
+        return run
+
+    def logits(self, tokens: Sequence[int]) -> np.ndarray:
+        """Take tokens and return all logits after each, float32 [T, V]."""
+        tokens = self._checked(tokens)
+        if not tokens:
+            return np.empty((0, self._engine.vocab), np.float32)
+        with self._turn():
+            rows, digest = self._engine._logits(tokens)
+        self._took(tokens, digest)
+        return rows
+
+    def score(self, tokens: Sequence[int],
+              targets: Sequence[int]) -> tuple[float, np.ndarray]:
+        """Take tokens; how unlikely the targets are in nats, and the favourites, int64 [T].
+
+        A target is what comes after the token in its place.
+        """
+        tokens, targets = self._checked(tokens), self._checked(targets)
+        if len(tokens) != len(targets):
+            raise BadInput(f"There are {len(targets)} targets for {len(tokens)} tokens: give one "
+                           "for each.")
+        if not tokens:
+            return 0.0, np.empty(0, np.int64)
+        with self._turn():
+            nats, favourites, digest = self._engine._score(tokens, targets)
+        self._took(tokens, digest)
+        return nats, favourites
+
+    def save(self) -> State:
+        """Return what any engine of this kind, with this model, can go on from."""
+        with self._turn():
+            self._keep(self._engine._values())
+        return State(model=self._engine.model, kind=self._engine.kind, tokens=self.tokens,
+                     digest=self._digest, values=self._values)
+
+    def close(self) -> None:
+        """End it, and its run if one lives; the engine stays open for others."""
+        for run in list(self._runs):
+            run.close()
+        self._closed = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _run(self, token: int, count: int) -> "Iterator[Pass]":
+        engine = self._engine
+        with self._turn():
+            if engine.runs_ahead and count > 1 and len(self._since) > self.replayed:
+                self._keep(engine._values())
+            with contextlib.closing(engine._run(token, count)) as passes:
+                for left, result in zip(reversed(range(count)), passes, strict=False):
+                    best = result.candidates.best
+                    if not left or best in engine.stop_tokens:
+                        break
+                    self._took([token], result.digest)
+                    yield result
+                    token = best
+                if not left or best == engine.stop_token:
+                    next(passes, None)      # the device ends by itself
+                elif engine.runs_ahead:
+                    engine._lose()
+        # The last pass is delivered when nothing is under way any more.
+        self._took([token], result.digest)
+        yield result
+
+    def _checked(self, tokens: Sequence[int]) -> list[int]:
+        if self._closed:
+            raise BadInput("This conversation is closed: open another.")
+        return checked_tokens(tokens, self._engine.vocab)
+
+    def _took(self, tokens: list[int], digest: int | None) -> None:
+        self._tokens += tokens
+        self._since += tokens
+        self._digest = digest
+
+    def _keep(self, values: np.ndarray) -> None:
+        """Note the recurrent state behind the last token, to go on from there."""
+        self._values = values
+        self._since = []
+
+    @contextlib.contextmanager
+    def _turn(self):
+        """Have the engine for a call, with the device behind the last token."""
+        if self._closed:
+            raise BadInput("This conversation is closed: open another.")
+        engine = self._engine
+        with engine._claimed():
+            engine._enter(self)
+            try:
+                yield
+            except GeneratorExit:
+                if engine.runs_ahead:
+                    engine._lose()
+                raise
+            except BaseException:
+                engine._lose()
+                raise
