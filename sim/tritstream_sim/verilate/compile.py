@@ -9,7 +9,8 @@ import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 
 from amaranth.back import verilog
 
@@ -24,6 +25,8 @@ LINT = ["-Wno-UNOPTFLAT", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERL
         "-Wno-CASEINCOMPLETE", "-Wno-COMBDLY"]
 
 PART = ".part"              # how directories of builds that are not whole end
+
+PACKAGE = pathlib.Path(__file__).parents[1]
 
 FST = ["--trace-fst", "--trace-structs", "-CFLAGS", f"-I{pathlib.Path(__file__).parent / 'fst'}"]
 """Arguments of `compile_model` for a model that can record its signals."""
@@ -52,9 +55,10 @@ def export(component, name: str) -> str:
         raise BuildFailed(f"{program} failed: {complaint(str(error))}") from error
 
 
-def _run(command: Sequence[str], *, what: str, log, env=None):
+def _run(command: Sequence[str], *, what: str, log, directory: pathlib.Path, env=None):
     try:
-        done = subprocess.run(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        done = subprocess.run(command, cwd=directory, env=env, stdout=log,
+                              stderr=subprocess.STDOUT)
     except FileNotFoundError:
         raise MissingTool(f"{command[0]} is not installed; install make and g++ with the system's "
                           "package manager.") from None
@@ -115,10 +119,12 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
             with _scratch(directory) as scratch:
                 (scratch / f"{name}.v").write_text(verilog_text)
                 (scratch / f"{name}.vlt").write_text(f"`verilator_config\n{control}\n")
-                with open(scratch / "build.log", "w") as log:
-                    _verilate(tool, scratch, name, [*arguments, *_compiled(sources)], log)
-                    _make(tool, scratch, name, optimise, cache / f"runtime-{_digest(*tools)}", log)
-                shutil.rmtree(scratch / "objects")
+                with open(scratch / "build.log", "w") as log, _plain_directory() as place:
+                    found = _link(place, scratch, tool, sources)
+                    given = [text.replace(str(PACKAGE), "../package") for text in arguments]
+                    _verilate(tool, place, name, [*given, *found], log)
+                    _make(place, name, optimise, cache / f"runtime-{_digest(*tools)}", log)
+                    shutil.copy2(place / name, scratch)
     return executable
 
 
@@ -152,8 +158,26 @@ def _digest(*parts) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _compiled(sources: Sequence[pathlib.Path]) -> list[str]:
-    return [str(path) for path in sources if path.suffix == ".cpp"]
+@contextlib.contextmanager
+def _plain_directory() -> Iterator[pathlib.Path]:
+    """Yield a directory that make can build in: there is no space in its path."""
+    base = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(dir="/tmp" if " " in base else base) as place:
+        yield pathlib.Path(place)
+
+
+def _link(place: pathlib.Path, design: pathlib.Path, tool: Verilator,
+          sources: Sequence[pathlib.Path]) -> list[str]:
+    """Link what a build reads into its directory; return how the C++ files are called there."""
+    (place / "objects").mkdir()
+    (place / "design").symlink_to(design)
+    (place / "package").symlink_to(PACKAGE)
+    (place / "verilator").symlink_to(tool.root)
+    folders = sorted({path.parent.absolute() for path in sources})
+    for number, folder in enumerate(folders):
+        (place / f"sources{number}").symlink_to(folder)
+    return [f"../sources{folders.index(path.parent.absolute())}/{path.name}" for path in sources
+            if path.suffix == ".cpp"]
 
 
 def _compiler_version() -> str:
@@ -165,25 +189,25 @@ def _compiler_version() -> str:
                           "e.g. `apt install g++`.") from None
 
 
-def _verilate(tool: Verilator, directory: pathlib.Path, name: str, arguments: list[str], log):
-    _run([str(tool.binary), "--cc", "--exe", "--top-module", name, "--prefix", "Vtop",
-          "-Mdir", str(directory / "objects"), "-o", str(directory / name), *LINT,
-          str(directory / f"{name}.vlt"), str(directory / f"{name}.v"), *arguments],
-         what=f"Verilator on {name}", log=log, env={**os.environ, "VERILATOR_ROOT": str(tool.root)})
+def _verilate(tool: Verilator, place: pathlib.Path, name: str, arguments: list[str], log):
+    _run([str(tool.binary), "--cc", "--exe", "--no-MMD", "--top-module", name, "--prefix", "Vtop",
+          "-Mdir", ".", "-o", f"../{name}", *LINT, f"../design/{name}.vlt",
+          f"../design/{name}.v", *arguments],
+         what=f"Verilator on {name}", log=log, directory=place / "objects",
+         env={**os.environ, "VERILATOR_ROOT": "../verilator"})
 
 
-def _make(tool: Verilator, directory: pathlib.Path, name: str, optimise: str,
-          runtime: pathlib.Path, log):
-    objects = directory / "objects"
+def _make(place: pathlib.Path, name: str, optimise: str, runtime: pathlib.Path, log):
+    objects = place / "objects"
     for compiled in runtime.glob("*.o"):
         shutil.copy(compiled, objects)
     # The wheel's makefile names the compiler and the Python of the machine it was built on, and
     # libraries of which `fst` makes do without.
-    _run(["make", "-s", "-C", str(objects), "-f", "Vtop.mk", f"-j{os.cpu_count()}",
-          f"VERILATOR_ROOT={tool.root}", "CXX=g++", "LINK=g++", "AR=ar",
-          f"PYTHON3={sys.executable}", f"OPT_FAST={optimise}", "LDLIBS=$(VM_USER_LDLIBS)",
+    _run(["make", "-s", "-f", "Vtop.mk", f"-j{os.cpu_count()}",
+          "VERILATOR_ROOT=../verilator", "CXX=g++", "LINK=g++", "AR=ar",
+          f"PYTHON3='{sys.executable}'", f"OPT_FAST={optimise}", "LDLIBS=$(VM_USER_LDLIBS)",
           "CFG_CXXFLAGS_PCH_I=-include"],     # of large models the wheel would not find the header
-         what=f"the C++ build of {name}", log=log)
+         what=f"the C++ build of {name}", log=log, directory=objects)
     if not runtime.exists():
         _keep_runtime(objects, runtime)
 

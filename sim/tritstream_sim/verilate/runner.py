@@ -36,7 +36,7 @@ def build(component, name: str, cache: pathlib.Path, *, waves: bool = False) -> 
     cache.mkdir(parents=True, exist_ok=True)
     libraries = cocotb_tools.config.libs_dir
     arguments = ["--vpi", "--timescale", "1ns/1ps", "-LDFLAGS",
-                 f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"]
+                 f"-Wl,-rpath,'{libraries}' -L'{libraries}' -lcocotbvpi_verilator"]
     if waves:
         arguments += FST
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
