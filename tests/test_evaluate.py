@@ -3,12 +3,15 @@
 import json
 import lzma
 import math
+import os
 
 import numpy as np
 import pytest
 
 from tritstream.analysis import evaluate as module
-from tritstream.analysis.evaluate import Evaluation, evaluate, read_documents
+from tritstream.analysis import texts
+from tritstream.analysis.evaluate import Evaluation, evaluate
+from tritstream.analysis.texts import read_documents
 from tritstream.errors import BadInput
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint, byte_tokenizer
@@ -102,13 +105,20 @@ def test_the_reference_agrees_with_itself():
 
 def test_texts_of_files(tmp_path):
     lines = "\n".join(json.dumps({"text": text}) for text in ("ein\nText", "zwei")) + "\n\n"
-    files = {"a.txt": b"ein\nText", "b.txt.xz": lzma.compress("zwölf".encode()),
+    mark = "\ufeff".encode()
+    files = {"a.txt": b"ein\nText", "e.txt": mark + b"ein\nText",
+             "f.jsonl": mark + lines.encode(), "g.jsonl": (mark + lines.encode()) * 2 + mark,
+             "h.txt.xz": lzma.compress(b"ei") + bytes(4) + lzma.compress(b"ns"),
+             "b.txt.xz": lzma.compress("zwölf".encode()),
              "c.jsonl": lines.encode(), "d.jsonl.xz": lzma.compress(lines.encode())}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
-    assert read_documents(tmp_path / "a.txt") == ["ein\nText"]
+    for name in ("a.txt", "e.txt"):
+        assert read_documents(tmp_path / name) == ["ein\nText"]
+    assert read_documents(tmp_path / "h.txt.xz") == ["eins"]
+    assert read_documents(tmp_path / "g.jsonl") == ["ein\nText", "zwei"] * 2
     assert read_documents(tmp_path / "b.txt.xz") == ["zwölf"]
-    for name in ("c.jsonl", "d.jsonl.xz"):
+    for name in ("c.jsonl", "d.jsonl.xz", "f.jsonl"):
         assert read_documents(str(tmp_path / name)) == ["ein\nText", "zwei"]
 
 
@@ -119,7 +129,8 @@ def test_texts_of_files(tmp_path):
     ("c.jsonl", b'{"text": "x"}\n{"text', "c.jsonl, line 2, is not a JSON object with a text"),
     ("c.jsonl", b'{"title": "x"}', "c.jsonl, line 1, is not a JSON object with a text"),
     ("c.jsonl", b"[]", "c.jsonl, line 1, is not a JSON object with a text"),
-    ("c.jsonl", b'{"text": 3}', "c.jsonl, line 1: text must be a string, not 3"),
+    ("c.jsonl", b'{"text": 3}', "c.jsonl, line 1: text must be a string, not a int"),
+    ("c.jsonl", b"[" * 100_000, "c.jsonl, line 1, is not a JSON object with a text"),
     ("d.txt", None, "d.txt cannot be read: No such file"),
 ])
 def test_files_that_are_no_texts(tmp_path, name, data, message):
@@ -127,3 +138,23 @@ def test_files_that_are_no_texts(tmp_path, name, data, message):
         (tmp_path / name).write_bytes(data)
     with pytest.raises(BadInput, match=message):
         read_documents(tmp_path / name)
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(BadInput, match="is a directory|is not a regular file"):
+            read_documents(path)
+
+
+def test_a_text_that_memory_cannot_hold_is_refused(tmp_path, monkeypatch):
+    """Also if it is small as long as it is packed."""
+    monkeypatch.setattr(texts, "MOST_BYTES", 1000)
+    (tmp_path / "a.txt").write_bytes(bytes(1001))
+    (tmp_path / "b.txt.xz").write_bytes(lzma.compress(bytes(600)) * 2)
+    (tmp_path / "c.txt.xz").write_bytes(lzma.compress(b"x" * 1000))
+    with pytest.raises(BadInput, match="1,001 bytes, more than the 1,000"):
+        read_documents(tmp_path / "a.txt")
+    with pytest.raises(BadInput, match="more than 1,000 bytes of text: give a part"):
+        read_documents(tmp_path / "b.txt.xz")
+    assert read_documents(tmp_path / "c.txt.xz") == ["x" * 1000]

@@ -69,12 +69,13 @@ int main() { Vtop top; top.eval(); std::printf("%d", int(top.o)); }
 
 
 def test_a_build_is_used_again_only_if_it_is_the_same(tmp_path):
-    main = tmp_path / "main.cpp"
+    (tmp_path / "no plain path").mkdir()        # which make could not build in
+    main = tmp_path / "no plain path" / "main.cpp"
     main.write_text(MAIN)
 
     def compiled(value):
         return compile_model(f"module three(output [7:0] o); assign o = {value}; endmodule",
-                             "three", tmp_path / "cache", sources=[main])
+                             "three", tmp_path / "a cache", sources=[main])
 
     first = compiled(3)
     stamp = first.stat().st_mtime_ns

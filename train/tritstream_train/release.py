@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tritstream.analysis.evaluate import Evaluation, read_documents
+from tritstream.analysis.evaluate import Evaluation
+from tritstream.analysis.texts import read_documents
 from tritstream.cli.console import notes
 from tritstream.cli.evaluate import score
 from tritstream.errors import BadInput, TritstreamError

@@ -5,20 +5,16 @@ to its end, so that no window cuts the context. The first token predicts, and is
 """
 
 import dataclasses
-import json
-import lzma
 import math
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.model.tokenizer import Tokenizer, decode_utf8
+from tritstream.model.tokenizer import Tokenizer
 
-__all__ = ["Evaluation", "LogitModel", "ScoringModel", "evaluate", "read_documents",
-           "score_logits"]
+__all__ = ["Evaluation", "LogitModel", "ScoringModel", "evaluate", "score_logits"]
 
 CHUNK = 512                 # tokens per call of the model: bounds memory, and changes no result
 
@@ -64,39 +60,6 @@ class Evaluation:
     bits_per_byte: float
     perplexity: float
     top1_equal_float: float | None
-
-
-def read_documents(path: str | Path) -> list[str]:
-    """Texts of a file: a plain text is one, JSON lines are one each in `text`; either may be `.xz`.
-
-    Raises
-    ------
-    BadInput
-        The file cannot be read, is not UTF-8, or a line has no text.
-    """
-    path = Path(path)
-    packed = path.suffix == ".xz"
-    try:
-        data = path.read_bytes()
-        text = decode_utf8(lzma.decompress(data) if packed else data, str(path))
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
-    except lzma.LZMAError as error:
-        raise BadInput(f"{path} is not a complete xz file: {error}.") from error
-    if (path.with_suffix("") if packed else path).suffix != ".jsonl":
-        return [text]
-    lines = enumerate(text.split("\n"), 1)
-    return [_document(path, number, line) for number, line in lines if line.strip()]
-
-
-def _document(path: Path, number: int, line: str) -> str:
-    try:
-        text = json.loads(line)["text"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise BadInput(f"{path}, line {number}, is not a JSON object with a text.") from error
-    if not isinstance(text, str):
-        raise BadInput(f"{path}, line {number}: text must be a string, not {text!r}.")
-    return text
 
 
 def evaluate(model: LogitModel, tokenizer: Tokenizer, documents: Iterable[str], *,

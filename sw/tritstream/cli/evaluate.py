@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tritstream.analysis.evaluate import Evaluation, evaluate, read_documents
+from tritstream.analysis.evaluate import Evaluation, evaluate
+from tritstream.analysis.texts import read_documents
 from tritstream.cli.console import output, print_json, progress
 from tritstream.cli.options import Device, Json, ModelName, open_device, open_model
 from tritstream.engines import Conversation, Engine

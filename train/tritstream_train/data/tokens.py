@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 
-from tritstream.analysis.evaluate import read_documents
+from tritstream.analysis.texts import read_documents
 from tritstream.errors import BadInput
 from tritstream.support.cache import cache_directory
 
@@ -20,7 +20,7 @@ GROUP = 1 << 25                     # characters tokenised at a time: bounds mem
 
 
 def read_texts(path: str | Path) -> list[str]:
-    """Texts of a file that are not empty, see `tritstream.analysis.evaluate.read_documents`.
+    """Texts of a file that are not empty, see `tritstream.analysis.texts.read_documents`.
 
     Raises
     ------
