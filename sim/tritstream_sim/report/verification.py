@@ -22,7 +22,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from tritstream.analysis.evaluate import evaluate, read_documents
+from tritstream.analysis.evaluate import evaluate
+from tritstream.analysis.texts import read_documents
 from tritstream.analysis.verify import verify
 from tritstream.engines import open_engine
 from tritstream.errors import TritstreamError
