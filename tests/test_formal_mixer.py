@@ -27,7 +27,7 @@ class MixerContract(wiring.Component):
         m = Module()
         m.submodules.mixer = mixer = Mixer(BuildConfig())
         m.d.comb += [
-            mixer.glu.eq(self.glu),
+            mixer.command.glu.eq(self.glu),
             mixer.i.valid.eq(self.valid),
             mixer.i.p.projection.eq(self.projection),
         ]

@@ -3,7 +3,7 @@
 import pytest
 
 from tritstream.build import BuildConfig
-from tritstream_hw.accelerator import Accelerator
+from tritstream_sim.benches.watched import WatchedAccelerator
 
 
 @pytest.mark.verilator
@@ -11,4 +11,4 @@ from tritstream_hw.accelerator import Accelerator
 def test_accelerator(simulate, beat_bytes, elements):
     config = BuildConfig(beat_bytes=beat_bytes, elements=elements, candidates=5, max_hidden=64,
                          max_intermediate=128, max_vocab=256, max_state=256, max_stages=32)
-    simulate(Accelerator(config), "tritstream_sim.benches.accelerator", config=config)
+    simulate(WatchedAccelerator(config), "tritstream_sim.benches.accelerator", config=config)

@@ -7,21 +7,27 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tritstream.build import BuildConfig
-from tritstream.image.tape import Op
 from tritstream.link.messages import RECORD_WORDS, Measures
 from tritstream.link.protocol import Status
+from tritstream_hw.debug import SpaceSignature
 from tritstream_hw.layouts import table_layout
 from tritstream_hw.ports import DONE, START
+from tritstream_hw.stage import StageDecoder, stage_layout
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 
-__all__ = ["Sequencer"]
+__all__ = ["COMMANDS", "Sequencer"]
+
+COMMANDS = "gains", "quantise", "scalars", "row", "gemv", "elements", "ranking"
+"""Streams of commands, each with a member of the control word as its payload."""
 
 
 class Sequencer(wiring.Component):
     """Runs the stages of a pass one after the other.
 
     A stage begins when its header is there and the stage before it has ended, and takes two cycles
-    of the sequencer's own and one to write its record.
+    of the sequencer's own and one to write its record. All its commands are offered in its first
+    cycle, but for that of the product, which is offered once the quantiser has taken its own: that
+    clears what the product's feeder may read.
 
     Members
     -------
@@ -31,73 +37,72 @@ class Sequencer(wiring.Component):
         From the tape reader.
     bad : :py:`In(1)`
         The tape cannot be read; ends the pass.
-    stage : :py:`Out(HEADER_LAYOUT)`
-        Header of the stage that runs.
-    run : :py:`Out(START)`
-        The pass that runs.
-    begin : :py:`Out(1)`
-        Strobe: `stage` has just changed, everything is to start.
+    gains, quantise, scalars, row, gemv, elements, ranking : :py:`Out(stream.Signature(...))`
+        Commands of the stage, see `stage_layout`. The payload of each stays until the stage ends.
+    half : :py:`Out(1)`
+        Which half of the gain banks is loaded in this stage; the other one is that of the stage
+        before.
+    idle : :py:`Out(1)`
+        No pass runs.
     ended : :py:`In(1)`
-        The stage has ended. Not looked at while `begin`.
-    stalled : :py:`In(1)`
-        The source has nothing where something could be taken; counted.
+        Strobe: the stage has ended. Not in its first cycle.
+    takes, starved, collecting : :py:`In(1)`
+        The tape reader takes a beat; it would take one, but none is there; and that would be one
+        of a header.
     digest : :py:`In(32)`
         Running digest.
     cycles, stalls : :py:`Out(64)`
-        Of this pass so far, or of the one that ended last.
-    record_address : :py:`In(32)`, record_data : :py:`Out(32)`
-        Words of the records, one cycle later.
+        Of this pass so far, or of the one that ended last. A stall is a cycle in which the source
+        has nothing where something is needed.
+    beats_taken : :py:`Out(64)`
+        Since reset.
+    records : :py:`In(SpaceSignature())`
+        Words of the records; they cannot be written.
     """
 
     def __init__(self, config: BuildConfig):
-        self.config = config
+        self._config = config
+        layout = stage_layout(config)
         super().__init__({
             "start":   In(stream.Signature(START)),
             "done":    Out(stream.Signature(DONE)),
             "header":  In(stream.Signature(HEADER_LAYOUT)),
             "bad":     In(1),
-            "stage":   Out(HEADER_LAYOUT),
-            "run":     Out(START),
-            "begin":   Out(1),
+            **{name: Out(stream.Signature(layout[name].shape)) for name in COMMANDS},
+            "half":    Out(1),
+            "idle":    Out(1),
             "ended":   In(1),
-            "stalled": In(1),
+            "takes":   In(1),
+            "starved": In(1),
+            "collecting": In(1),
             "digest":  In(32),
             "cycles":  Out(64),
             "stalls":  Out(64),
-            "record_address": In(32),
-            "record_data":    Out(32),
+            "beats_taken": Out(64),
+            "records": In(SpaceSignature()),
         })
 
     def elaborate(self, platform):
         m = Module()
-
-        records = Memory(shape=data.ArrayLayout(32, RECORD_WORDS), depth=self.config.max_stages,
-                         init=[])
-        m.submodules.records = records
-        write, read = records.write_port(), records.read_port()
-
+        m.submodules.decoder = decoder = StageDecoder(self._config)
+        run, stage = Signal(START), Signal(stage_layout(self._config))
         index = Signal(16)
-        measures = Signal(table_layout(Measures))
-        word = Signal(range(RECORD_WORDS))
-        m.d.sync += word.eq(self.record_address)
+        begins, ends, records = Signal(), Signal(), Signal()
         m.d.comb += [
-            write.addr.eq(index),
-            measures.digest.eq(self.digest),
-            measures.cycles.eq(self.cycles),
-            measures.stalls.eq(self.stalls),
-            write.data.eq(measures),
-            read.addr.eq(self.record_address >> exact_log2(RECORD_WORDS)),
-            self.record_data.eq(read.data[word]),
+            decoder.header.eq(self.header.payload),
+            decoder.run.eq(run),
+            begins.eq(self.header.valid & self.header.ready),
+            self.half.eq(index[0]),
         ]
+        with m.If(begins):
+            m.d.sync += stage.eq(decoder.word)
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.comb += self.start.ready.eq(1)
                 with m.If(self.start.valid):
-                    m.d.sync += [
-                        self.run.eq(self.start.payload), index.eq(0),
-                        self.cycles.eq(0), self.stalls.eq(0), self.done.p.status.eq(Status.OK),
-                    ]
+                    m.d.sync += [run.eq(self.start.payload), index.eq(0),
+                                 self.done.p.status.eq(Status.OK)]
                     m.next = "HEADER"
             with m.State("HEADER"):
                 m.d.comb += self.header.ready.eq(1)
@@ -105,28 +110,72 @@ class Sequencer(wiring.Component):
                     m.d.sync += self.done.p.status.eq(Status.BAD_TAPE)
                     m.next = "DONE"
                 with m.If(self.header.valid):
-                    m.d.sync += self.stage.eq(self.header.payload)
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                m.d.comb += self.begin.eq(1)
                 m.next = "RUN"
             with m.State("RUN"):
                 with m.If(self.ended):
                     m.next = "RECORD"
             with m.State("RECORD"):
-                m.d.comb += write.en.eq(1)
-                m.d.sync += [
-                    index.eq(index + 1), self.done.p.head.eq(self.stage.op == Op.HEAD),
-                ]
+                m.d.comb += records.eq(1)
+                m.d.sync += [index.eq(index + 1), self.done.p.head.eq(stage.head)]
                 m.next = "HEADER"
-                with m.If(index + 1 == self.run.stages):
+                with m.If(index + 1 == run.stages):
                     m.next = "DONE"
             with m.State("DONE"):
                 m.d.comb += self.done.valid.eq(1)
                 with m.If(self.done.ready):
                     m.next = "IDLE"
 
-        with m.If(~fsm.ongoing("IDLE") & ~fsm.ongoing("DONE")):
-            m.d.sync += [self.cycles.eq(self.cycles + 1),
-                         self.stalls.eq(self.stalls + self.stalled)]
+        m.d.comb += ends.eq(fsm.ongoing("IDLE") | fsm.ongoing("DONE"))
+        m.d.sync += self.idle.eq(fsm.ongoing("IDLE"))
+        self._issue(m, begins, decoder.word, stage)
+        self._count(m, ~ends, records, index)
         return m
+
+    def _issue(self, m, begins, word, stage):
+        """Offer the commands of `stage`, which is `word` a cycle after it `begins`."""
+        wanted = {
+            "gains":    begins & word.gains.banks.any(),
+            "quantise": begins & ~word.embed,
+            "scalars":  begins & ~word.embed,
+            "row":      begins & word.embed,
+            "gemv":     self.quantise.valid & self.quantise.ready,
+            "elements": begins & ~word.head,
+            "ranking":  begins & word.head,
+        }
+        for name in COMMANDS:
+            command = getattr(self, name)
+            m.d.comb += command.payload.eq(stage[name])
+            with m.If(command.ready):
+                m.d.sync += command.valid.eq(0)
+            with m.If(wanted[name]):
+                m.d.sync += command.valid.eq(1)
+
+    def _count(self, m, runs, records, index):
+        """Count while a pass runs, and keep a record of each stage."""
+        m.submodules.records = memory = Memory(
+            shape=data.ArrayLayout(32, RECORD_WORDS), depth=self._config.max_stages, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        measures = Signal(table_layout(Measures))
+        word, stalled = Signal(range(RECORD_WORDS)), Signal()
+        m.d.comb += [
+            write.en.eq(records),
+            write.addr.eq(index),
+            measures.digest.eq(self.digest),
+            measures.cycles.eq(self.cycles),
+            measures.stalls.eq(self.stalls),
+            write.data.eq(measures),
+            read.addr.eq(self.records.address >> exact_log2(RECORD_WORDS)),
+            self.records.data.eq(read.data[word]),
+        ]
+        m.d.sync += [
+            word.eq(self.records.address),
+            # A header is collected ahead; that is waited for only when it is wanted.
+            stalled.eq(self.starved & (~self.collecting | self.header.ready)),
+            self.beats_taken.eq(self.beats_taken + self.takes),
+        ]
+        with m.If(runs):
+            m.d.sync += [self.cycles.eq(self.cycles + 1), self.stalls.eq(self.stalls + stalled)]
+        with m.If(self.start.valid & self.start.ready):
+            m.d.sync += [self.cycles.eq(0), self.stalls.eq(0)]

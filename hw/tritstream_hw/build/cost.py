@@ -34,7 +34,7 @@ from tritstream_hw.gemv.activations import ActivationMemory
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.gemv import Gemv
 from tritstream_hw.gemv.trit import TritDecoder
-from tritstream_hw.head.digest import Digest
+from tritstream_hw.head.digest import VectorDigest
 from tritstream_hw.head.topk import TopK
 from tritstream_hw.link import Link
 from tritstream_hw.norm.quantiser import Quantiser
@@ -85,7 +85,7 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "GainBanks": lambda: GainBanks(CONFIG),
     "VectorMemory": lambda: VectorMemory(CONFIG),
     "TopK": lambda: TopK(CONFIG),
-    "Digest": Digest,
+    "VectorDigest": VectorDigest,
     "TapeReader": lambda: TapeReader(CONFIG),
     "RowReader": lambda: RowReader(CONFIG),
     "Sequencer": lambda: Sequencer(CONFIG),

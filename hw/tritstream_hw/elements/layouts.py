@@ -6,11 +6,26 @@ from amaranth.lib import data, stream
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream.image.tape import WIDE_BYTES
+from tritstream_hw.gemv.activations import VECTORS
 
-__all__ = ["ELEMENT", "RESULT", "SCALE", "flow", "sum_layout"]
+__all__ = ["ELEMENT", "ELEMENTS", "RESULT", "SCALE", "SCALES", "flow", "sum_layout"]
 
 SCALE = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "shift": FORMATS.shift_bits})
 """Multiplier of the dequantiser, `mantissa * 2**(10 - shift)`."""
+
+SCALES = data.ArrayLayout(SCALE, VECTORS)
+"""Those of a stage, by projection."""
+
+ELEMENTS = data.StructLayout({
+    "embed":      1,        # elements are those of an embedding row, and x becomes them
+    "mixes":      1,        # projections are joined to z; else one is added to x
+    "glu":        1,        # they are joined as a gated channel mixer, else as MLGRU
+    "fresh":      1,        # the recurrent state counts as 0
+    "fraction0":  8,        # fraction bits of i, a and h
+    "fraction1":  8,        # those of f
+    "state_base": 32,       # first element of the layer's recurrent state
+})
+"""What becomes of the row sums of a stage."""
 
 _TAG = {"row": 16, "last": 1}       # `last`: the last element of a stage's output vector
 

@@ -8,7 +8,8 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.gate import PLACES, Gate
-from tritstream_hw.elements.layouts import ELEMENT, RESULT, flow
+from tritstream_hw.elements.layouts import ELEMENT, ELEMENTS, RESULT, flow
+from tritstream_hw.elements.ports import row_port, state_read_port, state_write_port
 from tritstream_hw.elements.recurrence import Recurrence
 from tritstream_hw.elements.sigmoid_product import SigmoidProduct
 from tritstream_hw.stream.delay import delay
@@ -33,37 +34,25 @@ class Mixer(wiring.Component):
     -------
     i : :py:`In(flow(ELEMENT))`
         Elements, values of 18 bits.
-    glu, fraction0, fraction1, fresh, state_base : :py:`In(...)`
-        Whether this is a GLU; fraction bits of i, a and h, and of f; whether the state counts as 0;
-        address of the first row's state. Must not change while elements are under way.
-    keep_row : :py:`Out(16)`, keep : :py:`In(16)`
-        One minus the lower bound of a row, one cycle later.
-    state_read_address : :py:`Out(...)`, state_read_data : :py:`In(signed(24))`
-        State, one cycle later.
-    state_write_en, state_write_address, state_write_data : :py:`Out(...)`
-        New state, :py:`state_latency` cycles after its f, before the result leaves. That of a row
-        must be written before the same row is read again.
+    command : :py:`In(ELEMENTS)`
+        What to do. Must not change while elements are under way.
+    keep : :py:`In(ReadPort.Signature(addr_width=16, shape=16))`
+        One minus the lower bound of a row.
+    state_read : :py:`In(ReadPort.Signature(...))`, state_write : :py:`In(WritePort.Signature(...))`
+        State; and new state, :py:`state_latency` cycles after its f, before the result leaves. That
+        of a row must be written before the same row is read again.
     o : :py:`Out(flow(RESULT))`
         Gated vector, with g as `first` (0 for GLU).
     """
 
     def __init__(self, config: BuildConfig):
-        state, address = signed(FORMATS.state_bits), range(config.max_state)
         super().__init__({
-            "i":          In(flow(ELEMENT)),
-            "glu":        In(1),
-            "fraction0":  In(8),
-            "fraction1":  In(8),
-            "fresh":      In(1),
-            "state_base": In(32),
-            "keep_row":   Out(16),
-            "keep":       In(16),
-            "state_read_address":  Out(address),
-            "state_read_data":     In(state),
-            "state_write_en":      Out(1),
-            "state_write_address": Out(address),
-            "state_write_data":    Out(state),
-            "o":          Out(flow(RESULT)),
+            "i":           In(flow(ELEMENT)),
+            "command":     In(ELEMENTS),
+            "keep":        In(row_port(unsigned(FORMATS.gain_bits))),
+            "state_read":  In(state_read_port(config)),
+            "state_write": In(state_write_port(config)),
+            "o":           Out(flow(RESULT)),
         })
         self._activation = SigmoidProduct()
         self._recurrence = Recurrence()
@@ -75,7 +64,7 @@ class Mixer(wiring.Component):
         self.i_under_way = Signal(self._activation.latency)
         self.f_under_way = Signal(self._activation.latency)
         self.h_under_way = Signal(self._recurrence.latency)
-        self.states = SyncFIFO(width=len(self.state_read_data) + len(self.state_read_address),
+        self.states = SyncFIFO(width=len(self.state_read.data) + len(self.state_read.addr),
                                depth=PLACES)
         self.candidates = SyncFIFO(width=FORMATS.element_bits, depth=PLACES)
 
@@ -104,10 +93,10 @@ class Mixer(wiring.Component):
         there, projection = self.i.valid, self.i.p.projection
         m.d.sync += [
             element.eq(self.i.p.value),
-            self.is_i.eq(there & ~self.glu & (projection == 0)),
-            self.is_f.eq(there & ~self.glu & (projection == 1)),
-            self.is_a.eq(there & self.glu & (projection == 0)),
-            self.is_y.eq(there & (projection == Mux(self.glu, 1, 2))),
+            self.is_i.eq(there & ~self.command.glu & (projection == 0)),
+            self.is_f.eq(there & ~self.command.glu & (projection == 1)),
+            self.is_a.eq(there & self.command.glu & (projection == 0)),
+            self.is_y.eq(there & (projection == Mux(self.command.glu, 1, 2))),
             self.i_under_way.eq(Cat(self.is_i, self.i_under_way)),
             self.f_under_way.eq(Cat(self.is_f, self.f_under_way)),
             self.h_under_way.eq(Cat(self.f_under_way[-1], self.h_under_way)),
@@ -115,11 +104,11 @@ class Mixer(wiring.Component):
 
         # i and f: candidate = silu(i), opened = keep * sigmoid(-f).
         m.d.comb += [
-            self.keep_row.eq(self.i.p.row),
+            self.keep.addr.eq(self.i.p.row),
             activation.x.eq(element.as_signed()),
-            activation.fraction.eq(Mux(self.is_f, self.fraction1, self.fraction0)),
+            activation.fraction.eq(Mux(self.is_f, self.command.fraction1, self.command.fraction0)),
             activation.negate.eq(self.is_f),
-            activation.factor.eq(Mux(self.is_f, self.keep, element.as_signed())),
+            activation.factor.eq(Mux(self.is_f, self.keep.data, element.as_signed())),
         ]
 
         # A candidate waits for its f, a state with its address for the same f to be through.
@@ -127,13 +116,13 @@ class Mixer(wiring.Component):
         m.submodules.states = states = self.states
         h, address = states.r_data[:FORMATS.state_bits], states.r_data[FORMATS.state_bits:]
         # A state comes out of a large memory, from far away: it goes into the queue a cycle later.
-        read = Signal.like(self.state_read_data, reset_less=True)
+        read = Signal.like(self.state_read.data, reset_less=True)
         m.d.sync += [
-            self.state_read_address.eq(self.state_base + self.i.p.row),
-            read.eq(Mux(self.fresh, 0, self.state_read_data)),
+            self.state_read.addr.eq(self.command.state_base + self.i.p.row),
+            read.eq(Mux(self.command.fresh, 0, self.state_read.data)),
         ]
         m.d.comb += [
-            states.w_data.eq(Cat(read, delay(m, self.state_read_address, 2, name="address"))),
+            states.w_data.eq(Cat(read, delay(m, self.state_read.addr, 2, name="address"))),
             states.w_en.eq(self.f_under_way[1]),
             states.r_en.eq(self.f_under_way[-1]),
             candidates.w_data.eq(activation.o),
@@ -142,21 +131,21 @@ class Mixer(wiring.Component):
             recurrence.h.eq(h.as_signed()),
             recurrence.candidate.eq(candidates.r_data.as_signed()),
             recurrence.opened.eq(activation.o),
-            self.state_write_en.eq(self.h_under_way[-1]),
-            self.state_write_address.eq(
+            self.state_write.en.eq(self.h_under_way[-1]),
+            self.state_write.addr.eq(
                 delay(m, address, recurrence.latency, name="write_address")),
-            self.state_write_data.eq(recurrence.o),
+            self.state_write.data.eq(recurrence.o),
         ]
 
         # x of the gate is a, or the new state with the fraction bits of an element.
         extra = FORMATS.state_extra
         m.d.sync += [
-            gate.x.payload.eq(Mux(self.glu, element.as_signed(),
+            gate.x.payload.eq(Mux(self.command.glu, element.as_signed(),
                                   recurrence.o[extra:].as_signed() + recurrence.o[extra - 1])),
-            gate.x.valid.eq(self.is_a | self.state_write_en),
+            gate.x.valid.eq(self.is_a | self.state_write.en),
         ]
         m.d.comb += [
-            gate.fraction.eq(self.fraction0),
+            gate.fraction.eq(self.command.fraction0),
             gate.y.p.value.eq(element.as_signed()),
             gate.y.p.row.eq(delay(m, self.i.p.row, 1, name="row")),
             gate.y.p.last.eq(delay(m, self.i.p.last, 1, name="last")),
@@ -164,6 +153,6 @@ class Mixer(wiring.Component):
             self.o.p.eq(gate.o.p),
             self.o.valid.eq(gate.o.valid),
         ]
-        with m.If(self.glu):
+        with m.If(self.command.glu):
             m.d.comb += self.o.p.first.eq(0)
         return m

@@ -1,95 +1,110 @@
 """Element path: from row sums to the elements of a stage's output vector, one per cycle."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
-from tritstream.image.tape import Op
 from tritstream_hw.elements.dequantise import Dequantise
-from tritstream_hw.elements.layouts import RESULT, SCALE, flow, sum_layout
+from tritstream_hw.elements.layouts import ELEMENTS, RESULT, SCALE, SCALES, flow, sum_layout
 from tritstream_hw.elements.mixer import Mixer
+from tritstream_hw.elements.ports import (
+    row_port,
+    state_read_port,
+    state_write_port,
+    vector_write_port,
+)
 from tritstream_hw.elements.residual import Residual
-from tritstream_hw.tape.layouts import HEADER_LAYOUT
 
 __all__ = ["ElementPath"]
 
 
 class ElementPath(wiring.Component):
-    """Dequantises, and then adds to the residual or mixes, as the stage says.
+    """Dequantises, and then adds to the residual or mixes, as the command says.
 
-    Throughput is one row sum per cycle; nothing stalls.
+    Throughput is one row sum per cycle. What is under way is never stalled; row sums wait only for
+    their scales.
 
     Members
     -------
-    i : :py:`In(flow(sum_layout(config)))`
-        Row sums, or elements of an embedding row.
-    stage : :py:`In(HEADER_LAYOUT)`, fresh : :py:`In(1)`, scales : :py:`In(ArrayLayout(SCALE, 3))`
-        What to do; must not change while elements are under way.
-    x_row, x, keep_row, keep, state_…
-        Read and write ports of the memories, see `Residual` and `Mixer`.
+    command : :py:`In(stream.Signature(ELEMENTS))`
+        What to do. Taken with the last element of the vector.
+    sums, row : :py:`In(stream.Signature(sum_layout(config)))`
+        Row sums, and elements of an embedding row; the command says which of them are taken.
+    scales : :py:`In(stream.Signature(SCALES))`, row_scale : :py:`In(stream.Signature(SCALE))`
+        What they are scaled by. Taken with the command.
+    x, keep : :py:`In(ReadPort.Signature(...))`
+        Residual and lower bound of a row, see `Residual` and `Mixer`.
+    state_read : :py:`In(ReadPort.Signature(...))`, state_write : :py:`In(WritePort.Signature(...))`
+        Recurrent state, see `Mixer`.
+    write : :py:`In(WritePort.Signature(...))`
+        Elements of the output vector, to x or z.
     o : :py:`Out(flow(RESULT))`
-        Elements of the output vector.
+        The same elements.
     """
 
     def __init__(self, config: BuildConfig):
-        state, address = signed(FORMATS.state_bits), range(config.max_state)
+        self._config = config
         super().__init__({
-            "i":        In(flow(sum_layout(config))),
-            "stage":    In(HEADER_LAYOUT),
-            "fresh":    In(1),
-            "scales":   In(data.ArrayLayout(SCALE, 3)),
-            "x_row":    Out(16),
-            "x":        In(signed(FORMATS.vector_bits)),
-            "keep_row": Out(16),
-            "keep":     In(FORMATS.gain_bits),
-            "state_read_address":  Out(address),
-            "state_read_data":     In(state),
-            "state_write_en":      Out(1),
-            "state_write_address": Out(address),
-            "state_write_data":    Out(state),
-            "o":        Out(flow(RESULT)),
+            "command":     In(stream.Signature(ELEMENTS)),
+            "sums":        In(stream.Signature(sum_layout(config))),
+            "scales":      In(stream.Signature(SCALES)),
+            "row":         In(stream.Signature(sum_layout(config))),
+            "row_scale":   In(stream.Signature(SCALE)),
+            "x":           In(row_port(signed(FORMATS.vector_bits))),
+            "keep":        In(row_port(unsigned(FORMATS.gain_bits))),
+            "state_read":  In(state_read_port(config)),
+            "state_write": In(state_write_port(config)),
+            "write":       In(vector_write_port(config)),
+            "o":           Out(flow(RESULT)),
         })
-        self._dequantise = Dequantise(config)
-        self._residual = Residual()
-        self._mixer = Mixer(config)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.dequantise = dequantise = self._dequantise
-        m.submodules.residual = residual = self._residual
-        m.submodules.mixer = mixer = self._mixer
+        m.submodules.dequantise = dequantise = Dequantise(self._config)
+        m.submodules.residual = residual = Residual()
+        m.submodules.mixer = mixer = Mixer(self._config)
+        command, mixes = self.command.p, self.command.p.mixes
 
-        mixes = Signal()        # a cycle late, long before the first element
-        m.d.sync += mixes.eq((self.stage.op == Op.MLGRU) | (self.stage.op == Op.GLU))
+        ends = Signal()
         m.d.comb += [
-            dequantise.i.p.eq(self.i.p),
-            dequantise.i.valid.eq(self.i.valid),
-            dequantise.scales.eq(self.scales),
+            dequantise.scales.eq(self.scales.payload),
+            ends.eq(self.o.valid & self.o.p.last),
+            self.command.ready.eq(ends),
+        ]
+        with m.If(command.embed):
+            m.d.comb += dequantise.scales[0].eq(self.row_scale.payload)
+            self._take(m, dequantise, self.row, self.row_scale, ends)
+        with m.Else():
+            self._take(m, dequantise, self.sums, self.scales, ends)
 
+        connect(m, residual.x, flipped(self.x))
+        connect(m, mixer.keep, flipped(self.keep))
+        connect(m, mixer.state_read, flipped(self.state_read))
+        connect(m, mixer.state_write, flipped(self.state_write))
+        m.d.comb += [
             residual.i.p.eq(dequantise.o.p),
             residual.i.valid.eq(dequantise.o.valid & ~mixes),
-            residual.embed.eq(self.stage.op == Op.EMBED),
-            self.x_row.eq(residual.x_row),
-            residual.x.eq(self.x),
+            residual.embed.eq(command.embed),
 
             mixer.i.p.eq(dequantise.o.p),
             mixer.i.valid.eq(dequantise.o.valid & mixes),
-            mixer.glu.eq(self.stage.op == Op.GLU),
-            mixer.fraction0.eq(self.stage.fraction0),
-            mixer.fraction1.eq(self.stage.fraction1),
-            mixer.state_base.eq(self.stage.state_base),
-            mixer.fresh.eq(self.fresh),
-            self.keep_row.eq(mixer.keep_row),
-            mixer.keep.eq(self.keep),
-            self.state_read_address.eq(mixer.state_read_address),
-            mixer.state_read_data.eq(self.state_read_data),
-            self.state_write_en.eq(mixer.state_write_en),
-            self.state_write_address.eq(mixer.state_write_address),
-            self.state_write_data.eq(mixer.state_write_data),
+            mixer.command.eq(command),
 
             self.o.p.eq(Mux(mixes, mixer.o.p, residual.o.p)),
             self.o.valid.eq(Mux(mixes, mixer.o.valid, residual.o.valid)),
+            self.write.en.eq(self.o.valid),
+            self.write.addr.eq(self.o.p.row + Mux(mixes, self._config.z_base, 0)),
+            self.write.data.eq(self.o.p.value),
         ]
         return m
+
+    def _take(self, m, dequantise, sums, scales, ends):
+        """Take row sums of this stream while their scales are there."""
+        m.d.comb += [
+            dequantise.i.p.eq(sums.p),
+            dequantise.i.valid.eq(sums.valid & sums.ready),
+            sums.ready.eq(self.command.valid & scales.valid),
+            scales.ready.eq(ends),
+        ]

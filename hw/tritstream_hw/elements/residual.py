@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.layouts import ELEMENT, RESULT, flow
+from tritstream_hw.elements.ports import row_port
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["Residual"]
@@ -22,10 +23,8 @@ class Residual(wiring.Component):
         What is added.
     embed : :py:`In(1)`
         x begins here: it counts as 0.
-    x_row : :py:`Out(16)`
-        Read address, the row of `i`.
-    x : :py:`In(signed(32))`
-        Data of that row, one cycle later.
+    x : :py:`In(ReadPort.Signature(addr_width=16, shape=signed(32)))`
+        x of the row of `i`.
     o : :py:`Out(flow(RESULT))`
         New x, as `value` and as `first`.
     """
@@ -34,8 +33,7 @@ class Residual(wiring.Component):
 
     i: In(flow(ELEMENT))
     embed: In(1)
-    x_row: Out(16)
-    x: In(signed(FORMATS.vector_bits))
+    x: In(row_port(signed(FORMATS.vector_bits)))
     o: Out(flow(RESULT))
 
     def elaborate(self, platform):
@@ -43,11 +41,12 @@ class Residual(wiring.Component):
 
         # x comes out of a block RAM and a multiplexer: it is added a cycle later.
         added = delay(m, self.i.p.value, 2, name="added")
-        x = Signal.like(self.x, reset_less=True)
+        x = Signal.like(self.x.data, reset_less=True)
         total = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        m.d.sync += [x.eq(Mux(self.embed, 0, self.x)), total.eq(added + x)]
+        m.d.sync += [x.eq(Mux(self.embed, 0, self.x.data)), total.eq(added + x)]
         m.d.comb += [
-            self.x_row.eq(self.i.p.row),
+            self.x.en.eq(self.i.valid & ~self.embed),
+            self.x.addr.eq(self.i.p.row),
             self.o.p.value.eq(total),
             self.o.p.first.eq(total),
             self.o.p.row.eq(delay(m, self.i.p.row, self.latency, name="row")),

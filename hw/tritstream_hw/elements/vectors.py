@@ -1,15 +1,22 @@
-"""Memory of the residual x and the gated vector z."""
+"""Memory of the residual x and the gated vector z, and who uses it when."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
+from tritstream_hw.debug import SpaceSignature
+from tritstream_hw.elements.ports import (
+    member_of,
+    row_port,
+    vector_words_port,
+    vector_write_port,
+)
 
-__all__ = ["VectorMemory"]
+__all__ = ["VectorMemory", "VectorPorts"]
 
 
 class VectorMemory(wiring.Component):
@@ -21,40 +28,84 @@ class VectorMemory(wiring.Component):
 
     Members
     -------
-    write_en : :py:`In(1)`
-    write_address : :py:`In(range(vector_words))`
-        Number of an element.
-    write_data : :py:`In(signed(32))`
-    read_address : :py:`In(range(vector_words / V))`
-        Number of a word.
-    read_data : :py:`Out(data.ArrayLayout(signed(32), V))`
-        Elements :py:`V * read_address` and following, one cycle later.
+    write : :py:`Out(WritePort.Signature(...))`
+        One element.
+    read : :py:`Out(ReadPort.Signature(...))`
+        Elements :py:`V * addr` and following; reads whether it is enabled or not.
     """
 
     def __init__(self, config: BuildConfig):
         self.config = config
-        element = signed(FORMATS.vector_bits)
-        super().__init__({
-            "write_en":      In(1),
-            "write_address": In(range(config.vector_words)),
-            "write_data":    In(element),
-            "read_address":  In(range(config.vector_words // config.elements)),
-            "read_data":     Out(data.ArrayLayout(element, config.elements)),
-        })
+        super().__init__({"write": Out(vector_write_port(config)),
+                          "read":  Out(vector_words_port(config))})
 
     def elaborate(self, platform):
         m = Module()
         elements = self.config.elements
         m.submodules.memory = memory = Memory(
-            shape=self.read_data.shape(), depth=self.config.vector_words // elements, init=[])
+            shape=self.read.data.shape(), depth=self.config.vector_words // elements, init=[])
         write, read = memory.write_port(granularity=1), memory.read_port()
 
-        member = self.write_address[:exact_log2(elements)]
+        member = self.write.addr[:exact_log2(elements)]
         m.d.comb += [
-            write.addr.eq(self.write_address[len(member):]),
-            write.en.eq(self.write_en << member),
-            read.addr.eq(self.read_address),
-            self.read_data.eq(read.data),
+            write.addr.eq(self.write.addr[len(member):]),
+            write.en.eq(self.write.en << member),
+            read.addr.eq(self.read.addr),
+            self.read.data.eq(read.data),
         ]
-        m.d.comb += [element.eq(self.write_data) for element in write.data]
+        m.d.comb += [element.eq(self.write.data) for element in write.data]
+        return m
+
+
+class VectorPorts(wiring.Component):
+    """The vector memory with a port for each of its users, which take turns.
+
+    The quantiser goes first. Nobody may read a row while it is enabled: it is through with a vector
+    before the first row sum of the product with that vector is there.
+
+    Members
+    -------
+    words : :py:`Out(ReadPort.Signature(...))`
+        The quantiser: words.
+    rows : :py:`Out(ReadPort.Signature(addr_width=16, shape=signed(32)))`
+        The element path: elements of x.
+    write : :py:`Out(WritePort.Signature(...))`
+        The element path: elements of x or z.
+    debug : :py:`In(SpaceSignature())`
+        The host, while no pass runs.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self._config = config
+        super().__init__({
+            "words": Out(vector_words_port(config)),
+            "rows":  Out(row_port(signed(FORMATS.vector_bits))),
+            "write": Out(vector_write_port(config)),
+            "debug": In(SpaceSignature()),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = VectorMemory(self._config)
+        lane_bits = exact_log2(self._config.elements)
+        # Wide enough for the debug port, which reads z by rows, too.
+        row = Signal(max(len(self.rows.addr), len(self.write.addr)))
+        element = member_of(m, memory.read.data, row, name="lane")
+        m.d.comb += [
+            row.eq(self.rows.addr),
+            memory.read.addr.eq(Mux(self.words.en, self.words.addr, row >> lane_bits)),
+            self.words.data.eq(memory.read.data),
+            self.rows.data.eq(element),
+            self.debug.data.eq(element),
+            memory.write.en.eq(self.write.en),
+            memory.write.addr.eq(self.write.addr),
+            memory.write.data.eq(self.write.data),
+        ]
+        with m.If(self.debug.open):
+            m.d.comb += [
+                row.eq(self.debug.address),
+                memory.write.en.eq(self.debug.write),
+                memory.write.addr.eq(self.debug.address),
+                memory.write.data.eq(self.debug.write_data),
+            ]
         return m

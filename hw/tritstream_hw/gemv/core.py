@@ -10,12 +10,12 @@ from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.gemv.trit import TRIT, TritDecoder
 
-__all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "beat_layout", "sums_layout"]
+__all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "operands_layout", "sums_layout"]
 
 ROWS = FORMATS.trits_per_byte
 
 
-def beat_layout(config: BuildConfig) -> data.StructLayout:
+def operands_layout(config: BuildConfig) -> data.StructLayout:
     """Layout of what the core takes in a cycle."""
     return data.StructLayout({
         "codes": data.ArrayLayout(8, config.beat_bytes),
@@ -170,7 +170,7 @@ class TernaryCore(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(beat_layout(config)))`
+    i : :py:`In(stream.Signature(operands_layout(config)))`
         Beats of row groups, the last of each marked.
     o : :py:`Out(stream.Signature(sums_layout(config)))`
         Sums of each group, in order.
@@ -179,7 +179,7 @@ class TernaryCore(wiring.Component):
     def __init__(self, config: BuildConfig):
         self.config = config
         super().__init__({
-            "i": In(stream.Signature(beat_layout(config))),
+            "i": In(stream.Signature(operands_layout(config))),
             "o": Out(stream.Signature(sums_layout(config))),
         })
         self.lane = TernaryLane(config)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream_hw.gemv.activations import VECTORS, ActivationRead
-from tritstream_hw.gemv.core import beat_layout
+from tritstream_hw.gemv.core import operands_layout
 from tritstream_hw.stream.register import Register
 
 __all__ = ["Feeder", "available_layout", "command_layout"]
@@ -45,7 +45,7 @@ class Feeder(wiring.Component):
         what it grows by is used a cycle later.
     read : :py:`Out(ActivationRead(config))`
         To the activation memory.
-    o : :py:`Out(stream.Signature(beat_layout(config)))`
+    o : :py:`Out(stream.Signature(operands_layout(config)))`
         To the core.
     """
 
@@ -56,7 +56,7 @@ class Feeder(wiring.Component):
             "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
             "available": In(available_layout(config)),
             "read":      Out(ActivationRead(config)),
-            "o":         Out(stream.Signature(beat_layout(config))),
+            "o":         Out(stream.Signature(operands_layout(config))),
         })
         # An attribute, because a proof has to know when `available` may shrink.
         self.running = Signal()
@@ -73,10 +73,12 @@ class Feeder(wiring.Component):
         blocks_left = Signal(16)
         vector, following = Signal(range(VECTORS)), Signal(range(VECTORS))
         limit = Signal(range(self.config.column_beats + 1))
-        permitted, taken, group_ends, block_ends, command_ends = (Signal() for _ in range(5))
+        there, permitted, taken, group_ends, block_ends, command_ends = (
+            Signal() for _ in range(6))
         m.d.comb += [
             following.eq(Mux(separate & (projection != last_projection), projection + 1, 0)),
-            permitted.eq(running & (column < limit) & register.i.ready),
+            there.eq(running & (column < limit)),
+            permitted.eq(there & register.i.ready),
             taken.eq(permitted & self.beats.valid),
             group_ends.eq(column == last_column),
             block_ends.eq(group_ends & (projection == last_projection)),
@@ -114,7 +116,7 @@ class Feeder(wiring.Component):
             self.read.en.eq(taken),
             self.read.vector.eq(vector),
             self.read.beat.eq(column),
-            register.i.valid.eq(running & (column < limit) & self.beats.valid),
+            register.i.valid.eq(there & self.beats.valid),
             register.i.p.codes.eq(self.beats.payload),
             register.i.p.last.eq(group_ends),
             register.o.ready.eq(self.o.ready),

@@ -5,12 +5,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream_hw.elements.layouts import sum_layout
 from tritstream_hw.gemv.activations import ActivationRead
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.feeder import Feeder, available_layout, command_layout
-from tritstream_hw.gemv.serialiser import Serialiser, element_layout
+from tritstream_hw.gemv.serialiser import Serialiser
 
-__all__ = ["Gemv", "available_layout", "command_layout", "element_layout"]
+__all__ = ["Gemv", "available_layout", "command_layout"]
 
 
 class Gemv(wiring.Component):
@@ -35,7 +36,7 @@ class Gemv(wiring.Component):
     -------
     command, beats, available, read
         As those of `Feeder`.
-    o : :py:`Out(stream.Signature(element_layout(config)))`
+    o : :py:`Out(stream.Signature(sum_layout(config)))`
         Row sums.
     """
 
@@ -46,7 +47,7 @@ class Gemv(wiring.Component):
             "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
             "available": In(available_layout(config)),
             "read":      Out(ActivationRead(config)),
-            "o":         Out(stream.Signature(element_layout(config))),
+            "o":         Out(stream.Signature(sum_layout(config))),
         })
 
     def elaborate(self, platform):

@@ -1,32 +1,23 @@
 """Serialiser of row sums: five at a time in, one at a time out."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream_hw.elements.layouts import sum_layout
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.gemv.core import ROWS, sums_layout
 from tritstream_hw.gemv.feeder import command_layout
 from tritstream_hw.stream.register import Register
 
-__all__ = ["Serialiser", "element_layout"]
-
-
-def element_layout(config: BuildConfig) -> data.StructLayout:
-    """Layout of one row sum."""
-    return data.StructLayout({
-        "acc":        signed(config.acc_bits),
-        "projection": range(VECTORS),
-        "row":        16,
-        "last":       1,        # the last element of the command
-    })
+__all__ = ["Serialiser"]
 
 
 class Serialiser(wiring.Component):
     """Emits the sums of row groups one by one, without the rows that only fill up the last block.
 
-    Throughput is one element per cycle, also from one command to the next; latency is one cycle.
+    Throughput is one row sum per cycle, also from one command to the next; latency is one cycle.
 
     Members
     -------
@@ -34,8 +25,8 @@ class Serialiser(wiring.Component):
         What the groups are that follow. One command may wait while another is under way.
     i : :py:`In(stream.Signature(sums_layout(config)))`
         Groups: projections fastest, then blocks of five rows.
-    o : :py:`Out(stream.Signature(element_layout(config)))`
-        Elements, numbered.
+    o : :py:`Out(stream.Signature(sum_layout(config)))`
+        Row sums, numbered; `last` is the last one of the command.
     """
 
     def __init__(self, config: BuildConfig):
@@ -43,7 +34,7 @@ class Serialiser(wiring.Component):
         super().__init__({
             "command": In(stream.Signature(command_layout(config))),
             "i":       In(stream.Signature(sums_layout(config))),
-            "o":       Out(stream.Signature(element_layout(config))),
+            "o":       Out(stream.Signature(sum_layout(config))),
         })
 
     def elaborate(self, platform):

@@ -5,13 +5,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream_hw.elements.layouts import sum_layout
 
-__all__ = ["TopK", "best_layout", "logit_layout"]
-
-
-def logit_layout(config: BuildConfig) -> data.StructLayout:
-    """Layout of a logit: the row sum of a token."""
-    return data.StructLayout({"acc": signed(config.acc_bits), "row": 16, "last": 1})
+__all__ = ["TopK", "best_layout"]
 
 
 def best_layout(config: BuildConfig) -> data.StructLayout:
@@ -32,8 +28,8 @@ class TopK(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(logit_layout(config)))`
-        Logits, rows ascending. Accepted in any cycle but that of `clear`.
+    i : :py:`In(stream.Signature(sum_layout(config)))`
+        Logits, which are row sums, rows ascending. Accepted in any cycle but that of `clear`.
     clear : :py:`In(1)`
         Forget everything.
     index : :py:`In(8)`
@@ -47,7 +43,7 @@ class TopK(wiring.Component):
     def __init__(self, config: BuildConfig):
         self.config = config
         super().__init__({
-            "i":       In(stream.Signature(logit_layout(config))),
+            "i":       In(stream.Signature(sum_layout(config))),
             "clear":   In(1),
             "index":   In(8),
             "best":    Out(best_layout(config)),

@@ -9,6 +9,7 @@ from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.arithmetic.magnitude import magnitude
 from tritstream_hw.arithmetic.multiply import Multiplier
+from tritstream_hw.elements.ports import gain_words_port, vector_words_port
 from tritstream_hw.gemv.activations import VECTORS, ActivationWrite
 from tritstream_hw.gemv.feeder import available_layout
 from tritstream_hw.norm.scalars import RECIPROCAL
@@ -111,14 +112,9 @@ class Quantiser(wiring.Component):
         Have to be stable from being valid until everything has been written.
     reading : :py:`Out(1)`
         The addresses mean something.
-    vector_address : :py:`Out(range(vector_words / V))`
-        Word of the vector memory.
-    vector : :py:`In(data.ArrayLayout(signed(32), V))`
-        That word, one cycle later.
-    bank : :py:`Out(range(3))`, gain_address : :py:`Out(range(max_columns / V))`
-        Gain bank and word of it.
-    gain : :py:`In(data.ArrayLayout(signed(16), V))`
-        That word, one cycle later.
+    vector, gain : :py:`In(ReadPort.Signature(...))`
+        Words of the vector memory and of the gain banks. Enabled from the command until everything
+        has been written.
     write : :py:`Out(ActivationWrite(config))`
         To the activation memory.
     available : :py:`Out(available_layout(config))`
@@ -132,11 +128,8 @@ class Quantiser(wiring.Component):
             "reciprocal":       In(data.ArrayLayout(RECIPROCAL, VECTORS)),
             "reciprocal_valid": In(VECTORS),
             "reading":          Out(1),
-            "vector_address":   Out(range(config.vector_words // config.elements)),
-            "vector":           In(data.ArrayLayout(signed(FORMATS.vector_bits), config.elements)),
-            "bank":             Out(range(VECTORS)),
-            "gain_address":     Out(range(config.max_columns // config.elements)),
-            "gain":             In(data.ArrayLayout(signed(FORMATS.gain_bits), config.elements)),
+            "vector":           In(vector_words_port(config)),
+            "gain":             In(gain_words_port(config)),
             "write":            Out(ActivationWrite(config)),
             "available":        Out(available_layout(config)),
         })
@@ -150,33 +143,37 @@ class Quantiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        base, last = Signal.like(self.vector_address), Signal.like(self.gain_address)
-        last_bank = Signal.like(self.bank)
-        running, ends = Signal(), Signal()
+        base = Signal.like(self.vector.addr)
+        word = Signal(range(self.config.max_columns // self.config.elements))
+        bank, last_bank, last = Signal(range(VECTORS)), Signal(range(VECTORS)), Signal.like(word)
+        running, busy, ends = Signal(), Signal(), Signal()
         # valids[n], vectors[n]: of the word whose address was put out n + 1 cycles ago.
         valids = Signal(self.latency)
         vectors = Signal(data.ArrayLayout(range(VECTORS), self.latency), reset_less=True)
         m.d.comb += [
-            self.command.ready.eq(~running & ~valids.any()),
-            self.reading.eq(running & self.reciprocal_valid.bit_select(self.bank, 1)),
-            self.vector_address.eq(base + self.gain_address),
-            ends.eq(self.gain_address == last),
+            busy.eq(running | valids.any()),
+            self.command.ready.eq(~busy),
+            self.reading.eq(running & self.reciprocal_valid.bit_select(bank, 1)),
+            self.vector.en.eq(busy),
+            self.vector.addr.eq(base + word),
+            self.gain.en.eq(busy),
+            self.gain.addr.eq(Cat(word, bank)),
+            ends.eq(word == last),
         ]
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [
-                running.eq(1), self.bank.eq(0), self.gain_address.eq(0), self.available.eq(0),
+                running.eq(1), bank.eq(0), word.eq(0), self.available.eq(0),
                 base.eq(self.command.p.base),
                 last.eq(self.command.p.words - 1),
                 last_bank.eq(self.command.p.vectors - 1),
             ]
         with m.If(self.reading):
-            m.d.sync += self.gain_address.eq(self.gain_address + 1)
+            m.d.sync += word.eq(word + 1)
             with m.If(ends):
-                m.d.sync += [self.gain_address.eq(0), self.bank.eq(self.bank + 1),
-                             running.eq(self.bank != last_bank)]
+                m.d.sync += [word.eq(0), bank.eq(bank + 1), running.eq(bank != last_bank)]
         m.d.sync += [
             valids.eq(Cat(self.reading, valids)),
-            vectors.eq(Cat(self.bank, vectors)),
+            vectors.eq(Cat(bank, vectors)),
         ]
 
         self._compute(m, vectors)
@@ -195,8 +192,8 @@ class Quantiser(wiring.Component):
         for index, lane in enumerate(self._lanes):
             m.submodules[f"lane{index}"] = lane
             m.d.comb += [
-                lane.value.eq(self.vector[index]),
-                lane.gain.eq(self.gain[index]),
+                lane.value.eq(self.vector.data[index]),
+                lane.gain.eq(self.gain.data[index]),
                 lane.up.eq(up),
                 lane.factor.eq(factor),
                 self.write.data[index].eq(lane.o),

@@ -10,7 +10,7 @@ from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.arithmetic.shifter import Shifter
 from tritstream_hw.arithmetic.square_root import SquareRoot
 
-__all__ = ["ROOT_BITS", "SCALAR", "Norm"]
+__all__ = ["ROOT_BITS", "SCALAR", "NormRoot"]
 
 SCALAR = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "exponent": signed(16)})
 """A number as a section's header has it: `mantissa * 2**exponent`."""
@@ -23,7 +23,7 @@ _MANTISSA = FORMATS.mantissa_bits
 _FRACTION = 2 * _MANTISSA
 
 
-class Norm(wiring.Component):
+class NormRoot(wiring.Component):
     """:py:`sqrt(s2 + ratio * s1 + floor)`, see `golden.scalars.squared_norm` and `.dequantiser`.
 
     Takes at most 78 cycles. The sum under the root has to be below :py:`2 ** 80`, which `pack`

@@ -1,22 +1,30 @@
 """Scalar unit: reciprocals for the quantiser and scales for the dequantiser, once per vector."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
 from tritstream.golden.scalars import NORM_BITS
 from tritstream_hw.arithmetic.divider import Divider
 from tritstream_hw.arithmetic.shifter import Shifter
-from tritstream_hw.elements.layouts import SCALE
+from tritstream_hw.elements.layouts import SCALE, SCALES
 from tritstream_hw.gemv.activations import VECTORS
-from tritstream_hw.norm.root import ROOT_BITS, SCALAR, Norm
+from tritstream_hw.norm.root import ROOT_BITS, SCALAR, NormRoot
 from tritstream_hw.norm.statistics import AMAX_BITS
 
-__all__ = ["RECIPROCAL", "ProjectionScalars", "Scalars"]
+__all__ = ["FACTORS", "RECIPROCAL", "ProjectionScalars", "Scalars"]
 
 RECIPROCAL = data.StructLayout({"factor": FORMATS.amax_bits, "up": 6})
 """`127 * 2**26 / amax` of the normalised maximum, and how far that was shifted up to 48 bits."""
+
+FACTORS = data.StructLayout({
+    "factors":  data.ArrayLayout(SCALAR, VECTORS),  # constant part of each projection's scale
+    "ratio":    SCALAR,
+    "floor":    SCALAR,
+    "separate": 1,          # each projection has a maximum of its own, else all have the first
+})
+"""What a header has for the scalars of the stage's input vector."""
 
 _TOP = FORMATS.amax_bits
 # The divider makes `numerator << 17` of it; 26 fraction bits are wanted of numbers below 2**17.
@@ -131,64 +139,62 @@ class Scalars(wiring.Component):
 
     Members
     -------
-    start : :py:`In(1)`
-        Strobe; not before `scales_valid` of the start before.
+    command : :py:`In(stream.Signature(FACTORS))`
+        From the header of the stage that the vector is the input of. Work begins when it is offered
+        and the scales before have been taken; it is taken when everything has been computed.
     s1, s2 : :py:`In(80)`, amax : :py:`In(data.ArrayLayout(47, 3))`
-        Statistics of the vector. These and all that follow have to be stable from `start` until
-        `scales_valid`.
-    scale0, scale1, scale2, ratio, floor : :py:`In(SCALAR)`
-        From the header of the stage that the vector is the input of.
-    vectors : :py:`In(range(4))`
-        3: each projection has a maximum of its own, else all have the first.
+        Statistics of the vector. Have to be stable while the command stands.
     reciprocal : :py:`Out(data.ArrayLayout(RECIPROCAL, 3))`, reciprocal_valid : :py:`Out(3)`
-        A maximum of 0 gives factor 0. Valid at most 31 cycles after `start`, until the next start.
-    scales : :py:`Out(data.ArrayLayout(SCALE, 3))`, scales_valid : :py:`Out(1)`
-        Valid at most 111 cycles after `start`, until the next start.
+        A maximum of 0 gives factor 0. Valid at most 31 cycles after the work began, until the next
+        one begins.
+    scales : :py:`Out(stream.Signature(SCALES))`
+        There at most 112 cycles after the work began. The payload stays until the next one begins.
     """
 
     def __init__(self):
         super().__init__({
-            "start":   In(1),
+            "command": In(stream.Signature(FACTORS)),
             "s1":      In(NORM_BITS),
             "s2":      In(NORM_BITS),
             "amax":    In(data.ArrayLayout(AMAX_BITS, VECTORS)),
-            "scale0":  In(SCALAR),
-            "scale1":  In(SCALAR),
-            "scale2":  In(SCALAR),
-            "ratio":   In(SCALAR),
-            "floor":   In(SCALAR),
-            "vectors": In(range(VECTORS + 1)),
             "reciprocal":       Out(data.ArrayLayout(RECIPROCAL, VECTORS)),
             "reciprocal_valid": Out(VECTORS),
-            "scales":           Out(data.ArrayLayout(SCALE, VECTORS)),
-            "scales_valid":     Out(1),
+            "scales":           Out(stream.Signature(SCALES)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.norm = norm = Norm()
+        m.submodules.norm = norm = NormRoot()
 
+        begins, busy, ends = Signal(), Signal(), Signal()
         m.d.comb += [
-            norm.start.eq(self.start),
+            begins.eq(self.command.valid & ~busy & ~self.scales.valid),
+            norm.start.eq(begins),
             norm.s1.eq(self.s1),
             norm.s2.eq(self.s2),
-            norm.ratio.eq(self.ratio),
-            norm.floor.eq(self.floor),
+            norm.ratio.eq(self.command.p.ratio),
+            norm.floor.eq(self.command.p.floor),
         ]
         valid = []
-        for index, factor in enumerate((self.scale0, self.scale1, self.scale2)):
+        for index, factor in enumerate(self.command.p.factors):
             m.submodules[f"projection{index}"] = projection = ProjectionScalars()
             m.d.comb += [
-                projection.start.eq(self.start),
-                projection.amax.eq(Mux(self.vectors == VECTORS, self.amax[index], self.amax[0])),
+                projection.start.eq(begins),
+                projection.amax.eq(Mux(self.command.p.separate, self.amax[index], self.amax[0])),
                 projection.factor.eq(factor),
                 projection.root.eq(norm.root),
                 projection.root_exponent.eq(norm.exponent),
                 projection.root_valid.eq(~norm.busy),
                 self.reciprocal[index].eq(projection.reciprocal),
                 self.reciprocal_valid[index].eq(projection.reciprocal_valid),
-                self.scales[index].eq(projection.scale),
+                self.scales.p[index].eq(projection.scale),
             ]
             valid.append(projection.scale_valid)
-        m.d.comb += self.scales_valid.eq(Cat(valid).all())
+        m.d.comb += [ends.eq(busy & Cat(valid).all()), self.command.ready.eq(ends)]
+        with m.If(begins):
+            m.d.sync += busy.eq(1)
+        with m.If(self.scales.ready):
+            m.d.sync += self.scales.valid.eq(0)
+        with m.If(ends):
+            m.d.sync += [busy.eq(0), self.scales.valid.eq(1)]
         return m

@@ -10,9 +10,10 @@ from tritstream.golden.scalars import NORM_BITS
 from tritstream_hw.arithmetic.magnitude import magnitude
 from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.elements.layouts import RESULT, flow
+from tritstream_hw.elements.ports import row_port
 from tritstream_hw.gemv.activations import VECTORS
 
-__all__ = ["AMAX_BITS", "BANK", "Statistics"]
+__all__ = ["AMAX_BITS", "GAINS", "Statistics"]
 
 AMAX_BITS = FORMATS.product_bits - 1
 """Width of the largest |element * gain|."""
@@ -22,7 +23,7 @@ _PRE_SHIFT = FORMATS.gain_bits - 1
 
 _GAIN = signed(FORMATS.gain_bits)
 
-BANK = data.StructLayout({"pre": _GAIN, "gain0": _GAIN, "gain1": _GAIN, "gain2": _GAIN})
+GAINS = data.StructLayout({"pre": _GAIN, "gain0": _GAIN, "gain1": _GAIN, "gain2": _GAIN})
 """Gains of one element."""
 
 
@@ -42,8 +43,8 @@ class Statistics(wiring.Component):
     use_pre : :py:`In(1)`
         There is a first gain; else `s2` is of the elements themselves. Stable from the first
         element until `done`.
-    bank_row : :py:`Out(16)`, bank : :py:`In(BANK)`
-        Row whose gains are to be on `bank` in the next cycle.
+    gains : :py:`In(ReadPort.Signature(addr_width=16, shape=GAINS))`
+        Gains of a row.
     s1, s2 : :py:`Out(80)`
         Sum of the squares of `first`, and of elements times first gain.
     amax : :py:`Out(data.ArrayLayout(47, 3))`
@@ -58,8 +59,7 @@ class Statistics(wiring.Component):
             "i":         In(flow(RESULT)),
             "clear":     In(1),
             "use_pre":   In(1),
-            "bank_row":  Out(16),
-            "bank":      In(BANK),
+            "gains":     In(row_port(GAINS)),
             "s1":        Out(NORM_BITS),
             "s2":        Out(NORM_BITS),
             "amax":      Out(data.ArrayLayout(AMAX_BITS, VECTORS)),
@@ -97,13 +97,13 @@ class Statistics(wiring.Component):
         value = Signal(signed(FORMATS.vector_bits), reset_less=True)
         first = Signal(signed(FORMATS.vector_bits), reset_less=True)
         m.d.sync += [value.eq(self.i.p.value), first.eq(self.i.p.first)]
-        m.d.comb += self.bank_row.eq(self.i.p.row)
+        m.d.comb += [self.gains.en.eq(self.i.valid), self.gains.addr.eq(self.i.p.row)]
 
         inner = Signal(signed(FORMATS.vector_bits), reset_less=True)
         m.d.sync += inner.eq((self._pre.o + (1 << _PRE_SHIFT - 1)) >> _PRE_SHIFT)
         m.d.comb += [
             self._pre.a.eq(value),
-            self._pre.b.eq(Mux(self.use_pre, self.bank.pre, 1 << _PRE_SHIFT)),
+            self._pre.b.eq(Mux(self.use_pre, self.gains.data.pre, 1 << _PRE_SHIFT)),
             self._square1.a.eq(first), self._square1.b.eq(first),
             self._square2.a.eq(inner), self._square2.b.eq(inner),
         ]
@@ -112,7 +112,7 @@ class Statistics(wiring.Component):
 
         for index, multiplier in enumerate(self._gains):
             m.submodules[f"gain{index}"] = multiplier
-            m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(self.bank[f"gain{index}"])]
+            m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(self.gains.data[f"gain{index}"])]
             self._maximum(m, self.amax[index], multiplier, valids[1 + multiplier.latency])
         return m
 

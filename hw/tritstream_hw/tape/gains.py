@@ -9,8 +9,11 @@ from amaranth.utils import ceil_log2, exact_log2
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS, padded
 from tritstream.image.tape import Bank
+from tritstream_hw.elements.ports import gain_words_port, member_of, row_port
+from tritstream_hw.gemv.activations import VECTORS
+from tritstream_hw.norm.statistics import GAINS
 
-__all__ = ["GainBanks", "banks_layout", "load_layout"]
+__all__ = ["GainBanks", "GainPorts", "banks_layout", "load_layout"]
 
 _GAIN_BYTES = FORMATS.gain_bits // 8
 
@@ -135,4 +138,63 @@ class GainBanks(wiring.Component):
             else:
                 m.d.comb += [read.addr.eq(Cat(self.read_address[:bits], self.read_half)),
                              self.read_data[bank.name.lower()].eq(read.data)]
+        return m
+
+
+class GainPorts(wiring.Component):
+    """The gain banks with a port for each of their users, two of which take turns.
+
+    The quantiser goes first; it works with the gains that were loaded in the stage before, the
+    others with those of this stage. No element may come while the quantiser is enabled: it is
+    through with all its vectors before the first element of an output vector is there.
+
+    Members
+    -------
+    command, beats, half
+        As those of `GainBanks`.
+    words : :py:`Out(ReadPort.Signature(...))`
+        The quantiser: words of banks `gain0` to `gain2`.
+    rows : :py:`Out(ReadPort.Signature(addr_width=16, shape=GAINS))`
+        The statistics: all gains of a row.
+    keep : :py:`Out(ReadPort.Signature(addr_width=16, shape=16))`
+        The mixer: one minus the lower bound of a row.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self._config = config
+        super().__init__({
+            "command": In(stream.Signature(load_layout(config))),
+            "beats":   In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "half":    In(1),
+            "words":   Out(gain_words_port(config)),
+            "rows":    Out(row_port(GAINS)),
+            "keep":    Out(row_port(unsigned(FORMATS.gain_bits))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.banks = banks = GainBanks(self._config)
+        wiring.connect(m, wiring.flipped(self.command), banks.command)
+        wiring.connect(m, wiring.flipped(self.beats), banks.beats)
+
+        lane_bits, word_bits = exact_log2(self._config.elements), len(banks.read_address)
+        m.d.comb += [
+            banks.half.eq(self.half),
+            banks.read_half.eq(self.half ^ self.words.en),
+            banks.read_address.eq(Mux(self.words.en, self.words.addr[:word_bits],
+                                      self.rows.addr >> lane_bits)),
+            banks.keep_half.eq(self.half),
+            banks.keep_address.eq(self.keep.addr >> lane_bits),
+            self.keep.data.eq(member_of(m, banks.keep_data, self.keep.addr, name="keep_lane")),
+        ]
+        for name, _ in GAINS:
+            m.d.comb += self.rows.data[name].eq(member_of(
+                m, banks.read_data[name], self.rows.addr, name=f"{name}_lane"))
+
+        bank = Signal(len(self.words.addr) - word_bits)
+        m.d.sync += bank.eq(self.words.addr[word_bits:])
+        with m.Switch(bank):
+            for index in range(VECTORS):
+                with m.Case(index):
+                    m.d.comb += self.words.data.eq(banks.read_data[f"gain{index}"])
         return m

@@ -68,6 +68,11 @@ class Op(enum.IntEnum):
         """Whether the input is z rather than the residual x."""
         return self is Op.RESIDUAL
 
+    @property
+    def writes_z(self) -> bool:
+        """Whether the output is z rather than the residual x."""
+        return self in (Op.MLGRU, Op.GLU)
+
 
 class Bank(enum.IntFlag):
     """Gain banks in their order on the tape; one 16-bit number per output element."""

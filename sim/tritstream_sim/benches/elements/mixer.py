@@ -11,7 +11,7 @@ import cocotb
 import numpy as np
 
 from tritstream.golden.elementwise import glu, mlgru
-from tritstream_hw.elements.layouts import ELEMENT, RESULT
+from tritstream_hw.elements.layouts import ELEMENT, ELEMENTS, RESULT
 from tritstream_sim.agents.stream import as_signed
 from tritstream_sim.benches.elements.elementwise import CONFIG, Device, spread, with_gaps
 
@@ -30,11 +30,11 @@ class Bench:
         self.writes: list[tuple[int, int, int]] = []
 
     def set(self, *, glu: int, fractions=(12, 12), fresh: int = 0, state_base: int = 0):
-        """Set the static inputs."""
+        """Set the command."""
         self.glu, self.fractions, self.fresh, self.base = glu, fractions, fresh, state_base
-        for name, value in [("glu", glu), ("fraction0", fractions[0]), ("fresh", fresh),
-                            ("fraction1", fractions[1]), ("state_base", state_base)]:
-            self.device.port(name).value = value
+        self.device.port("command").value = ELEMENTS.const({
+            "glu": glu, "fraction0": fractions[0], "fraction1": fractions[1], "fresh": fresh,
+            "state_base": state_base}).as_bits()
 
     def offers(self, vectors: Sequence[Sequence[Sequence[int]]]) -> list[int]:
         """Return elements of vectors, each given as its projections, in the order of the core."""
@@ -77,13 +77,13 @@ class Bench:
     def answer(self, cycle: int):
         """Be the memories."""
         port = self.device.port
-        row, address = int(port("keep_row").value), int(port("state_read_address").value)
-        port("keep").value = self.keep[row] if row < len(self.keep) else 0xdead
-        port("state_read_data").value = (self.states[address] if address < len(self.states)
+        row, address = int(port("keep__addr").value), int(port("state_read__addr").value)
+        port("keep__data").value = self.keep[row] if row < len(self.keep) else 0xdead
+        port("state_read__data").value = (self.states[address] if address < len(self.states)
                                          else 0x2dead)
-        if port("state_write_en").value:
-            address = int(port("state_write_address").value)
-            value = as_signed(int(port("state_write_data").value), 24)
+        if port("state_write__en").value:
+            address = int(port("state_write__addr").value)
+            value = as_signed(int(port("state_write__data").value), 24)
             self.states[address] = value
             self.writes.append((cycle, address, value))
 

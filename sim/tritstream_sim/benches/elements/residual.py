@@ -32,7 +32,8 @@ class Bench:
 
     def answer(self, cycle: int):
         """Be the memory."""
-        self.device.port("x").value = self.x.get(int(self.device.port("x_row").value), 12345)
+        row = int(self.device.port("x__addr").value)
+        self.device.port("x__data").value = self.x.get(row, 12345)
 
     async def check(self, offers, *, embed: int):
         """Play offers, with None for a gap, and compare every result and its cycle."""

@@ -12,8 +12,9 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
 from tritstream.image import trits as code
+from tritstream_hw.elements.layouts import sum_layout
 from tritstream_hw.gemv.activations import VECTORS, ActivationMemory, ActivationWrite
-from tritstream_hw.gemv.gemv import Gemv, available_layout, command_layout, element_layout
+from tritstream_hw.gemv.gemv import Gemv, available_layout, command_layout
 from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config
 
@@ -28,7 +29,7 @@ class GemvWithMemory(wiring.Component):
             "command":   In(stream.Signature(command_layout(config))),
             "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
             "available": In(available_layout(config)),
-            "o":         Out(stream.Signature(element_layout(config))),
+            "o":         Out(stream.Signature(sum_layout(config))),
         })
 
     def elaborate(self, platform):
@@ -131,7 +132,7 @@ class Bench:
 
     async def check(self, products):
         """Compare everything that comes out, including that nothing more does."""
-        layout = element_layout(self.config)
+        layout = sum_layout(self.config)
         for n, product in enumerate(products):
             expected = product.golden()
             for value, right in zip(await self.sink.take(len(expected)), expected, strict=True):

@@ -1,4 +1,4 @@
-"""Bench of a `Digest` called `digest`, against `zlib.crc32`."""
+"""Bench of a `Crc32` called `digest`, against `zlib.crc32`."""
 
 import random
 import zlib

@@ -6,7 +6,8 @@ import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
-from tritstream_hw.head.topk import TopK, best_layout, logit_layout
+from tritstream_hw.elements.layouts import sum_layout
+from tritstream_hw.head.topk import TopK, best_layout
 from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock
 
 CANDIDATES = [1, 4, 16]
@@ -45,7 +46,7 @@ class Bench:
 
     async def rank(self, logits, rows=None):
         """Send logits, wait until the device says that it is done, and check every candidate."""
-        layout = logit_layout(self.config)
+        layout = sum_layout(self.config)
         rows = rows or range(len(logits))
         self.source.send(
             layout.const({"acc": acc, "row": row, "last": n == len(logits) - 1}).as_bits()
@@ -122,7 +123,7 @@ async def a_logit_per_cycle(dut, candidates):
 @cocotb.parametrize(candidates=CANDIDATES)
 async def settles_when_the_last_logit_has_arrived(dut, candidates):
     bench = await start(dut, candidates)
-    layout = logit_layout(bench.config)
+    layout = sum_layout(bench.config)
     bench.source.send([layout.const({"acc": 1, "row": 0, "last": 0}).as_bits()])
     await ClockCycles(dut.clk, 2 * candidates + 4)
     assert bench.port("settled").value == 0
@@ -140,7 +141,7 @@ async def settles_when_the_last_logit_has_arrived(dut, candidates):
 @cocotb.parametrize(candidates=CANDIDATES, how=["clear", "reset"], cycles=[1, 2, 5, 20])
 async def forgets_what_is_on_its_way(dut, candidates, how, cycles):
     bench = await start(dut, candidates)
-    layout = logit_layout(bench.config)
+    layout = sum_layout(bench.config)
     bench.source.send(layout.const({"acc": 100 + n, "row": n, "last": n % 4 == 3}).as_bits()
                       for n in range(60))
     await ClockCycles(dut.clk, cycles)

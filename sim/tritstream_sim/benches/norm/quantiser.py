@@ -57,25 +57,26 @@ class Bench:
         self.commands = Source(dut, f"{self.name}__command")
         for port in ("reciprocal", "reciprocal_valid"):
             self.port(port).value = 0
-        serve(dut.clk, self.port("vector"), self._read_vector)
-        serve(dut.clk, self.port("gain"), self._read_gain)
+        serve(dut.clk, self.port("vector__data"), self._read_vector)
+        serve(dut.clk, self.port("gain__data"), self._read_gain)
         cocotb.start_soon(self._record())
 
     def port(self, name: str):
         """Return the handle of a port of this device."""
         return self.dut[f"{self.name}__{name}"]
 
-    def _word(self, memory, port: str, bits: int) -> int:
+    def _word(self, memory, address: int, bits: int) -> int:
         count = self.config.elements
-        first = int(self.port(port).value) * count
+        first = address * count
         return packed(memory[first:first + count].tolist(), bits)
 
     def _read_vector(self):
-        return self._word(self.vector, "vector_address", FORMATS.vector_bits)
+        return self._word(self.vector, int(self.port("vector__addr").value), FORMATS.vector_bits)
 
     def _read_gain(self):
-        bank = min(int(self.port("bank").value), 2)
-        return self._word(self.gains[bank], "gain_address", FORMATS.gain_bits)
+        words = 1 << len(self.port("gain__addr")) - 2
+        bank, address = divmod(int(self.port("gain__addr").value), words)
+        return self._word(self.gains[min(bank, 2)], address, FORMATS.gain_bits)
 
     async def _record(self):
         beat = self.config.beat_bytes // self.config.elements

@@ -1,5 +1,6 @@
 """Bench of `Scalars` against `golden.scalars`."""
 
+import dataclasses
 import random
 
 import cocotb
@@ -16,12 +17,11 @@ from tritstream.golden.scalars import (
 )
 from tritstream.image.tape import Scalar
 from tritstream_hw.elements.layouts import SCALE
-from tritstream_hw.norm.root import SCALAR
-from tritstream_hw.norm.scalars import RECIPROCAL, Scalars
-from tritstream_sim.agents.stream import PERIOD, reset, start_clock
+from tritstream_hw.norm.scalars import FACTORS, RECIPROCAL, Scalars
+from tritstream_sim.agents.stream import PERIOD, Source, reset, start_clock
 
 MOST = (1 << FORMATS.product_bits - 1) - 1
-RECIPROCAL_BUDGET, SCALES_BUDGET = 31, 111
+RECIPROCAL_BUDGET, SCALES_BUDGET = 31, 112
 
 
 def component() -> Scalars:
@@ -61,52 +61,50 @@ class Bench:
         self.dut = dut
         self.slowest = [0, 0]
         start_clock(dut)
-        dut.start.value = 0
+        self.commands = Source(dut, "command")
+        dut.scales__ready.value = 0
 
-    def drive(self, stats, scales, ratio, floor, vectors):
-        """Set all operands."""
+    def begin(self, stats, scales, ratio, floor, vectors):
+        """Set all operands; return the time at which the cycle of the command begins."""
         dut = self.dut
-        dut.s1.value, dut.s2.value, dut.vectors.value = stats.s1, stats.s2, vectors
+        dut.s1.value, dut.s2.value = stats.s1, stats.s2
         dut.amax.value = sum(peak << 47 * k for k, peak in enumerate(stats.amax))
-        for port, value in zip((dut.scale0, dut.scale1, dut.scale2, dut.ratio, dut.floor),
-                               (*scales, ratio, floor), strict=True):
-            port.value = SCALAR.const(
-                {"mantissa": value.mantissa, "exponent": value.exponent}).as_bits()
-
-    async def begin(self):
-        """Pulse `start`; return the time at which its cycle began."""
-        self.dut.start.value = 1
-        begin = get_sim_time("ns")
-        await RisingEdge(self.dut.clk)
-        self.dut.start.value = 0
-        return begin
+        self.commands.send([FACTORS.const({
+            "factors": [dataclasses.asdict(scale) for scale in scales],
+            "ratio": dataclasses.asdict(ratio), "floor": dataclasses.asdict(floor),
+            "separate": vectors == 3}).as_bits()])
+        return get_sim_time("ns")
 
     async def run(self, stats, scales, ratio, floor, vectors=3):
         """Compute once and compare."""
         want = expected(stats, scales, ratio, floor, vectors)
         assert want is not None, "the operands of a test have to fit"
         dut, clock = self.dut, RisingEdge(self.dut.clk)
-        self.drive(stats, scales, ratio, floor, vectors)
-        begin = await self.begin()
+        begin = self.begin(stats, scales, ratio, floor, vectors)
         await clock
-        assert dut.reciprocal_valid.value == 0 and dut.scales_valid.value == 0
+        await clock
+        assert dut.reciprocal_valid.value == 0 and dut.scales__valid.value == 0
         for index, valid, budget in ((0, dut.reciprocal_valid, RECIPROCAL_BUDGET),
-                                     (1, dut.scales_valid, SCALES_BUDGET)):
+                                     (1, dut.scales__valid, SCALES_BUDGET)):
             while not int(valid.value) & 1:
                 await valid.value_change
             cycles = -(-(get_sim_time("ns") - begin) // PERIOD)
             assert cycles <= budget, f"{valid._name} after {cycles} cycles"
             self.slowest[index] = max(self.slowest[index], cycles)
         await clock
-        assert int(dut.reciprocal_valid.value) == 7 and dut.scales_valid.value == 1
+        assert int(dut.reciprocal_valid.value) == 7 and dut.scales__valid.value == 1
+        assert not self.commands.pending, "the command was not taken"
         for k, bits in enumerate(split(int(dut.reciprocal.value), RECIPROCAL.size)):
             peak = stats.amax[k if vectors == 3 else 0]
             got = RECIPROCAL.from_bits(bits)
             assert got.factor == reciprocal(peak), f"reciprocal {k} of {peak}"
             if peak:
                 assert got.up == FORMATS.product_bits - peak.bit_length()
-        got = [SCALE.from_bits(bits) for bits in split(int(dut.scales.value), SCALE.size)]
+        got = [SCALE.from_bits(bits) for bits in split(int(dut.scales__payload.value), SCALE.size)]
         assert [(one.mantissa, one.shift) for one in got] == want, (stats, scales, ratio, floor)
+        dut.scales__ready.value = 1
+        await clock
+        dut.scales__ready.value = 0
 
 
 async def start(dut) -> Bench:
@@ -206,10 +204,10 @@ async def the_slowest_operands_are_within_the_budget(dut):
 @cocotb.parametrize(cycles=[1, 2, 5, 9, 15, 28, 40, 60, 80, 95])
 async def a_reset_in_mid_stream(dut, cycles):
     bench = await start(dut)
-    bench.drive(*random_case())
-    await bench.begin()
-    await ClockCycles(dut.clk, cycles)
+    bench.begin(*random_case())
+    await ClockCycles(dut.clk, cycles + 1)
+    bench.commands.clear()
     await reset(dut)
     await ClockCycles(dut.clk, 120)
-    assert dut.reciprocal_valid.value == 0 and dut.scales_valid.value == 0
+    assert dut.reciprocal_valid.value == 0 and dut.scales__valid.value == 0
     await bench.run(*random_case())

@@ -10,7 +10,7 @@ from cocotb.utils import get_sim_time
 from tritstream.build import BuildConfig
 from tritstream.golden.quantise import statistics
 from tritstream_hw.elements.layouts import RESULT
-from tritstream_hw.norm.statistics import BANK, Statistics
+from tritstream_hw.norm.statistics import GAINS, Statistics
 from tritstream_sim.agents.memory import serve
 from tritstream_sim.agents.stream import reset, start_clock
 from tritstream_sim.verilate.flat import Flat
@@ -44,7 +44,8 @@ class Bench:
         start_clock(dut)
         for port in ("i__valid", "i__payload", "clear", "use_pre"):
             dut[f"dut__{port}"].value = 0
-        serve(dut.clk, dut.dut__bank, lambda: self.words[int(dut.dut__bank_row.value) % ROWS])
+        serve(dut.clk, dut.dut__gains__data,
+              lambda: self.words[int(dut.dut__gains__addr.value) % ROWS])
         cocotb.start_soon(self._count())
 
     async def _count(self):
@@ -56,7 +57,7 @@ class Bench:
     def load(self, gains):
         """Set the gains of the first rows: a list of dictionaries by name."""
         self.gains = gains
-        self.words = [BANK.const(gain).as_bits() for gain in gains]
+        self.words = [GAINS.const(gain).as_bits() for gain in gains]
         self.words += [0] * (ROWS - len(gains))
 
     async def clear(self):

@@ -180,7 +180,7 @@ async def vectors_are_written_one_by_one_and_read_in_words(dut, size):
         return dut[f"{name(*size)}_vectors__{part}"]
 
     start_clock(dut)
-    for part in ("write_en", "write_address", "write_data", "read_address"):
+    for part in ("write__en", "write__addr", "write__data", "read__addr"):
         port(part).value = 0
     await reset(dut)
     edge = RisingEdge(dut.clk)
@@ -189,22 +189,22 @@ async def vectors_are_written_one_by_one_and_read_in_words(dut, size):
     random.shuffle(order)
     for address in [*order, *order[:20]]:
         content[address] = random.randrange(-(1 << 31), 1 << 31)
-        port("write_en").value = 1
-        port("write_address").value = address
-        port("write_data").value = content[address]
+        port("write__en").value = 1
+        port("write__addr").value = address
+        port("write__data").value = content[address]
         await edge
-        port("write_data").value = 0        # without the enable, nothing happens
-        port("write_en").value = 0
-        port("read_address").value = address // count
+        port("write__data").value = 0        # without the enable, nothing happens
+        port("write__en").value = 0
+        port("read__addr").value = address // count
         await edge
         await edge                          # written and read in turn, a cycle apart
-        data = int(port("read_data").value)
+        data = int(port("read__data").value)
         assert as_signed(data >> 32 * (address % count), 32) == content[address]
     await reset(dut)                        # the content survives
     for address in range(shape.vector_words // count):
-        port("read_address").value = address
+        port("read__addr").value = address
         await edge
         await edge
-        data = int(port("read_data").value)
+        data = int(port("read__data").value)
         assert [as_signed(data >> 32 * k, 32) for k in range(count)] == \
             content[address * count:(address + 1) * count]

@@ -1,0 +1,108 @@
+"""The control word of a stage: what every block has to do, decoded once from the header."""
+
+from collections.abc import Callable
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS
+from tritstream.image.tape import Op
+from tritstream_hw.elements.layouts import ELEMENTS
+from tritstream_hw.gemv.activations import VECTORS
+from tritstream_hw.gemv.feeder import command_layout
+from tritstream_hw.head.head import RANKING
+from tritstream_hw.norm.quantiser import quantise_layout
+from tritstream_hw.norm.scalars import FACTORS
+from tritstream_hw.ports import START
+from tritstream_hw.tape.gains import load_layout
+from tritstream_hw.tape.layouts import HEADER_LAYOUT, padded_beats
+
+__all__ = ["StageDecoder", "stage_layout"]
+
+
+def stage_layout(config: BuildConfig) -> data.StructLayout:
+    """Layout of a control word: whether a stage is the first or the last kind, and its commands."""
+    return data.StructLayout({
+        "embed":    1,
+        "head":     1,
+        "gains":    load_layout(config),
+        "quantise": quantise_layout(config),
+        "scalars":  FACTORS,
+        "row":      16,
+        "gemv":     command_layout(config),
+        "elements": ELEMENTS,
+        "ranking":  RANKING,
+    })
+
+
+class StageDecoder(wiring.Component):
+    """Makes the control word of a header. Combinational.
+
+    Members
+    -------
+    header : :py:`In(HEADER_LAYOUT)`
+        Header of the stage.
+    run : :py:`In(START)`
+        The pass that it belongs to.
+    word : :py:`Out(stage_layout(config))`
+        Its commands.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self._config = config
+        super().__init__({
+            "header": In(HEADER_LAYOUT),
+            "run":    In(START),
+            "word":   Out(stage_layout(config)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, header, word = self._config, self.header, self.word
+        z_word = config.z_base // config.elements
+        words_per_beat = exact_log2(config.beat_bytes // config.elements)
+        column_beats = padded_beats(header.columns, FORMATS.act_bits, config.beat_bytes)
+        m.d.comb += [
+            word.embed.eq(header.op == Op.EMBED),
+            word.head.eq(header.op == Op.HEAD),
+
+            word.gains.banks.eq(header.banks),
+            word.gains.beats.eq(padded_beats(header.rows, FORMATS.gain_bits, config.beat_bytes)),
+
+            word.quantise.base.eq(Mux(self._of_op(lambda op: op.reads_z), z_word, 0)),
+            word.quantise.words.eq(column_beats << words_per_beat),
+            word.quantise.vectors.eq(self._of_op(lambda op: op.vectors)),
+
+            word.scalars.separate.eq(self._of_op(lambda op: op.vectors == VECTORS)),
+
+            word.row.eq(header.rows),
+
+            word.gemv.column_beats.eq(column_beats),
+            word.gemv.blocks.eq(header.blocks),
+            word.gemv.rows.eq(header.rows),
+            word.gemv.projections.eq(self._of_op(lambda op: op.projections)),
+            word.gemv.separate.eq(self._of_op(lambda op: op.vectors == VECTORS)),
+
+            word.elements.embed.eq(header.op == Op.EMBED),
+            word.elements.mixes.eq(self._of_op(lambda op: op.writes_z)),
+            word.elements.glu.eq(header.op == Op.GLU),
+            word.elements.fraction0.eq(header.fraction0),
+            word.elements.fraction1.eq(header.fraction1),
+            word.elements.state_base.eq(header.state_base),
+            word.elements.fresh.eq(self.run.fresh),
+
+            word.ranking.logits.eq(self.run.logits),
+        ]
+        names = [f"scale{index}" for index in range(VECTORS)] + ["ratio", "floor"]
+        scalars = [*word.scalars.factors, word.scalars.ratio, word.scalars.floor]
+        for name, scalar in zip(names, scalars, strict=True):
+            m.d.comb += [scalar.mantissa.eq(header[f"{name}_mantissa"]),
+                         scalar.exponent.eq(header[f"{name}_exponent"])]
+        return m
+
+    def _of_op(self, what: Callable[[Op], int]) -> Value:
+        """What holds for the header's operation."""
+        return Array(int(what(op)) for op in Op)[self.header.op]
