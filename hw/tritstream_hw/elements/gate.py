@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
+from tritstream.golden.elementwise import GATE_SHIFT
 from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.elements.layouts import RESULT, flow
 from tritstream_hw.elements.sigmoid import FRACTION_BITS
@@ -17,14 +18,12 @@ __all__ = ["FACTOR", "PLACES", "Gate"]
 PLACES = 16
 """Places in each queue of the mixer: a small table of any FPGA has as many."""
 
-_DOWN = 3                       # fraction bits that the product loses
-
 FACTOR = data.StructLayout({"value": signed(FORMATS.element_bits), "row": 16, "last": 1})
 """The other operand, with the tag of the result."""
 
 
 class Gate(wiring.Component):
-    """Product :py:`silu(x * 2**-fraction) * y`, with 3 fraction bits less, rounded half up.
+    """Product :py:`silu(x * 2**-fraction) * y`, `GATE_SHIFT` fraction bits less, rounded half up.
 
     Equals `tritstream.golden.elementwise.glu`. The n-th `x` meets the n-th `y`. Throughput is one
     result per cycle. A result follows :py:`latency` cycles after its `x`, or :py:`factor_latency`
@@ -92,7 +91,7 @@ class Gate(wiring.Component):
         ]
 
         result = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        m.d.sync += result.eq(multiplier.o[_DOWN:].as_signed() + multiplier.o[_DOWN - 1])
+        m.d.sync += result.eq(multiplier.o[GATE_SHIFT:].as_signed() + multiplier.o[GATE_SHIFT - 1])
         cycles = multiplier.latency + 1
         tag = data.View(FACTOR, delay(m, factors.r_data, cycles, name="tag"))
         m.d.comb += [

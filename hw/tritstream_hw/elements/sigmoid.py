@@ -6,7 +6,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
-from tritstream.golden.elementwise import SIGMOID_BASE, SIGMOID_DELTA
+from tritstream.golden.elementwise import (
+    SIGMOID_ARGUMENT,
+    SIGMOID_BASE,
+    SIGMOID_DELTA,
+    SIGMOID_FRACTION,
+    SIGMOID_WITHIN,
+)
 from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.stream.delay import delay
 
@@ -15,9 +21,6 @@ __all__ = ["FRACTION_BITS", "Sigmoid"]
 FRACTION_BITS = 5
 """Width of a number of fraction bits, 0..20 in a valid tape."""
 
-_ARGUMENT_FRACTION = 12
-_WITHIN = 7                     # bits of an argument that interpolate
-_ARGUMENT = 16                  # bits: below 16, where the sigmoid of minus it is 0
 _SEGMENT = data.StructLayout({
     "base":  int(SIGMOID_BASE.max()).bit_length(),
     "delta": int(SIGMOID_DELTA.max()).bit_length(),
@@ -47,7 +50,7 @@ class Sigmoid(wiring.Component):
 
     def __init__(self):
         super().__init__()
-        self._multiplier = Multiplier(_SEGMENT["delta"].shape, _WITHIN)
+        self._multiplier = Multiplier(_SEGMENT["delta"].shape, SIGMOID_WITHIN)
 
     @property
     def latency(self) -> int:
@@ -65,22 +68,22 @@ class Sigmoid(wiring.Component):
         # Sign and magnitude, which is shifted into a fixed point in two steps.
         bits = FORMATS.element_bits
         magnitude = Signal(bits, reset_less=True)
-        coarse = Signal(bits + _ARGUMENT_FRACTION, reset_less=True)
+        coarse = Signal(bits + SIGMOID_FRACTION, reset_less=True)
         fine = Signal.like(coarse, reset_less=True)
         fraction = delay(m, self.fraction, 1, name="fraction")
         m.d.sync += [
             magnitude.eq(Mux(self.x < 0, -self.x, self.x)),
-            coarse.eq((magnitude << _ARGUMENT_FRACTION) >> Cat(C(0, 3), fraction[3:])),
+            coarse.eq((magnitude << SIGMOID_FRACTION) >> Cat(C(0, 3), fraction[3:])),
             fine.eq(coarse >> delay(m, fraction[:3], 1, name="fine_fraction")),
         ]
-        argument = Signal(_ARGUMENT)
-        m.d.comb += argument.eq(fine | fine[_ARGUMENT:].any().replicate(_ARGUMENT))
+        argument = Signal(SIGMOID_ARGUMENT)
+        m.d.comb += argument.eq(fine | fine[SIGMOID_ARGUMENT:].any().replicate(SIGMOID_ARGUMENT))
 
         segment = table.read_port()
         m.d.comb += [
-            segment.addr.eq(argument[_WITHIN:]),
+            segment.addr.eq(argument[SIGMOID_WITHIN:]),
             multiplier.a.eq(segment.data.delta),
-            multiplier.b.eq(delay(m, argument[:_WITHIN], 1, name="within")),
+            multiplier.b.eq(delay(m, argument[:SIGMOID_WITHIN], 1, name="within")),
         ]
 
         base = delay(m, segment.data.base, multiplier.latency, name="base")
@@ -88,7 +91,7 @@ class Sigmoid(wiring.Component):
         falls = delay(m, (self.x < 0) ^ self.negate, self.latency - 1, name="falls")
         result = Signal.like(self.o, reset_less=True)
         m.d.sync += [
-            falling.eq(base - (multiplier.o[_WITHIN:] + multiplier.o[_WITHIN - 1])),
+            falling.eq(base - (multiplier.o[SIGMOID_WITHIN:] + multiplier.o[SIGMOID_WITHIN - 1])),
             result.eq(Mux(falls, falling, (1 << FORMATS.sigmoid_bits) - falling)),
         ]
         m.d.comb += self.o.eq(result)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
+from tritstream.golden.quantise import PRE_SHIFT
 from tritstream.golden.scalars import NORM_BITS
 from tritstream_hw.arithmetic.magnitude import magnitude
 from tritstream_hw.arithmetic.multiply import Multiplier
@@ -17,9 +18,6 @@ __all__ = ["AMAX_BITS", "GAINS", "Statistics"]
 
 AMAX_BITS = FORMATS.product_bits - 1
 """Width of the largest |element * gain|."""
-
-_PRE_SHIFT = FORMATS.gain_bits - 1
-
 
 _GAIN = signed(FORMATS.gain_bits)
 
@@ -100,10 +98,10 @@ class Statistics(wiring.Component):
         m.d.comb += [self.gains.en.eq(self.i.valid), self.gains.addr.eq(self.i.p.row)]
 
         inner = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        m.d.sync += inner.eq((self._pre.o + (1 << _PRE_SHIFT - 1)) >> _PRE_SHIFT)
+        m.d.sync += inner.eq((self._pre.o + (1 << PRE_SHIFT - 1)) >> PRE_SHIFT)
         m.d.comb += [
             self._pre.a.eq(value),
-            self._pre.b.eq(Mux(self.use_pre, self.gains.data.pre, 1 << _PRE_SHIFT)),
+            self._pre.b.eq(Mux(self.use_pre, self.gains.data.pre, 1 << PRE_SHIFT)),
             self._square1.a.eq(first), self._square1.b.eq(first),
             self._square2.a.eq(inner), self._square2.b.eq(inner),
         ]

@@ -9,8 +9,12 @@ import numpy as np
 from tritstream.formats import FORMATS
 
 __all__ = [
+    "GATE_SHIFT",
+    "SIGMOID_ARGUMENT",
     "SIGMOID_BASE",
     "SIGMOID_DELTA",
+    "SIGMOID_FRACTION",
+    "SIGMOID_WITHIN",
     "checked",
     "dequantise",
     "glu",
@@ -20,11 +24,22 @@ __all__ = [
     "silu",
 ]
 
-_ONE = 1 << FORMATS.sigmoid_bits
-_SEGMENTS = 512             # of width 1/32, up to 16: linear interpolation is good to 2**-16
-_FRACTION = 7               # bits within a segment: an argument has 12 fraction bits
+GATE_SHIFT = 3
+"""Fraction bits that a gated product has less than its factors together."""
 
-_GRID = np.arange(_SEGMENTS + 1) / 32
+SIGMOID_FRACTION = 12
+"""Fraction bits of an argument of the table."""
+
+SIGMOID_ARGUMENT = SIGMOID_FRACTION + 4
+"""Bits of an argument: all are below 16, where the sigmoid of minus it is 0."""
+
+SIGMOID_WITHIN = 7
+"""Bits of an argument within a segment: 1/32 is narrow enough to be good to 2**-16 by a line."""
+
+_ONE = 1 << FORMATS.sigmoid_bits
+_SEGMENTS = 1 << (SIGMOID_ARGUMENT - SIGMOID_WITHIN)
+
+_GRID = np.arange(_SEGMENTS + 1) / (1 << (SIGMOID_FRACTION - SIGMOID_WITHIN))
 _FALLING = np.rint(_ONE / (1 + np.exp(_GRID))).astype(np.int64)
 
 SIGMOID_BASE = _FALLING[:-1]
@@ -62,9 +77,9 @@ def dequantise(acc: np.ndarray, mantissa, shift, bits: int) -> np.ndarray:
 
 def _falling(x: np.ndarray, fraction: int) -> np.ndarray:
     """`sigmoid(-|x|)`; beyond 16 it is taken at 16, where it is 0 in 16 bits."""
-    argument = np.minimum((np.abs(x) << 12) >> fraction, (_SEGMENTS << _FRACTION) - 1)
-    segment, within = argument >> _FRACTION, argument & ((1 << _FRACTION) - 1)
-    return SIGMOID_BASE[segment] - rounded_shift(SIGMOID_DELTA[segment] * within, _FRACTION)
+    argument = np.minimum((np.abs(x) << SIGMOID_FRACTION) >> fraction, (1 << SIGMOID_ARGUMENT) - 1)
+    segment, within = argument >> SIGMOID_WITHIN, argument & ((1 << SIGMOID_WITHIN) - 1)
+    return SIGMOID_BASE[segment] - rounded_shift(SIGMOID_DELTA[segment] * within, SIGMOID_WITHIN)
 
 
 def sigmoid(x: np.ndarray, fraction: int) -> np.ndarray:
@@ -116,4 +131,5 @@ def glu(a, b, fraction: int) -> np.ndarray:
 
 
 def _gate(x: np.ndarray, y: np.ndarray, fraction: int) -> np.ndarray:
-    return checked(rounded_shift(silu(x, fraction) * y, 3), FORMATS.vector_bits, "gated vector")
+    return checked(rounded_shift(silu(x, fraction) * y, GATE_SHIFT), FORMATS.vector_bits,
+                   "gated vector")

@@ -11,9 +11,10 @@ from tritstream.formats import FORMATS
 from tritstream.golden.elementwise import checked, rounded_shift
 from tritstream.golden.scalars import Statistics, reciprocal
 
-__all__ = ["quantise", "statistics", "sum_of_squares"]
+__all__ = ["PRE_SHIFT", "quantise", "statistics", "sum_of_squares"]
 
 PRE_SHIFT = FORMATS.gain_bits - 1
+"""Fraction bits of the gain of the first of two stacked norms."""
 
 
 def sum_of_squares(values: np.ndarray) -> list[int]:
