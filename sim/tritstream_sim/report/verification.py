@@ -8,6 +8,8 @@ there. Steps:
   against the logits of the authors' code if the checkpoint has them (``io.npz``). What was found
   of other checkpoints on that text stays.
 * ``rtl``: the model `demo` on simulated boards, every stage of every token against golden.
+* ``contract [--gpu FILE]``: every engine held to the contract of engines. A GPU's cases are taken
+  from the JUnit results of ``make test-gpu``, wherever that was run; without them they stay.
 * ``tests``: the benches and proofs of the test suite.
 * ``mutants``: faults put into the RTL on purpose.
 """
@@ -39,6 +41,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 DOCUMENT = ROOT / "docs" / "verification.md"
 FINDINGS = DOCUMENT.with_suffix(".json")
 PROMPT = "It was a dark night, and"
+ENGINES = {
+    "golden": "the golden model",
+    "float": "the float reference",
+    "emulated": "golden behind the driver and a link that damages bytes",
+    "emulated-streamed": "the same, the weights sent with every token",
+    "sim": "the Verilated accelerator",
+    "cuda-interpreted": "the GPU's kernels, in Triton's interpreter",
+    "cuda": "a GPU",
+}
 BOARDS = {"sim": 64, "sim:p4": 16, "sim:p64": 64}
 
 
@@ -91,6 +102,32 @@ def rtl(options, before) -> list[dict]:
     return found
 
 
+def contract(options, before) -> dict[str, list[str]]:
+    """Cases of the contract that each engine has passed."""
+    results = ROOT / "build" / "contract.xml"
+    suites = [ROOT / "tests" / name for name in ("test_contract.py", "train/test_contract.py")]
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--junitxml", results, *suites],
+                          cwd=ROOT)
+    if done.returncode:
+        raise SystemExit("The contract is broken; the document is left as it was.")
+    found = _contract_cases(results)
+    on_gpu = _contract_cases(options.gpu) if options.gpu else {}
+    return {**{engine: cases for engine, cases in dict(before).items() if engine not in found},
+            **found, **on_gpu}
+
+
+def _contract_cases(results: pathlib.Path) -> dict[str, list[str]]:
+    """Cases of the contract in JUnit results, by engine; all have to have passed."""
+    found = {}
+    for case in ElementTree.parse(results).iter("testcase"):
+        if case.get("name").startswith("test_contract["):
+            if len(case):                       # a failure, an error or a skip
+                raise SystemExit(f"{case.get('name')} of {results} has not passed.")
+            name, _, engine = case.get("name")[len("test_contract["):-1].partition("-")
+            found.setdefault(engine, []).append(name)
+    return found
+
+
 def tests(options, before) -> dict:
     """Cases of every bench, and the proofs, from the results of the test suite."""
     results = ROOT / "build" / "verification.xml"
@@ -114,7 +151,7 @@ def mutate(options, before) -> dict:
     return {"table": mutants.table(outcomes)}
 
 
-STEPS = {"golden": golden, "rtl": rtl, "tests": tests, "mutants": mutate}
+STEPS = {"golden": golden, "rtl": rtl, "contract": contract, "tests": tests, "mutants": mutate}
 
 
 def document(found: dict) -> str:
@@ -152,6 +189,18 @@ def _rtl_section(found: list[dict]) -> str:
                       "|---|---:|---:|---|---|", *rows])
 
 
+def _contract_section(found: dict[str, list[str]]) -> str:
+    engines = [f"| `{engine}` | {ENGINES[engine]} | {len(cases)} |"
+               for engine, cases in found.items()]
+    cases = dict.fromkeys(case for cases in found.values() for case in cases)
+    return "\n".join([
+        "## Engines: one contract, held by all",
+        "What a program may rely on whatever the device is, see [python.md](python.md): each case "
+        "is run on each engine, and compared with golden or the float reference one step at a "
+        "time.", "", "| engine | what it is | cases passed |", "|---|---|---:|", *engines, "",
+        *(f"* {case.replace('_', ' ')}" for case in cases)])
+
+
 def _tests_section(found: dict) -> str:
     rows = [f"| {name} | {count} |" for name, count in found["benches"].items()]
     proofs = [f"* `{name}`" for name in found["proofs"]]
@@ -166,8 +215,8 @@ def _mutants_section(found: dict) -> str:
             + found["table"])
 
 
-SECTIONS = {"golden": _golden_section, "rtl": _rtl_section, "tests": _tests_section,
-            "mutants": _mutants_section}
+SECTIONS = {"golden": _golden_section, "rtl": _rtl_section, "contract": _contract_section,
+            "tests": _tests_section, "mutants": _mutants_section}
 
 
 def main(argv=None) -> None:
@@ -177,6 +226,8 @@ def main(argv=None) -> None:
                         help=f"{', '.join(STEPS)}; none only writes the document")
     parser.add_argument("--checkpoint", type=pathlib.Path, metavar="DIR", help="for golden")
     parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
+    parser.add_argument("--gpu", type=pathlib.Path, metavar="FILE", help="JUnit results of `make "
+                        "test-gpu`, for contract")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     options = parser.parse_args(argv)
     if unknown := [step for step in options.steps if step not in STEPS]:
