@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from step import measure
 from tritstream.model.config import ModelConfig
-from tritstream_train.benchmark import measure
 from tritstream_train.kernels.graph import GraphedLoss
 from tritstream_train.kernels.mlgru import mlgru, mlgru_backward
 from tritstream_train.kernels.ternary import product

@@ -1,7 +1,9 @@
 """Without a GPU kernels run in Triton's interpreter, which must be set before its import."""
 
 import os
+import pathlib
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +11,10 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+
+# Benchmarks and experiments are scripts, and import one another as such.
+TRAIN = pathlib.Path(__file__).parents[2] / "train"
+sys.path[:0] = [str(TRAIN / name) for name in ("benchmarks", "experiments")]
 
 # Tests run side by side, and the last bit of a sum depends on how many threads make it.
 torch.set_num_threads(1)

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch.nn import functional
 
+import engine as engine_benchmark
+import kernels as kernel_benchmark
+import step as benchmark
+from authors import AuthorsModel
+from library import Library
+from rows import engine_rows, library_rows, parallel_rows, step_rows
 from tritstream.errors import MissingTool
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS
-from tritstream_cuda import benchmark as engine_benchmark
-from tritstream_train import benchmark, kernel_benchmark
-from tritstream_train.authors import AuthorsModel
-from tritstream_train.library import Library
-from tritstream_train.rows import engine_rows, library_rows, parallel_rows, step_rows
 
 LITTLE = ModelConfig(hidden=32, intermediate=64, layers=1, vocab=50)
 

@@ -21,6 +21,10 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "tritstream" / "tokens"
 
 
+def kept(cache):
+    return list(cache.glob("*.uint16"))
+
+
 @pytest.fixture
 def lines(tmp_path):
     path = tmp_path / "text.jsonl"
@@ -52,7 +56,22 @@ def test_tokens_begin_every_text_and_are_made_once(lines, cache, monkeypatch):
     assert tokens.tolist() == [token for text in TEXTS for token in [0, *encode(text).ids]]
     monkeypatch.setattr("tritstream_train.data.tokens.read_texts", None)
     np.testing.assert_array_equal(open_tokens(lines, tokenizer, 0), tokens)
-    assert [path.suffix for path in cache.iterdir()] == [".uint16"]
+    assert len(kept(cache)) == 1
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-2], lambda data: data[:20],
+                                    lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+                                    lambda data: bytes(len(data))],
+                         ids=["torn", "without a header", "other bits", "zeros"])
+def test_damaged_tokens_are_made_again(lines, cache, damage):
+    tokenizer, said = learn_tokenizer(TEXTS, 290), []
+    tokens = open_tokens(lines, tokenizer, 0, said.append).tolist()
+    path, = kept(cache)
+    path.write_bytes(damage(path.read_bytes()))
+    assert not said
+    assert open_tokens(lines, tokenizer, 0, said.append).tolist() == tokens
+    assert len(said) == 1 and "damaged, and made again" in said[0]
+    assert open_tokens(lines, tokenizer, 0, said.append).tolist() == tokens and len(said) == 1
 
 
 def test_other_text_and_other_tokenizers_have_other_tokens(lines, cache):
@@ -60,7 +79,7 @@ def test_other_text_and_other_tokenizers_have_other_tokens(lines, cache):
         open_tokens(lines, learn_tokenizer(TEXTS, vocab), 0)
     lines.write_text(lines.read_text() + json.dumps({"text": "More."}))
     open_tokens(lines, learn_tokenizer(TEXTS, 290), 0)
-    assert len(list(cache.iterdir())) == 3
+    assert len(kept(cache)) == 3
 
 
 def test_plain_text_and_packed_lines_are_read(tmp_path, lines):

@@ -26,7 +26,6 @@ SHAPE = {"hidden": 16, "intermediate": 16, "layers": 2, "vocab": 270, "sequence"
 LOSES_ONE = """
 import os, signal, sys, time
 from tritstream.cli.app import run
-from tritstream_train import command
 from tritstream_train.run import distributed
 from tritstream_train.run import loop as trainer
 distributed.PATIENCE_S = 1
@@ -36,14 +35,14 @@ def dying(self):
         os.kill(os.getpid(), signal.SIGKILL)
     return update(self)
 trainer._Trainer._update = dying
-train = command.train
+train = trainer.train
 def slow(*arguments, **options):
     try:
         return train(*arguments, **options)
     except Exception:
         time.sleep(20)      # torchrun ends this process before it has said what is wrong
         raise
-command.train = slow
+trainer.train = slow
 sys.exit(run(sys.argv[1:]))
 """
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tritstream_train.transformer import Transformer
 
 from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig, tensor_shapes
@@ -16,7 +17,6 @@ from tritstream.reference import FloatModel
 from tritstream_train.kernels import ternary
 from tritstream_train.model.hgrn import IGNORE, HGRNBit
 from tritstream_train.model.load import load_pretrained
-from tritstream_train.transformer import Transformer
 
 CONFIG = ModelConfig(hidden=64, intermediate=96, layers=3, vocab=80, eps=1e-5, bos=0, eos=1)
 TOKENS = torch.from_numpy(np.random.default_rng(8).integers(0, CONFIG.vocab, (2, 24)))

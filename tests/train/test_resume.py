@@ -54,8 +54,7 @@ def interrupted(config, directory, step):
         train(config, directory, report=Stop(step))
 
 
-@pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"optimizer": "muon"},
-                                    {"dropout": 0.2}], ids=str)
+@pytest.mark.parametrize("change", [{}, {"freeze": 0.8}, {"dropout": 0.2}], ids=str)
 def test_losses_are_those_of_an_undisturbed_run(tmp_path, text, change):
     config = TrainConfig(data=text, **SHAPE | change)
     train(config, tmp_path / "whole")
@@ -113,9 +112,8 @@ class Signal(Stop):
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("change", [{}, {"steps": None, "minutes": 1e-9, "warmup": 40}], ids=str)
-def test_a_signal_ends_a_run_behind_a_checkpoint(tmp_path, text, number, code, change):
-    config = TrainConfig(data=text, **SHAPE | change)
+def test_a_signal_ends_a_run_behind_a_checkpoint(tmp_path, text, number, code):
+    config = TrainConfig(data=text, **SHAPE)
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     train(config, tmp_path / "whole")
     said = rf"^{number.name} stopped the run after step 18, .*cut --resume`\.$"
@@ -176,31 +174,6 @@ def test_a_thread_trains_without_signals(tmp_path, text):
     config = TrainConfig(data=text, **SHAPE)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         assert pool.submit(train, config, tmp_path / "run").result().steps == 30
-
-
-@pytest.mark.parametrize("step", [8, 10])       # the checkpoint is of step 6, 9
-def test_what_the_warm_up_counts_changes_nothing(tmp_path, text, monkeypatch, step):
-    monkeypatch.setattr(trainer, "steps_within", lambda *given: 60)
-    shape = SHAPE | {"warmup": 12, "freeze": 0.8, "save_every": 3}
-    train(TrainConfig(data=text, **shape | {"steps": 60}), tmp_path / "steps")
-    config = TrainConfig(data=text, minutes=1, **shape | {"steps": None})
-    train(config, tmp_path / "minutes")
-    interrupted(config, tmp_path / "cut", step)
-    train(config, tmp_path / "cut", resume=True)
-    for name in ("minutes", "cut"):
-        assert losses(tmp_path / name) == losses(tmp_path / "steps")
-        assert (tmp_path / name / "model" / "model.safetensors").read_bytes() == (
-            tmp_path / "steps" / "model" / "model.safetensors").read_bytes()
-
-
-@pytest.mark.parametrize("step", [6, 8, 10])
-def test_a_run_over_minutes_resumes_in_its_warm_up(tmp_path, text, step):
-    config = TrainConfig(data=text, minutes=1e-9, freeze=1.0,
-                         **SHAPE | {"steps": None, "warmup": 10, "save_every": 1})
-    train(config, tmp_path / "whole")
-    interrupted(config, tmp_path / "cut", step)
-    train(config, tmp_path / "cut", resume=True)
-    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 
 def test_a_torn_last_line_of_the_curve_goes(tmp_path, text):
@@ -288,14 +261,6 @@ def test_weights_that_are_no_numbers_are_not_kept(tmp_path, text, monkeypatch):
     with pytest.raises(trainer.LostLoss, match="norm of the gradient is inf at step 14"):
         train(config, tmp_path / "run")
     assert latest(tmp_path / "run" / "checkpoints").name == "step-00000007.pt"
-
-
-def test_a_run_over_minutes_keeps_the_steps_it_planned(tmp_path, text):
-    config = TrainConfig(data=text, minutes=0.015, **SHAPE | {
-        "steps": None, "save_every": 1000})
-    interrupted(config, tmp_path / "run", 8)
-    planned = json.loads((tmp_path / "run" / "run.json").read_text())["steps"]
-    assert train(config, tmp_path / "run", resume=True).steps == planned
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path, text):

@@ -7,11 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from tritstream.errors import BadInput
-from tritstream_train import scaling
-from tritstream_train.data.vocabulary import learn_tokenizer
-from tritstream_train.run.loop import LostLoss
-from tritstream_train.scaling import (
+import scaling
+from scaling import (
     Case,
     Result,
     main,
@@ -20,6 +17,9 @@ from tritstream_train.scaling import (
     tuned,
     write_report,
 )
+from tritstream.errors import BadInput
+from tritstream_train.data.vocabulary import learn_tokenizer
+from tritstream_train.run.loop import LostLoss
 
 
 def result(rate, score, arch="hgrn_bit", size="2M"):

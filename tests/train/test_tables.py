@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+import picture
+from tables import DOCUMENT, filled, main, read_figures
 from tritstream.errors import BadInput
-from tritstream_train import picture
-from tritstream_train.tables import DOCUMENT, filled, main, read_figures
 
 TEXT = "before\n<!-- table speed -->\nold\n<!-- end -->\nafter\n"
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from transformer import Transformer, _rotate, _rotation, build
 from tritstream.errors import BadInput
 from tritstream.model.config import ModelConfig
 from tritstream_train.config import TrainConfig
 from tritstream_train.model.hgrn import HGRNBit
 from tritstream_train.run.loop import train
-from tritstream_train.transformer import Transformer, _rotate, _rotation
 
 CONFIG = ModelConfig(hidden=128, intermediate=256, layers=2, vocab=270, bos=0, eos=1)
 
@@ -64,13 +64,13 @@ def test_it_is_trained_by_the_same_trainer(tmp_path, monkeypatch):
     words = np.random.default_rng(1).choice(["tree", "river", "stone", "the", "runs"], 2000)
     path = tmp_path / "text.jsonl"
     path.write_text(json.dumps({"text": " ".join(words)}))
-    config = TrainConfig(data=str(path), valid=str(path), arch="transformer", hidden=64,
-                         intermediate=64, layers=1, vocab=266, sequence=16, batch=4, steps=30,
+    config = TrainConfig(data=str(path), valid=str(path), hidden=64, intermediate=64,
+                         layers=1, vocab=266, sequence=16, batch=4, steps=30,
                          warmup=5, rate=0.005, dtype="float32", save_every=10)
-    summary = train(config, tmp_path / "run")
+    summary = train(config, tmp_path / "run", build=build)
     assert summary.model is None
     assert summary.valid < 8 and summary.loss < np.log(266)
-    assert train(config, tmp_path / "run", resume=True).valid == summary.valid
+    assert train(config, tmp_path / "run", resume=True, build=build).valid == summary.valid
 
 
 def test_heads_have_to_divide_the_width():

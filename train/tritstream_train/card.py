@@ -14,12 +14,9 @@ from tritstream_train.run.directory import Run
 
 __all__ = ["card", "figures"]
 
-HYPER = ("start", "sequence", "batch", "span", "warmup", "schedule", "decay", "final", "optimizer",
-         "rate", "vector_rate", "matrix_rate", "weight_decay", "dropout", "freeze", "beta1",
-         "beta2", "clip", "dtype", "seed")
-
-ONLY_WITH = (("matrix_rate", "optimizer", "muon"), ("decay", "schedule", "wsd"))
-"""Settings that count only if another one has that value."""
+HYPER = ("start", "sequence", "batch", "span", "warmup", "rate", "vector_rate", "weight_decay",
+         "dropout", "freeze", "beta1", "beta2", "clip", "dtype", "seed")
+"""Settings that a card lists."""
 
 
 def figures(runs: list[Run], evaluations: dict[str, Evaluation], image: Image, *, name: str,
@@ -97,7 +94,7 @@ def _training(run: Run, machine: str) -> list[str]:
     last = Curve(run.curve).read()[-1]
     score = "" if last.valid is None else f", {last.valid:.4f} bits per byte"
     return [
-        f"{run.steps:,} steps, {last.tokens / 1e6:,.0f} M tokens in {last.seconds:.0f} s on "
+        f"{run.config.steps:,} steps, {last.tokens / 1e6:,.0f} M tokens in {last.seconds:.0f} s on "
         f"{machine}: {last.tokens / last.seconds / 1e6:.2f} M tokens per second over all, "
         f"{last.memory / 1e9:.2f} GB at most (measured). Last training loss "
         f"{last.loss:.4f} nats per token{score}.", "",
@@ -111,8 +108,7 @@ def _used(run: Run) -> dict:
     settings = run.config.to_json()
     if run.config.start:
         settings["start"] = Path(run.config.start).name
-    unused = {name for name, other, value in ONLY_WITH if settings[other] != value}
-    return {key: settings[key] for key in HYPER if settings[key] is not None and key not in unused}
+    return {key: settings[key] for key in HYPER if settings[key] is not None}
 
 
 def _command(words: list[str]) -> str:

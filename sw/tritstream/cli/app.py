@@ -1,16 +1,16 @@
 """The command line: verbs, and how errors leave it."""
 
 import functools
-import importlib
 import importlib.metadata
 import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
+from tritstream.cli.plugins import Verb, plugin_verbs
 from tritstream.errors import TritstreamError
 
 __all__ = ["VERBS", "run"]
@@ -24,37 +24,29 @@ INTERNAL = 70               # sysexits.h: the program itself is wrong
 _UsageError = typer.BadParameter.__mro__[2]
 
 
-class Verb(NamedTuple):
-    """Where the function of a verb is, and the first line of its help."""
-
-    module: str
-    function: str
-    help: str
-
-    def load(self) -> Callable:
-        """Import the function, and with it whatever the verb needs."""
-        return getattr(importlib.import_module(f"tritstream.cli.{self.module}"), self.function)
+def _own(module: str, function: str, help: str) -> Verb:
+    """Return a verb of this package."""
+    return Verb(f"tritstream.cli.{module}", function, help)
 
 
 VERBS = {
-    "doctor": Verb("doctor", "doctor", "Check Python, simulators, tools and ports; say what mends "
+    "doctor": _own("doctor", "doctor", "Check Python, simulators, tools and ports; say what mends "
                    "them."),
-    "boards": Verb("boards", "boards", "List the boards for which a bitstream can be built."),
-    "build": Verb("build", "build", "Synthesise, place and route a board's bitstream."),
-    "pack": Verb("pack", "pack", "Pack a checkpoint into an image, 1.6 bits per weight."),
-    "inspect": Verb("inspect", "inspect", "Show fitting boards, shapes, scales, zeros, sizes and "
+    "boards": _own("boards", "boards", "List the boards for which a bitstream can be built."),
+    "build": _own("build", "build", "Synthesise, place and route a board's bitstream."),
+    "pack": _own("pack", "pack", "Pack a checkpoint into an image, 1.6 bits per weight."),
+    "inspect": _own("inspect", "inspect", "Show fitting boards, shapes, scales, zeros, sizes and "
                     "digest."),
-    "generate": Verb("generate", "generate", "Go on from a prompt; the text appears as it is "
+    "generate": _own("generate", "generate", "Go on from a prompt; the text appears as it is "
                      "made."),
-    "logits": Verb("logits", "logits", "Write all logits after each of some tokens to a NumPy "
+    "logits": _own("logits", "logits", "Write all logits after each of some tokens to a NumPy "
                    "file."),
-    "eval": Verb("evaluate", "evaluate_text", "Score a model on a text, in bits per byte."),
-    "verify": Verb("verify", "verify_device", "Compare every stage of every token with the golden "
+    "eval": _own("evaluate", "evaluate_text", "Score a model on a text, in bits per byte."),
+    "verify": _own("verify", "verify_device", "Compare every stage of every token with the golden "
                    "model."),
-    "bench": Verb("bench", "bench", "Measure the speed of prompts (pp) and of generation (tg)."),
-    "train": Verb("train", "train", "Train a model of one's own, and export it for `pack`."),
+    "bench": _own("bench", "bench", "Measure the speed of prompts (pp) and of generation (tg)."),
 }
-"""What a user can ask for. A verb is imported when it is called, so that others need not wait."""
+"""What a user can ask for, besides the verbs of other packages."""
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -102,9 +94,14 @@ def _application(arguments: Sequence[str]) -> typer.Typer:
         tracing.extend([True] * debug)
 
     asked = next((word for word in arguments if not word.startswith("-")), None)
-    for name, verb in VERBS.items():
+    for name, verb in (VERBS | plugin_verbs()).items():
         if name == asked:
-            app.command(name)(_heard(verb.load(), tracing))
+            # What cannot be imported says so, whatever its options would be.
+            free = {"ignore_unknown_options": True, "allow_extra_args": True}
+            function = verb.load()
+            takes_all = "words" in inspect.signature(function).parameters
+            app.command(name, context_settings=free if takes_all else None)(
+                _heard(function, tracing))
         else:
             app.command(name, help=verb.help)(lambda: None)
     return app

@@ -1,9 +1,9 @@
 """Text as tokens: a memory-mapped file, made once for each text and tokenizer."""
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,13 @@ import tokenizers
 
 from tritstream.analysis.texts import read_documents
 from tritstream.errors import BadInput
-from tritstream.support.cache import cache_directory
+from tritstream.support.cache import cache_directory, get_or_make
 
 __all__ = ["digest_of", "open_tokens", "read_texts"]
 
-FORMAT = b"tritstream tokens 1"     # changes with what is written, so that old files are not read
+FORMAT = b"tritstream tokens 2"     # changes with what is written, so that old files are not read
+HEADER = struct.Struct("<32sQI20x")  # format, bytes that follow, their CRC-32
+PIECE = 1 << 24                     # bytes whose checksum is computed at a time
 GROUP = 1 << 25                     # characters tokenised at a time: bounds memory
 
 
@@ -48,10 +50,12 @@ def digest_of(path: str | Path) -> str:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def open_tokens(path: str | Path, tokenizer: bytes, begin: int) -> np.ndarray:
+def open_tokens(path: str | Path, tokenizer: bytes, begin: int,
+                say: Callable[[str], None] = lambda text: None) -> np.ndarray:
     """Tokens of all texts of a file, each behind the token `begin`.
 
-    They are kept in the user's cache under the digest of text and tokenizer.
+    They are kept in the user's cache under the digest of text and tokenizer; what is damaged there
+    is made again.
 
     Parameters
     ----------
@@ -61,6 +65,8 @@ def open_tokens(path: str | Path, tokenizer: bytes, begin: int) -> np.ndarray:
         Contents of a `tokenizer.json`.
     begin : int
         Put before every text.
+    say : callable
+        Takes a line where something had to be made again.
 
     Returns
     -------
@@ -78,14 +84,13 @@ def open_tokens(path: str | Path, tokenizer: bytes, begin: int) -> np.ndarray:
         raise BadInput(f"The tokenizer cannot be read: {error}.") from error
     dtype = np.dtype(np.uint16 if encoder.get_vocab_size() <= 1 << 16 else np.uint32)
     key = hashlib.sha256(b"\0".join([FORMAT, digest_of(path).encode(), b"%d" % begin, tokenizer]))
-    file = cache_directory("tokens") / f"{key.hexdigest()[:32]}.{dtype.name}"
-    if not file.exists():
-        try:
-            _write(file, _encoded(encoder, read_texts(path), begin, dtype))
-        except OSError as error:
-            raise BadInput(f"{file.parent} cannot hold the tokens of {path} ({error.strerror}): "
-                           "set XDG_CACHE_HOME to a place that can.") from error
-    return np.memmap(file, dtype, mode="r")
+    name = f"{key.hexdigest()[:32]}.{dtype.name}"
+
+    def make(part: Path):
+        if (cache_directory("tokens") / name).exists():
+            say(f"the tokens of {path} in the cache are damaged, and made again")
+        _write(part, _encoded(encoder, read_texts(path), begin, dtype))
+    return get_or_make("tokens", name, make, read=lambda file: _read(file, dtype))
 
 
 def _encoded(encoder, texts: list[str], begin: int, dtype: np.dtype) -> Iterator[np.ndarray]:
@@ -99,14 +104,28 @@ def _encoded(encoder, texts: list[str], begin: int, dtype: np.dtype) -> Iterator
             group, size = [], 0
 
 
+def _read(file: Path, dtype: np.dtype) -> np.ndarray:
+    """Tokens of a file; `BadInput` if it is not as it was written."""
+    with open(file, "rb") as opened:
+        start = opened.read(HEADER.size)
+    name, size, checksum = HEADER.unpack(start.ljust(HEADER.size, b"\0"))
+    if size and name.rstrip(b"\0") == FORMAT and file.stat().st_size == HEADER.size + size:
+        tokens = np.memmap(file, dtype, mode="r", offset=HEADER.size)
+        found, step = 0, PIECE // dtype.itemsize
+        for place in range(0, len(tokens), step):
+            found = zlib.crc32(tokens[place:place + step], found)
+        if found == checksum:
+            return tokens
+    raise BadInput(f"{file} is damaged: remove it.")
+
+
 def _write(file: Path, pieces: Iterable[np.ndarray]):
-    """Write aside, then rename: a file of this name is complete, whoever else writes it too."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as output:
-            for piece in pieces:
-                output.write(np.ascontiguousarray(piece).data)
-        os.replace(aside, file)
-    finally:
-        Path(aside).unlink(missing_ok=True)
+    with open(file, "wb") as output:
+        output.write(bytes(HEADER.size))
+        size = checksum = 0
+        for piece in pieces:
+            content = np.ascontiguousarray(piece).data
+            output.write(content)
+            size, checksum = size + content.nbytes, zlib.crc32(content, checksum)
+        output.seek(0)
+        output.write(HEADER.pack(FORMAT, size, checksum))

@@ -22,7 +22,7 @@ class GraphedLoss:
     Parameters
     ----------
     model : Module
-        Of `tritstream_train.architectures`, on a CUDA device; a MatMul-free one fused.
+        On a CUDA device; one that is recurrent has `new_state`. A MatMul-free one is fused.
     batch, tokens : int
         Shape of every batch, `B` and `T`.
     scale : float

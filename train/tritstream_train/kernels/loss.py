@@ -11,7 +11,6 @@ import triton.language as tl
 from tritstream_train.kernels.common import matmul
 from tritstream_train.kernels.norm import norm_backward, norm_quantise
 from tritstream_train.kernels.ternary import magnitudes, product, ternary_codes
-from tritstream_train.model.hgrn import IGNORE
 
 __all__ = ["fused_loss"]
 
@@ -21,8 +20,8 @@ BLOCK = 4096
 
 
 @triton.jit
-def _cross_entropy_kernel(logits, targets, count, losses, dlogits, vocab, IGNORE: tl.constexpr,
-                          GRADIENT: tl.constexpr, BLOCK: tl.constexpr):
+def _cross_entropy_kernel(logits, targets, count, losses, dlogits, vocab, GRADIENT: tl.constexpr,
+                          BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     logits += row * vocab
     target = tl.load(targets + row)
@@ -34,7 +33,7 @@ def _cross_entropy_kernel(logits, targets, count, losses, dlogits, vocab, IGNORE
         above = tl.maximum(top, tl.max(x, axis=0))
         total = total * tl.exp(top - above) + tl.sum(tl.exp(x - above), axis=0)
         top = above
-    counts = target != IGNORE
+    counts = target >= 0
     chosen = tl.load(logits + target, mask=counts, other=0.0)
     tl.store(losses + row, tl.where(counts, tl.log(total) + top - chosen, 0.0))
     if GRADIENT:
@@ -59,7 +58,7 @@ def fused_loss(x, delta, norm, head, targets, dtype):
     head : BitLinear
         [V, H].
     targets : Tensor
-        int64 [N]; `IGNORE` where none counts.
+        int64 [N]; negative where none counts.
     dtype : torch.dtype
         Of the gradients' products.
 
@@ -80,7 +79,7 @@ class _Head(torch.autograd.Function):
         trits, scales = ternary_codes([weight], magnitudes([weight]))
         rows, vocab = len(x), len(weight)
         losses = torch.empty(rows, device=x.device)
-        count = (targets != IGNORE).sum().clamp(min=1).float()
+        count = (targets >= 0).sum().clamp(min=1).float()
         if gradient:
             wide = trits[0].to(dtype)
             dy = torch.empty_like(kept)
@@ -91,8 +90,8 @@ class _Head(torch.autograd.Function):
             logits = product(codes[:, part], steps[:, part], trits, scales, torch.float32)[0]
             dlogits = torch.empty_like(logits, dtype=dtype) if gradient else logits
             _cross_entropy_kernel[(len(logits),)](
-                logits, targets[part], count, losses[part], dlogits, vocab, IGNORE=IGNORE,
-                GRADIENT=gradient, BLOCK=BLOCK, num_warps=8)
+                logits, targets[part], count, losses[part], dlogits, vocab, GRADIENT=gradient,
+                BLOCK=BLOCK, num_warps=8)
             if gradient:
                 torch.mm(dlogits, wide, out=dy[part])
                 values = codes[0, part].to(dtype) * steps[0, part, None].to(dtype)

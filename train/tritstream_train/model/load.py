@@ -1,4 +1,4 @@
-"""Published checkpoints as float32 master weights that can be trained on."""
+"""The model of a run: new, or of a published checkpoint whose weights become master weights."""
 
 import hashlib
 from pathlib import Path
@@ -7,10 +7,28 @@ import numpy as np
 import torch
 
 from tritstream.model.checkpoint import Checkpoint, ternarise
+from tritstream.model.config import ModelConfig
+from tritstream_train.config import TrainConfig
 from tritstream_train.data.tokens import digest_of
 from tritstream_train.model.hgrn import HGRNBit
 
-__all__ = ["digest_of_weights", "load_pretrained"]
+__all__ = ["build", "digest_of_weights", "load_pretrained"]
+
+
+def build(config: TrainConfig, shape: ModelConfig) -> HGRNBit:
+    """Make a model, its weights drawn from the run's seed, or those of `config.start`.
+
+    Raises
+    ------
+    BadInput
+        As `load_pretrained`.
+    """
+    torch.manual_seed(config.seed)
+    options = {"dtype": getattr(torch, config.dtype), "dropout": config.dropout,
+               "fused": config.fused and config.device == "cuda"}
+    if config.start is not None:
+        return load_pretrained(config.start, **options)
+    return HGRNBit(shape, **options)
 
 
 def load_pretrained(path: str | Path, **options) -> HGRNBit:

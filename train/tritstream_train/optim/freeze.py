@@ -17,7 +17,7 @@ import torch
 
 from tritstream_train.model.bitlinear import FLOOR
 
-__all__ = ["FreezingAdamW", "counted_from", "freezing"]
+__all__ = ["FreezingAdamW", "freezing"]
 
 MEMORY = 1 / 200            # share of a run that the running means remember
 SHORTEST = 50               # but at least so many steps
@@ -28,16 +28,15 @@ KEEP = 0.05                 # of the scale: distance of a frozen weight from the
 OCTAVES, PARTS = 24, 32     # by which rates of change are told apart: 1 down to 2^-24, 2 % each
 
 
-def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[str, float | None]:
+def freezing(step: int, total: int, warmup: int, share: float) -> dict[str, float | None]:
     """How `FreezingAdamW` freezes in a step.
 
     Parameters
     ----------
     step : int
         From 0.
-    total : int or None
-        Steps of the run; None in the warm-up of a run over some minutes, which times steps that
-        count, and forgets what they have counted.
+    total : int
+        Steps of the run.
     warmup : int
         Steps, the first ones, in which none freezes.
     share : float
@@ -50,8 +49,6 @@ def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[st
         share of the changes at first that a step may still have: None before they are counted,
         infinite while they only are, and between two steps in which weights freeze.
     """
-    if total is None and share and step >= counted_from(warmup):
-        return {"allowed": math.inf, "memory": 1}
     if step < warmup or step < total * (1 - share):
         return {"allowed": None, "memory": 1}
     begin = max(warmup, math.ceil(total * (1 - share)))
@@ -61,11 +58,6 @@ def freezing(step: int, total: int | None, warmup: int, share: float) -> dict[st
     freezes = progress >= 0 and (total - 1 - step) % max(1, int(memory / FREEZINGS)) == 0
     return {"allowed": max(0.0, 1 - progress) if freezes else math.inf,
             "memory": min(memory, step - begin + 1)}
-
-
-def counted_from(warmup: int) -> int:
-    """Step of the warm-up from which on changes are counted, to time it."""
-    return warmup * 3 // 4
 
 
 class FreezingAdamW(torch.optim.AdamW):

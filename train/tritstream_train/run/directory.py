@@ -1,6 +1,6 @@
 """The directory of a run: what is in it, and who may write there.
 
-`run.json` has settings, digests of the data and the number of steps; `tokenizer.json` was given or
+`run.json` has settings and digests of the data; `tokenizer.json` was given or
 learned; `losses.csv` and `losses.png` are the curve; `checkpoints` is what a resumption starts
 from, and `model` the trained model in the published layout.
 """
@@ -23,7 +23,8 @@ from tritstream_train.run.state import State, latest
 
 __all__ = ["Run"]
 
-FORMAT = "tritstream run 1"
+KIND = "tritstream run"
+FORMAT = f"{KIND} 2"
 TEXTS = frozenset({"data", "valid"})    # settings that may name other files of the same contents
 
 
@@ -39,8 +40,6 @@ class Run:
         Its settings.
     digests : dict
         SHA-256 of its inputs by setting (`data`, `valid`, `tokenizer`, `start`).
-    steps : int or None
-        How many it has; None until the warm-up of a run over some minutes has ended.
     command : list of str
         How it was started.
     shape : ModelConfig or None
@@ -50,7 +49,6 @@ class Run:
     directory: Path
     config: TrainConfig
     digests: dict
-    steps: int | None
     command: list
     shape: ModelConfig | None = None
 
@@ -61,15 +59,18 @@ class Run:
         Raises
         ------
         BadInput
-            Its directory holds something already.
+            Its directory holds something already, or cannot be made.
         """
         if (directory / "run.json").exists():
             raise BadInput(f"{directory} holds a run already: go on with it by --resume, or give "
                            "another directory.")
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInput(f"{directory} exists and is not a run: give another directory.")
-        return cls(directory=directory, config=config, digests=digests, steps=config.steps,
-                   command=sys.argv)
+        there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise BadInput(f"{directory} cannot be made: {there} is not a directory, or not one "
+                           "that can be written to; give another directory.")
+        return cls(directory=directory, config=config, digests=digests, command=sys.argv)
 
     @classmethod
     def open(cls, directory: Path) -> "Run":
@@ -84,11 +85,17 @@ class Run:
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
             if table["format"] != FORMAT:
+                if str(table["format"]).startswith(KIND):
+                    raise BadInput(f"{directory} is a run of another version of tritstream "
+                                   f"({table['format']}, not {FORMAT}): go on with that version, "
+                                   "or start another run.")
                 raise ValueError(table["format"])
             shape = table.get("shape")
             return cls(directory=directory, config=TrainConfig.from_json(table["settings"]),
-                       digests=table["digests"], steps=table["steps"], command=table["command"],
+                       digests=table["digests"], command=table["command"],
                        shape=shape and ModelConfig.from_json(shape))
+        except BadInput:
+            raise
         except OSError as error:
             raise BadInput(f"{directory} holds no run to resume: {path} cannot be read "
                            f"({error.strerror}).") from error
@@ -152,14 +159,11 @@ class Run:
 
     def check_complete(self):
         """Raise `BadInput` unless all steps are done, and a model was exported."""
-        if self.config.arch != "hgrn_bit":
-            raise BadInput(f"{self.directory} trained a {self.config.arch}, which no board runs: "
-                           "take a run of arch hgrn_bit.")
         records = Curve(self.curve).read()
         done = records[-1].step if records else 0
-        if done != self.steps or not self.model.exists():
-            raise BadInput(f"{self.directory} is at step {done} of {self.steps or 'some'}: finish "
-                           "the run with --resume first.")
+        if done != self.config.steps or not self.model.exists():
+            raise BadInput(f"{self.directory} is at step {done} of {self.config.steps}: finish the "
+                           "run with --resume first.")
 
     def create(self, tokenizer: bytes, again: bool):
         """Write the directory with its description and its `tokenizer.json`.
@@ -189,8 +193,7 @@ class Run:
     def save(self):
         """Write `run.json`."""
         table = {"format": FORMAT, "settings": self.config.to_json(), "digests": self.digests,
-                 "steps": self.steps, "command": self.command,
-                 "shape": self.shape and self.shape.to_json()}
+                 "command": self.command, "shape": self.shape and self.shape.to_json()}
         write_whole(self.directory / "run.json", (json.dumps(table, indent=1) + "\n").encode())
 
     @property

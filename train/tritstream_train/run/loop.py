@@ -6,40 +6,54 @@ import math
 import resource
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tokenizers
 import torch
+from torch import nn
 
 from tritstream.errors import BadInput, DeviceError
-from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig
 from tritstream.model.tokenizer import Tokenizer
-from tritstream_train.architectures import build
 from tritstream_train.config import TrainConfig
-from tritstream_train.data.tokens import digest_of, open_tokens, read_texts
+from tritstream_train.data.tokens import open_tokens, read_texts
 from tritstream_train.data.validation import Validation
 from tritstream_train.data.vocabulary import learn_tokenizer
 from tritstream_train.data.windows import Windows
 from tritstream_train.model.export import export
-from tritstream_train.model.load import digest_of_weights
-from tritstream_train.optim.adamw import make_optimizers, set_rates
+from tritstream_train.model.hgrn import HGRNBit
+from tritstream_train.model.load import build as build_model
+from tritstream_train.optim.adamw import make_optimizer, rate_factor, set_rates
 from tritstream_train.optim.freeze import freezing
 from tritstream_train.optim.settle import settled
-from tritstream_train.pace import Pace, steps_within
 from tritstream_train.run.curve import Curve, Record, draw
 from tritstream_train.run.directory import Run
 from tritstream_train.run.distributed import Processes, clip_gradients, unwrap, wrap
+from tritstream_train.run.forecast import duration, forecast
+from tritstream_train.run.inputs import (
+    checked_tokenizer,
+    digests_of_inputs,
+    under_way,
+    with_marks,
+    with_start,
+)
 from tritstream_train.run.report import Report, Silent
 from tritstream_train.run.signals import Stopped, Stopping
-from tritstream_train.run.state import State, collect, latest, read_state, restore, write_state
+from tritstream_train.run.state import (
+    State,
+    collect,
+    latest,
+    read_state,
+    restore,
+    step_of,
+    write_state,
+)
 from tritstream_train.run.step import Gradients
-from tritstream_train.schedule import rate_factor
 
 __all__ = ["LostLoss", "Summary", "train"]
 
-RESERVE = 0.97              # share of the minutes that steps get; checkpoints have the rest
+SILENCE_S = 5.0             # longest without a word, but for one step
 
 
 class LostLoss(BadInput):
@@ -67,7 +81,7 @@ class Summary:
     memory : int
         Most bytes that were allocated.
     model : str or None
-        Directory of the exported model; a transformer has none.
+        Directory of the exported model; None if the boards do not run such a model.
     """
 
     steps: int
@@ -82,7 +96,8 @@ class Summary:
 
 
 def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
-          report: Report | None = None) -> Summary:
+          report: Report | None = None,
+          build: Callable[[TrainConfig, ModelConfig], nn.Module] = build_model) -> Summary:
     """Train a model, or go on with that.
 
     Parameters
@@ -96,11 +111,16 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
         interrupted.
     report : Report, optional
         Who is told of the progress.
+    build : callable
+        Makes the model of a run and its shape, for experiments with others: called with tokens
+        [B, T] it gives logits, with tokens and targets their mean loss; one that is recurrent has
+        `new_state(batch)` and takes `state`.
 
     Raises
     ------
     BadInput
-        Settings or files cannot be used.
+        Settings or files cannot be used; or, without a GPU, the run would take longer than
+        `config.hours`, or more memory than there is.
     LostLoss
         The loss is not a number any more.
     DeviceError
@@ -111,7 +131,8 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
     with Processes.join(config.device) as processes, contextlib.ExitStack() as claim:
         report = report if report and processes.first else Silent()
         try:
-            return _Trainer(config, Path(directory), processes, resume, report, claim).run()
+            return _Trainer(config, Path(directory), processes, resume, report, claim,
+                            build).run()
         except torch.OutOfMemoryError as error:
             raise _too_small(config, processes) from error
         except RuntimeError as error:
@@ -122,7 +143,7 @@ def train(config: TrainConfig, directory: str | Path, *, resume: bool = False,
 
 class _Trainer:
     def __init__(self, config: TrainConfig, directory: Path, processes: Processes, resume: bool,
-                 report: Report, claim: contextlib.ExitStack):
+                 report: Report, claim: contextlib.ExitStack, build: Callable):
         self._processes = processes
         self._report = report
         processes.share(config.batch)
@@ -131,35 +152,38 @@ class _Trainer:
             claim.enter_context(run.claimed())
         # One under way needs neither the weights that it started from nor a given tokenizer.
         begins = run is None or not run.under_way
-        config, shape = _with_start(config) if begins else _under_way(config, run)
-        digests = _digests(config, begins)
+        config, shape = with_start(config) if begins else under_way(config, run)
+        digests = digests_of_inputs(config, begins)
         if run:
             run.agree(config, digests)
         self._run = run or Run.begin(directory, config, digests)
         self._config = config
+        # All that may be wrong is told before the first long work.
+        held_back = None if config.valid is None else read_texts(config.valid)
+        new = dataclasses.replace(config, start=None)
+        if config.device == "cpu" and processes.first:
+            self._forecast(lambda: build(new, shape or config.model), shape or config.model)
         self._tokenizer_json = tokenizer = processes.first_s(self._tokenizer)
         if shape is None or shape.bos is None:
-            shape = _with_marks(shape or config.model, tokenizer)
+            shape = with_marks(shape or config.model, tokenizer)
         self._run.shape = self._shape = shape
         self._windows = Windows(self._tokens(tokenizer, shape.bos), batch=config.batch,
                                 sequence=config.sequence, span=config.span, seed=config.seed)
         self._validation = None
-        if config.valid is not None:
+        if held_back is not None:
             name = str(self._run.tokenizer)
             opened = Tokenizer(tokenizer, vocab=shape.vocab, bos=shape.bos, name=name)
-            self._validation = Validation(read_texts(config.valid), opened, config.sequence)
+            self._validation = Validation(held_back, opened, config.sequence)
 
-        model = build(config if begins else dataclasses.replace(config, start=None), shape
-                      ).to(processes.device)
+        model = build(config if begins else new, shape).to(processes.device)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self._model = wrap(model, processes, config.parallel)
-        self._optimizers = make_optimizers(self._model, config)
+        self._optimizer = make_optimizer(self._model, config)
         self._curve = Curve(self._run.curve)
         self.step, self._before = 0, 0.0
-        self._told = False              # that the minutes are over before the warm-up is
         self._unlogged = 0.0, 0, 0.0
         carried = self._resume() if resume else None
-        # After the optimisers are restored: that gives the weights other gradients.
+        # After the optimiser is restored: that gives the weights other gradients.
         self._gradients = Gradients(self._model, processes, config)
         if carried is not None:
             start, stop = processes.share(config.batch)
@@ -171,12 +195,22 @@ class _Trainer:
 
     # Preparation
 
+    def _forecast(self, make: Callable[[], nn.Module], shape: ModelConfig):
+        """Say what the run will take on this machine, and refuse what would not end."""
+        last = latest(self._run.checkpoints)
+        left = self._config.steps - (step_of(last) if last else 0)
+        start, stop = self._processes.share(self._config.batch)
+        if left > 0:
+            found = forecast(self._config, shape, make, stop - start, left)
+            found.check(self._config)
+            self._report.say(str(found))
+
     def _tokenizer(self) -> bytes:
         """Contents of the run's `tokenizer.json`: as it was, given, or learned."""
         config = self._config
         own = self._run.tokenizer
         if own.exists() or config.tokenizer is not None:
-            return _checked_tokenizer(own if own.exists() else Path(config.tokenizer), config.vocab)
+            return checked_tokenizer(own if own.exists() else Path(config.tokenizer), config.vocab)
         self._report.say(f"learning a tokenizer of {config.vocab} tokens")
         return learn_tokenizer(read_texts(config.data), config.vocab)
 
@@ -184,10 +218,10 @@ class _Trainer:
         """Tokens of the data; the first process makes them if need be."""
         if self._processes.first:
             self._report.say(f"reading {self._config.data}")
-            tokens = open_tokens(self._config.data, tokenizer, begin)
+            tokens = open_tokens(self._config.data, tokenizer, begin, self._report.say)
             self._report.say(f"{len(tokens)} tokens")
         self._processes.wait()
-        return open_tokens(self._config.data, tokenizer, begin)
+        return tokens if self._processes.first else open_tokens(self._config.data, tokenizer, begin)
 
     def _resume(self) -> torch.Tensor | None:
         """Go to the last checkpoint, and return the recurrent state of all rows."""
@@ -199,7 +233,7 @@ class _Trainer:
             return None
         state = read_state(path)
         self._run.check_own(state, path)
-        restore(state, self._model, self._optimizers)
+        restore(state, self._model, self._optimizer)
         self.step, self._before, self._unlogged = state.step, state.seconds, state.unlogged
         if self._processes.first:
             self._curve.cut(self.step)
@@ -210,33 +244,33 @@ class _Trainer:
 
     def run(self) -> Summary:
         began = time.perf_counter()
-        with Stopping() as stopping:
+        with Stopping(self._report.say, listens=self._processes.count == 1) as stopping:
             record = self._train(began, stopping)
         return self._finish(record, self._before + time.perf_counter() - began)
 
     def _train(self, began: float, stopping: Stopping) -> Record | None:
         """Do all steps that are left; return the last line of the curve, if there was one."""
-        config, device = self._config, self._processes.device
+        config = self._config
         loss, count, seconds = self._unlogged
-        sum_, since = torch.tensor(loss, device=device), began - seconds
-        record, pace = None, Pace(config.warmup, config.freeze > 0, self._before, device)
-        while self._run.steps is None or self.step < self._run.steps:
-            factor = self._factor()
-            set_rates(self._optimizers, factor,
-                      freezing(self.step, self._run.steps, config.warmup, config.freeze))
+        sum_, since = torch.tensor(loss, device=self._processes.device), began - seconds
+        record, progress = None, _Progress(self._report, self.step, config.steps)
+        while self.step < config.steps:
+            factor = rate_factor(self.step, config.steps, config.warmup)
+            set_rates(self._optimizer, factor,
+                      freezing(self.step, config.steps, config.warmup, config.freeze))
             sum_ = sum_ + self._loss()
             gradient = self._update()
             count += 1
             self.step += 1
-            if self._run.steps is None:
-                self._plan(pace, began)
-            last = self.step == self._run.steps
+            last = self.step == config.steps
             if last or self.step % config.log_every == 0 or self._validates():
                 loss = self._checked(sum_ / count)
                 now = time.perf_counter()
                 record = self._record(loss, factor, gradient, count, now - since, now - began)
+                progress.told()
                 sum_, count, since = torch.zeros_like(sum_), 0, time.perf_counter()
-                pace.pause(since - now)
+            else:
+                progress.after(self.step, sum_ / count)
             stop = self._stops(stopping)
             if last or stop or self.step % config.save_every == 0:
                 if count:
@@ -245,9 +279,7 @@ class _Trainer:
                 now = time.perf_counter()
                 self._save(self._before + now - began,
                            (self._processes.mean(sum_), count, now - since))
-                pause = time.perf_counter() - now
-                since += pause
-                pace.pause(pause)
+                since += time.perf_counter() - now
             if stop:
                 break
         # If it came while the last checkpoint was written, that is there, too.
@@ -264,11 +296,6 @@ class _Trainer:
             return False
         return self._processes.any(stopping.asked is not None)
 
-    def _factor(self) -> float:
-        config = self._config
-        return rate_factor(self.step, self._run.steps, warmup=config.warmup,
-                           schedule=config.schedule, decay=config.decay, final=config.final)
-
     def _loss(self) -> torch.Tensor:
         """Gradients of one step, and its loss over this process's rows."""
         if self._config.dropout:
@@ -280,34 +307,9 @@ class _Trainer:
     def _update(self) -> torch.Tensor:
         """Update the weights; return the norm of the gradient before it was clipped."""
         norm = clip_gradients(self._model, self._config.clip)
-        for optimizer in self._optimizers:
-            optimizer.step()
+        self._optimizer.step()
         self._gradients.clear()
         return norm
-
-    def _plan(self, pace: Pace, began: float):
-        """Fix the number of steps at the end of the warm-up, from the speed that it had."""
-        config = self._config
-        if self.step < config.warmup:
-            pace.mark(self.step)
-            over = self._before + time.perf_counter() - began > config.minutes * 60
-            if over and not self._told:
-                self._told = True
-                self._report.say(f"{config.minutes:g} minutes are over at step {self.step} of a "
-                                 f"warm-up of {config.warmup}, behind which nothing will be "
-                                 "learned: a shorter --warmup or a smaller --batch makes sense of "
-                                 "so few minutes")
-            return
-        paces = pace.measure(self.step)
-        left = config.minutes * 60 * RESERVE - self._before - (time.perf_counter() - began)
-        steps = float(steps_within(left, self.step, paces, config.freeze))
-        self._run.steps = int(self._processes.mean(
-            torch.tensor(steps, device=self._processes.device)))
-        if self._processes.first:
-            self._run.save()
-        counting = f", {paces[1] * 1000:.1f} while trits are watched" if config.freeze else ""
-        self._report.say(f"{self._run.steps} steps in {config.minutes:g} minutes, "
-                         f"{paces[0] * 1000:.1f} ms each{counting}")
 
     def _checked(self, value: torch.Tensor, name: str = "loss") -> float:
         """Return a mean over all processes, which has to be a number for the run to go on."""
@@ -332,14 +334,14 @@ class _Trainer:
             speed=count * config.tokens_per_step / interval, memory=self._memory(), valid=valid)
         if self._processes.first:
             self._curve.add(record)
-            self._report.show(record, self._run.steps)
+            self._report.show(record, self._config.steps)
         return record
 
     def _validates(self) -> bool:
         """Whether bits per byte are wanted after this step."""
         every = self._config.valid_every
         return self._validation is not None and (
-            self.step == self._run.steps or every > 0 and self.step % every == 0)
+            self.step == self._config.steps or every > 0 and self.step % every == 0)
 
     def _memory(self) -> int:
         if self._processes.device.type == "cuda":
@@ -349,7 +351,7 @@ class _Trainer:
     # Results
 
     def _save(self, seconds: float, unlogged: tuple[float, int, float]):
-        weights, optimizer = collect(self._model, self._optimizers)
+        weights, optimizer = collect(self._model, self._optimizer)
         carried = self._gradients.carried
         if carried is not None:
             carried = self._processes.gather(carried).cpu()
@@ -367,9 +369,9 @@ class _Trainer:
             raise BadInput(f"{self._run.curve} has no line although the run is complete: bring the "
                            "file back, or start another run.")
         record = record or records[-1]      # a run that was complete already has trained nothing
-        weights, _ = collect(self._model, self._optimizers)
+        weights, _ = collect(self._model, self._optimizer)
         target = None
-        if self._config.arch == "hgrn_bit":
+        if isinstance(unwrap(self._model), HGRNBit):
             target = str(self._run.model)
             if self._processes.first:
                 weights = settled(weights, self._processes.device, fused=unwrap(self._model).fused)
@@ -381,60 +383,39 @@ class _Trainer:
             memory=self._memory(), model=target)
 
 
-def _with_start(config: TrainConfig) -> tuple[TrainConfig, ModelConfig | None]:
-    """Take shape and tokenizer from the checkpoint that the run starts from, if it has one."""
-    if config.start is None:
-        return config, None
-    checkpoint = Checkpoint.open(config.start)
-    shape = checkpoint.config
-    tokenizer = config.tokenizer or str(checkpoint.tokenizer_path)
-    return dataclasses.replace(config, hidden=shape.hidden, intermediate=shape.intermediate,
-                               layers=shape.layers, vocab=shape.vocab, tokenizer=tokenizer), shape
+class _Progress:
+    """Says how a run goes on while no line of its curve does.
 
+    Parameters
+    ----------
+    report : Report
+        Who is told.
+    step, total : int
+        Steps done, and of the run.
+    """
 
-def _under_way(config: TrainConfig, run: Run) -> tuple[TrainConfig, ModelConfig]:
-    """Take from a run what `_with_start` took from a checkpoint when it began."""
-    if config.start is None:
-        return config, run.shape
-    sizes = {name: getattr(run.config, name) for name in ("hidden", "intermediate", "layers",
-                                                          "vocab")}
-    return dataclasses.replace(
-        config, tokenizer=config.tokenizer or run.config.tokenizer, **sizes), run.shape
+    def __init__(self, report: Report, step: int, total: int):
+        self._report = report
+        self._first, self._total = step + 1, total      # the first step compiles, allocates, reads
+        self._last = self._since = time.monotonic()
 
+    def told(self):
+        """Note that something else was said."""
+        self._last = time.monotonic()
 
-def _digests(config: TrainConfig, begins: bool) -> dict[str, str]:
-    """SHA-256 of a run's inputs by setting, but of those that it does not need and are gone."""
-    inputs = {"data": digest_of, "valid": digest_of, "tokenizer": digest_of,
-              "start": digest_of_weights}
-    needed = inputs.keys() if begins else {"data", "valid"}
-    paths = {name: getattr(config, name) for name in inputs}
-    return {name: inputs[name](path) for name, path in paths.items()
-            if path is not None and (name in needed or Path(path).exists())}
-
-
-def _with_marks(shape: ModelConfig, tokenizer: bytes) -> ModelConfig:
-    """Take the first and the last token of a text from the tokenizer."""
-    encoder = tokenizers.Tokenizer.from_buffer(tokenizer)
-    begin = encoder.token_to_id("<s>")
-    if begin is None:
-        raise BadInput("The tokenizer has no token <s> to begin a text with: take another one, or "
-                       "none to have one learned.")
-    return dataclasses.replace(shape, bos=begin, eos=encoder.token_to_id("</s>"))
-
-
-def _checked_tokenizer(path: Path, vocab: int) -> bytes:
-    try:
-        tokenizer = path.read_bytes()
-        numbers = tokenizers.Tokenizer.from_buffer(tokenizer).get_vocab().values()
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not a tokenizer: {error}.") from error
-    size = 1 + max(numbers, default=-1)
-    if size > vocab:
-        raise BadInput(f"{path} has tokens up to number {size - 1}, but the model is to have "
-                       f"{vocab}: give --vocab {size}.")
-    return tokenizer
+    def after(self, step: int, loss: torch.Tensor):
+        """Say so, behind a step, unless something was said a moment ago."""
+        now = time.monotonic()
+        if step == self._first:
+            self._since = now
+        if now - self._last < SILENCE_S:
+            return
+        self._last = now
+        left = ""
+        if step > self._first:
+            pace = (now - self._since) / (step - self._first)
+            left = f", {pace:.2g} s a step, {duration(pace * (self._total - step))} to go"
+        self._report.say(f"step {step}/{self._total}  loss {float(loss):.4f}{left}")
 
 
 def _mixed(*numbers: int) -> int:

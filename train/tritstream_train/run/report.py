@@ -18,8 +18,8 @@ class Report(Protocol):
     def say(self, text: str):
         """Take one line about what happens now."""
 
-    def show(self, record: Record, total: int | None):
-        """Take a record of the curve; `total` is the number of steps, if it is known."""
+    def show(self, record: Record, total: int):
+        """Take a record of the curve; `total` is the number of steps."""
 
 
 class Silent:
@@ -28,7 +28,7 @@ class Silent:
     def say(self, text: str):
         """Drop the line."""
 
-    def show(self, record: Record, total: int | None):
+    def show(self, record: Record, total: int):
         """Drop the record."""
 
 
@@ -39,8 +39,8 @@ class _Lines(Silent):
     def say(self, text: str):
         self._console.print(text)
 
-    def show(self, record: Record, total: int | None):
-        self._console.print(f"step {record.step}/{total or '?'}  {_describe(record)}")
+    def show(self, record: Record, total: int):
+        self._console.print(f"step {record.step}/{total}  {_describe(record)}")
 
 
 class _Bar(_Lines):
@@ -49,14 +49,14 @@ class _Bar(_Lines):
         self._bar = bar
         self._task = bar.add_task("training", total=None, state="")
 
-    def show(self, record: Record, total: int | None):
+    def show(self, record: Record, total: int):
         self._bar.update(self._task, completed=record.step, total=total, state=_describe(record))
         if record.valid is not None:
             super().show(record, total)
 
 
 class _Json(_Lines):
-    def show(self, record: Record, total: int | None):
+    def show(self, record: Record, total: int):
         print_json(vars(record) | {"steps": total})
 
 

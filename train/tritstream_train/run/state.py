@@ -1,4 +1,4 @@
-"""Checkpoints of a run: weights, optimisers, and all else that the rest of it depends on.
+"""Checkpoints of a run: weights, optimiser, and all else that the rest of it depends on.
 
 A checkpoint is one file for any number of processes, whatever their kind of parallelism; a run may
 go on with another number than it stopped with.
@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
 from tritstream.errors import BadInput
 from tritstream.support.files import replacing
 
-__all__ = ["State", "collect", "latest", "read_state", "restore", "write_state"]
+__all__ = ["State", "collect", "latest", "read_state", "restore", "step_of", "write_state"]
 
 NAME = re.compile(r"step-(\d{8})\.pt")
 KIND = "tritstream training state"
@@ -46,7 +46,7 @@ class State:
     settings : dict
         Of the run, a `TrainConfig` as JSON.
     model, optimizer : dict
-        State of the weights and of the optimisers, by parameter name, on the CPU.
+        State of the weights and of the optimiser, by parameter name, on the CPU.
     carried : Tensor or None
         Recurrent state of every row of the batch, [B, L, H].
     """
@@ -60,18 +60,18 @@ class State:
     carried: torch.Tensor | None
 
 
-def collect(model: nn.Module, optimizers) -> tuple[dict, dict]:
-    """States of weights and optimisers, whole and on the CPU; every process has to call this."""
+def collect(model: nn.Module, optimizer) -> tuple[dict, dict]:
+    """States of weights and optimiser, whole and on the CPU; every process has to call this."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     return (get_model_state_dict(model, options=options),
-            get_optimizer_state_dict(model, optimizers, options=options))
+            get_optimizer_state_dict(model, optimizer, options=options))
 
 
-def restore(state: State, model: nn.Module, optimizers):
-    """Put the states of weights and optimisers back; every process has to call this."""
+def restore(state: State, model: nn.Module, optimizer):
+    """Put the states of weights and optimiser back; every process has to call this."""
     options = StateDictOptions(full_state_dict=True)
     set_model_state_dict(model, state.model, options=options)
-    set_optimizer_state_dict(model, optimizers, state.optimizer, options=options)
+    set_optimizer_state_dict(model, optimizer, state.optimizer, options=options)
 
 
 def write_state(directory: Path, state: State, keep: int) -> Path:
@@ -94,6 +94,11 @@ def latest(directory: Path) -> Path | None:
     """Return the last complete checkpoint, if there is one."""
     found = _all(directory)
     return found[-1][1] if found else None
+
+
+def step_of(path: Path) -> int:
+    """Steps that a checkpoint has behind it, by its name."""
+    return int(NAME.fullmatch(path.name)[1])
 
 
 def read_state(path: Path) -> State:

@@ -1,4 +1,4 @@
-"""Speed and memory of the engine: `python -m tritstream_cuda.benchmark`.
+"""Speed and memory of the engine: `python train/benchmarks/engine.py`.
 
 Dummy models of the published shapes generate greedily, one conversation and many, and read prompts.
 All passes compute their digests. Beside each figure stands its roof: the time that the trits of a
@@ -180,7 +180,7 @@ def _count(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print the table, and write the JSON file; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tritstream_cuda.benchmark",
+    parser = argparse.ArgumentParser(prog="python train/benchmarks/engine.py",
                                      description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=PRESETS, default=list(PRESETS),
                         help="shapes")

@@ -2,14 +2,14 @@
 
 import statistics
 
-from tritstream_train.benchmark import PUBLISHED
-
 __all__ = ["CODES", "engine_rows", "library_rows", "model_rows", "parallel_rows", "step_rows"]
 
 CODES = {"fused": "this package, fused", "graphed": "the same as a CUDA graph",
          "plain": "this package, plain", "authors": "the authors', fused"}
-"""Names of the paths of `tritstream_train.benchmark`."""
+"""Names of the paths of `train/benchmarks/step.py`."""
 
+PUBLISHED = ("370M", "1.3B")
+"""Shapes whose steps stand in a table and in the picture."""
 OURS = "this package"
 RUNS = {"one": "one, two parts a step", "ddp": "two, DDP", "fsdp": "two, FSDP2"}
 """Curves of the same training on one and two GPUs, by the name of their file."""
@@ -17,7 +17,7 @@ GPUS = {"one": 1, "ddp": 2, "fsdp": 2}
 
 
 def step_rows(found: dict) -> list[dict]:
-    """Rows of the table `speed`: the published shapes that `tritstream_train.benchmark` timed."""
+    """Rows of the table `speed`: the published shapes that `train/benchmarks/step.py` timed."""
     return [{"model": one["model"], "code": CODES[one["path"]],
              "sequences x tokens": f"{one['batch']} x {one['tokens']}", "run": "C",
              "ms a step": f"{one['milliseconds']:.1f}",
@@ -26,7 +26,7 @@ def step_rows(found: dict) -> list[dict]:
 
 
 def library_rows(found: dict) -> list[dict]:
-    """Rows of the table `library`, of what `tritstream_train.kernel_benchmark` has written."""
+    """Rows of the table `library`, of what `train/benchmarks/kernels.py` has written."""
     theirs = {one["kernel"]: one["microseconds"] for one in found["timings"]
               if one["code"] == "fla"}
     return [{"kernel": one["kernel"], "this package, us": round(one["microseconds"]),
@@ -54,7 +54,7 @@ def parallel_rows(curves: dict[str, list[dict]]) -> list[dict]:
 
 
 def engine_rows(found: dict) -> list[dict]:
-    """Rows of the table `engine`, of what `tritstream_cuda.benchmark` has written."""
+    """Rows of the table `engine`, of what `train/benchmarks/engine.py` has written."""
     return [{"model": one["model"], "test": f"generate, {one['conversations']} at a time"
              if one["test"] == "generate" else
              f"prompt of {one['speed'] * one['milliseconds'] / 1e3:,.0f} tokens",

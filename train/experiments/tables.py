@@ -1,4 +1,4 @@
-"""Tables and picture of a document, from what runs found: `python -m tritstream_train.tables`.
+"""Tables and picture of a document, from what runs found: `python train/experiments/tables.py`.
 
 A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``. Its rows are
 the objects under NAME in the JSON beside the document, their keys the columns, and those made of
@@ -15,24 +15,18 @@ import re
 import sys
 from pathlib import Path
 
+from picture import draw_losses, draw_speed
+from rows import engine_rows, library_rows, model_rows, parallel_rows, step_rows
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.support.files import write_whole
-from tritstream_train.picture import draw_losses, draw_speed
 from tritstream_train.release import FIGURES
-from tritstream_train.rows import (
-    engine_rows,
-    library_rows,
-    model_rows,
-    parallel_rows,
-    step_rows,
-)
 from tritstream_train.run.curve import Curve
 
 __all__ = ["filled", "main", "read_figures"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "training.md"
-MODELS = (ROOT / "sw" / "tritstream" / "models", ROOT / "train" / "models")
+MODELS = (ROOT / "sw" / "tritstream" / "model" / "bundled", ROOT / "train" / "models")
 MEASURED = {"engine.json": ("engine", engine_rows), "steps.json": ("speed", step_rows),
             "kernels.json": ("library", library_rows)}
 """The table to which a benchmark's file adds rows, and what makes them."""
@@ -99,7 +93,7 @@ def _measured(data: Path) -> dict[str, list[dict]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Fill a document in; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tritstream_train.tables",
+    parser = argparse.ArgumentParser(prog="python train/experiments/tables.py",
                                      description=__doc__.splitlines()[0])
     parser.add_argument("document", type=Path, nargs="?", default=DOCUMENT)
     document = parser.parse_args(arguments).document

@@ -1,4 +1,4 @@
-"""Speed and memory of a training step: `python -m tritstream_train.benchmark`.
+"""Speed and memory of a training step: `python train/benchmarks/step.py`.
 
 A step is forward, backward and AdamW, bfloat16 on random tokens; the paths run one after the other
 on the same machine: `graphed` is the fused one as a CUDA graph, `plain` the one without kernels of
@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 import triton
 
+from authors import AuthorsModel
 from tritstream.errors import DeviceError, TritstreamError
 from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.dummy import PRESETS
 from tritstream.support.files import write_whole
-from tritstream_train.authors import AuthorsModel
 from tritstream_train.config import TrainConfig, preset, presets
 from tritstream_train.kernels.graph import GraphedLoss
 from tritstream_train.model.hgrn import HGRNBit
@@ -36,12 +36,12 @@ PUBLISHED = {"370M": (PRESETS["370M"], 8, 2048), "1.3B": (PRESETS["1.3B"], 4, 20
 
 
 def _preset(name: str) -> tuple[ModelConfig, int, int]:
-    run = TrainConfig(data="", device="cuda", **preset(name))
+    run = TrainConfig.from_json({"data": ""} | preset(name) | {"graph": False})
     return run.model, run.batch, run.sequence
 
 
-SHAPES = PUBLISHED | {name: _preset(name) for name in presets()}
-"""The same with those of the presets."""
+SHAPES = PUBLISHED | {name: _preset(name) for name in presets() if name != "cpu"}
+"""The same with those of the presets for a GPU."""
 
 PEAK = 790e12               # operations per second, measured for large bfloat16 products on an H200
 WARM_UP = 3
@@ -149,7 +149,7 @@ def _train(config, path, batch, tokens, steps) -> list[float]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a table, and write the same numbers as JSON; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tritstream_train.benchmark",
+    parser = argparse.ArgumentParser(prog="python train/benchmarks/step.py",
                                      description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS[:-1]))

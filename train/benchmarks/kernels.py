@@ -1,4 +1,4 @@
-"""Times of the training kernels: `python -m tritstream_train.kernel_benchmark`.
+"""Times of the training kernels: `python train/benchmarks/kernels.py`.
 
 Beside each stands what there is to compare it with, on the same machine and in the same run: the
 kernel of flash-linear-attention that does most of the same, the products that autograd would use,
@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 import triton
 
+from engine import bandwidth
+from library import Library
+from step import PUBLISHED
 from tritstream.errors import DeviceError, TritstreamError
 from tritstream.model.config import ModelConfig
 from tritstream.support.files import write_whole
-from tritstream_cuda.benchmark import bandwidth
-from tritstream_train.benchmark import PUBLISHED
 from tritstream_train.kernels.gates import (
     glu_backward,
     glu_quantise,
@@ -32,7 +33,6 @@ from tritstream_train.kernels.loss import fused_loss
 from tritstream_train.kernels.mlgru import mlgru, mlgru_backward, mlgru_states
 from tritstream_train.kernels.norm import norm_backward, norm_quantise
 from tritstream_train.kernels.ternary import product
-from tritstream_train.library import Library
 from tritstream_train.model.bitlinear import BitLinear, RMSNorm
 
 __all__ = ["Timing", "elements", "head", "main", "products", "recurrences"]
@@ -257,7 +257,7 @@ def _measure(library: Library) -> list[Timing]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the times, and write them as JSON; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tritstream_train.kernel_benchmark",
+    parser = argparse.ArgumentParser(prog="python train/benchmarks/kernels.py",
                                      description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     options = parser.parse_args(arguments)

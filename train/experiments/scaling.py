@@ -1,6 +1,6 @@
 """Tests the paper's claim of scaling: MatMul-free models against transformers of the same size.
 
-``python -m tritstream_train.scaling run --data FILE --valid FILE --tokenizer FILE`` trains one
+``python train/experiments/scaling.py run --data FILE --valid FILE --tokenizer FILE`` trains one
 model after another and adds each result to a file as a line of JSON; it goes on where it stopped,
 and refuses a file whose results are of other inputs. ``… report`` writes the document and its
 picture from that file. Models of both kinds have the same hidden and intermediate sizes, layers and
@@ -22,14 +22,15 @@ from pathlib import Path
 
 import torch
 
+import transformer
 from tritstream.cli.console import notes
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.model.tokenizer import Tokenizer, decode_utf8
 from tritstream.support.files import write_whole
-from tritstream_train.config import ARCHITECTURES, TrainConfig
+from tritstream_train.config import TrainConfig
 from tritstream_train.data.tokens import digest_of, read_texts
 from tritstream_train.data.validation import Validation
-from tritstream_train.model.load import load_pretrained
+from tritstream_train.model.load import build, load_pretrained
 from tritstream_train.run.curve import Curve, write_picture
 from tritstream_train.run.loop import LostLoss, train
 from tritstream_train.run.report import reporting
@@ -49,6 +50,9 @@ SIZES = {
 """Shapes; with 4,096 tokens of vocabulary the parameters span more than a decade."""
 
 NAMES = {"hgrn_bit": "MatMul-free", "transformer": "Transformer++"}
+ARCHITECTURES = {"hgrn_bit": build, "transformer": transformer.build}
+"""What makes a model of a run and its shape."""
+
 FIRST_RATE = 4e-3
 FACTOR = 2.0                # between rates that are tried
 FREEZE = 0.5                # share of the steps
@@ -200,7 +204,7 @@ def digests(settings: dict) -> dict[str, str]:
         Of all trainings; files count by their contents.
     """
     shared = {name: digest_of(settings[name]) for name in ("data", "valid", "tokenizer")}
-    shared |= {name: settings[name] for name in ("vocab", "warmup", "schedule", "dtype")}
+    shared |= {name: settings[name] for name in ("vocab", "warmup", "dtype")}
     shared |= {"weight_decay": WEIGHT_DECAY, "freeze": FREEZE}
     return {size: hashlib.sha256(json.dumps(shared | shape, sort_keys=True).encode()
                                  ).hexdigest()[:16] for size, shape in SIZES.items()}
@@ -222,7 +226,7 @@ def run_case(case: Case, settings: dict, directory: Path) -> Result:
     A rate so high that the loss is lost counts as a score of infinity.
     """
     config = TrainConfig(**SIZES[case.size] | settings | {
-        "arch": case.arch, "rate": case.rate, "sequence": case.sequence, "batch": case.batch,
+        "rate": case.rate, "sequence": case.sequence, "batch": case.batch,
         "weight_decay": WEIGHT_DECAY,
         "freeze": FREEZE if case.arch == "hgrn_bit" else 0.0,
         "graph": settings["device"] == "cuda",
@@ -232,7 +236,8 @@ def run_case(case: Case, settings: dict, directory: Path) -> Result:
     with reporting(False) as report:
         report.say(f"{NAMES[case.arch]}, {case.size}, rate {case.rate:g}")
         try:
-            summary = train(config, run, resume=(run / "run.json").exists(), report=report)
+            summary = train(config, run, resume=(run / "run.json").exists(), report=report,
+                            build=ARCHITECTURES[case.arch])
         except LostLoss:
             records = Curve(run / "losses.csv").read()
             return Result(case, 0, math.inf, None, math.inf,
@@ -269,7 +274,7 @@ def run_all(arguments: argparse.Namespace, architectures: Iterable[str], sizes: 
     _directory_of(arguments.results)
     settings = {
         "data": arguments.data, "valid": arguments.valid, "tokenizer": arguments.tokenizer,
-        "vocab": arguments.vocab, "warmup": arguments.warmup, "schedule": "cosine",
+        "vocab": arguments.vocab, "warmup": arguments.warmup,
         "device": arguments.device,
         "dtype": "bfloat16" if arguments.device == "cuda" else "float32"}
     digest = digests(settings)
@@ -312,7 +317,7 @@ def write_report(results: list[Result], document: Path):
     sizes = [size for size in SIZES if all((arch, size) in best for arch in ARCHITECTURES)]
     if not sizes:
         raise BadInput("There is no size of which both architectures are tuned: go on with "
-                       "`python -m tritstream_train.scaling run`.")
+                       "`python train/experiments/scaling.py run`.")
     picture = document.parent / "images" / "scaling.png"
     _directory_of(picture)
     _draw([best["hgrn_bit", size] for size in sizes],
@@ -320,8 +325,8 @@ def write_report(results: list[Result], document: Path):
     machines = ", ".join(sorted({result.machine for result in best.values()}))
     lines = [
         "# Scaling: MatMul-free models against transformers", "",
-        "Written by `python -m tritstream_train.scaling report`; its docstring says how the models "
-        "are made equal and tuned.", "",
+        "Written by `python train/experiments/scaling.py report`; its docstring says how the "
+        "models are made equal and tuned.", "",
         f"{longest.tokens / 1e6:.0f} M tokens for every model, {longest.batch} windows of "
         f"{longest.sequence} tokens a step, measured on {machines}. Bits per byte on "
         "the validation books; *windows*: every token behind half a window to a whole one, the "
@@ -365,7 +370,7 @@ def _draw(ours: list[Result], theirs: list[Result], tokens: int, path: Path):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run or report; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tritstream_train.scaling",
+    parser = argparse.ArgumentParser(prog="python train/experiments/scaling.py",
                                      description=__doc__.splitlines()[0])
     steps = parser.add_subparsers(dest="step", required=True)
     run = steps.add_parser("run", help="train what is missing")

@@ -13,13 +13,20 @@ from torch.nn import functional
 
 from tritstream.errors import BadInput
 from tritstream.model.config import ModelConfig
+from tritstream_train.config import TrainConfig
 from tritstream_train.model.bitlinear import RMSNorm
 
-__all__ = ["HEAD", "Transformer"]
+__all__ = ["HEAD", "Transformer", "build"]
 
 HEAD = 64                   # width of an attention head
 INITIAL_STD = 0.02
 ROTARY_BASE = 10_000
+
+
+def build(config: TrainConfig, shape: ModelConfig) -> "Transformer":
+    """Make one for a run, its weights drawn from the run's seed."""
+    torch.manual_seed(config.seed)
+    return Transformer(shape, dtype=getattr(torch, config.dtype), dropout=config.dropout)
 
 
 class Transformer(nn.Module):

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tritstream_train.rows import CODES
+from rows import CODES
 from tritstream_train.run.curve import Record, late_limits, write_picture
 
 __all__ = ["draw_losses", "draw_speed"]
@@ -16,7 +16,7 @@ GROUP = 0.8                 # width of one, of the distance between two
 def draw_speed(rows: list[dict], path: Path):
     """Draw one group of bars for each model, and one panel each for speed and memory.
 
-    A group has bars of the codes of `tritstream_train.rows` that have a row of its model.
+    A group has bars of the codes of `rows` that have a row of its model.
 
     Parameters
     ----------
