@@ -1,7 +1,6 @@
 """The engine in Triton's interpreter against the golden model: every integer, and the digest."""
 
 import math
-import zlib
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from tritstream.model.catalog import Model
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
-from tritstream.support.crc import Chain, multiply, powers
 from tritstream_cuda import (
     Conversations,
     CudaEngine,
@@ -98,27 +96,6 @@ def test_stacked_tensors_are_where_stack_place_says():
     out, place = torch.zeros(4, 8, dtype=torch.int32), torch.zeros(8, dtype=torch.int32)
     _stack[(1,)](values, out, place, N=4)
     assert torch.equal(out, values.view(8, 4)[place].T)
-
-
-# Digests.
-
-def test_powers_of_the_register():
-    table = powers(70)
-    for n in (0, 1, 2, 33, 70):
-        # A register of x^0 behind n zero words, without zlib's inversions.
-        register = zlib.crc32(bytes(4 * n), 0xFFFFFFFF ^ 1 << 31) ^ 0xFFFFFFFF
-        assert table[n] == register
-    assert multiply(table[30], table[40]) == table[70]
-
-
-@pytest.mark.parametrize("words", [1, 5, 1000])
-def test_chain_is_zlib(words):
-    table, chain = powers(words), Chain(words)
-    digest = expected = 0
-    for piece in np.random.default_rng(words).integers(0, 1 << 32, (3, words), np.uint32):
-        total = np.bitwise_xor.reduce(multiply(piece, table[words - np.arange(words)]))
-        digest, expected = chain(digest, int(total)), zlib.crc32(piece.tobytes(), expected)
-        assert digest == expected
 
 
 # Arithmetic.
