@@ -6,7 +6,7 @@ to its end, so that no window cuts the context. The first token predicts, and is
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from tritstream.errors import BadInput
 from tritstream.model.tokenizer import Tokenizer
 
-__all__ = ["Evaluation", "LogitModel", "ScoringModel", "evaluate", "score_logits"]
+__all__ = ["Evaluation", "LogitModel", "ScoringModel", "evaluate", "evaluate_tokens",
+           "score_logits", "tokenised"]
 
 CHUNK = 512                 # tokens per call of the model: bounds memory, and changes no result
 
@@ -45,9 +46,9 @@ class Evaluation:
     ----------
     tokens : int
         Tokens predicted.
-    bytes : int
-        Bytes of text that they make up.
-    bits_per_byte : float
+    bytes : int or None
+        Bytes of text that they make up; None if there was no text, but tokens.
+    bits_per_byte : float or None
         Information that the model lacks about the text, per byte: comparable between tokenizers.
     perplexity : float
         Per token.
@@ -56,8 +57,8 @@ class Evaluation:
     """
 
     tokens: int
-    bytes: int
-    bits_per_byte: float
+    bytes: int | None
+    bits_per_byte: float | None
     perplexity: float
     top1_equal_float: float | None
 
@@ -87,9 +88,33 @@ def evaluate(model: LogitModel, tokenizer: Tokenizer, documents: Iterable[str], 
     BadInput
         There is nothing to predict.
     """
-    sequences, total_bytes = _sequences(tokenizer, documents, max_tokens)
+    return evaluate_tokens(model, *tokenised(tokenizer, documents, max_tokens),
+                           reference=reference, progress=progress)
+
+
+def evaluate_tokens(model: LogitModel, sequences: Sequence[np.ndarray], size: int | None, *,
+                    reference: LogitModel | None = None,
+                    progress: Callable[[int, int], None] | None = None) -> Evaluation:
+    """Score a model on tokens.
+
+    Parameters
+    ----------
+    model : LogitModel
+        What to score.
+    sequences : sequence of ndarray
+        Independent texts as tokens, int64 [T]; the first of each is not predicted.
+    size : int or None
+        Bytes that the others make up; None if that is not known.
+    reference, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    BadInput
+        There is nothing to predict.
+    """
     total = sum(len(tokens) - 1 for tokens in sequences)
-    if total_bytes == 0:
+    if total == 0 or size == 0:
         raise BadInput("There is no token to predict; give a longer text or a larger max_tokens.")
     nats, equal, done = 0.0, 0, 0
     for tokens in sequences:
@@ -109,15 +134,15 @@ def evaluate(model: LogitModel, tokenizer: Tokenizer, documents: Iterable[str], 
             if progress:
                 progress(done, total)
     return Evaluation(
-        tokens=total, bytes=total_bytes,
-        bits_per_byte=nats / math.log(2) / total_bytes,
+        tokens=total, bytes=size,
+        bits_per_byte=None if size is None else nats / math.log(2) / size,
         perplexity=_exp(nats / total),
         top1_equal_float=equal / total if reference else None,
     )
 
 
-def _sequences(tokenizer: Tokenizer, documents: Iterable[str],
-               max_tokens: int | None) -> tuple[list[np.ndarray], int]:
+def tokenised(tokenizer: Tokenizer, documents: Iterable[str],
+              max_tokens: int | None) -> tuple[list[np.ndarray], int]:
     """Tokens of the documents up to the limit, and the bytes that all but each first make up."""
     sequences, total_bytes, left = [], 0, math.inf if max_tokens is None else max_tokens
     for text in filter(None, documents):

@@ -18,6 +18,7 @@ __all__ = ["VERBS", "run"]
 USAGE = 2
 INTERRUPTED = 130
 PIPE = -1                   # nobody reads the output any more
+LONGEST = 2000              # letters of an error
 INTERNAL = 70               # sysexits.h: the program itself is wrong
 
 # What typer raises for a wrong command line; it names the class only by its descendants.
@@ -147,7 +148,10 @@ def _interrupted() -> int:
 
 
 def _failed(sentence: str, code: int) -> int:
-    _note(" ".join(sentence.split()), failed=True)
+    sentence = " ".join(sentence.split())
+    if len(sentence) > LONGEST:         # of what somebody gave, the beginning is enough
+        sentence = f"{sentence[:LONGEST // 2]} … {sentence[-LONGEST // 2:]}"
+    _note(sentence, failed=True)
     return code
 
 

@@ -2,15 +2,15 @@
 
 import csv
 import io
-import json
+import json as json_module
 import random
 import statistics
 from typing import Annotated
 
 import typer
 
-from tritstream.cli.console import output, progress, quantity
-from tritstream.cli.options import ModelName, open_device, open_model
+from tritstream.cli.console import progress, quantity, write
+from tritstream.cli.options import JsonArray, ModelName, check_count, open_device, open_model
 from tritstream.engines import DEVICES, Conversation, Engine
 from tritstream.errors import BadInput
 from tritstream.model.catalog import DEFAULT_MODEL, Model
@@ -34,17 +34,21 @@ def bench(
     full: Annotated[bool, typer.Option("--full", help=f"On {EVERY_DEVICE}.")] = False,
     repetitions: Annotated[int, typer.Option("-r", "--repetitions", metavar="N",
                                              help="Of each test.")] = 3,
-    form: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT",
-                                      help="md, csv, json or jsonl.")] = "md",
+    form: Annotated[str | None, typer.Option(
+        "-o", "--output", metavar="FORMAT", help="md, csv, json or jsonl; default: md.")] = None,
+    json: JsonArray = False,
 ):
     """Measure the speed of prompts (pp) and of generation (tg)."""
+    if json and form not in (None, "json"):
+        raise BadInput(f"--json means -o json: leave out --json or -o {form}.")
+    form = "json" if json else form or "md"
     if form not in WRITERS:
         raise BadInput(f"-o {form} is not a format: give {', '.join(WRITERS)}.")
-    if prompt < 0 or count < 0 or prompt + count == 0:
-        raise BadInput(f"-p {prompt} and -n {count} leave nothing to measure: one of them must be "
-                       "at least 1, and neither less than 0.")
-    if repetitions < 1:
-        raise BadInput(f"-r must be at least 1, not {repetitions}.")
+    check_count("-p", prompt, least=0)
+    check_count("-n", count, least=0)
+    check_count("-r", repetitions)
+    if prompt + count == 0:
+        raise BadInput("-p 0 and -n 0 leave nothing to measure: one of them must be at least 1.")
     if full and device is not None:
         raise BadInput(f"--full measures on {EVERY_DEVICE}: leave out --full or --device {device}.")
     opened = open_model(model)
@@ -56,7 +60,7 @@ def bench(
                 if amount:
                     rates = _rates(engine, test, amount, repetitions)
                     rows.append(_row(opened, uri, engine, test, amount, rates))
-    output().print(WRITERS[form](rows))
+    write(f"{WRITERS[form](rows)}\n")
 
 
 def _rates(engine: Engine, test: str, amount: int, repetitions: int) -> list[float]:
@@ -118,6 +122,6 @@ def _csv(rows: list[dict]) -> str:
 WRITERS = {
     "md": _markdown,
     "csv": _csv,
-    "json": lambda rows: json.dumps(rows, indent=2),
-    "jsonl": lambda rows: "\n".join(map(json.dumps, rows)),
+    "json": lambda rows: json_module.dumps(rows, indent=2),
+    "jsonl": lambda rows: "\n".join(map(json_module.dumps, rows)),
 }

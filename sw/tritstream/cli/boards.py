@@ -5,7 +5,7 @@ from rich.table import Table
 from tritstream.build import BuildConfig
 from tritstream.cli.console import output, print_json, quantity
 from tritstream.cli.gateware import gateware
-from tritstream.cli.options import Json
+from tritstream.cli.options import JsonArray
 from tritstream.formats import FORMATS
 from tritstream.image.needs import Needs
 from tritstream.model.catalog import bundled_models, resolve
@@ -15,7 +15,7 @@ __all__ = ["boards", "tokens_per_second"]
 STAGE_CYCLES = 150          # of every stage, that its tape does not hide
 
 
-def boards(json: Json = False):
+def boards(json: JsonArray = False):
     """List the boards for which a bitstream can be built."""
     models = {name: resolve(name).image for name in bundled_models()}
     rows = [_row(target, models) for target in gateware("boards").TARGETS.values()]

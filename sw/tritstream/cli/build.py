@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tritstream.cli.console import notes, output
 from tritstream.cli.gateware import find_target, gateware
-from tritstream.cli.options import Json
+from tritstream.cli.options import Json, check_count
 from tritstream.errors import BadInput
 
 __all__ = ["build"]
@@ -36,8 +36,7 @@ def build(
     """
     if freq is not None and not 1 <= freq <= 1000:
         raise BadInput(f"--freq must be 1 to 1000 MHz, not {freq:g}.")
-    if seeds < 1:
-        raise BadInput(f"--seeds must be at least 1, not {seeds}.")
+    check_count("--seeds", seeds)
     target = find_target(board)
     if freq is not None:
         target = target.at(round(freq * 1e6))

@@ -5,7 +5,7 @@ import dataclasses
 import typer
 
 from tritstream.cli.console import looking, output, print_json
-from tritstream.cli.options import Json
+from tritstream.cli.options import JsonArray
 from tritstream.support.doctor import Status, examine, exit_code
 
 __all__ = ["doctor"]
@@ -13,7 +13,7 @@ __all__ = ["doctor"]
 STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
 
-def doctor(json: Json = False):
+def doctor(json: JsonArray = False):
     """Check Python, simulators, tools and ports; say what mends them."""
     with looking() as tell:
         checks = examine(tell)

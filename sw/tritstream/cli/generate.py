@@ -7,17 +7,34 @@ import typer
 
 from tritstream.cli.app import INTERRUPTED
 from tritstream.cli.console import notes, print_json, progress, quantity, write
-from tritstream.cli.options import Device, Json, ModelName, Prompt, open_device, open_model
+from tritstream.cli.options import (
+    Count,
+    Device,
+    Json,
+    ModelName,
+    Prompt,
+    PromptFile,
+    TokenList,
+    check_count,
+    open_device,
+    open_model,
+    read_prompt,
+    result_of,
+    tokenizer_if_any,
+)
 from tritstream.model.catalog import DEFAULT_MODEL
 from tritstream.runtime.generate import Generation, Timings
 from tritstream.runtime.sampling import CANDIDATES
 
-__all__ = ["generate"]
+__all__ = ["digest_text", "generate"]
+
 
 def generate(
-    prompt: Prompt,
+    prompt: Prompt = None,
+    file: PromptFile = None,
+    tokens: TokenList = None,
     model: ModelName = DEFAULT_MODEL,
-    count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="Tokens to make.")] = 64,
+    count: Count = 64,
     device: Device = "golden",
     temperature: Annotated[float, typer.Option(
         "--temp", help="Divides the logits; 0 always takes the best token.")] = 0.0,
@@ -29,14 +46,16 @@ def generate(
     json: Json = False,
 ):
     """Go on from a prompt; the text appears as it is made."""
+    check_count("-n", count)
     opened = open_model(model)
-    tokens = opened.tokenizer.encode(prompt)
-    writer = _Writer(prompt, quiet=json)
+    text, numbers = read_prompt(opened, prompt, file, tokens)
+    speaks = tokenizer_if_any(opened) is not None
+    writer = _Writer(text, quiet=json)
     interrupted = False
     with open_device(device, opened) as loaded, contextlib.ExitStack() as reading:
-        long = len(tokens) > loaded.engine.piece
+        long = len(numbers) > loaded.engine.piece
         show = reading.enter_context(progress("reading the prompt")) if long else None
-        generation = loaded.generate(tokens, count, temperature, top_k, top_p, seed,
+        generation = loaded.generate(numbers, count, temperature, top_k, top_p, seed,
                                      progress=show)
         generation.timings.load_seconds = loaded.load_seconds
         try:
@@ -44,7 +63,7 @@ def generate(
                 writer.begin()
             for piece in generation:
                 reading.close()         # the bar has its place while a long prompt is read
-                writer.write(piece)
+                writer.write(piece if speaks else f"{generation.tokens[-1]} ")
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -52,9 +71,11 @@ def generate(
             generation.close()
             writer.finish(generation.text)
     if json:
-        print_json({"text": generation.text, "tokens": generation.tokens,
-                    "digest": digest_text(generation.digest),
-                    "timings": generation.timings.to_json()})
+        settings = {"count": count, "temperature": temperature, "top_k": top_k, "top_p": top_p,
+                    "seed": seed}
+        print_json(result_of(opened, device, settings, {
+            "text": generation.text if speaks else None, "tokens": generation.tokens,
+            "digest": digest_text(generation.digest), "timings": generation.timings.to_json()}))
     else:
         _report(generation, device, interrupted)
     if interrupted:

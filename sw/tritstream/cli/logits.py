@@ -12,10 +12,10 @@ from tritstream.cli.options import (
     Device,
     Json,
     ModelName,
-    TokenList,
     open_device,
     open_model,
     parse_tokens,
+    result_of,
 )
 from tritstream.model.catalog import DEFAULT_MODEL
 from tritstream.support.files import replacing
@@ -24,7 +24,7 @@ __all__ = ["logits"]
 
 
 def logits(
-    tokens: TokenList,
+    tokens: Annotated[str, typer.Option("--tokens", metavar="N,N,…", help="Token numbers.")],
     path: Annotated[Path, typer.Option("-o", "--output", metavar="FILE",
                                        help="NumPy file to write: float32 [tokens, vocabulary].")],
     model: ModelName = DEFAULT_MODEL,
@@ -40,7 +40,8 @@ def logits(
     with replacing(path) as aside, aside.open("wb") as file:
         np.save(file, values)
     if json:
-        print_json({"output": str(path), "shape": list(values.shape), "digest": digest})
+        print_json(result_of(opened, device, {"tokens": numbers}, {
+            "output": str(path), "shape": list(values.shape), "digest": digest}))
     else:
         output().print(f"{path}: float32 {list(values.shape)}"
                        f"{f', digest {digest}' if digest else ''}")

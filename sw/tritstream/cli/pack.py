@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tritstream.cli.console import output, print_json, progress, quantity
+from tritstream.cli.console import notes, output, print_json, progress, quantity
 from tritstream.cli.options import Json
 from tritstream.errors import BadInput
 from tritstream.formats import MOST_ROWS
@@ -57,10 +57,13 @@ def pack(
     size = target.stat().st_size
     if json:
         print_json({"output": str(target), "bytes": size, "digest": image.digest,
-                    "seconds": seconds})
+                    "tokenizer": image.tokenizer_json is not None, "seconds": seconds})
     else:
         output().print(f"{target}: {quantity(size, 'B')}, digest {image.digest[:16]}, packed in "
                        f"{seconds:.1f} s")
+    if image.tokenizer_json is None:
+        notes().print(f"{opened.path} has no tokenizer.json, so {target} has none: it takes "
+                      "--tokens, and neither prompts nor texts.")
 
 
 def pack_with_progress(checkpoint, path: Path) -> Image:

@@ -1,14 +1,24 @@
 """`tritstream verify`: every stage of every token against the golden model."""
 
 import dataclasses
-from typing import Annotated
-
-import typer
 
 from tritstream.analysis.verify import Verification, verify
 from tritstream.cli.console import output, print_json, progress
 from tritstream.cli.generate import digest_text
-from tritstream.cli.options import Device, Json, ModelName, Prompt, open_device, open_model
+from tritstream.cli.options import (
+    Count,
+    Device,
+    Json,
+    ModelName,
+    Prompt,
+    PromptFile,
+    TokenList,
+    check_count,
+    open_device,
+    open_model,
+    read_prompt,
+    result_of,
+)
 from tritstream.errors import BadInput, Mismatch
 from tritstream.model.catalog import DEFAULT_MODEL
 
@@ -16,24 +26,25 @@ __all__ = ["verify_device"]
 
 
 def verify_device(
-    prompt: Prompt,
+    prompt: Prompt = None,
+    file: PromptFile = None,
+    tokens: TokenList = None,
     model: ModelName = DEFAULT_MODEL,
-    count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="Tokens to make.")] = 16,
+    count: Count = 16,
     device: Device = "sim",
     json: Json = False,
 ):
     """Compare every stage of every token with the golden model."""
-    if count < 1:
-        raise BadInput(f"-n must be at least 1, not {count}.")
     if device == "float":
         raise BadInput("The float reference has no integer stages to compare: give --device "
                        "golden, cuda, sim, tcp:HOST:PORT or serial:PORT.")
+    check_count("-n", count)
     opened = open_model(model)
-    tokens = opened.tokenizer.encode(prompt)
+    _, numbers = read_prompt(opened, prompt, file, tokens)
     with open_device(device, opened) as loaded, progress("comparing") as show:
-        result = verify(loaded.engine, opened.image, tokens, count, show)
+        result = verify(loaded.engine, opened.image, numbers, count, show)
     if json:
-        print_json(_table(result))
+        print_json(result_of(opened, device, {"count": count}, _table(result)))
     elif result.equal:
         output().print(f"{device} equals golden: {result.stages} stages of {result.passes} tokens, "
                        f"digest {digest_text(result.digest)}")
