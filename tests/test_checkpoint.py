@@ -1,6 +1,7 @@
 """Loading of checkpoints: what is read, and what is refused with a sentence."""
 
 import json
+import os
 import tracemalloc
 
 import numpy as np
@@ -131,13 +132,18 @@ def test_one_stop_token_or_several(eos, stops):
     ("num_heads", 4, "num_heads is 4, but only 1"),
     ("hidden_act", "gelu", "hidden_act is 'gelu', but only swish"),
     ("hidden_act", ["swish"], "hidden_act is "),
-    ("hidden_size", 0, "hidden_size must be a positive integer, not 0"),
-    ("hidden_size", "12", "hidden_size must be a positive integer, not '12'"),
-    ("num_hidden_layers", True, "num_hidden_layers must be a positive integer, not True"),
-    ("vocab_size", None, "vocab_size must be a positive integer, not None"),
-    ("intermediate_size", -5, "intermediate_size must be null or a positive integer, not -5"),
-    ("rms_norm_eps", 0, "rms_norm_eps must be a positive number, not 0"),
-    ("rms_norm_eps", "x", "rms_norm_eps must be a positive number, not 'x'"),
+    ("hidden_size", 0, "hidden_size must be an integer of 1 to 2147483647, not 0"),
+    ("hidden_size", "12", "hidden_size must be an integer of 1 to 2147483647, not '12'"),
+    ("num_hidden_layers", True, "num_hidden_layers must be an integer of 1 to .*, not True"),
+    ("vocab_size", None, "vocab_size must be an integer of 1 to 2147483647, not None"),
+    ("intermediate_size", -5, "intermediate_size must be an integer of 1 to 2147483647, not -5"),
+    ("rms_norm_eps", 0, "rms_norm_eps must be a positive number, at most 1e.30, not 0"),
+    ("rms_norm_eps", "x", "rms_norm_eps must be a positive number, at most 1e.30, not 'x'"),
+    ("num_hidden_layers", 2147483647, "calls for 2147483647 layers, but there are only 35 tensors"),
+    ("num_hidden_layers", 2147483648, "num_hidden_layers must be an integer of 1 to 2147483647"),
+    ("hidden_size", 10**400, "hidden_size must be an integer .*, not a longer number"),
+    ("intermediate_size", 10**18, "intermediate_size must be an integer of 1 to"),
+    ("rms_norm_eps", 10**400, "rms_norm_eps must be a positive number, .*, not a longer number"),
     ("use_lower_bound", "no", "use_lower_bound must be true or false, not 'no'"),
     ("bos_token_id", 30, "bos must be null or a token below vocab = 30, not 30"),
     ("eos_token_id", -1, "eos must be null or a token below vocab = 30, not -1"),
@@ -145,7 +151,7 @@ def test_one_stop_token_or_several(eos, stops):
 ])
 def test_unsupported_config(tmp_path, tensors, key, value, message):
     write(tmp_path, tensors, MASTER | {key: value})
-    with pytest.raises(BadInput, match="config.json: " + message):
+    with pytest.raises(BadInput, match="config.json:? " + message):
         Checkpoint.open(tmp_path)
 
 
@@ -156,6 +162,88 @@ def test_broken_config_file(tmp_path, text, message):
     if text is not None:
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(BadInput, match=f"config.json .*{message}"):
+        Checkpoint.open(tmp_path)
+
+
+@pytest.mark.parametrize("ratio", [1e300, "4", True, 0])
+def test_a_hidden_ratio_that_is_none(tmp_path, tensors, ratio):
+    config = MASTER | {"intermediate_size": None, "hidden_ratio": ratio}
+    with pytest.raises(BadInput, match="config.json: hidden_ratio must be a positive number"):
+        Checkpoint.open(write(tmp_path, tensors, config))
+
+
+def test_json_nested_without_end(tmp_path, tensors):
+    write(tmp_path, tensors)
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(BadInput, match="config.json is not JSON: it is nested too deep"):
+        Checkpoint.open(tmp_path)
+
+
+def test_json_without_end(tmp_path, tensors):
+    write(tmp_path, tensors)
+    (tmp_path / "config.json").write_text(" " * (17 << 20))
+    with pytest.raises(BadInput, match="config.json has 17,825,792 bytes, more than"):
+        Checkpoint.open(tmp_path)
+
+
+def test_byte_order_marks(tmp_path):
+    DummyCheckpoint(CONFIG).save(tmp_path, shards=2)
+    for name in ("config.json", "model.safetensors.index.json"):
+        (tmp_path / name).write_text((tmp_path / name).read_text(), encoding="utf-8-sig")
+    assert Checkpoint.open(tmp_path).config == CONFIG
+
+
+def test_what_says_when_to_stop(tmp_path, tensors):
+    """As transformers reads it: the generation's config goes before the model's."""
+    write(tmp_path, tensors)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 1]}')
+    assert Checkpoint.open(tmp_path).config.stop_tokens == (7, 1)
+    assert Checkpoint.open(tmp_path).config.bos == 0
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 30]}')
+    with pytest.raises(BadInput, match="eos must be null or a token below vocab = 30"):
+        Checkpoint.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "generation_config.json",
+                                  "model.safetensors.index.json"])
+@pytest.mark.parametrize("kind", ["fifo", "endless", "directory", "pointer"])
+def test_what_is_no_file_is_not_read(tmp_path, tensors, name, kind):
+    write(tmp_path, tensors)
+    (tmp_path / name).unlink(missing_ok=True)
+    said = f"{name} is not a regular file"
+    if kind == "fifo":
+        os.mkfifo(tmp_path / name)
+    elif kind == "endless":
+        (tmp_path / name).symlink_to("/dev/zero")
+    elif kind == "directory":
+        (tmp_path / name).mkdir()
+        said = f"{name} is a directory"
+    else:
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\n" * 3)
+        said = f"{name} is only Git LFS's pointer"
+    with pytest.raises(BadInput, match=said):
+        Checkpoint.open(tmp_path)
+
+
+def test_old_shards_beside_a_single_file(tmp_path, tensors):
+    DummyCheckpoint(CONFIG).save(tmp_path, shards=2)
+    write(tmp_path, tensors)
+    with pytest.raises(BadInput, match="holds model.safetensors, and model.safetensors.index.json "
+                                       ".*: only one of them is the model"):
+        Checkpoint.open(tmp_path)
+
+
+def test_an_index_of_a_single_file(tmp_path, tensors):
+    write(tmp_path, tensors)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(
+        {"weight_map": dict.fromkeys(tensors, "model.safetensors")}))
+    assert Checkpoint.open(tmp_path).config == CONFIG
+
+
+def test_tensors_as_programs(tmp_path, tensors):
+    write(tmp_path, tensors)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(BadInput, match="holds its tensors as .bin files, .* convert them to safet"):
         Checkpoint.open(tmp_path)
 
 

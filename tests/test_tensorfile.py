@@ -128,3 +128,11 @@ def test_file_that_shrinks_after_it_was_opened(path):
     path.unlink()
     with pytest.raises(BadInput, match="No such file"):
         file.read("b.weight")
+
+
+@pytest.mark.parametrize("shape", [[1] * 9, [0, 1 << 63], [10**400]])
+def test_shapes_that_no_tensor_has(tmp_path, shape):
+    header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    (tmp_path / "x").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(BadInput, match="x is not a readable safetensors file: its header is corr"):
+        TensorFile(tmp_path / "x")

@@ -29,8 +29,8 @@ CONFIG = BuildConfig(
 """The board that all cases share. The host streams the weights, so that no case leaves any."""
 
 SHAPES = (ModelConfig(hidden=5, intermediate=7, layers=1, vocab=6),
-          ModelConfig(hidden=64, intermediate=9, layers=2, vocab=11, eos=None))
-TOKENS = 3                      # of a conversation
+          ModelConfig(hidden=3, intermediate=66, layers=2, vocab=4, eos=None))
+TOKENS = 2                      # of a conversation
 PATIENCE = 30.0                 # seconds in which a pass has to come to its end
 
 _TRITS = np.flatnonzero(VALID).astype(np.uint8)

@@ -19,7 +19,7 @@ from tritstream.image.image import Image, Section
 from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank
 from tritstream.image.trits import decode
 
-__all__ = ["Banks", "GoldenModel", "Logits", "candidates", "chain"]
+__all__ = ["Banks", "GoldenModel", "Logits", "candidates", "chain", "read_rows"]
 
 _CACHE_LIMIT = 4 << 30      # bytes of float32 matrices kept; above, each is converted when used
 _CHUNK = 256                # tokens that go through a stage together
@@ -159,17 +159,18 @@ class GoldenModel:
             return None
         return Logits(*(_joined(parts, name, len(tokens)) for name in ("acc", "mantissa", "shift")))
 
-    def rows(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Embedding rows as `(q [n, H], mantissa [n, 1], shift [n, 1])`, int64."""
-        size = self.image.row_units * UNIT
-        table = self.image.payload[:self.image.vocab * size].reshape(-1, size)[tokens]
-        size = WIDE_BYTES if table[0, 3] else 1
-        parts = table[:, ROW_PREFIX:ROW_PREFIX + self.image.hidden * size]
-        parts = parts.reshape(len(table), -1, size).astype(np.int64)
-        q = sum(part << 8 * n for n, part in enumerate(np.moveaxis(parts, -1, 0)))
-        q -= (q >> 8 * size - 1) << 8 * size
-        mantissa = np.ascontiguousarray(table[:, 0:2]).view("<u2").astype(np.int64)
-        return q, mantissa, table[:, 2:3].astype(np.int64)
+
+def read_rows(image: Image, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embedding rows as `(q [n, H], mantissa [n, 1], shift [n, 1])`, int64."""
+    size = image.row_units * UNIT
+    table = image.payload[:image.vocab * size].reshape(-1, size)[tokens]
+    size = WIDE_BYTES if image.payload[ROW_PREFIX - 1] else 1       # of all rows alike
+    parts = table[:, ROW_PREFIX:ROW_PREFIX + image.hidden * size]
+    parts = parts.reshape(len(table), -1, size).astype(np.int64)
+    q = sum(part << 8 * n for n, part in enumerate(np.moveaxis(parts, -1, 0)))
+    q -= (q >> 8 * size - 1) << 8 * size
+    mantissa = np.ascontiguousarray(table[:, 0:2]).view("<u2").astype(np.int64)
+    return q, mantissa, table[:, 2:3].astype(np.int64)
 
 
 def _joined(parts, name: str, sequences: int) -> np.ndarray:
@@ -229,7 +230,8 @@ class _Pass:
         return [dequantise(*sums, FORMATS.element_bits) for sums in self._sums(section)]
 
     def _embed(self, section) -> None:
-        self.x = dequantise(*self.model.rows(self.tokens.reshape(-1)), FORMATS.vector_bits)
+        self.x = dequantise(*read_rows(self.model.image, self.tokens.reshape(-1)),
+                            FORMATS.vector_bits)
         self._finish(section, self.x, self.x)
 
     def _residual(self, section) -> None:

@@ -8,10 +8,9 @@ import functools
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS, UNIT
-from tritstream.golden import Banks
+from tritstream.formats import FORMATS
+from tritstream.golden import Banks, read_rows
 from tritstream.image.image import Image, Section
-from tritstream.image.tape import ROW_PREFIX
 from tritstream.image.trits import decode
 from tritstream.model.config import ModelConfig
 from tritstream.model.weights import Weights
@@ -39,13 +38,9 @@ class ImageCheckpoint(Weights):
 
     def embedding_rows(self, start: int, stop: int) -> np.ndarray:
         """Embeddings of tokens `start` to `stop`, float32 [stop - start, H]."""
-        size = self.image.row_units * UNIT
-        table = self.image.payload[start * size:stop * size].reshape(-1, size)
-        mantissa = np.ascontiguousarray(table[:, 0:2]).view("<u2").astype(np.float64)
-        exponent = FORMATS.dequant_up - table[:, 2:3].astype(np.int64)
-        step = mantissa * 2.0 ** (exponent - self.image.meta["residual_fraction"])
-        q = table[:, ROW_PREFIX:ROW_PREFIX + self.image.hidden].view(np.int8)
-        return (q * step).astype(np.float32)
+        q, mantissa, shift = read_rows(self.image, np.arange(start, stop))
+        exponent = FORMATS.dequant_up - shift - self.image.meta["residual_fraction"]
+        return (q * (mantissa * 2.0 ** exponent)).astype(np.float32)
 
     def lower_bounds(self) -> np.ndarray:
         """Lower bounds of the forget gates, float64 [L, H]."""

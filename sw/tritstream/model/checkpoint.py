@@ -5,7 +5,6 @@ its shards with `model.safetensors.index.json`) and `tokenizer.json`. Opening it
 and checks every name, shape and type; values are read, and checked, when they are asked for.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from tritstream.errors import BadInput
 from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.tensors import DTYPES, TensorFile
 from tritstream.model.weights import Weights
+from tritstream.support.inputs import read_json
 
 __all__ = ["Checkpoint", "lower_bounds", "ternarise"]
 
 SCALE_FLOOR = 1e-5          # of a ternary tensor's scale, as the model was trained
+MOST_JSON_BYTES = 16 << 20  # of a config or an index, far more than any has
 CHUNK = 1 << 20             # elements ternarised at a time: 8 MB of float64 each
 
 
@@ -100,7 +101,7 @@ class Checkpoint(Weights):
             the config is not supported.
         """
         path = Path(path)
-        table = _read_json(path / "config.json")
+        table = _read_config(path)
         try:
             config = ModelConfig.from_json(table)
         except BadInput as error:
@@ -150,29 +151,41 @@ class Checkpoint(Weights):
         return self._files[name].read(name, start, stop)
 
 
-def _read_json(path: Path) -> dict:
+def _read(path: Path) -> dict:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, most=MOST_JSON_BYTES)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}; a checkpoint directory holds "
                        "config.json and model.safetensors.") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}; fetch it again.") from error
-    if not isinstance(table, dict):
-        raise BadInput(f"{path} must hold a JSON object, not a {type(table).__name__}.")
+
+
+def _read_config(path: Path) -> dict:
+    """Contents of `config.json`; what `generation_config.json` says of tokens goes before it."""
+    table = _read(path / "config.json")
+    generation = path / "generation_config.json"
+    if generation.exists():
+        given = _read(generation)
+        table |= {name: given[name] for name in ("bos_token_id", "eos_token_id") if name in given}
     return table
 
 
 def _locate(path: Path) -> dict[str, TensorFile]:
     """Return the file of every tensor, by name."""
-    index = path / "model.safetensors.index.json"
+    index, single = path / "model.safetensors.index.json", path / "model.safetensors"
     if not index.exists():
-        file = TensorFile(path / "model.safetensors")
+        if not single.exists() and any(path.glob("*.bin")):
+            raise BadInput(f"{path} holds its tensors as .bin files, which are programs that run "
+                           "when they are read; convert them to safetensors, or fetch the model "
+                           "where it has these.")
+        file = TensorFile(single)
         return dict.fromkeys(file.entries, file)
-    places = _read_json(index).get("weight_map")
+    places = _read(index).get("weight_map")
     if not isinstance(places, dict) or not all(
             isinstance(shard, str) and Path(shard).name == shard for shard in places.values()):
         raise BadInput(f"{index} must hold a weight_map of tensor names to file names.")
+    if single.exists() and single.name not in places.values():
+        raise BadInput(f"{path} holds {single.name}, and {index.name} with other files: only one "
+                       "of them is the model, so remove what is left of the other.")
     shards = {}
     for shard in sorted(set(places.values())):
         if not (path / shard).exists():
@@ -191,6 +204,9 @@ def _locate(path: Path) -> dict[str, TensorFile]:
 
 
 def _check(path: Path, config: ModelConfig, tied: bool, files: dict[str, TensorFile]):
+    if config.layers > len(files):      # before its tensors are counted one by one
+        raise BadInput(f"{path / 'config.json'} calls for {config.layers} layers, but there are "
+                       f"only {len(files)} tensors in {path}.")
     expected = tensor_shapes(config)
     optional = {"model.lower_bounds"}
     if tied:

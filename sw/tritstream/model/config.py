@@ -7,6 +7,8 @@ from tritstream.errors import BadInput
 
 __all__ = ["ModelConfig", "count_parameters", "tensor_shapes"]
 
+MOST_DIMENSION = (1 << 31) - 1  # far beyond every model; what follows from it is still a number
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -49,7 +51,8 @@ class ModelConfig:
         if not isinstance(self.eps, float) or not 0 < self.eps < math.inf:
             raise BadInput(f"eps must be a positive number, not {self.eps!r}.")
         if not isinstance(self.use_lower_bound, bool):
-            raise BadInput(f"use_lower_bound must be true or false, not {self.use_lower_bound!r}.")
+            raise BadInput(f"use_lower_bound must be true or false, not "
+                           f"{_shown(self.use_lower_bound)}.")
         if isinstance(self.eos, list | tuple):      # one way to say none, one, or several
             single = self.eos[0] if len(self.eos) == 1 else tuple(self.eos) or None
             object.__setattr__(self, "eos", single)
@@ -57,7 +60,7 @@ class ModelConfig:
         for name, tokens in (("bos", bos), ("eos", self.stop_tokens)):
             if not all(_is_int(token) and 0 <= token < self.vocab for token in tokens):
                 raise BadInput(f"{name} must be null or a token below vocab = {self.vocab}, "
-                               f"not {getattr(self, name)!r}.")
+                               f"not {_shown(getattr(self, name))}.")
 
     @property
     def stop_tokens(self) -> tuple[int, ...]:
@@ -76,21 +79,20 @@ class ModelConfig:
             A key is missing, or asks for something that is not supported; the message says which.
         """
         if table.get("model_type") != "hgrn_bit":
-            raise BadInput(f"model_type is {table.get('model_type')!r}, but only 'hgrn_bit' models "
-                           "are supported.")
+            raise BadInput(f"model_type is {_shown(table.get('model_type'))}, but only 'hgrn_bit' "
+                           "models are supported.")
         for key, (accepted, reason) in _SUPPORTED.items():
             value = table.get(key, accepted[0])
             if value not in accepted:
-                raise BadInput(f"{key} is {value!r}, but {reason}.")
+                raise BadInput(f"{key} is {_shown(value)}, but {reason}.")
         for key in ("hidden_size", "num_hidden_layers", "vocab_size"):
-            if not _is_int(table.get(key)) or table[key] < 1:
-                raise BadInput(f"{key} must be a positive integer, not {table.get(key)!r}.")
+            _dimension(table, key)
         return cls(
             hidden=table["hidden_size"],
             intermediate=_intermediate(table),
             layers=table["num_hidden_layers"],
             vocab=table["vocab_size"],
-            eps=_positive(table, "rms_norm_eps", 1e-6),
+            eps=_positive(table, "rms_norm_eps", 1e-6, 1e30),
             use_lower_bound=table.get("use_lower_bound", True),
             bos=table.get("bos_token_id", 1),
             eos=table.get("eos_token_id", 2),
@@ -122,21 +124,31 @@ def _is_int(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _positive(table: dict, key: str, default: float) -> float:
+def _dimension(table: dict, key: str) -> int:
+    value = table.get(key)
+    if not _is_int(value) or not 0 < value <= MOST_DIMENSION:
+        raise BadInput(f"{key} must be an integer of 1 to {MOST_DIMENSION}, not {_shown(value)}.")
+    return value
+
+
+def _positive(table: dict, key: str, default: float, most: float) -> float:
     value = table.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise BadInput(f"{key} must be a positive number, not {value!r}.")
+    if type(value) not in (int, float) or not 0 < value <= most:
+        raise BadInput(f"{key} must be a positive number, at most {most:g}, not {_shown(value)}.")
     return float(value)
 
 
 def _intermediate(table: dict) -> int:
-    value = table.get("intermediate_size")
-    if value is None:
-        ratio = 4 if table.get("hidden_ratio") is None else _positive(table, "hidden_ratio", 4)
-        return 256 * math.ceil(int(table["hidden_size"] * ratio * 2 / 3) / 256)
-    if not _is_int(value) or value < 1:
-        raise BadInput(f"intermediate_size must be null or a positive integer, not {value!r}.")
-    return value
+    if table.get("intermediate_size") is not None:
+        return _dimension(table, "intermediate_size")
+    ratio = 4 if table.get("hidden_ratio") is None else _positive(table, "hidden_ratio", 4, 1e6)
+    return 256 * math.ceil(int(table["hidden_size"] * ratio * 2 / 3) / 256)
+
+
+def _shown(value) -> str:
+    """Say a value of a file; one that is as long as the file is cut."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**40 else "a longer number"
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

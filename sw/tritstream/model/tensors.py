@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tritstream.errors import BadInput
+from tritstream.support.inputs import check_input
 
 __all__ = ["DTYPES", "TensorEntry", "TensorFile", "decode", "encode", "write_tensors"]
 
@@ -20,6 +21,7 @@ DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2"
 """Types that are read, and how their elements lie in the file."""
 
 HEADER_LIMIT = 100_000_000      # the format's own limit; a larger length means a corrupt file
+MOST_AXES = 8                   # of a tensor
 
 
 def decode(stored: np.ndarray, dtype: str) -> np.ndarray:
@@ -69,7 +71,8 @@ def _entry(item: dict, base: int) -> TensorEntry:
     start, stop = item["data_offsets"]
     entry = TensorEntry(item["dtype"], tuple(item["shape"]), base + start, base + stop)
     numbers = (*entry.shape, start, stop)
-    if not isinstance(entry.dtype, str) or not all(type(n) is int and n >= 0 for n in numbers):
+    if (not isinstance(entry.dtype, str) or len(entry.shape) > MOST_AXES
+            or not all(type(n) is int and 0 <= n < 1 << 63 for n in numbers)):
         raise ValueError(f"bad entry {item!r}")
     return entry
 
@@ -96,7 +99,7 @@ class TensorFile:
     def __init__(self, path: Path):
         self.path = Path(path)
         try:
-            size = self.path.stat().st_size
+            size = check_input(self.path)
             with open(self.path, "rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 if size < 8 or length > min(HEADER_LIMIT, size - 8):

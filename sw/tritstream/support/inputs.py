@@ -48,9 +48,9 @@ def check_input(path: str | Path, *, most: int | None = None) -> int:
 
 def read_input(path: str | Path, *, most: int) -> bytes:
     """Return the contents of a file that passes `check_input`, at most `most` bytes."""
-    check_input(path, most=most)
+    size = check_input(path, most=most)
     with open(path, "rb") as file:
-        return file.read(most)
+        return file.read(size)
 
 
 def read_json(path: str | Path, *, most: int) -> dict:
