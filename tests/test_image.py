@@ -357,7 +357,7 @@ def test_a_payload_longer_than_its_stages(image):
 
 
 def test_a_tokenizer_that_inflates_without_end(image, monkeypatch):
-    monkeypatch.setattr(module, "MOST_TOKENIZER_BYTES", 1 << 20)
+    monkeypatch.setattr(module, "MOST_BYTES", 1 << 20)
     assert rewritten(image, tokenizer=bytes(1 << 20)).tokenizer_json == bytes(1 << 20)
     with pytest.raises(BadInput, match="a tokenizer that .* inflates to more than 1,048,576 bytes"):
         rewritten(image, tokenizer=bytes((1 << 20) + 1))

@@ -1,10 +1,17 @@
 """What `-m` names, and images read as checkpoints."""
 
+import contextlib
+import json
+import sys
+import types
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tritstream
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, TritstreamWarning
+from tritstream.golden import GoldenModel
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.image.unpack import ImageCheckpoint
@@ -38,15 +45,24 @@ def packed(tmp_path, directory):
 # Names.
 
 def test_checkpoint_directory_is_packed_once(directory, cache):
-    tensors = []
-    first = resolve(str(directory), tensors.append)
+    told = []
+
+    @contextlib.contextmanager
+    def progress(what):
+        told.append(what)
+        yield lambda done, total: told.append((done, total))
+
+    first = resolve(str(directory), progress)
     assert first.image.digest == Image(first.image.path).digest
-    assert len(tensors) == 6 * CONFIG.layers + 1
+    assert told[0] == f"packing {directory}" and len(told) == 1 + 6 * CONFIG.layers + 1
+    done, totals = zip(*told[1:], strict=True)
+    weights = 2 * (4 * 32 * 32 + 3 * 32 * 48) + 300 * 32
+    assert list(done) == sorted(done) and done[-1] == weights and set(totals) == {weights}
     assert [path.parent for path in cache.glob("*.trit")] == [cache]
-    tensors.clear()
-    again = resolve(str(directory), tensors.append)
+    told.clear()
+    again = resolve(str(directory), progress)
     assert again.image.digest == first.image.digest
-    assert not tensors
+    assert not told
 
 
 def test_the_cache_goes_by_contents(directory, tmp_path, cache):
@@ -77,7 +93,7 @@ def test_image_needs_no_cache(packed, cache):
     opened = resolve(str(packed.path))
     assert opened.image.digest == packed.digest
     assert opened.config == CONFIG
-    assert opened.tokenizer.encode("ab") == [0, *byte_tokenizer().encode("ab").ids]
+    assert opened.tokenizer.encode("ab") == byte_tokenizer().encode("ab").ids
     assert not cache.exists()
 
 
@@ -107,6 +123,73 @@ def test_every_stop_token_is_in_the_image(tmp_path, eos, stops):
     assert image.stop_tokens == stops == ImageCheckpoint(image).config.stop_tokens
     assert image.stop_token == (stops[0] if stops else None)
     assert ImageCheckpoint(image).config == shape
+
+
+def test_a_bare_name_means_the_programs_own_model(packed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve("demo").path.name == "demo.trit"
+    (tmp_path / "demo").mkdir()
+    with pytest.warns(TritstreamWarning, match="demo means the model of that name; ./demo is what"):
+        assert resolve("demo").path.name == "demo.trit"
+    assert resolve("./demo").path == tmp_path / "demo" or resolve("./demo").path.is_dir()
+    packed.path.rename("demo.trit")
+    assert resolve("demo.trit").image.digest == packed.digest
+    Path("demo.trit").rename("mine")
+    assert resolve("mine").image.digest == packed.digest
+
+
+def test_models_of_a_checkout(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "SOURCES", tmp_path)
+    with pytest.raises(BadInput, match="in the source repository, as train/models/story-30m"):
+        resolve("story-30m")
+    (tmp_path / "story-30m").mkdir()
+    packed.path.rename(tmp_path / "story-30m" / "story-30m.trit")
+    assert resolve("story-30m").image.digest == packed.digest
+
+
+def test_names_of_the_hub_are_explained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(BadInput, match="ridger/MMfreeLM-370M; if it is a name on the Hugging Face "
+                                       r"Hub, run `pip install 'tritstream\[hub\]'`"):
+        resolve("ridger/MMfreeLM-370M")
+
+
+def test_names_of_the_hub_are_fetched(directory, monkeypatch):
+    def download(name, allow_patterns):
+        if name == "some/thing":
+            raise OSError("offline\nand so on")
+        assert (name, allow_patterns) == ("some/model", ["*.json", "*.safetensors"])
+        return str(directory)
+
+    hub = types.SimpleNamespace(snapshot_download=download, errors=types.SimpleNamespace(
+        HfHubHTTPError=KeyError))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    assert resolve("some/model").config == CONFIG
+    with pytest.raises(BadInput, match=r"some/thing, and the .* does not give it \(offline\)"):
+        resolve("some/thing")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b", "/nowhere/to/be/found"])
+def test_names_of_nothing(name):
+    with pytest.raises(BadInput, match="There is no model|cannot be read"):
+        _ = resolve(name).image
+
+
+def test_a_vocabulary_that_no_image_holds(tmp_path):
+    shape = ModelConfig(hidden=1, intermediate=1, layers=1, vocab=70_000)
+    with pytest.raises(BadInput, match="vocab = 70000, but an image counts .* to 65535"):
+        pack(DummyCheckpoint(shape), tmp_path / "i")
+
+
+@pytest.mark.parametrize("settings, begins", [
+    (None, True), ({}, True), ({"add_bos_token": True}, True), ({"add_bos_token": False}, False)])
+def test_an_image_keeps_what_begins_a_text(directory, tmp_path, settings, begins):
+    if settings is not None:
+        (directory / "tokenizer_config.json").write_text(json.dumps(settings))
+    opened = resolve(str(directory))
+    image = resolve(str(opened.image.path))
+    assert (opened.tokenizer.encode("a")[0] == 0) is begins
+    assert image.tokenizer.encode("a") == opened.tokenizer.encode("a")
 
 
 def test_image_without_tokenizer(tmp_path):
@@ -154,6 +237,22 @@ def test_rows_and_bounds(directory, packed):
     step = np.abs(rows).max(axis=1, keepdims=True) / 127
     assert (np.abs(image.embedding_rows(7, 30) - rows) <= 0.51 * step).all()
     assert np.allclose(image.lower_bounds(), checkpoint.lower_bounds(), atol=1 / 65536)
+
+
+def test_wide_rows(tmp_path):
+    dummy = DummyCheckpoint(CONFIG, seed=3, outliers=True)
+    packed = pack(dummy, tmp_path / "wide")
+    assert packed.row(0)[3] == 1
+    rows = dummy.embedding_rows(0, 300)
+    step = np.abs(rows).max(axis=1, keepdims=True)
+    assert (np.abs(ImageCheckpoint(packed).embedding_rows(0, 300) - rows) <= 2e-5 * step).all()
+    tokens = np.random.default_rng(1).integers(0, CONFIG.vocab, 20)
+    golden = GoldenModel(packed)
+    expected = golden.forward(tokens[None], golden.new_state()).real().astype(float)
+    found = FloatModel(ImageCheckpoint(packed)).logits(tokens)
+    cosine = (expected * found).sum(-1) / np.linalg.norm(expected, axis=-1) / np.linalg.norm(
+        found, axis=-1)
+    assert np.median(cosine) > 0.95
 
 
 def test_the_float_reference_runs_on_an_image(directory, packed):

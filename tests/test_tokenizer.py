@@ -1,12 +1,15 @@
 """Text to tokens and back, in pieces."""
 
+import json
+import os
+
 import hypothesis
 import hypothesis.strategies as st
 import pytest
 import tokenizers
-from tokenizers import decoders, models, normalizers
+from tokenizers import decoders, models, normalizers, processors
 
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, TritstreamWarning
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import byte_tokenizer
 from tritstream.model.tokenizer import Detokenizer, Tokenizer
@@ -127,5 +130,94 @@ def test_file(tmp_path):
     byte_tokenizer().save(str(path))
     assert Tokenizer.open(path, config).decode([0, *BYTES.encode("hi"), 1]) == "hi"
     small = ModelConfig(hidden=8, intermediate=8, layers=1, vocab=257, bos=0, eos=1)
-    with pytest.raises(BadInput, match="has 258 tokens, but the model has 257"):
+    with pytest.raises(BadInput, match="has a token number 257, but the model has 257 tokens"):
         Tokenizer.open(path, small)
+
+
+SHAPE = ModelConfig(hidden=8, intermediate=8, layers=1, vocab=300, bos=0, eos=1)
+
+
+def saved(tmp_path, tokenizer=None, **settings):
+    path = tmp_path / "tokenizer.json"
+    (byte_tokenizer() if tokenizer is None else tokenizer).save(str(path))
+    if settings:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    return path
+
+
+def bare_tokenizer():
+    """Make one that adds nothing to a text."""
+    table = json.loads(byte_tokenizer().to_str()) | {"post_processor": None}
+    return tokenizers.Tokenizer.from_str(json.dumps(table))
+
+
+def test_what_training_set_does_not_reach_inference(tmp_path):
+    tokenizer = byte_tokenizer()
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=50)
+    text = "a text of some length"
+    for strategy in ("opened", "from an image"):
+        data = saved(tmp_path, tokenizer).read_bytes()
+        opened = (Tokenizer.open(tmp_path / "tokenizer.json", SHAPE) if strategy == "opened" else
+                  Tokenizer(data, vocab=300, bos=0, name="x"))
+        assert opened.encode(text) == BYTES.encode(text)
+        assert opened.encode_with_ends(text)[1][-1] == len(text)
+
+
+@pytest.mark.parametrize("tokenizer, settings, begins", [
+    (byte_tokenizer, {}, True),
+    (byte_tokenizer, {"add_bos_token": None}, True),
+    (byte_tokenizer, {"add_bos_token": False}, False),
+    (bare_tokenizer, {}, False),
+    (bare_tokenizer, {"bos_token": "<s>"}, False),
+    (bare_tokenizer, {"add_bos_token": True}, True),
+    (bare_tokenizer, {"add_bos_token": True, "bos_token": "<s>"}, True),
+    (bare_tokenizer, {"add_bos_token": True, "bos_token": {"content": "<s>"}}, True),
+])
+def test_the_first_token_is_the_one_that_transformers_puts_there(tmp_path, tokenizer, settings,
+                                                                 begins):
+    opened = Tokenizer.open(saved(tmp_path, tokenizer(), **settings), SHAPE)
+    assert opened.bos == (0 if begins else None)
+    assert opened.encode("ab") == BYTES.encode("ab")[not begins:]
+
+
+def test_more_than_one_first_token(tmp_path):
+    tokenizer = byte_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> </s> $A", special_tokens=[("<s>", 0), ("</s>", 1)])
+    with pytest.raises(BadInput, match="puts 2 tokens before every text, and only one"):
+        Tokenizer.open(saved(tmp_path, tokenizer), SHAPE)
+
+
+def test_a_first_token_that_the_text_has_already():
+    with pytest.warns(TritstreamWarning, match="The text begins with <s>, .* there twice"):
+        assert BYTES.encode("<s>x")[:2] == [0, 0]
+
+
+def test_a_token_of_a_number_that_the_model_has_not(tmp_path):
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocab={"a": 5}, merges=[]))
+    with pytest.raises(BadInput, match="has a token number 5, but the model has 3 tokens, 0 to 2"):
+        Tokenizer(tokenizer.to_str().encode(), vocab=3, bos=None, name="x")
+
+
+def test_only_a_tokenizer_of_sentencepiece(tmp_path):
+    (tmp_path / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(BadInput, match="only tokenizer.model, of SentencePiece, is there: convert"):
+        Tokenizer.open(tmp_path / "tokenizer.json", SHAPE)
+
+
+def test_files_that_no_tokenizer_is_read_from(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    os.mkfifo(path)
+    with pytest.raises(BadInput, match="tokenizer.json is not a regular file"):
+        Tokenizer.open(path, SHAPE)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(65 << 20)
+    with pytest.raises(BadInput, match="tokenizer.json has 68,157,440 bytes, more than the 67,108"):
+        Tokenizer.open(path, SHAPE)
+    path.write_text("[" * 100_000)
+    with pytest.raises(BadInput, match="tokenizer.json is not a tokenizer: "):
+        Tokenizer.open(path, SHAPE)
+    path.write_text(byte_tokenizer().to_str(), encoding="utf-8-sig")
+    assert Tokenizer.open(path, SHAPE).encode("a") == BYTES.encode("a")

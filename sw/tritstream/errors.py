@@ -8,6 +8,7 @@ __all__ = [
     "MissingTool",
     "Mismatch",
     "TritstreamError",
+    "TritstreamWarning",
 ]
 
 
@@ -54,3 +55,7 @@ class FitError(TritstreamError):
     """A design that does not fit the part, or does not meet timing."""
 
     exit_code = 5
+
+
+class TritstreamWarning(UserWarning):
+    """Something is taken as it is, and probably not what the user meant: one sentence."""

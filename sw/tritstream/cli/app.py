@@ -1,17 +1,19 @@
 """The command line: verbs, and how errors leave it."""
 
+import contextlib
 import functools
 import importlib.metadata
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
 
 from tritstream.cli.plugins import Verb, plugin_verbs
-from tritstream.errors import TritstreamError
+from tritstream.errors import TritstreamError, TritstreamWarning
 
 __all__ = ["VERBS", "run"]
 
@@ -55,8 +57,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say, and return the exit code; errors are one sentence."""
     try:
-        code = _application(arguments)(list(arguments) or ["--help"], standalone_mode=False,
-                                       prog_name="tritstream") or 0
+        with _warnings_told():
+            code = _application(arguments)(list(arguments) or ["--help"], standalone_mode=False,
+                                           prog_name="tritstream") or 0
         if code == PIPE:
             raise BrokenPipeError
         sys.stdout.flush()              # here, where an error can still be told
@@ -77,6 +80,25 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _failed(f"This is a fault of the program ({type(error).__name__}: {error}); "
                        "repeat with --debug, and report what it shows.", INTERNAL)
+
+
+@contextlib.contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Say each of the program's own warnings once, as a sentence."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell(message, category, *where, **more):
+            if issubclass(category, TritstreamWarning):
+                from tritstream.cli.console import notes
+
+                notes().print(f"warning: {message}")
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = tell
+        warnings.simplefilter("once", TritstreamWarning)
+        yield
 
 
 def _application(arguments: Sequence[str]) -> typer.Typer:

@@ -56,7 +56,7 @@ JsonArray = Annotated[bool, typer.Option("--json", help="Print one JSON array.")
 
 def open_model(name: str) -> Model:
     """Find a model; packing it, if need be, shows its progress."""
-    return resolve(name)
+    return resolve(name, progress)
 
 
 @contextlib.contextmanager

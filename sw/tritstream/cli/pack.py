@@ -68,11 +68,8 @@ def pack(
 
 def pack_with_progress(checkpoint, path: Path) -> Image:
     """Pack a checkpoint, showing its tensors as they are done."""
-    total = 6 * checkpoint.config.layers + 1
-    done = []
     with progress(f"packing {path.name}") as show:
-        return pack_checkpoint(checkpoint, path, progress=lambda tensor: show(
-            len(done), total) if done.append(tensor) is None else None)
+        return pack_checkpoint(checkpoint, path, progress=show)
 
 
 @contextlib.contextmanager

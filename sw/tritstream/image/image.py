@@ -20,13 +20,11 @@ from tritstream.image.check import check_payload, read_header
 from tritstream.image.metadata import read_metadata
 from tritstream.image.stages import plans
 from tritstream.image.tape import Header
+from tritstream.model.tokenizer import MOST_BYTES
 from tritstream.support.files import replacing
 from tritstream.support.inputs import check_input
 
-__all__ = ["MOST_TOKENIZER_BYTES", "Image", "Section", "is_image", "write_image"]
-
-MOST_TOKENIZER_BYTES = 64 << 20
-"""Length of a `tokenizer.json` at most; a vocabulary of 250,000 tokens takes about 17 MB."""
+__all__ = ["Image", "Section", "is_image", "write_image"]
 
 _MAGIC = b"TRITSTRM"
 _VERSION = 1
@@ -267,11 +265,11 @@ def _inflated(packed: bytes, path: pathlib.Path) -> bytes | None:
         return None
     inflater = zlib.decompressobj()
     try:
-        data = inflater.decompress(packed, MOST_TOKENIZER_BYTES)
+        data = inflater.decompress(packed, MOST_BYTES)
     except zlib.error as error:
         raise BadInput(f"{path} has a tokenizer that cannot be inflated ({error}); pack the "
                        "checkpoint again.") from None
     if not inflater.eof or inflater.unused_data:
         raise BadInput(f"{path} has a tokenizer that is cut short, or inflates to more than "
-                       f"{MOST_TOKENIZER_BYTES:,} bytes; pack the checkpoint again.")
+                       f"{MOST_BYTES:,} bytes; pack the checkpoint again.")
     return data

@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS, NORM_BITS, padded
+from tritstream.formats import FORMATS, MOST_ROWS, NORM_BITS, padded
 from tritstream.image.bounds import PACKED_MARGIN, ROUNDING, longest_row, output_bound
 from tritstream.image.image import Image, write_image
 from tritstream.image.stages import Plan, plans
@@ -29,8 +29,9 @@ from tritstream.image.tape import (
     units_of,
 )
 from tritstream.image.trits import encode
+from tritstream.model.config import ModelConfig
 from tritstream.model.tokenizer import Tokenizer
-from tritstream.model.weights import Weights
+from tritstream.model.weights import Packable
 
 __all__ = ["pack"]
 
@@ -87,7 +88,7 @@ class Norms:
     name: str                   # of the first norm
 
     @classmethod
-    def fold(cls, checkpoint: Weights, pre: str | None, inner: tuple[str, ...]) -> "Norms":
+    def fold(cls, checkpoint: Packable, pre: str | None, inner: tuple[str, ...]) -> "Norms":
         first = None if pre is None else Gain.of(checkpoint.gain(pre))
         factor = 1.0 if first is None else first.real
         gains = tuple(Gain.of(checkpoint.gain(name) * factor) for name in inner)
@@ -149,7 +150,7 @@ class Stage:
         return self.plan.op
 
 
-def _stages(checkpoint: Weights, progress):
+def _stages(checkpoint: Packable, progress):
     """Yield the stages of the model, packing matrix by matrix."""
     keep = np.clip(np.rint((1 - checkpoint.lower_bounds()) * 65536), 0, 65535).astype(np.int64)
     source = None
@@ -160,7 +161,7 @@ def _stages(checkpoint: Weights, progress):
         source = follow
 
 
-def _matrices(checkpoint: Weights, plan: Plan, source: "Norms | None", progress):
+def _matrices(checkpoint: Packable, plan: Plan, source: "Norms | None", progress):
     index = 0
     for name in dict.fromkeys(plan.matrices):
         trits, scale = checkpoint.ternary(name)
@@ -169,13 +170,13 @@ def _matrices(checkpoint: Weights, plan: Plan, source: "Norms | None", progress)
             gain = source.inner(index if plan.op.vectors > 1 else 0)
             yield Matrix.of(name, part, scale, gain, ROUNDING if source.pre is not None else 1.0)
             index += 1
-        progress(name)
+        progress(trits.size)
 
 
 class _Layout:
     """Binary points of all vectors, then the headers that say them to the hardware."""
 
-    def __init__(self, checkpoint: Weights, stages: list[Stage], largest_row: float):
+    def __init__(self, checkpoint: Packable, stages: list[Stage], largest_row: float):
         self.config = checkpoint.config
         self.path = checkpoint.path
         growth = [stage.matrices[0] for stage in stages if stage.op is Op.RESIDUAL]
@@ -288,7 +289,7 @@ class _Embedding:
     CHUNK = 1024
     COARSE = 0.25           # largest step of int8 against the typical element
 
-    def __init__(self, checkpoint: Weights):
+    def __init__(self, checkpoint: Packable):
         self.checkpoint = checkpoint
         self.config = checkpoint.config
         self.largest, coarsest = 0.0, 0.0
@@ -326,26 +327,50 @@ class _Embedding:
             yield out.reshape(-1)
 
 
-def _tokenizer(checkpoint) -> bytes | None:
-    """Contents of the checkpoint's tokenizer, if it has one; what could not be used is refused."""
+def _tokenizer(checkpoint: Packable) -> tuple[bytes | None, int | None]:
+    """Contents of the checkpoint's tokenizer, if it has one, and the token before every text."""
     path = checkpoint.tokenizer_path
     if not path.exists():
-        return None
-    Tokenizer.open(path, checkpoint.config)
-    return path.read_bytes()
+        return None, checkpoint.config.bos
+    bos = Tokenizer.open(path, checkpoint.config).bos
+    return path.read_bytes(), bos
 
 
-def pack(checkpoint: Weights, path: pathlib.Path, *, progress=lambda tensor: None) -> Image:
+def _check_dimensions(checkpoint: Packable) -> None:
+    config = checkpoint.config
+    for name in ("hidden", "intermediate", "vocab"):
+        if getattr(config, name) > MOST_ROWS:
+            raise BadInput(f"{checkpoint.path} has {name} = {getattr(config, name)}, but an image "
+                           f"counts rows and columns in 16 bits, to {MOST_ROWS}: only --device "
+                           "float can run it.")
+
+
+class _Progress:
+    """Weights that are packed, of all ternary ones."""
+
+    def __init__(self, config: ModelConfig, show):
+        per_layer = 4 * config.hidden ** 2 + 3 * config.hidden * config.intermediate
+        self._total = config.layers * per_layer + config.hidden * config.vocab
+        self._done = 0
+        self._show = show
+
+    def __call__(self, weights: int) -> None:
+        self._done += weights
+        self._show(self._done, self._total)
+
+
+def pack(checkpoint: Packable, path: pathlib.Path, *,
+         progress=lambda done, total: None) -> Image:
     """Pack a checkpoint into an image file.
 
     Parameters
     ----------
-    checkpoint : Weights
+    checkpoint : Packable
         The model, read tensor by tensor; the packed trits (1.6 bits a weight) stay in memory.
     path : Path
         The file to write.
     progress : callable
-        Called with the name of each ternary tensor when it has been packed.
+        Called with the ternary weights that are packed and with all of them, after each tensor.
 
     Returns
     -------
@@ -358,15 +383,16 @@ def pack(checkpoint: Weights, path: pathlib.Path, *, progress=lambda tensor: Non
         If the checkpoint cannot be used, or a range cannot hold; the message names the tensor.
     """
     config = checkpoint.config
-    tokenizer = _tokenizer(checkpoint)
-    stages = list(_stages(checkpoint, progress))
+    _check_dimensions(checkpoint)
+    tokenizer, bos = _tokenizer(checkpoint)
+    stages = list(_stages(checkpoint, _Progress(config, progress)))
     embedding = _Embedding(checkpoint)
     layout = _Layout(checkpoint, stages, embedding.largest)
     headers, metas = zip(*layout.headers(stages), strict=True)
     meta = {
         "formats": FORMATS.version, "hidden": config.hidden, "intermediate": config.intermediate,
         "layers": config.layers, "vocab": config.vocab, "eps": config.eps,
-        "use_lower_bound": config.use_lower_bound, "bos": config.bos, "eos": config.eos,
+        "use_lower_bound": config.use_lower_bound, "bos": bos, "eos": config.eos,
         "row_units": units_of(embedding.row_bytes), "residual_bound": layout.bound,
         "residual_fraction": layout.x_fraction, "stages": metas,
     }

@@ -1,10 +1,13 @@
 """What `-m` names: an image, a checkpoint directory, or a bundled model."""
 
+import contextlib
 import functools
 import hashlib
+import re
+import warnings
 from pathlib import Path
 
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, TritstreamWarning
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.image.unpack import ImageCheckpoint
@@ -13,6 +16,7 @@ from tritstream.model.config import ModelConfig
 from tritstream.model.tokenizer import Tokenizer
 from tritstream.model.weights import Weights
 from tritstream.support.cache import get_or_make
+from tritstream.support.inputs import check_input
 
 __all__ = ["DEFAULT_MODEL", "Model", "bundled_models", "resolve"]
 
@@ -20,9 +24,20 @@ BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT_MODEL = "demo"
 """The bundled model that is used where none is named."""
 
-PACKERS = ("image/pack.py", "image/image.py", "image/tape.py", "image/trits.py", "formats.py",
-           "model/checkpoint.py", "model/config.py")
+SOURCES = Path(__file__).parents[3] / "train" / "models"
+"""Where a source checkout has the models that are too large for a wheel."""
+
+ELSEWHERE = {"story-30m": "; story-30m is in the source repository, as "
+                          "train/models/story-30m/story-30m.trit"}
+"""What is said of a model that the documents speak of, where there is no checkout."""
+
+PACKERS = ("image/bounds.py", "image/image.py", "image/pack.py", "image/stages.py",
+           "image/tape.py", "image/trits.py", "formats.py", "model/checkpoint.py",
+           "model/config.py", "model/tensors.py", "model/tokenizer.py")
 """What the contents of an image depend on, besides the checkpoint."""
+
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
 
 class Model:
@@ -35,23 +50,26 @@ class Model:
     path : Path
         Image file or checkpoint directory.
     progress : callable or None
-        Called with the name of each tensor when a checkpoint has to be packed.
+        Context manager that is told what begins and yields what `pack` calls, for when a
+        checkpoint has to be packed.
     """
 
     def __init__(self, name: str, path: Path, progress=None):
         self.name = name
         self.path = path
-        self._progress = progress or (lambda tensor: None)
+        self._progress = progress or (lambda what: contextlib.nullcontext(lambda done, total: None))
 
     @functools.cached_property
     def image(self) -> Image:
         """The packed model; a checkpoint is packed into the cache."""
         if not self.path.is_dir():
             return Image(self.path)
-        checkpoint = self.checkpoint
-        return get_or_make(
-            "images", f"{_digest(self.path, checkpoint)}.trit", read=Image,
-            make=lambda path: pack(checkpoint, path, progress=self._progress))
+        return get_or_make("images", f"{_digest(self.path, self.checkpoint)}.trit", read=Image,
+                           make=self._pack)
+
+    def _pack(self, path: Path) -> None:
+        with self._progress(f"packing {self.name}") as show:
+            pack(self.checkpoint, path, progress=show)
 
     @functools.cached_property
     def checkpoint(self) -> Weights:
@@ -87,9 +105,10 @@ def resolve(name: str, progress=None) -> Model:
     Parameters
     ----------
     name : str
-        An image, a checkpoint directory, or a bundled model.
+        An image, a checkpoint directory, a model that comes with the program, or one on the
+        Hugging Face Hub. A name without a slash and a suffix means a model of the program first.
     progress : callable or None
-        Called with the name of each tensor when a checkpoint has to be packed.
+        See `Model`.
 
     Raises
     ------
@@ -97,20 +116,54 @@ def resolve(name: str, progress=None) -> Model:
         There is no such model.
     """
     path = Path(name)
-    if path.exists():
+    if path.name == name and not path.suffix:       # a place has a slash or a suffix
+        for place in (BUNDLED / name / f"{name}.trit", SOURCES / name / f"{name}.trit"):
+            if _exists(place):
+                if _exists(path):
+                    warnings.warn(f"{name} means the model of that name; ./{name} is what is here.",
+                                  TritstreamWarning, stacklevel=2)
+                return Model(name, place, progress)
+    if _exists(path):
         return Model(name, path, progress)
-    if name in bundled_models():
-        return Model(name, BUNDLED / name / f"{name}.trit", progress)
+    if _HUB_NAME.fullmatch(name):
+        return Model(name, _from_hub(name), progress)
     known = "".join(f", or {name}" for name in bundled_models())
-    raise BadInput(f"There is no model {name!r}: give an image or a checkpoint directory{known}.")
+    raise BadInput(f"There is no model {name[:200]!r}: give an image or a checkpoint directory"
+                   f"{known}{ELSEWHERE.get(name, '')}.")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):       # too long, not allowed, or with a byte 0
+        return False
+
+
+def _from_hub(name: str) -> Path:
+    """Return the directory of a checkpoint on the Hugging Face Hub, fetched if need be."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise BadInput(f"There is no file or directory {name}; if it is a name on the Hugging Face "
+                       "Hub, run `pip install 'tritstream[hub]'` and repeat, or give the directory "
+                       "that it was downloaded to.") from None
+    try:
+        return Path(huggingface_hub.snapshot_download(
+            name, allow_patterns=["*.json", "*.safetensors"]))
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BadInput(f"There is no file or directory {name}, and the Hugging Face Hub does not "
+                       f"give it ({reason}): give the directory of a checkpoint.") from error
 
 
 def _digest(path: Path, checkpoint: Checkpoint) -> str:
     """Name for the image of a checkpoint: its contents', and the program's that packs it."""
     digest = hashlib.sha256()
     sources = [Path(__file__).parents[1] / name for name in PACKERS]
-    files = [path / "config.json", *sorted(path.glob("*.safetensors")), checkpoint.tokenizer_path]
+    beside = [path / name for name in ("generation_config.json", "tokenizer_config.json")]
+    files = [*checkpoint.files, *beside, checkpoint.tokenizer_path]
     for file in filter(Path.exists, [*sources, *files]):
+        check_input(file)
         with file.open("rb") as contents:
             digest.update(hashlib.file_digest(contents, "sha256").digest())
     return digest.hexdigest()[:32]

@@ -13,7 +13,7 @@ import numpy as np
 from tritstream.errors import BadInput
 from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.tensors import DTYPES, TensorFile
-from tritstream.model.weights import Weights
+from tritstream.model.weights import Packable
 from tritstream.support.inputs import read_json
 
 __all__ = ["Checkpoint", "lower_bounds", "ternarise"]
@@ -73,7 +73,7 @@ def _is_ternary(weight: np.ndarray, scale: float) -> bool:
     return bool(((magnitude == 0) | (magnitude == scale)).all())
 
 
-class Checkpoint(Weights):
+class Checkpoint(Packable):
     """A model on disk. `Checkpoint.open` makes one.
 
     Attributes

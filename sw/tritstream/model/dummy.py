@@ -10,12 +10,12 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from tritstream.model.checkpoint import lower_bounds
 from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.tensors import decode, encode, write_tensors
-from tritstream.model.weights import Weights
+from tritstream.model.weights import Packable
 
 __all__ = ["PRESETS", "DummyCheckpoint", "byte_tokenizer"]
 
@@ -33,8 +33,8 @@ CODES = np.repeat(np.array([0, 1, -1], np.int8), [ZEROS, (256 - ZEROS) // 2, (25
 TOKENIZER_VOCAB = 258       # begin, end and 256 bytes
 
 
-class DummyCheckpoint(Weights):
-    """A random model with the methods of `tritstream.model.weights.Weights`.
+class DummyCheckpoint(Packable):
+    """A random model with the methods of `tritstream.model.weights.Packable`.
 
     Parameters
     ----------
@@ -158,11 +158,13 @@ def _exact(values: np.ndarray) -> np.ndarray:
 
 
 def byte_tokenizer() -> Tokenizer:
-    """Make a tokenizer of 258 tokens: 0 `<s>`, 1 `</s>`, then every byte."""
+    """Make a tokenizer of 258 tokens: 0 `<s>`, before every text, 1 `</s>`, then every byte."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {token: number for number, token in enumerate(["<s>", "</s>", *letters])}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     tokenizer.add_special_tokens(["<s>", "</s>"])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer

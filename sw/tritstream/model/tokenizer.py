@@ -1,15 +1,20 @@
 """Text to tokens and back, by a checkpoint's `tokenizer.json`."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tokenizers
 
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, TritstreamWarning
 from tritstream.model.config import ModelConfig
+from tritstream.support.inputs import read_input, read_json
 
-__all__ = ["Detokenizer", "Tokenizer", "decode_utf8"]
+__all__ = ["MOST_BYTES", "Detokenizer", "Tokenizer", "decode_utf8"]
+
+MOST_BYTES = 64 << 20
+"""Length of a `tokenizer.json` at most; a vocabulary of 250,000 tokens takes about 17 MB."""
 
 INCOMPLETE = "\ufffd"       # what decoding gives for bytes that are not yet a character
 
@@ -33,47 +38,63 @@ class Tokenizer:
     vocab : int
         Tokens that the model has.
     bos : int or None
-        Token before every text.
+        Token before every text; None: there is none.
     name : str
         Where the data are from, for messages.
 
     Raises
     ------
     BadInput
-        The data are no tokenizer, or one with more tokens than the model has.
+        The data are no tokenizer, or one of tokens that the model has not.
     """
 
     def __init__(self, data: bytes, *, vocab: int, bos: int | None, name: str):
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_buffer(data)
-        except ValueError as error:
-            raise BadInput(f"{name} is not a tokenizer: {error}; fetch it again.") from error
-        size = self._tokenizer.get_vocab_size()
-        if size > vocab:
-            raise BadInput(f"{name} has {size} tokens, but the model has {vocab}; "
-                           "they do not belong together.")
+        self._tokenizer = _parsed(data, name)
+        # What its training set must not reach inference: it would cut texts, or lengthen them.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        last = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        if last >= vocab:
+            raise BadInput(f"{name} has a token number {last}, but the model has {vocab} tokens, 0 "
+                           f"to {vocab - 1}; they do not belong together.")
         self.vocab = vocab
         self.bos = bos
+        self._name = name
 
     @classmethod
     def open(cls, path: str | Path, config: ModelConfig) -> "Tokenizer":
-        """Read the `tokenizer.json` of a checkpoint."""
+        """Read the `tokenizer.json` of a checkpoint, and what is beside it.
+
+        The token before every text is the one that transformers puts there: what
+        `tokenizer_config.json` says with `add_bos_token`, or else what the post-processor adds.
+        """
+        path = Path(path)
         try:
-            data = Path(path).read_bytes()
+            data = read_input(path, most=MOST_BYTES)
         except OSError as error:
-            raise BadInput(f"{path} cannot be read: {error.strerror}; fetch the tokenizer of the "
-                           "checkpoint, or give token numbers instead of text.") from error
-        return cls(data, vocab=config.vocab, bos=config.bos, name=str(path))
+            only = path.with_name("tokenizer.model")
+            reason = ("fetch the tokenizer of the checkpoint" if not only.exists() else
+                      f"only {only.name}, of SentencePiece, is there: convert it with transformers")
+            raise BadInput(f"{path} cannot be read: {error.strerror}; {reason}, or give token "
+                           "numbers instead of text.") from error
+        return cls(data, vocab=config.vocab, bos=_first_token(data, path, config), name=str(path))
 
     def encode(self, text: str | bytes) -> list[int]:
         """Tokens of a text, the model's first token before them.
+
+        Warns if the text itself begins with that token, which is then there twice.
 
         Raises
         ------
         BadInput
             The text is empty, or not UTF-8.
         """
-        return self._prefix + self._encode(_as_text(text)).ids
+        tokens = self._encode(_as_text(text)).ids
+        if self._prefix and tokens[:1] == self._prefix:
+            warnings.warn(f"The text begins with {self._tokenizer.id_to_token(self.bos)}, which is "
+                          "put before every text of this model, and is now there twice: leave it "
+                          "out.", TritstreamWarning, stacklevel=2)
+        return self._prefix + tokens
 
     def encode_with_ends(self, text: str | bytes) -> tuple[np.ndarray, np.ndarray]:
         """Tokens as `encode`, and for each how many bytes of the text end with it; both int64 [T].
@@ -111,6 +132,34 @@ class Tokenizer:
         if not text:
             raise BadInput("The text is empty; give at least one character.")
         return self._tokenizer.encode(text, add_special_tokens=False)
+
+
+def _parsed(data: bytes, name: str) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_buffer(data.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError as error:
+        raise BadInput(f"{name} is not a tokenizer: {error}; fetch it again.") from error
+
+
+def _first_token(data: bytes, path: Path, config: ModelConfig) -> int | None:
+    """Token that transformers puts before a text; None if it puts none there."""
+    settings = path.with_name("tokenizer_config.json")
+    table = read_json(settings, most=MOST_BYTES) if settings.exists() else {}
+    asked = table.get("add_bos_token")
+    if asked is False:
+        return None
+    tokenizer = _parsed(data, str(path))
+    encoding = tokenizer.encode("a")
+    count = ([*encoding.special_tokens_mask, 0]).index(0)
+    if count > 1:
+        raise BadInput(f"{path} puts {count} tokens before every text, and only one is supported.")
+    if count:
+        return encoding.ids[0]
+    if asked is not True:
+        return None
+    named = table.get("bos_token")
+    named = named.get("content") if isinstance(named, dict) else named
+    return tokenizer.token_to_id(named) if isinstance(named, str) else config.bos
 
 
 def _as_text(text: str | bytes) -> str:

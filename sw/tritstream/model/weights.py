@@ -7,7 +7,7 @@ import numpy as np
 
 from tritstream.model.config import ModelConfig
 
-__all__ = ["Weights"]
+__all__ = ["Packable", "Weights"]
 
 
 class Weights(Protocol):
@@ -38,3 +38,15 @@ class Weights(Protocol):
 
     def ternary(self, name: str) -> tuple[np.ndarray, float]:
         """Codes -1, 0 or 1 as int8 [N, K] of a BitLinear, and their scale."""
+
+
+class Packable(Weights, Protocol):
+    """What can be packed: a checkpoint or a dummy.
+
+    Attributes
+    ----------
+    tokenizer_path : Path
+        Where its `tokenizer.json` is, if it has one.
+    """
+
+    tokenizer_path: Path

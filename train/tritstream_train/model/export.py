@@ -21,7 +21,7 @@ __all__ = ["export", "made_aside"]
 
 def export(weights: Mapping[str, torch.Tensor], config: ModelConfig, tokenizer: bytes,
            directory: str | Path):
-    """Write `config.json`, `model.safetensors` (master weights) and `tokenizer.json`.
+    """Write `config.json`, `model.safetensors` (master weights) and the tokenizer's two files.
 
     The directory is made aside and then renamed; one of an earlier export is replaced.
 
@@ -51,6 +51,9 @@ def export(weights: Mapping[str, torch.Tensor], config: ModelConfig, tokenizer: 
         table = config.to_json() | {"torch_dtype": "float32"}
         (aside / "config.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         (aside / "tokenizer.json").write_bytes(tokenizer)
+        marks = {"tokenizer_class": "PreTrainedTokenizerFast",
+                 "add_bos_token": config.bos is not None}
+        (aside / "tokenizer_config.json").write_text(json.dumps(marks, indent=1) + "\n")
         write_tensors(aside / "model.safetensors", "F32", shapes,
                       (weights[name].float().cpu().numpy() for name in shapes))
 
