@@ -77,7 +77,7 @@ class Conversation:
             return []
         with self._turn():
             results = self._engine._feed(tokens)
-        self._took(tokens, results[-1].digest)
+            self._took(tokens, results[-1].digest)
         return results
 
     def step(self, token: int) -> "Pass":
@@ -85,7 +85,7 @@ class Conversation:
         (token,) = self._checked([token])
         with self._turn():
             result = self._engine._step(token)
-        self._took([token], result.digest)
+            self._took([token], result.digest)
         return result
 
     def run(self, token: int, count: int) -> "Iterator[Pass]":
@@ -108,7 +108,7 @@ class Conversation:
             return np.empty((0, self._engine.vocab), np.float32)
         with self._turn():
             rows, digest = self._engine._logits(tokens)
-        self._took(tokens, digest)
+            self._took(tokens, digest)
         return rows
 
     def score(self, tokens: Sequence[int],
@@ -125,15 +125,15 @@ class Conversation:
             return 0.0, np.empty(0, np.int64)
         with self._turn():
             nats, favourites, digest = self._engine._score(tokens, targets)
-        self._took(tokens, digest)
+            self._took(tokens, digest)
         return nats, favourites
 
     def save(self) -> State:
         """Return what any engine of this kind, with this model, can go on from."""
         with self._turn():
             self._keep(self._engine._values())
-        return State(model=self._engine.model, kind=self._engine.kind, tokens=self.tokens,
-                     digest=self._digest, values=self._values)
+            return State(model=self._engine.model, kind=self._engine.kind, tokens=self.tokens,
+                         digest=self._digest, values=self._values)
 
     def close(self) -> None:
         """End it, and its run if one lives; the engine stays open for others."""
@@ -164,9 +164,8 @@ class Conversation:
                     next(passes, None)      # the device ends by itself
                 elif engine.runs_ahead:
                     engine._lose()
-        # The last pass is delivered when nothing is under way any more.
-        self._took([token], result.digest)
-        yield result
+            self._took([token], result.digest)
+        yield result                        # the last: nothing is under way any more
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
         if self._closed:
@@ -180,6 +179,7 @@ class Conversation:
 
     def _keep(self, values: np.ndarray) -> None:
         """Note the recurrent state behind the last token, to go on from there."""
+        values.setflags(write=False)        # saved states share it
         self._values = values
         self._since = []
 

@@ -9,6 +9,7 @@ import tokenizers
 
 from tritstream.errors import BadInput, TritstreamWarning
 from tritstream.model.config import ModelConfig
+from tritstream.support.checks import checked_tokens
 from tritstream.support.inputs import read_input, read_json
 
 __all__ = ["MOST_BYTES", "Detokenizer", "Tokenizer", "decode_utf8"]
@@ -118,11 +119,7 @@ class Tokenizer:
         BadInput
             A token is not below the model's vocabulary.
         """
-        for token in tokens:
-            if not 0 <= token < self.vocab:
-                raise BadInput(f"Token {token} is out of range: this model has tokens 0 to "
-                               f"{self.vocab - 1}.")
-        return self._tokenizer.decode([int(token) for token in tokens])
+        return self._tokenizer.decode(checked_tokens(tokens, self.vocab))
 
     @property
     def _prefix(self) -> list[int]:
