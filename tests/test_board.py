@@ -1,11 +1,15 @@
 """The simulated board behind the real driver, against the golden model."""
 
+import contextlib
 import dataclasses
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -21,7 +25,9 @@ from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.transport import Faults, FaultyTransport, open_transport
-from tritstream_sim.board import Board, board_config, config_for, launch
+from tritstream_sim.board import Board, board_config, build, config_for, launch
+from tritstream_sim.board.__main__ import main
+from tritstream_sim.board.configs import BOARDS
 
 DEFAULT = board_config()
 WITHOUT_MEMORY = BuildConfig(
@@ -132,6 +138,41 @@ def test_a_program_that_may_not_run(tmp_path, monkeypatch):
         launch("sim")
 
 
+def test_elements_keep_pace_with_wide_beats():
+    pairs = {name: (config.beat_bytes, config.elements)
+             for name in BOARDS for config in [board_config(name)]}
+    assert pairs == {"p1": (1, 1), "p2": (2, 2), "p4": (4, 4), "p8": (8, 8), "p16": (16, 8),
+                     "p32": (32, 16), "p64": (64, 32)}
+
+
+@pytest.mark.parametrize("options, sentence", [
+    (["--bandwidth", "0"], "argument --bandwidth: it must be a number above 0 and up to 64"),
+    (["--bandwidth", "nan"], "--bandwidth: it must be"),
+    (["--bandwidth", "fast"], "--bandwidth: it must be"),
+    (["--bandwidth", "65"], "--bandwidth: it must be"),
+    (["--latency", "-1"], "--latency: it must be a whole number of 0 to 1000000000"),
+    (["--latency", "9" * 5000], "--latency: it must be"),
+    (["--refresh", "100"], "--refresh: it must be a whole number"),
+    (["--refresh", "100:100"], "--refresh: it must leave time to read"),
+    (["--port", "65536"], "--port: it must be a whole number of 0 to 65535"),
+    (["--keep", "0"], "--keep: it must be a whole number of 1 to 86400"),
+    (["--board", "p5"], "--board: invalid choice: 'p5'"),
+    (["--model", "absent"], "error: There is no model 'absent'"),
+    (["--speed", "9"], "unrecognized arguments: --speed 9"),
+])
+def test_command_lines_that_cannot_be_used(capsys, options, sentence):
+    with pytest.raises(SystemExit) as caught:
+        main(options)
+    assert caught.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("keep", ["0", "-1", "x", "86401", "1.5"])
+def test_times_for_which_no_board_is_kept(keep):
+    with pytest.raises(BadInput, match=f"keep={keep}: it must be a whole number of 1 to 86400"):
+        launch(f"sim?keep={keep}")
+
+
 # The default board.
 
 @pytest.mark.verilator
@@ -187,8 +228,8 @@ def test_bundled_model_runs_on_by_itself(cache):
     """A prompt, then 64 tokens of greedy text without the host."""
     image = resolve(DEFAULT_MODEL).image
     prompt, golden = [1, 17, 400], Golden(image)
-    with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
-        device.load(image)
+    with Device(launch("sim", image, cache=cache)) as device:
+        assert device.load(image) == 0
         results = list(device.run(prompt, 64, fresh=True))
         tokens = [result.token for result in results]
         assert tokens[:len(prompt)] == prompt
@@ -303,12 +344,95 @@ def test_board_ends_with_the_program_that_started_it(cache):
 
 
 @pytest.mark.verilator
-def test_name_sim_is_a_board_that_fits(cache, image):
-    transport = launch("sim", Needs.of(image), cache=cache)
+def test_name_sim_is_a_board_that_fits_and_holds_the_image(cache, image, tmp_path):
+    transport = launch("sim", image, cache=cache)
     with Device(transport) as device:
         assert device.name == "sim"
-        device.load(image)
+        assert device.load(image) == 0
         assert digests_of(device, TOKENS)[-1] == golden_digest(image, TOKENS)
+        assert device.upload(bytes(image.payload)) == 0         # its memory says so too
+        shape = ModelConfig(hidden=64, intermediate=128, layers=2, vocab=130)
+        other = pack(DummyCheckpoint(shape, seed=8), tmp_path / "other.trit")
+        assert device.load(other) > 0
+        assert digests_of(device, TOKENS)[-1] == golden_digest(other, TOKENS)
+        assert device.load(image) > 0
+        assert digests_of(device, TOKENS)[-1] == golden_digest(image, TOKENS)
+
+
+def wait_until(done, interval, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"not done after {seconds} s"
+        time.sleep(interval)
+
+
+@pytest.mark.verilator
+def test_a_board_that_is_kept_serves_the_next_command(image, tmp_path, cache):
+    shutil.copytree(build(DEFAULT, cache).parent, tmp_path / "cache", copy_function=os.link,
+                    ignore=lambda _, names: [name for name in names if "board-" not in name])
+
+    def notes():
+        return [path for path in (tmp_path / "cache").glob("kept-*") if path.suffix != ".lock"]
+
+    def command(upload=None):
+        with Device(launch("sim?keep=2", image, cache=tmp_path / "cache")) as device:
+            assert device.load(image) == 0
+            assert digests_of(device, TOKENS)[-1] == golden_digest(image, TOKENS)
+            where = [note.read_text() for note in notes()]
+            if upload is not None:
+                assert device.upload(upload) > 0
+            return where
+
+    first = command()
+    assert command() == first != []
+    with open_transport(first[0]):          # somebody else uses it: another one is started
+        second = command()
+        assert second != first
+    assert command(bytes(64)) == second
+    assert not notes()                      # that one does not hold the image any more
+    third = command()
+    assert third != second
+    wait_until(lambda: not notes(), 0.1)
+    for (uri,) in (first, second, third):
+        wait_until(lambda uri=uri: refuses(uri), 2.5)       # to ask is to use it
+
+
+def refuses(uri):
+    with contextlib.suppress(DeviceError), open_transport(uri):
+        return False
+    return True
+
+
+# Hosts that are silent, and ports that are taken.
+
+@pytest.mark.verilator
+def test_a_silent_host_makes_way(cache):
+    with Board(DEFAULT, cache=cache) as board, open_transport(board.uri) as silent:
+        with Device.open(board.uri) as device:
+            assert device.identity.build == DEFAULT.digest()
+        with pytest.raises(DeviceError, match="closed the connection"):
+            silent.read(1.0)
+
+
+@pytest.mark.verilator
+@pytest.mark.parametrize("options, sentence", [
+    (["--bandwidth", "0"], "0 is not a number above 0 and up to 64"),
+    (["--latency", "1e3"], "1e3 is not a whole number from 0"),
+    (["--refresh", "5"], "5 is not INTERVAL:CYCLES"),
+    (["--memory", "0", "--preload", "x"], "a board without memory cannot be preloaded"),
+    (["--memory", "64", "--preload", "absent"], "absent cannot be read (No such file"),
+    (["--memory", "64", "--preload", "/dev/zero"], "/dev/zero cannot be read, or is larger"),
+    (["--port", "PORT"], "cannot be opened (Address already in use): choose another"),
+    (["--port", "PORT", "--keep", "5"], "cannot be opened (Address already in use)"),
+])
+def test_the_board_itself_refuses_nonsense(cache, options, sentence):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [build(DEFAULT, cache), *(port if word == "PORT" else word for word in options)],
+            capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert sentence in done.stderr
 
 
 # A board without memory.

@@ -74,6 +74,7 @@ class Device:
             transport, LinkOptions(retry_seconds=transport.retry_seconds),
             dead_seconds=dead_seconds, patience_seconds=patience_seconds)
         self.name = transport.name
+        self._preloaded = transport.preloaded
         self._image = None
         self._streamed = False
         self._configured = False
@@ -87,14 +88,14 @@ class Device:
             raise
 
     @classmethod
-    def open(cls, uri: str, *, needs: Needs | None = None, record=None, **options) -> "Device":
-        """Open the device called `uri`; see `open_transport` for `needs`.
+    def open(cls, uri: str, *, image=None, record=None, **options) -> "Device":
+        """Open the device called `uri`; see `open_transport` for `image`.
 
         `record` names a file for all its traffic; the other options are those of the class.
         """
         address = Address.parse(uri)
         options.setdefault("build", address.build)
-        transport = open_transport(address, needs)
+        transport = open_transport(address, image)
         if record is not None:
             transport = RecordingTransport(transport, record)
         return cls(transport, **options)
@@ -201,7 +202,8 @@ class Device:
     def upload(self, payload, progress=None) -> int:
         """Write `payload` to the start of the device's memory, and compare it there.
 
-        What the device holds already is not sent again.
+        What the device holds already is not sent again; of what it was started with it is not even
+        asked.
 
         Parameters
         ----------
@@ -219,6 +221,9 @@ class Device:
         if len(view) % UNIT:
             raise BadInput(f"The image has {len(view)} bytes, which are not whole units of {UNIT}: "
                            "pack it again.")
+        if payload is self._preloaded:
+            return 0
+        self._preloaded = None
         written = 0
         with self._known_state(len(view)):
             for start in range(0, len(view), CHUNK_UNITS * UNIT):

@@ -2,34 +2,88 @@
 
 import argparse
 import os
+import tempfile
 
 from tritstream.errors import TritstreamError
 from tritstream.image.needs import Needs
 from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
+from tritstream_sim.board.launch import MOST_KEPT
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Build the board and become its process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tritstream_sim.board", allow_abbrev=False,
-        description="Starts a simulated board, which prints the TCP port that it listens to.",
-        epilog="All other options are the board's own: --port N, --bandwidth BYTES_PER_CYCLE, "
-               "--latency CYCLES, --refresh INTERVAL:CYCLES, --max-cycles N, --stats, "
-               "--quit-on-disconnect.")
-    parser.add_argument("--board", default=DEFAULT, choices=BOARDS)
-    parser.add_argument("-m", "--model", default=DEFAULT_MODEL, help="what has to fit")
-    parser.add_argument("--trace", metavar="FILE.fst", help="record all signals; slower")
-    given, own = parser.parse_known_args()
+    parser, given = _parse(argv)
     try:
-        config = config_for(Needs.of(resolve(given.model).image), given.board)
+        image = resolve(given.model).image
+        config = config_for(Needs.of(image), given.board)
         program = build(config, trace=given.trace is not None)
     except TritstreamError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
-    if given.trace is not None:
-        own += ["--trace", given.trace]
-    os.execv(program, [str(program), "--memory", str(config.memory_bytes), *own])
+    command = [str(program), "--memory", str(config.memory_bytes)]
+    if not given.empty:
+        file = tempfile.TemporaryFile()
+        file.write(image.payload)
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)
+        command += ["--preload", f"/dev/fd/{file.fileno()}"]
+    for name in ("port", "bandwidth", "latency", "refresh", "max_cycles", "keep", "trace"):
+        if (value := getattr(given, name)) is not None:
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    command += [f"--{name}" for name in ("stats", "quit-on-disconnect")
+                if getattr(given, name.replace("-", "_"))]
+    os.execv(program, command)
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m tritstream_sim.board", allow_abbrev=False,
+        description="Starts a simulated board with a model in its memory, and prints the TCP port "
+                    "that it listens to.")
+    parser.add_argument("--board", default=DEFAULT, choices=BOARDS)
+    parser.add_argument("-m", "--model", default=DEFAULT_MODEL, help="what it holds")
+    parser.add_argument("--empty", action="store_true", help="its memory holds zeros instead")
+    parser.add_argument("--port", type=_whole(0, 65_535), metavar="N", help="default: any")
+    parser.add_argument("--keep", type=_whole(1, MOST_KEPT), metavar="SECONDS",
+                        help="go to the background, and end when nobody has used it for so long")
+    parser.add_argument("--bandwidth", type=_bandwidth, metavar="BYTES",
+                        help="of the memory, per cycle; default: a beat")
+    parser.add_argument("--latency", type=_whole(0, 10**9), metavar="CYCLES",
+                        help="of the memory")
+    parser.add_argument("--refresh", type=_refresh, metavar="INTERVAL:CYCLES",
+                        help="every so many cycles the memory does not read for so many")
+    parser.add_argument("--max-cycles", type=_whole(0, 10**18), metavar="N", help="then it ends")
+    parser.add_argument("--trace", metavar="FILE.fst", help="record all signals; slower")
+    parser.add_argument("--stats", action="store_true", help="print cycles and seconds at the end")
+    parser.add_argument("--quit-on-disconnect", action="store_true", help="after the first host")
+    return parser, parser.parse_args(argv)
+
+
+def _whole(low: int, high: int):
+    def parse(text: str) -> int:
+        digits = text.isascii() and text.isdigit() and len(text) < 20
+        if not digits or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"it must be a whole number of {low} to {high}")
+        return int(text)
+    return parse
+
+
+def _bandwidth(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 64:
+        raise argparse.ArgumentTypeError("it must be a number above 0 and up to 64")
+    return value
+
+
+def _refresh(text: str) -> str:
+    interval, _, cycles = text.partition(":")
+    if _whole(1, 10**9)(interval) <= _whole(0, 10**9)(cycles):
+        raise argparse.ArgumentTypeError("it must leave time to read")
+    return text
 
 
 if __name__ == "__main__":

@@ -10,15 +10,20 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 // Hosts are served one after the other. Bytes under way in either direction are gone when one leaves,
-// as on a serial cable.
+// as on a serial cable. One that is silent makes way when another waits: after FIRST_SECONDS if it has
+// never said anything, after QUIET_SECONDS otherwise. (The driver, while it waits, says something
+// every second, and waits 10 s for its turn.)
 class Host {
 public:
+    static constexpr double FIRST_SECONDS = 3, QUIET_SECONDS = 30;
+
     // Listens on 127.0.0.1; port 0 is any free one.
     explicit Host(uint16_t port, bool watch_stdin) : m_watch_stdin(watch_stdin) {
         m_listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -32,7 +37,7 @@ public:
             || listen(m_listener, 4) != 0) {
             std::fprintf(stderr, "board: port %u cannot be opened (%s): choose another.\n", port,
                          std::strerror(errno));
-            std::exit(4);
+            std::exit(2);
         }
         fcntl(m_listener, F_SETFL, O_NONBLOCK);
     }
@@ -51,17 +56,20 @@ public:
 
     // Exchanges what there is; waits for something to happen at most so many milliseconds.
     void exchange(int milliseconds) {
-        pollfd watched[2] = {{m_connection < 0 ? m_listener : m_connection, 0, 0},
+        pollfd watched[2] = {{m_connection < 0 ? m_listener : m_connection, LEAVES, 0},
                              {STDIN_FILENO, POLLIN, 0}};
         if (m_connection < 0 || m_taken == m_come) watched[0].events |= POLLIN;
         if (m_sent != m_made) watched[0].events |= POLLOUT;
-        if (poll(watched, m_watch_stdin ? 2 : 1, milliseconds) <= 0) return;
+        const int found = poll(watched, m_watch_stdin ? 2 : 1, milliseconds);
+        if (m_connection >= 0 && is_overdue() && another_waits()) hang_up();
+        if (found <= 0) return;
         if (watched[1].revents) watch_stdin();
         if (!watched[0].revents) return;
-        if (m_connection < 0) {
+        if (watched[0].fd == m_listener) {
             answer();
-        } else {
-            if (m_sent != m_made) send_some();
+        } else if (m_connection >= 0) {
+            if (watched[0].revents & LEAVES) hang_up();
+            if (m_connection >= 0 && m_sent != m_made) send_some();
             if (m_connection >= 0 && m_taken == m_come) receive_some();
         }
     }
@@ -78,12 +86,36 @@ public:
 
     bool pending() const { return m_taken != m_come || m_sent != m_made; }
     bool has_left() const { return m_has_left; }         // some host did
+    double alone_seconds() const { return connected() ? 0 : seconds_since(m_changed_at); }
     bool abandoned() const { return m_abandoned; }       // standard input has ended
 
 private:
+    using Clock = std::chrono::steady_clock;
+
+#ifdef POLLRDHUP
+    static constexpr short LEAVES = POLLRDHUP;      // seen even while there is input to be taken
+#else
+    static constexpr short LEAVES = 0;
+#endif
+
+    static double seconds_since(Clock::time_point then) {
+        return std::chrono::duration<double>(Clock::now() - then).count();
+    }
+
+    bool is_overdue() const {
+        return seconds_since(m_changed_at) >= (m_has_spoken ? QUIET_SECONDS : FIRST_SECONDS);
+    }
+
+    bool another_waits() const {
+        pollfd listener = {m_listener, POLLIN, 0};
+        return poll(&listener, 1, 0) > 0;
+    }
+
     void answer() {
         m_connection = accept(m_listener, nullptr, nullptr);
         if (m_connection < 0) return;
+        m_has_spoken = false;
+        m_changed_at = Clock::now();
         const int yes = 1;
         setsockopt(m_connection, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
         fcntl(m_connection, F_SETFL, O_NONBLOCK);
@@ -94,6 +126,8 @@ private:
         if (count > 0) {
             m_taken = 0;
             m_come = size_t(count);
+            m_has_spoken = true;
+            m_changed_at = Clock::now();
         } else if (count == 0 || !is_temporary()) {
             hang_up();
         }
@@ -119,6 +153,7 @@ private:
         m_connection = -1;
         m_taken = m_come = m_sent = m_made = 0;
         m_has_left = true;
+        m_changed_at = Clock::now();
     }
 
     void watch_stdin() {
@@ -128,6 +163,8 @@ private:
 
     int m_listener = -1, m_connection = -1;
     bool m_watch_stdin, m_has_left = false, m_abandoned = false;
+    bool m_has_spoken = false;                          // the host that is connected
+    Clock::time_point m_changed_at = Clock::now();      // a host came, spoke or left
     uint8_t m_in[1 << 16], m_out[1 << 16];
     size_t m_taken = 0, m_come = 0;     // of m_in
     size_t m_sent = 0, m_made = 0;      // of m_out

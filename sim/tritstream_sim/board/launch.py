@@ -1,23 +1,37 @@
 """What the device name ``sim`` means."""
 
+import contextlib
+import hashlib
+import pathlib
+import zlib
+
+import filelock
+
+from tritstream.build import BuildConfig
+from tritstream.driver import Device
+from tritstream.errors import DeviceError, TritstreamError
 from tritstream.image.needs import Needs
 from tritstream.transport import Address, Transport, open_transport
+from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import board_config, config_for
 from tritstream_sim.board.process import Board
 
 __all__ = ["launch"]
 
+MOST_KEPT = 86_400          # seconds
+CHECK_SECONDS = 2.0         # that a kept board has to say that it is one, and free
+LOCK_SECONDS = 60.0         # that others may take to find one
+
 
 class _BoardTransport(Transport):
-    """The cable to a board that is ended with it."""
+    """The cable to a board that is ended with it, unless it is kept."""
 
-    def __init__(self, board: Board, name: str):
-        self._board = board
-        try:
-            self._tcp = open_transport(board.uri)
-        except BaseException:
-            board.close()
-            raise
+    def __init__(self, uri: str, name: str, board: Board | None = None):
+        self._board = board or contextlib.nullcontext()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._board)
+            self._tcp = open_transport(uri)
+            stack.pop_all()
         self._tcp.name = self.name = name
 
     def read(self, timeout: float) -> bytes:
@@ -28,27 +42,78 @@ class _BoardTransport(Transport):
 
     def close(self) -> None:
         self._tcp.close()
-        self._board.close()
+        self._board.__exit__(None, None, None)
 
 
-def launch(address: Address | str, needs: Needs | None = None, **options) -> Transport:
-    """Start a simulated board and return its open transport; closing that ends the board.
+def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = None,
+           **options) -> Transport:
+    """Start a simulated board and return its open transport.
 
-    It is the transport ``sim`` of `tritstream.transport`.
+    It is the transport ``sim`` of `tritstream.transport`. The board holds the image from its start;
+    unless that was overwritten meanwhile, the driver need not ask for its digest.
 
     Parameters
     ----------
     address : Address or str
-        ``sim`` or ``sim:BOARD``, where the board is one of `configs.BOARDS`, ``p1`` to ``p64`` by
-        the bytes per beat; ``sim`` is ``sim:p16``.
-    needs : Needs or None
-        What the model needs that has to fit; None: the bundled one.
+        ``sim[:BOARD][?keep=SECONDS]``, where the board is one of `configs.BOARDS`, ``p1`` to
+        ``p64`` by the bytes per beat; ``sim`` is ``sim:p16``. The board ends with the transport;
+        with ``keep`` it stays for the next that wants the same one, and ends when nobody has used
+        it for so many seconds.
+    image : Image or None
+        The model that has to fit; None: the bundled one, and the memory is empty.
+    cache : path or None
+        Where builds, and notes of kept boards, are; None: the user's cache.
     options
-        Of `Board`: bandwidth, latency, refresh, cache.
+        Of `Board`: bandwidth, latency, refresh.
     """
     if isinstance(address, str):
         address = Address.parse(address)
-    address.check_options()
+    address.check_options("keep")
     board = address.rest
-    config = board_config(board) if needs is None else config_for(needs, board)
-    return _BoardTransport(Board(config, **options), address.text)
+    config = board_config(board) if image is None else config_for(Needs.of(image), board)
+    if image is not None and config.memory_bytes:
+        options["preload"] = image.payload
+    if "keep" not in address.options:
+        board = Board(config, cache=cache, **options)
+        transport = _BoardTransport(board.uri, address.text, board)
+    else:
+        keep = address.number("keep", 0, 1, MOST_KEPT)
+        transport = _BoardTransport(_kept(config, cache, keep, options), address.text)
+    transport.preloaded = options.get("preload")
+    return transport
+
+
+def _kept(config: BuildConfig, cache: pathlib.Path | None, keep: int, options: dict) -> str:
+    """Return the address of a kept board that is free, started now if there is none.
+
+    A note leads to it as long as its memory is what it was.
+    """
+    directory = build(config, cache).parent
+    note = directory / f"kept-{_key(config, options)}"
+    try:
+        with filelock.FileLock(f"{note}.lock", timeout=LOCK_SECONDS):
+            with contextlib.suppress(OSError, TritstreamError):
+                uri = note.read_text()
+                if _is_free(uri, config) and note.exists():
+                    return uri
+            uri = Board(config, cache=cache, keep=keep, note=note, **options).uri
+            note.write_text(uri)
+    except filelock.Timeout as error:
+        raise DeviceError(f"Other commands have been starting this board for {LOCK_SECONDS:.0f} "
+                          "s: end them, or leave out keep.") from error
+    return uri
+
+
+def _is_free(uri: str, config: BuildConfig) -> bool:
+    """Whether there is a board of this build behind an old note, and it serves nobody else."""
+    with contextlib.suppress(DeviceError), Device(
+            open_transport(uri), build=config.digest(), dead_seconds=CHECK_SECONDS,
+            patience_seconds=CHECK_SECONDS):
+        return True
+    return False
+
+
+def _key(config: BuildConfig, options: dict) -> str:
+    """What two commands must have in common to share a board."""
+    told = {**options, "preload": zlib.crc32(options.get("preload", b""))}
+    return hashlib.sha256(repr((config, sorted(told.items()))).encode()).hexdigest()[:16]

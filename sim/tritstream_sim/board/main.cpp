@@ -1,6 +1,9 @@
 // The simulated board: a Verilated SoC, its memory, and a TCP port as its cable.
 
+#include <fcntl.h>
 #include <getopt.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdint>
@@ -31,35 +34,45 @@ struct Options {
     uint64_t idle_cycles = 200'000;
     uint64_t max_cycles = UINT64_MAX;
     std::string trace;
+    double keep_seconds = 0;        // in the background without a host; 0: in the foreground
+    std::string note;               // file that leads to the board; see `remove_note`
     bool quit_on_disconnect = false;
     bool watch_stdin = false;
     bool stats = false;
 };
 
 const char* const USAGE =
-    "board: options are --port N  --memory BYTES  --bandwidth BYTES_PER_CYCLE  --latency CYCLES\n"
-    "  --refresh INTERVAL:CYCLES  --idle CYCLES  --max-cycles N  --trace FILE.fst  --stats\n"
-    "  --quit-on-disconnect  --quit-on-eof\n";
+    "board: options are --port N  --memory BYTES  --preload FILE  --bandwidth BYTES_PER_CYCLE\n"
+    "  --latency CYCLES  --refresh INTERVAL:CYCLES  --idle CYCLES  --max-cycles N  --trace FILE.fst\n"
+    "  --stats  --keep SECONDS  --note FILE  --quit-on-disconnect  --quit-on-eof\n";
 
 [[noreturn]] void fail(const std::string& why) {
     std::fprintf(stderr, "board: %s\n%s", why.c_str(), USAGE);
     std::exit(2);
 }
 
-double number(const char* text, double most) {
+double number(const std::string& text, double most) {
     char* end;
-    const double value = std::strtod(text, &end);
-    if (end == text || *end || !(value >= 0 && value <= most)) {
-        fail(std::string(text) + " is not a number from 0 to " + std::to_string(uint64_t(most)));
+    const double value = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end || !(value > 0 && value <= most)) {
+        fail(text + " is not a number above 0 and up to " + std::to_string(uint64_t(most)));
     }
     return value;
 }
 
+uint64_t whole(const std::string& text, uint64_t most) {
+    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+    if (!digits || text.size() > 19 || std::stoull(text) > most) {
+        fail(text + " is not a whole number from 0 to " + std::to_string(most));
+    }
+    return std::stoull(text);
+}
+
 void parse_refresh(const std::string& text, MemoryOptions& memory) {
     const size_t colon = text.find(':');
-    if (colon == std::string::npos) fail(text + " is not INTERVAL:CYCLES");
-    memory.refresh_interval = uint64_t(number(text.substr(0, colon).c_str(), 1e9));
-    memory.refresh_cycles = uint64_t(number(text.substr(colon + 1).c_str(), 1e9));
+    if (colon == text.npos) fail(text + " is not INTERVAL:CYCLES");
+    memory.refresh_interval = whole(text.substr(0, colon), 1'000'000'000);
+    memory.refresh_cycles = whole(text.substr(colon + 1), 1'000'000'000);
     if (memory.refresh_interval <= memory.refresh_cycles) fail(text + " leaves no time to read");
 }
 
@@ -67,6 +80,7 @@ Options parse(int count, char** arguments) {
     static const option known[] = {
         {"port", required_argument, nullptr, 'p'},
         {"memory", required_argument, nullptr, 'm'},
+        {"preload", required_argument, nullptr, 'f'},
         {"bandwidth", required_argument, nullptr, 'b'},
         {"latency", required_argument, nullptr, 'l'},
         {"refresh", required_argument, nullptr, 'r'},
@@ -74,6 +88,8 @@ Options parse(int count, char** arguments) {
         {"max-cycles", required_argument, nullptr, 'c'},
         {"trace", required_argument, nullptr, 't'},
         {"stats", no_argument, nullptr, 's'},
+        {"keep", required_argument, nullptr, 'k'},
+        {"note", required_argument, nullptr, 'n'},
         {"quit-on-disconnect", no_argument, nullptr, 'q'},
         {"quit-on-eof", no_argument, nullptr, 'e'},
         {nullptr, 0, nullptr, 0},
@@ -81,32 +97,77 @@ Options parse(int count, char** arguments) {
     Options options;
     for (int letter; (letter = getopt_long(count, arguments, "", known, nullptr)) != -1;) {
         switch (letter) {
-        case 'p': options.port = uint16_t(number(optarg, 65535)); break;
-        case 'm': options.memory.bytes = uint64_t(number(optarg, 1e12)); break;
+        case 'p': options.port = uint16_t(whole(optarg, 65'535)); break;
+        case 'm': options.memory.bytes = whole(optarg, 1'000'000'000'000); break;
+        case 'f': options.memory.preload = optarg; break;
         case 'b': options.memory.bandwidth = number(optarg, 64); break;
-        case 'l': options.memory.latency = uint64_t(number(optarg, 1e9)); break;
+        case 'l': options.memory.latency = whole(optarg, 1'000'000'000); break;
         case 'r': parse_refresh(optarg, options.memory); break;
-        case 'i': options.idle_cycles = uint64_t(number(optarg, 1e12)); break;
-        case 'c': options.max_cycles = uint64_t(number(optarg, 1e18)); break;
+        case 'i': options.idle_cycles = whole(optarg, 1'000'000'000'000); break;
+        case 'c': options.max_cycles = whole(optarg, 1'000'000'000'000'000'000); break;
         case 't': options.trace = optarg; break;
         case 's': options.stats = true; break;
+        case 'n': options.note = optarg; break;
+        case 'k': options.keep_seconds = number(optarg, 86'400); break;
         case 'q': options.quit_on_disconnect = true; break;
         case 'e': options.watch_stdin = true; break;
         default: fail("the command line is not understood");
         }
     }
     if (optind != count) fail(std::string(arguments[optind]) + " is not an option");
+    if (options.memory.preload.size() && !options.memory.bytes) {
+        fail("a board without memory cannot be preloaded");
+    }
 #if !VM_TRACE
     if (!options.trace.empty()) fail("this build cannot record; build it with tracing");
 #endif
     return options;
 }
 
+// A process that whoever started it need not wait for, nor for what it could print.
+class Background {
+public:
+    // Goes on in a child; the parent ends when that detaches, or as it does.
+    explicit Background(bool wanted) {
+        int ends[2];
+        if (!wanted) return;
+        const pid_t child = pipe(ends) == 0 ? fork() : -1;
+        if (child < 0) {
+            std::perror("board: no process in the background");
+            std::exit(4);
+        }
+        if (child == 0) {
+            close(ends[0]);
+            m_parent = ends[1];
+            setsid();
+            return;
+        }
+        close(ends[1]);
+        char ready;
+        if (read(ends[0], &ready, 1) == 1) _exit(0);
+        int status = 0;
+        waitpid(child, &status, 0);
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 4);
+    }
+
+    void detach() {
+        if (m_parent < 0) return;
+        const int nowhere = open("/dev/null", O_RDWR);
+        for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(nowhere, stream);
+        if (write(m_parent, "", 1) != 1) std::exit(4);      // the parent was killed
+        close(m_parent);
+    }
+
+private:
+    int m_parent = -1;
+};
+
 // The model, and everything that happens in a cycle.
 class Board {
 public:
-    explicit Board(const Options& options)
-        : m_options(options), m_top(&m_context), m_memory(m_top, options.memory),
+    Board(const Options& options, Background& background)
+        : m_options(options), m_background(background), m_top(&m_context),
+          m_memory(m_top, options.memory),
           m_host(options.port, options.watch_stdin) {
 #if VM_TRACE
         if (!options.trace.empty()) {
@@ -128,6 +189,7 @@ public:
     void run() {
         std::printf("{\"port\": %u}\n", m_host.port());
         std::fflush(stdout);
+        m_background.detach();
         while (!over()) {
             // Time stands still while nobody is connected, and when the board has nothing to do.
             // What it still has to do shows at a port before `idle_cycles` have passed: the link
@@ -137,10 +199,13 @@ public:
                 if (!m_host.incoming()) continue;
                 m_quiet = 0;
             } else {
-                m_host.exchange(0);
+                // A host that takes nothing costs no processor time either.
+                m_host.exchange(m_host.room() ? 0 : SLEEP_MILLISECONDS);
             }
             for (unsigned left = POLL_CYCLES; left; --left) cycle();
+            if (m_memory.written()) remove_note();
         }
+        remove_note();
         if (m_options.stats) {
             const double seconds = double(std::clock()) / CLOCKS_PER_SEC;
             std::fprintf(stderr, "{\"cycles\": %llu, \"cpu_seconds\": %.3f, \"rate\": %.0f}\n",
@@ -151,8 +216,17 @@ public:
 private:
     bool over() const {
         return g_stop || m_cycle >= m_options.max_cycles || m_host.abandoned()
-               || (m_options.quit_on_disconnect && m_host.has_left());
+               || (m_options.quit_on_disconnect && m_host.has_left())
+               || (m_options.keep_seconds && m_host.alone_seconds() >= m_options.keep_seconds);
     }
+
+    // Where the note is, there is this board, with its memory as it was at the start.
+    void remove_note() {
+        if (!m_noted) return;
+        m_noted = false;
+        std::remove(m_options.note.c_str());
+    }
+
 
     void cycle() {
         m_top.rx_valid = m_host.incoming();
@@ -180,6 +254,7 @@ private:
     }
 
     const Options& m_options;
+    Background& m_background;
     VerilatedContext m_context;
     Vtop m_top;
     typename MemoryOf<Vtop>::Type m_memory;
@@ -187,6 +262,7 @@ private:
 #if VM_TRACE
     std::unique_ptr<VerilatedFstC> m_trace;
 #endif
+    bool m_noted = !m_options.note.empty();
     uint64_t m_cycle = 0;
     uint64_t m_quiet = 0;               // cycles in which nothing happened at any port
 };
@@ -196,6 +272,7 @@ private:
 int main(int count, char** arguments) {
     const Options options = parse(count, arguments);
     for (int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
-    auto board = std::make_unique<Board>(options);
+    Background background(options.keep_seconds > 0);
+    auto board = std::make_unique<Board>(options, background);
     board->run();
 }

@@ -1,11 +1,13 @@
 // The memory behind the source port: bandwidth, latency and refresh of a real one, and a FIFO.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -13,6 +15,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "ports are copied byte 
 
 struct MemoryOptions {
     uint64_t bytes = 0;             // size
+    std::string preload;            // file whose contents it holds from byte 0 on; empty: none
     double bandwidth = 0;           // bytes per cycle, 0: one beat per cycle
     uint64_t latency = 0;           // cycles from a request to its first beat, at least 1
     uint64_t refresh_interval = 0;  // cycles from one refresh to the next, 0: none
@@ -34,6 +37,7 @@ public:
                          static_cast<unsigned long long>(options.bytes));
             std::exit(4);
         }
+        if (!options.preload.empty()) preload();
         const double bandwidth = options.bandwidth > 0 ? options.bandwidth : BEAT;
         m_per_cycle = uint64_t(bandwidth * ONE);
         if (m_per_cycle > BEAT * ONE) m_per_cycle = BEAT * ONE;
@@ -57,6 +61,7 @@ public:
         bool busy = !m_requests.empty();
         if (m_top.write_valid) {
             std::memcpy(at(m_top.write_beat), &m_top.write_payload, BEAT);
+            m_written = true;
             busy = true;
         }
         if (m_fetched && m_top.data_ready) take();
@@ -69,6 +74,8 @@ public:
         return busy;
     }
 
+    bool written() const { return m_written; }      // since the start
+
 private:
     struct Request {
         uint32_t beat;      // the next to be taken
@@ -80,6 +87,25 @@ private:
     static constexpr uint64_t ONE = 1 << 16;        // fixed point of bandwidth
     static constexpr unsigned REQUESTS = 4;         // that wait in the controller
     static constexpr unsigned FIFO_BEATS = 64;
+
+    void preload() {
+        const char* const name = m_options.preload.c_str();
+        std::FILE* const file = std::fopen(name, "rb");
+        if (!file) {
+            std::fprintf(stderr, "board: %s cannot be read (%s).\n", name, std::strerror(errno));
+            std::exit(2);
+        }
+        // What is not in the file stays 0.
+        for (uint64_t done = 0, count = 1; count && done < m_options.bytes; done += count) {
+            count = std::fread(m_content + done, 1, m_options.bytes - done, file);
+        }
+        if (std::ferror(file) || std::fgetc(file) != EOF) {
+            std::fprintf(stderr, "board: %s cannot be read, or is larger than the memory of %llu "
+                         "bytes.\n", name, static_cast<unsigned long long>(m_options.bytes));
+            std::exit(2);
+        }
+        std::fclose(file);
+    }
 
     uint8_t* at(uint64_t beat) {
         if ((beat + 1) * BEAT > m_options.bytes) {
@@ -122,6 +148,7 @@ private:
     const MemoryOptions m_options;
     uint8_t* const m_content;       // lives as long as the process
     std::deque<Request> m_requests;
+    bool m_written = false;
     uint32_t m_fetched = 0;         // beats in the FIFO
     uint64_t m_credit = 0;          // bandwidth that has not been used
     uint64_t m_per_cycle;
@@ -133,6 +160,7 @@ struct NoMemory {
     NoMemory(Top&, const MemoryOptions&) {}
     void drive() {}
     bool step(uint64_t) { return false; }
+    bool written() const { return false; }
 };
 
 template <class Top, class = void>

@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 import subprocess
+import tempfile
 
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput, DeviceError
@@ -18,7 +19,8 @@ class Board:
     """A simulated board in a process of its own, which ends when this one does.
 
     It serves one host after the other; memory and state live on between them. Ctrl-C does not reach
-    it: the driver has to be able to stop it first.
+    it: the driver has to be able to stop it first. A host that is silent makes way when another
+    waits: after 3 s if it has never said anything, after 30 s otherwise.
 
     Parameters
     ----------
@@ -30,6 +32,14 @@ class Board:
         Cycles from a read request to its first beat.
     refresh : tuple of int or None
         Every so many cycles the memory does not read for so many cycles.
+    preload : bytes-like or None
+        What its memory holds from the first byte on; None: zeros.
+    keep : int or None
+        It goes to the background, lives on when this object is closed and this process has ended,
+        and ends when no host has been connected for so many seconds; None: it ends with this
+        object.
+    note : path or None
+        File that the board removes when its memory is written to, and when it ends.
     cache : path or None
         Where builds are kept, see `build`.
 
@@ -42,27 +52,45 @@ class Board:
     """
 
     def __init__(self, config: BuildConfig, *, bandwidth: float | None = None, latency: int = 0,
-                 refresh: tuple[int, int] | None = None, cache: pathlib.Path | None = None):
+                 refresh: tuple[int, int] | None = None, preload=None, keep: int | None = None,
+                 note: pathlib.Path | None = None, cache: pathlib.Path | None = None):
         program = build(config, cache)
         # Everything that the device still has to do shows at a port within its retry time.
-        command = [program, "--quit-on-eof", "--memory", str(config.memory_bytes),
+        command = [program, "--memory", str(config.memory_bytes),
                    "--idle", str(2 * config.retry_cycles), "--latency", str(latency)]
+        command += ["--quit-on-eof"] if keep is None else ["--keep", str(keep)]
+        if note is not None:
+            command += ["--note", str(note)]
         if bandwidth is not None:
             command += ["--bandwidth", str(bandwidth)]
         if refresh is not None:
             command += ["--refresh", ":".join(map(str, refresh))]
+        with contextlib.ExitStack() as stack:
+            files = []
+            if preload is not None:
+                file = stack.enter_context(tempfile.TemporaryFile())
+                file.write(preload)
+                file.seek(0)
+                files = [file.fileno()]
+                command += ["--preload", f"/dev/fd/{file.fileno()}"]
+            self._start(command, files)
+        if keep is not None:
+            self.close()                # of the process that has started it in the background
+
+    def _start(self, command: list, files: list[int]) -> None:
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE,
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=files,
                                              stdout=subprocess.PIPE, start_new_session=True)
         except OSError as error:
-            raise BadInput(f"{program} does not start ({error.strerror}): remove it, or set "
+            raise BadInput(f"{command[0]} does not start ({error.strerror}): remove it, or set "
                            "XDG_CACHE_HOME to a directory whose programs may run.") from error
         try:
-            self.uri = f"tcp:127.0.0.1:{json.loads(self._process.stdout.readline())['port']}"
+            self.port = json.loads(self._process.stdout.readline())["port"]
         except ValueError:
             self.close()
             raise DeviceError("The simulated board ended before it had opened its port (status "
                               f"{self._process.returncode}): its message is above.") from None
+        self.uri = f"tcp:127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -70,7 +98,7 @@ class Board:
         return self._process.pid
 
     def close(self) -> None:
-        """End it."""
+        """End it, unless it is kept."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:

@@ -10,7 +10,6 @@ import pathlib
 
 from tritstream.driver import Device
 from tritstream.image.image import Image
-from tritstream.image.needs import Needs
 from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream_sim.board import launch
 
@@ -38,7 +37,7 @@ def weights(image: Image) -> dict[str, int]:
 
 def measure(image: Image, width: int) -> dict[str, int]:
     """Cycles of the last of some tokens by kind of stage, on a board with `width` bytes a beat."""
-    with Device(launch(f"sim:p{width}", Needs.of(image))) as device:
+    with Device(launch(f"sim:p{width}", image)) as device:
         device.load(image)
         for _ in device.run([token % image.vocab for token in TOKENS], fresh=True):
             pass

@@ -83,14 +83,13 @@ _HERE = {"float": _float, "golden": _golden}
 def _board(address: Address, model, progress, options: dict) -> Engine:
     from tritstream.driver import Device
     from tritstream.engines.board import DeviceEngine
-    from tritstream.image.needs import Needs
 
     image = model.image                 # a model that cannot be used need not start a board
     unknown = options.keys() - BOARD_OPTIONS
     if unknown:
         raise BadInput(f"{address.text} has no option {sorted(unknown)[0]}: a board has "
                        f"{', '.join(BOARD_OPTIONS)}.")
-    device = Device.open(address.text, needs=Needs.of(image), **options)
+    device = Device.open(address.text, image=image, **options)
     try:
         return DeviceEngine(device, image, simulated=address.scheme in SIMULATED,
                             progress=progress)

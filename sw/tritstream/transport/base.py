@@ -23,6 +23,10 @@ class Transport(abc.ABC):
     rate: float | None = None
     """Bytes per second that it carries in each direction at best; None: unknown."""
 
+    preloaded = None
+    """What the device's memory has held from its first byte on since this program started it,
+    bytes-like; None: whatever it holds."""
+
     @abc.abstractmethod
     def read(self, timeout: float) -> bytes:
         """Return at least one byte as soon as there is one, or none after `timeout` seconds."""

@@ -1,7 +1,7 @@
 """Which transport an address means.
 
 Transports outside this package join by the entry point group `GROUP`: the name is the scheme, the
-object a function ``(Address, Needs or None) -> Transport``. What it needs besides is, by
+object a function ``(Address, Image or None) -> Transport``. What it needs besides is, by
 convention, the extra of the same name.
 """
 
@@ -25,7 +25,7 @@ _BUILT_IN = {
 }
 
 
-def open_transport(address: Address | str, needs=None) -> Transport:
+def open_transport(address: Address | str, image=None) -> Transport:
     """Open what an address names.
 
     Parameters
@@ -33,8 +33,9 @@ def open_transport(address: Address | str, needs=None) -> Transport:
     address : Address or str
         ``tcp:HOST:PORT``, ``serial:PORT[?baud=N]``, ``replay:FILE``, or of a scheme that another
         package brings, as ``sim[:BOARD]``.
-    needs : Needs or None
-        What the model needs that is going to be loaded, for a device that is made to measure.
+    image : Image or None
+        The model that is going to be loaded, for a device that is made to measure, and may hold it
+        from the start.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def open_transport(address: Address | str, needs=None) -> Transport:
     if isinstance(address, str):
         address = Address.parse(address)
     opener = _BUILT_IN.get(address.scheme) or _plugin(address)
-    return opener(address, needs)
+    return opener(address, image)
 
 
 def _plugin(address: Address):

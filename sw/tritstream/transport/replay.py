@@ -84,7 +84,7 @@ class ReplayTransport(Transport):
         self._now = 0.0
 
     @classmethod
-    def open(cls, address: Address, needs=None) -> "ReplayTransport":
+    def open(cls, address: Address, image=None) -> "ReplayTransport":
         """Open ``replay:FILE``."""
         address.check_options()
         if not address.rest:

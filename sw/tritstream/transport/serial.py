@@ -69,7 +69,7 @@ class SerialTransport(Transport):
             self._port.set_low_latency_mode(True)
 
     @classmethod
-    def open(cls, address: Address, needs=None) -> "SerialTransport":
+    def open(cls, address: Address, image=None) -> "SerialTransport":
         """Open ``serial:PORT[?baud=N]``."""
         address.check_options("baud")
         baud = address.number("baud", DEFAULT_BAUD, *BAUDS)

@@ -33,7 +33,7 @@ class TcpTransport(Transport):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @classmethod
-    def open(cls, address: Address, needs=None) -> "TcpTransport":
+    def open(cls, address: Address, image=None) -> "TcpTransport":
         """Connect to ``tcp:HOST:PORT`` or ``tcp:[IPV6]:PORT``."""
         address.check_options()
         host, port = _host_and_port(address)
