@@ -405,8 +405,19 @@ def test_inspect(good, image, checkpoint):
     assert all(0.2 < matrix["zeros"] < 0.5 and matrix["scale"] > 0 for matrix in result["matrices"])
     assert result["needs"]["max_stages"] == STAGES
     assert result["fits"]["ulx3s_85f"] == "yes, in its memory"
+    halves = [matrix["part"] for matrix in result["matrices"] if "gate_proj" in matrix["name"]]
+    assert halves == ["gate", "up"] * CONFIG.layers
+
+
+def test_inspect_ends_with_its_verdict(good, image, checkpoint):
     shown = good("inspect", checkpoint)
-    assert re.search(r"layers\.1\.o +attn\.o_proj", shown) and result["digest"][:16] in shown
+    assert shown.splitlines()[-1] == "ulx3s_85f: yes, in its memory"
+    assert len(shown.splitlines()) < 25             # one screen, however many layers there are
+    assert re.search(r"mlp\.gate_proj, gate +48 +32 +0\.\d{3}-0\.\d{3} ", shown)
+    assert Image(image).digest[:16] in shown
+    assert "bound: no output exceeds it" in shown
+    assert re.search(r"layers\.1\.glu +mlp\.gate_proj, up +48 +32 ",
+                     good("inspect", image, "--layers"))
 
 
 @pytest.mark.parametrize("changes, verdict", [

@@ -14,10 +14,13 @@ from tritstream.errors import BadInput, MissingTool
 from tritstream.formats import HEADER_BYTES, UNIT
 from tritstream.image.image import Image
 from tritstream.image.needs import Needs
+from tritstream.image.tape import Op
 from tritstream.image.unpack import ImageCheckpoint
 from tritstream.model.config import count_parameters
 
 __all__ = ["inspect"]
+
+GLU_PARTS = ("gate", "up")
 
 
 def inspect(
@@ -25,6 +28,8 @@ def inspect(
         metavar="[MODEL]", help="Image, checkpoint directory, or a bundled model.")] = None,
     model: Annotated[str | None, typer.Option("-m", "--model", metavar="MODEL",
                                               help="The same as an option.")] = None,
+    layers: Annotated[bool, typer.Option(
+        "--layers", help="Show the matrices of every layer, not one line for each kind.")] = False,
     json: Json = False,
 ):
     """Show fitting boards, shapes, scales, zeros, sizes and digest."""
@@ -35,7 +40,7 @@ def inspect(
     if json:
         print_json(table)
     else:
-        _show(table)
+        _show(table, layers)
 
 
 def describe(image: Image) -> dict:
@@ -87,7 +92,8 @@ def _boards(needs: Needs) -> dict[str, str] | None:
 
 def _matrix(section, index: int) -> dict:
     name, scale, zeros, bound = section.meta["matrices"][index][:4]
-    return {"stage": section.name, "name": name, "rows": section.header.rows,
+    part = GLU_PARTS[index] if section.header.op is Op.GLU else None    # halves of one tensor
+    return {"stage": section.name, "name": name, "part": part, "rows": section.header.rows,
             "columns": section.header.columns, "scale": scale, "zeros": zeros, "bound": bound,
             "fraction_bits": section.meta["fractions"][index]}
 
@@ -105,7 +111,8 @@ def _sections(image: Image) -> dict[str, int]:
     }
 
 
-def _show(table: dict) -> None:
+def _show(table: dict, layers: bool) -> None:
+    """Print everything, the boards last: that is where a reader looks."""
     console = output()
     console.print(f"{table['path']}  digest {table['digest'][:16]}")
     console.print(f"hidden {table['hidden']}, intermediate {table['intermediate']}, layers "
@@ -113,17 +120,9 @@ def _show(table: dict) -> None:
                   f"{quantity(table['parameters'])} parameters, "
                   f"{quantity(table['ternary_weights'])} of them ternary at "
                   f"{table['bits_per_weight']:.3f} bits, {table['zeros']:.1%} zero")
-    grid = Table(box=None, pad_edge=False)
-    for column in ("stage", "matrix"):
-        grid.add_column(column, no_wrap=True)
-    for column in ("rows", "columns", "scale", "zeros", "bound", "point"):
-        grid.add_column(column, justify="right")
-    for matrix in table["matrices"]:
-        short = matrix["name"].rsplit(".", 2)[-2:]
-        grid.add_row(matrix["stage"], ".".join(short), str(matrix["rows"]), str(matrix["columns"]),
-                     f"{matrix['scale']:.6f}", f"{matrix['zeros']:.1%}", f"{matrix['bound']:.4g}",
-                     str(matrix["fraction_bits"]))
-    console.print(grid)
+    console.print(_grid(table["matrices"], layers))
+    console.print("bound: no output exceeds it, whatever the text; fraction: bits of the outputs "
+                  "behind the binary point, as many as the bound leaves room for")
     for name, count in table["bytes"].items():
         console.print(f"{name:10}{count:14,} bytes")
     needs = table["needs"]
@@ -133,3 +132,29 @@ def _show(table: dict) -> None:
                               if name != "memory_bytes"))
     for board, verdict in (table["fits"] or {}).items():
         console.print(f"{board}: {verdict}")
+
+
+def _grid(matrices: list[dict], layers: bool) -> Table:
+    """Return a line for each kind of matrix, with the range over the layers, or for each matrix."""
+    lines = {}
+    for matrix in matrices:
+        name = ".".join(matrix["name"].rsplit(".", 2)[-2:])
+        kind = f"{name}, {matrix['part']}" if matrix["part"] else name
+        lines.setdefault((matrix["stage"] if layers else "", kind), []).append(matrix)
+    grid = Table(box=None, pad_edge=False)
+    if layers:
+        grid.add_column("stage", no_wrap=True)
+    grid.add_column("matrix", no_wrap=True)
+    for column in ("rows", "columns", "scale", "zeros", "bound", "fraction"):
+        grid.add_column(column, justify="right", no_wrap=True)
+    for (stage, kind), line in lines.items():
+        grid.add_row(*[stage] * layers, kind, str(line[0]["rows"]), str(line[0]["columns"]),
+                     _range(line, "scale", ".3f"), _range(line, "zeros", ".0%"),
+                     _range(line, "bound", ".3g"), _range(line, "fraction_bits", "d"))
+    return grid
+
+
+def _range(matrices: list[dict], name: str, form: str) -> str:
+    values = [matrix[name] for matrix in matrices]
+    low, high = (format(value, form) for value in (min(values), max(values)))
+    return low if low == high else f"{low}-{high}"
