@@ -73,7 +73,7 @@ def test_greedy_tokens_equal_golden(connect, image, streamed):
     device = connect()
     assert (device.load(image, streamed=streamed) == 0) == streamed
     prompt, count = [3, 17], 2
-    golden = GoldenEngine(image)
+    golden = GoldenEngine(image).open()
     expected = [*golden.feed(prompt[:-1]), *golden.run(prompt[-1], count)]
     results = list(device.run(prompt, count, fresh=True))
     assert [result.digest for result in results] == [entry.digest for entry in expected]
