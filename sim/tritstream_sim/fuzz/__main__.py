@@ -6,12 +6,14 @@ import sys
 import tempfile
 import time
 
+from tritstream_sim.fuzz.frames import frames
 from tritstream_sim.fuzz.images import images
 from tritstream_sim.fuzz.run import Target, run
+from tritstream_sim.fuzz.sessions import sessions
 
 __all__ = ["TARGETS"]
 
-TARGETS: dict[str, Target] = {"images": images}
+TARGETS: dict[str, Target] = {"frames": frames, "images": images, "sessions": sessions}
 """What is tried, by name."""
 
 

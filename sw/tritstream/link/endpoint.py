@@ -170,7 +170,7 @@ class Endpoint:
     def deadline(self) -> float:
         """Time at which `transmit` has something to send even if nothing comes before."""
         times = [self._retry_at, self._ack_at]
-        if self._parser.partial:
+        if self._parser.pending:
             times.append(self._byte_at + self.options.retry_seconds)
         return min((time for time in times if time is not None), default=float("inf"))
 
@@ -188,7 +188,7 @@ class Endpoint:
 
     def transmit(self, now: float) -> bytes:
         """Return the bytes to send at time `now`."""
-        if self._parser.partial and now >= self._byte_at + self.options.retry_seconds:
+        if self._parser.pending and now >= self._byte_at + self.options.retry_seconds:
             self._parser.abandon()
             self._damaged(now)
         if not self.connected:

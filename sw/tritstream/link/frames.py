@@ -55,9 +55,9 @@ class Parser:
         self._buffer = bytearray()
 
     @property
-    def partial(self) -> bool:
-        """Whether a frame has begun and not ended."""
-        return bool(self._buffer)
+    def pending(self) -> int:
+        """Bytes of the frame that has begun and not ended: fewer than `MAX_FRAME`."""
+        return len(self._buffer)
 
     def abandon(self) -> None:
         """Forget the frame that has begun."""
