@@ -26,8 +26,9 @@ from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.image.image import Image
 from tritstream.image.needs import Needs
+from tritstream.model.catalog import resolve
 from tritstream.model.config import ModelConfig
-from tritstream.model.dummy import DummyCheckpoint, byte_tokenizer
+from tritstream.model.dummy import DummyCheckpoint
 from tritstream.support.doctor import Check, Status
 from tritstream_sim.board import launch
 from tritstream_sim.twin.emulator import Emulator, Server
@@ -131,13 +132,13 @@ def without_device(result):
 # Prompts.
 
 @pytest.fixture(params=["-p", "-f", "-f -", "--tokens"])
-def form(request, tmp_path, monkeypatch):
+def form(request, image, tmp_path, monkeypatch):
     """The same prompt in each of its forms."""
     text = "It was a dark"
     if request.param == "-p":
         return ["-p", text]
     if request.param == "--tokens":
-        return ["--tokens", ",".join(map(str, [0, *byte_tokenizer().encode(text).ids]))]
+        return ["--tokens", ",".join(map(str, resolve(image).tokenizer.encode(text)))]
     contents = f"\ufeff{text}\r\n".encode()
     (tmp_path / "prompt.txt").write_bytes(contents)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(contents)))
@@ -329,7 +330,7 @@ def test_eval_on_a_board_is_eval_on_golden(good, image, text, served):
 @pytest.mark.parametrize("device", FLOAT_AND_GOLDEN)
 def test_eval_of_tokens_is_eval_of_their_text(good, image, text, device):
     with open(text, encoding="utf-8") as file:
-        tokens = ",".join(map(str, [0, *byte_tokenizer().encode(file.read()).ids]))
+        tokens = ",".join(map(str, resolve(image).tokenizer.encode(file.read())))
     options = ["eval", "-m", image, "--device", device, "--max-tokens", 20, "--json"]
     expected, found = (json.loads(good(*options, *source))
                        for source in (["--text", text], ["--tokens", tokens]))

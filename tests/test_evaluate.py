@@ -68,8 +68,8 @@ def test_state_carries_through_each_document_and_no_further(monkeypatch, chunk):
     model, done = Constant(np.zeros(VOCAB)), []
     evaluate(model, BYTES, ["abcdefg", "", "xy"], progress=lambda *args: done.append(args))
     assert model.seen == [BYTES.encode("abcdefg")[:-1], BYTES.encode("xy")[:-1]]
-    assert done[-1] == (9, 9)
-    assert len(done) == math.ceil(7 / chunk) + math.ceil(2 / chunk)
+    assert (done[0], done[-1]) == ((0, 9), (9, 9))
+    assert len(done) == 1 + math.ceil(7 / chunk) + math.ceil(2 / chunk)
 
 
 @pytest.mark.parametrize("limit, tokens", [(1, 1), (7, 7), (8, 8), (9, 9), (100, 9)])

@@ -81,7 +81,7 @@ def evaluate(model: LogitModel, tokenizer: Tokenizer, documents: Iterable[str], 
     max_tokens : int, optional
         Stop after so many predicted tokens.
     progress : callable, optional
-        Called with the tokens done and all tokens, after every chunk.
+        Called with the tokens done and all tokens, at first and after every chunk.
 
     Raises
     ------
@@ -117,6 +117,8 @@ def evaluate_tokens(model: LogitModel, sequences: Sequence[np.ndarray], size: in
     if total == 0 or size == 0:
         raise BadInput("There is no token to predict; give a longer text or a larger max_tokens.")
     nats, equal, done = 0.0, 0, 0
+    if progress:
+        progress(done, total)       # the first chunk alone may take minutes
     for tokens in sequences:
         state = model.new_state()
         reference_state = reference.new_state() if reference else None

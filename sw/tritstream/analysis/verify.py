@@ -126,6 +126,7 @@ class _Comparison:
         self.digest = 0
 
     def run(self) -> Verification:
+        self._tell()                # the first pass alone may take minutes
         # Closed before the device is asked anything else: it may be ahead of the comparison.
         with self.actual:
             difference = self._prompt() or self._generation()
@@ -137,12 +138,14 @@ class _Comparison:
                             passes * self.image.body_stages + heads, self.digest, difference)
 
     def _prompt(self) -> Difference | None:
-        body = self.prompt[:-1]
-        expected = self.expected.feed(body)
-        for token, *pair in zip(body, expected, self.actual.feed(body), strict=True):
-            difference = self._compare(token, *pair)
-            if difference:
-                return difference
+        body, piece = self.prompt[:-1], self.engine.piece
+        for start in range(0, len(body), piece):
+            tokens = body[start:start + piece]
+            pairs = zip(self.expected.feed(tokens), self.actual.feed(tokens), strict=True)
+            for token, pair in zip(tokens, pairs, strict=True):
+                difference = self._compare(token, *pair)
+                if difference:
+                    return difference
         return None
 
     def _generation(self) -> Difference | None:
@@ -163,10 +166,13 @@ class _Comparison:
         """Compare one pass; a difference in the digest is not located yet."""
         self.fed.append(token)
         self.digest = expected.digest
-        self.progress(len(self.fed), len(self.prompt) - 1 + self.count)
+        self._tell()
         if expected.digest != actual.digest:
             return Difference(token=len(self.fed) - 1)
         return self._candidates(expected.candidates, actual.candidates)
+
+    def _tell(self) -> None:
+        self.progress(len(self.fed), len(self.prompt) - 1 + self.count)
 
     def _candidates(self, expected, actual) -> Difference | None:
         """Compare what the digest does not cover: the ranking, and the scale of the logits."""

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 __all__ = ["looking", "notes", "output", "print_json", "progress", "quantity", "write"]
 
@@ -52,7 +52,8 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that is told how much is done, and how much there is."""
     console = notes()
     columns = (TextColumn("{task.description}"), BarColumn(),
-               TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
+               TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(), TextColumn("left"),
+               TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, refresh_per_second=4,
                    disable=not console.is_terminal)
     task = bar.add_task(what, total=None)
