@@ -151,7 +151,7 @@ def test_a_lost_process_stops_the_run_which_then_resumes(tmp_path, text):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.usefixtures("interruptible")
 def test_a_signal_to_torchrun_ends_all_behind_a_checkpoint(tmp_path, text, number):
-    config = TrainConfig(data=text, **SHAPE | {"log_every": 3, "save_every": 1000, "steps": 100000})
+    config = TrainConfig(data=text, **SHAPE | {"log_every": 3, "save_every": 1000, "steps": 5000})
     table = tmp_path / "config.json"
     table.write_text(json.dumps(config.to_json()))
     process = subprocess.Popen(
