@@ -1,13 +1,12 @@
 """Tables of a document are what the findings beside it say."""
 
 import json
-import pathlib
 import shutil
 
 import pytest
 
 import picture
-from tables import DOCUMENT, filled, main, read_figures
+from tables import DOCUMENTS, FINDINGS, filled, main, read_figures
 from tritstream.errors import BadInput
 
 TEXT = "before\n<!-- table speed -->\nold\n<!-- end -->\nafter\n"
@@ -23,8 +22,9 @@ def test_a_table_has_the_rows_of_the_findings():
 def test_a_table_without_findings_is_refused(tmp_path, capsys):
     with pytest.raises(BadInput, match="'speed'"):
         filled(TEXT, {})
-    assert main([str(tmp_path / "absent.md")]) == 2
-    assert "absent.json" in capsys.readouterr().err
+    for words in (["--findings", str(tmp_path / "absent")], [str(tmp_path / "absent")]):
+        assert main(words) == 2
+        assert "absent" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("engine", ["{}", '{"measurements": [{"model": "370M"}]}', "[]"])
@@ -33,7 +33,7 @@ def test_incomplete_findings_are_one_sentence(tmp_path, capsys, engine):
     (tmp_path / "data" / "engine.json").write_text(engine)
     (tmp_path / "x.json").write_text("{}")
     (tmp_path / "x.md").write_text("text")
-    assert main([str(tmp_path / "x.md")]) == 2
+    assert main(["--findings", str(tmp_path / "x.json"), str(tmp_path / "x.md")]) == 2
     assert capsys.readouterr().err.count("lack something") == 1
 
 
@@ -66,7 +66,7 @@ def test_a_group_without_a_path_lacks_its_bar(tmp_path, monkeypatch):
     (tmp_path / "x.md").write_text(TEXT)
     drawn = []
     monkeypatch.setattr(picture, "write_picture", lambda figure, path: drawn.append(figure))
-    assert main([str(tmp_path / "x.md")]) == 0
+    assert main(["--findings", str(tmp_path / "x.json"), str(tmp_path / "x.md")]) == 0
     (figure,), (legend,) = drawn, drawn[0].legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "this package, fused", "the same as a CUDA graph", "the authors', fused"]
@@ -77,16 +77,17 @@ def test_a_group_without_a_path_lacks_its_bar(tmp_path, monkeypatch):
         assert one < two < three < four and two - one == pytest.approx(four - three)
     (tmp_path / "data" / "steps.json").write_text(json.dumps({"results": results[4:]}))
     (tmp_path / "x.md").write_text("text")
-    assert main([str(tmp_path / "x.md")]) == 0 and len(drawn) == 1
+    assert main(["--findings", str(tmp_path / "x.json"), str(tmp_path / "x.md")]) == 0
+    assert len(drawn) == 1
 
 
-def test_the_document_is_up_to_date(tmp_path):
-    copy = tmp_path / DOCUMENT.name
-    copy.write_bytes(DOCUMENT.read_bytes())
-    copy.with_suffix(".json").write_bytes(DOCUMENT.with_suffix(".json").read_bytes())
-    shutil.copytree(DOCUMENT.parent / "data", tmp_path / "data")
-    assert main([str(copy)]) == 0
-    assert copy.read_bytes() == pathlib.Path(DOCUMENT).read_bytes()
-    for name in (f"{DOCUMENT.stem}-speed.png", "freezing.png"):
-        assert (tmp_path / "images" / name).read_bytes()[1:4] == b"PNG"
-    assert json.loads(copy.with_suffix(".json").read_text())
+def test_the_documents_are_up_to_date(tmp_path):
+    copies = [tmp_path / str(number) for number in range(len(DOCUMENTS))]
+    for copy, document in zip(copies, DOCUMENTS, strict=True):
+        copy.write_bytes(document.read_bytes())
+    shutil.copy(FINDINGS, tmp_path / "x.json")
+    shutil.copytree(FINDINGS.parent / "data", tmp_path / "data")
+    assert main(["--findings", str(tmp_path / "x.json"), *map(str, copies)]) == 0
+    for copy, document in zip(copies, DOCUMENTS, strict=True):
+        assert copy.read_bytes() == document.read_bytes()
+    assert (tmp_path / "images" / "training-speed.png").read_bytes()[1:4] == b"PNG"

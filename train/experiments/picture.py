@@ -1,12 +1,11 @@
-"""Draws speed and memory of training as bars, and losses of several runs in one picture."""
+"""Draws speed and memory of training as bars."""
 
-import re
 from pathlib import Path
 
 from rows import CODES
-from tritstream_train.run.curve import Record, late_limits, write_picture
+from tritstream_train.run.curve import write_picture
 
-__all__ = ["draw_losses", "draw_speed"]
+__all__ = ["draw_speed"]
 
 PANELS = {"k tokens per second": "more is better", "GB": "less is better"}
 COLOURS = dict(zip(CODES.values(), ("#0072b2", "#56b4e9", "#bdd7e7", "#d55e00"), strict=True))
@@ -21,8 +20,7 @@ def draw_speed(rows: list[dict], path: Path):
     Parameters
     ----------
     rows : list of dict
-        Objects with `model`, `code` and the quantities; of several runs of the same the first
-        counts. A quantity is a number, or a text such as `29 to 34`, which is drawn at its middle.
+        Objects of one run with `model`, `code` and the quantities, numbers as text.
     path : Path
         PNG to write.
     """
@@ -38,7 +36,7 @@ def draw_speed(rows: list[dict], path: Path):
             bars = {place: row[quantity] for place, model in enumerate(models)
                     if (row := _first(rows, model, code))}
             shift = (index - (len(codes) - 1) / 2) * width
-            drawn = axes.bar([place + shift for place in bars], [*map(_middle, bars.values())],
+            drawn = axes.bar([place + shift for place in bars], [*map(float, bars.values())],
                              0.9 * width, color=COLOURS[code], label=code)
             axes.bar_label(drawn, [*map(str, bars.values())], fontsize=7, padding=1)
         axes.set(xticks=range(len(models)), xticklabels=models, title=f"{quantity}: {sense}")
@@ -48,37 +46,5 @@ def draw_speed(rows: list[dict], path: Path):
     write_picture(figure, path)
 
 
-def draw_losses(curves: dict[str, list[Record]], path: Path):
-    """Draw the training losses of runs on the same tokens over their steps.
-
-    The first twentieth, in which they fall steeply, may leave the picture at its top.
-
-    Parameters
-    ----------
-    curves : dict
-        Records of each run, by its name.
-    path : Path
-        PNG to write.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axes = figure.subplots()
-    for name, records in curves.items():
-        axes.plot([100 * record.step / records[-1].step for record in records],
-                  [record.loss for record in records], linewidth=1, label=name)
-    lows, highs = zip(*map(late_limits, curves.values()), strict=True)
-    axes.set(xlabel="% of the steps", ylabel="training loss, nats/token",
-             ylim=(min(lows), max(highs)))
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    write_picture(figure, path)
-
-
 def _first(rows: list[dict], model: str, code: str) -> dict | None:
     return next((row for row in rows if (row["model"], row["code"]) == (model, code)), None)
-
-
-def _middle(value) -> float:
-    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", str(value))]
-    return sum(numbers) / len(numbers)

@@ -11,6 +11,7 @@ CODES = {"fused": "this package, fused", "graphed": "the same as a CUDA graph",
 PUBLISHED = ("370M", "1.3B")
 """Shapes whose steps stand in a table and in the picture."""
 OURS = "this package"
+CONVERSATIONS = (1, 16, 64)   # side by side, of those that were timed
 RUNS = {"one": "one, two parts a step", "ddp": "two, DDP", "fsdp": "two, FSDP2"}
 """Curves of the same training on one and two GPUs, by the name of their file."""
 GPUS = {"one": 1, "ddp": 2, "fsdp": 2}
@@ -19,7 +20,7 @@ GPUS = {"one": 1, "ddp": 2, "fsdp": 2}
 def step_rows(found: dict) -> list[dict]:
     """Rows of the table `speed`: the published shapes that `train/benchmarks/step.py` timed."""
     return [{"model": one["model"], "code": CODES[one["path"]],
-             "sequences x tokens": f"{one['batch']} x {one['tokens']}", "run": "C",
+             "sequences x tokens": f"{one['batch']} x {one['tokens']}",
              "ms a step": f"{one['milliseconds']:.1f}",
              "k tokens per second": f"{one['speed'] / 1e3:.1f}", "GB": f"{one['gigabytes']:.2f}"}
             for one in found["results"] if one["model"] in PUBLISHED]
@@ -61,7 +62,7 @@ def engine_rows(found: dict) -> list[dict]:
              "tokens per second": round(one["speed"]), "ms": f"{one['milliseconds']:.3f}",
              "GB": f"{one['allocated'] / 1e3:.3f}", "roof, tokens per second": round(one["roof"]),
              "of the roof": f"{one['speed'] / one['roof']:.1%}"}
-            for one in found["measurements"]]
+            for one in found["measurements"] if one["conversations"] in CONVERSATIONS]
 
 
 def model_rows(found: list[dict]) -> list[dict]:

@@ -1,11 +1,11 @@
-"""Tables and picture of a document, from what runs found: `python train/experiments/tables.py`.
+"""Tables and picture of the documents of training: `python train/experiments/tables.py`.
 
 A document has a table between the lines ``<!-- table NAME -->`` and ``<!-- end -->``. Its rows are
-the objects under NAME in the JSON beside the document, their keys the columns, and those made of
-what is in `data`: the files that benchmarks write with ``-o`` (`MEASURED`), and lines of the curves
-of runs on several GPUs (`parallel`). The table `models` is that of the models in this repository,
-as `tritstream_train.release` left them. The rows of `speed` are drawn, too, and so are the curves
-in `data/freezing`.
+the objects under NAME in a JSON file of findings, their keys the columns, and those made of what is
+in the directory `data` beside that: the files that benchmarks write with ``-o`` (`MEASURED`), and
+lines of the curves of runs on several GPUs (`parallel`). The table `models` is that of the models
+in this repository, as `tritstream_train.release` left them. The rows of `speed`, all of one run,
+are drawn, too.
 """
 
 import argparse
@@ -15,17 +15,17 @@ import re
 import sys
 from pathlib import Path
 
-from picture import draw_losses, draw_speed
+from picture import draw_speed
 from rows import engine_rows, library_rows, model_rows, parallel_rows, step_rows
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.support.files import write_whole
 from tritstream_train.release import FIGURES
-from tritstream_train.run.curve import Curve
 
-__all__ = ["filled", "main", "read_figures"]
+__all__ = ["DOCUMENTS", "FINDINGS", "filled", "main", "read_figures"]
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "training.md"
+DOCUMENTS = (ROOT / "docs" / "training.md", ROOT / "train" / "experiments" / "README.md")
+FINDINGS = ROOT / "docs" / "training.json"
 MODELS = (ROOT / "sw" / "tritstream" / "model" / "bundled", ROOT / "train" / "models")
 MEASURED = {"engine.json": ("engine", engine_rows), "steps.json": ("speed", step_rows),
             "kernels.json": ("library", library_rows)}
@@ -92,33 +92,32 @@ def _measured(data: Path) -> dict[str, list[dict]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fill a document in; return the exit code."""
+    """Fill documents in; return the exit code."""
     parser = argparse.ArgumentParser(prog="python train/experiments/tables.py",
                                      description=__doc__.splitlines()[0])
-    parser.add_argument("document", type=Path, nargs="?", default=DOCUMENT)
-    document = parser.parse_args(arguments).document
+    parser.add_argument("documents", type=Path, nargs="*", default=DOCUMENTS)
+    parser.add_argument("--findings", type=Path, default=FINDINGS, metavar="FILE",
+                        help="JSON with rows of tables; data and images are beside it")
+    options = parser.parse_args(arguments)
     try:
-        findings = json.loads(document.with_suffix(".json").read_text(encoding="utf-8"))
-        for table, rows in _measured(document.parent / "data").items():
-            findings[table] = findings.get(table, []) + rows
+        findings = json.loads(options.findings.read_text(encoding="utf-8"))
+        data, images = (options.findings.parent / name for name in ("data", "images"))
+        findings |= _measured(data)
         findings["models"] = model_rows([read_figures(path) for place in MODELS
                                          for path in sorted(place.glob(f"*/{FIGURES}"))])
-        text = filled(document.read_text(encoding="utf-8"), findings)
-        images = document.parent / "images"
-        images.mkdir(exist_ok=True)
+        texts = [filled(document.read_text(encoding="utf-8"), findings)
+                 for document in options.documents]
         if findings.get("speed"):
-            draw_speed(findings["speed"], images / f"{document.stem}-speed.png")
-        runs = sorted((document.parent / "data" / "freezing").glob("*.csv"))
-        if runs:
-            draw_losses({f"{run.stem} freezing": Curve(run).read() for run in runs},
-                        images / "freezing.png")
-        write_whole(document, text.encode())
+            images.mkdir(exist_ok=True)
+            draw_speed(findings["speed"], images / "training-speed.png")
+        for document, text in zip(options.documents, texts, strict=True):
+            write_whole(document, text.encode())
     except (TritstreamError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (KeyError, TypeError, ZeroDivisionError) as error:
-        print(f"error: The findings beside {document} lack something ({error!r}): write them again "
-              "by the command that found them.", file=sys.stderr)
+        print(f"error: The findings at {options.findings} lack something ({error!r}): write "
+              "them again by the command that found them.", file=sys.stderr)
         return 2
     return 0
 
