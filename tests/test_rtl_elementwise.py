@@ -9,5 +9,5 @@ BENCHES = ["multiply", "sigmoid", "dequantise", "residual", "mixer"]
 
 @pytest.mark.verilator
 def test_elementwise(simulate):
-    simulate(elementwise.components(),
+    simulate(elementwise.DEVICES,
              [f"tritstream_sim.benches.elements.{name}" for name in BENCHES])

@@ -4,10 +4,9 @@ import pytest
 
 from tritstream_hw.head.digest import Crc32
 from tritstream_sim.benches.head import topk
-from tritstream_sim.verilate.several import Several
 
 
 @pytest.mark.verilator
 def test_topk_and_digest(simulate):
-    dut = Several({**topk.components(), "digest": Crc32()})
+    dut = {**topk.components(), "digest": Crc32()}
     simulate(dut, ["tritstream_sim.benches.head.topk", "tritstream_sim.benches.head.digest"])

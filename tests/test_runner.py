@@ -1,6 +1,7 @@
 """The runner, its cache, and the agents: that they pass what is right and fail what is wrong."""
 
 import re
+import sys
 
 import pytest
 from amaranth import *
@@ -8,8 +9,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream.errors import MissingTool
 from tritstream_sim.verilate import runner
-from tritstream_sim.verilate.compile import BuildFailed, compile_model, export
+from tritstream_sim.verilate.compile import compile_model
+from tritstream_sim.verilate.export import BuildFailed, export
 
 pytestmark = pytest.mark.verilator
 BENCH = "tritstream_sim.benches.agents"
@@ -39,7 +42,8 @@ def test_a_right_bench_passes(simulate):
     ("mismatch", "expects_what_does_not_come"),
     ("starve", "o: 2 of 3 payloads, then none for 50 cycles"),
     ("surplus", "o: 1 surplus payloads, first 0x2"),
-    ("withdraw", "was withdrawn"),
+    ("withdraw", "i: an offer was withdrawn or changed"),
+    ("change", "i: an offer was withdrawn or changed"),
     ("nothing", "no test ran"),
 ])
 def test_a_wrong_bench_fails(simulate, does, message):
@@ -109,3 +113,10 @@ def test_a_yosys_that_fails_is_told_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("YOSYS", str(program))
     with pytest.raises(BuildFailed, match=f"^{program} failed: OSError: no room$"):
         export(Register(), "register")
+
+
+def test_a_python_without_a_shared_library_is_told_in_a_line(simulate, monkeypatch):
+    monkeypatch.delenv("LIBPYTHON_LOC", raising=False)
+    monkeypatch.setattr("find_libpython.find_libpython", lambda: None)
+    with pytest.raises(MissingTool, match=f"^{sys.executable} has no shared library.*--enable-sh"):
+        simulate(Register(), BENCH, does="pass")

@@ -1,4 +1,8 @@
-"""Proofs without a bound on time, with nothing but Yosys: its SAT solver, by induction."""
+"""The contract of a stream, and its proof without a bound on time.
+
+It is checked by hardware, the same in a proof and in a simulation. Proofs need nothing but Yosys:
+its SAT solver, by induction.
+"""
 
 import pathlib
 import subprocess
@@ -8,32 +12,43 @@ from amaranth.back import rtlil
 
 from tritstream.support.tools import find_yosys
 
-__all__ = ["NotProved", "held_until_taken", "prove"]
+__all__ = ["NotProved", "held_until_taken", "prove", "stands"]
 
 
 class NotProved(AssertionError):
     """An assertion can fail, or induction does not reach it at this depth."""
 
 
-def held_until_taken(m: Module, stream, claim):
-    """Claim that an offer on `stream` stands: valid stays, and the payload, until ready.
+def stands(m: Module, stream) -> Value:
+    """Whether an offer on `stream` stands: valid stays, and the payload, until ready.
 
     Parameters
     ----------
     m : Module
         Gets the logic.
     stream
-        The interface, seen from inside the component that holds the proof.
-    claim
-        ``Assert`` for what the device promises, ``Assume`` for what its neighbours do.
+        The interface, seen from inside the component that holds the check. A reset ends an offer.
     """
     offered = Signal()
     payload = Signal.like(Value.cast(stream.payload))
     m.d.sync += offered.eq(stream.valid & ~stream.ready)
     m.d.sync += payload.eq(stream.payload)
-    with m.If(offered):
-        m.d.comb += claim(stream.valid)
-        m.d.comb += claim(Value.cast(stream.payload) == payload)
+    return ~offered | (stream.valid & (Value.cast(stream.payload) == payload))
+
+
+def held_until_taken(m: Module, stream, claim):
+    """Claim in a proof that an offer on `stream` stands.
+
+    Parameters
+    ----------
+    m : Module
+        Gets the logic.
+    stream
+        See `stands`.
+    claim
+        ``Assert`` for what the device promises, ``Assume`` for what its neighbours do.
+    """
+    m.d.comb += claim(stands(m, stream))
 
 
 def prove(component, directory: pathlib.Path, *, depth: int = 20):

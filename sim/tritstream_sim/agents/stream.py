@@ -1,22 +1,35 @@
 """cocotb agents for Amaranth streams, whose ports are ``<name>__payload/valid/ready``.
 
-A payload comes as a non-negative integer, the bits of the port; `as_signed` reads it as a signed
-one, and a negative one may be sent. For a struct, the gateware's own layout packs and unpacks:
-``layout.const({...}).as_bits()``, ``layout.from_bits(value)``; an array of bytes is
-``int.from_bytes(data, "little")``.
+A payload is given and taken as the gateware's shape has it: with a layout, a dict goes in and a
+constant with fields comes out; an array of bytes is `bytes`; a plain shape is a number. Without a
+shape a payload is the bits of the port, as a number. What is not offered means nothing: a source
+drives noise beside a low `valid`.
 
-The agents do as little as possible in a cycle: they read what they need, and write only what
-changes.
+A reset ends everything. While it lasts a source offers nothing, and forgets what is queued; a sink
+takes nothing, and forgets what it has taken; so does a monitor.
+
+The agents do as little as possible in a cycle: they read what they need, write only what changes,
+and pack and unpack outside.
 """
 
 import collections
 import random
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import cocotb
+from amaranth import Shape
+from amaranth.lib import data
 from cocotb.clock import Clock
 from cocotb.handle import LogicArrayObject
-from cocotb.triggers import ClockCycles, Event, RisingEdge, SimTimeoutError, with_timeout
+from cocotb.triggers import (
+    ClockCycles,
+    Event,
+    FallingEdge,
+    RisingEdge,
+    SimTimeoutError,
+    with_timeout,
+)
 from cocotb.utils import get_sim_time
 
 __all__ = ["PERIOD", "Monitor", "Sink", "Source", "as_signed", "reset", "stall", "start_clock"]
@@ -26,9 +39,20 @@ PERIOD = 10
 
 
 def start_clock(dut):
-    """Let the clock of `dut` run, with its reset inactive."""
+    """Let the clock of `dut` run, with its reset inactive, and hold its streams to their contract.
+
+    The test fails when an offer of any stream is withdrawn or changed before it is taken.
+    """
     dut.rst.value = 0
     Clock(dut.clk, PERIOD, unit="ns").start(start_high=False)
+    cocotb.start_soon(_watch(dut))
+
+
+async def _watch(dut):
+    await RisingEdge(dut.offer_broken)
+    streams = [handle._name.removesuffix("__broken") for handle in dut
+               if handle._name.endswith("__broken") and handle.value]
+    raise AssertionError(f"{', '.join(streams)}: an offer was withdrawn or changed")
 
 
 async def reset(dut, cycles: int = 2):
@@ -38,9 +62,29 @@ async def reset(dut, cycles: int = 2):
     dut.rst.value = 0
 
 
-def stall(probability: float) -> Callable[[], bool] | None:
-    """Pause in each cycle with this probability, from the seed of the run."""
-    return (lambda: random.random() < probability) if probability else None
+def stall(share: float, burst: float = 1) -> Callable[[], bool] | None:
+    """Pause in this share of the cycles, from the seed of the run.
+
+    Parameters
+    ----------
+    share : float
+        From 0, never, to less than 1.
+    burst : float
+        Cycles of a pause on average, which are as if drawn with a coin; 1: each cycle for itself.
+    """
+    if not share:
+        return None
+    if burst == 1:
+        return lambda: random.random() < share
+    stays, begins = 1 - 1 / burst, min(1, share / (1 - share) / burst)
+    paused = False
+
+    def pause() -> bool:
+        nonlocal paused
+        paused = random.random() < (stays if paused else begins)
+        return paused
+
+    return pause
 
 
 def as_signed(value: int, bits: int) -> int:
@@ -49,8 +93,32 @@ def as_signed(value: int, bits: int) -> int:
     return ((value + half) & ((1 << bits) - 1)) - half
 
 
+def _is_bytes(shape) -> bool:
+    return isinstance(shape, data.ArrayLayout) and Shape.cast(shape.elem_shape).width == 8
+
+
+def _packer(shape) -> Callable[[Any], int]:
+    """Return the function that makes bits of a payload."""
+    if shape is None or isinstance(shape, Shape):
+        return lambda value: value
+    if _is_bytes(shape):
+        return lambda value: int.from_bytes(value, "little")
+    return lambda value: shape.const(value).as_bits()
+
+
+def _unpacker(shape) -> Callable[[int], Any]:
+    """Return the inverse of `_packer`."""
+    if shape is None:
+        return lambda bits: bits
+    if isinstance(shape, Shape):
+        return (lambda bits: as_signed(bits, shape.width)) if shape.signed else (lambda bits: bits)
+    if _is_bytes(shape):
+        return lambda bits: bits.to_bytes(shape.length, "little")
+    return shape.from_bits
+
+
 def _encoder(handle) -> Callable[[int], int]:
-    """Return the function that makes of a payload what cocotb accepts for this port."""
+    """Return the function that makes of bits or a number what cocotb accepts for this port."""
     if not isinstance(handle, LogicArrayObject):
         return lambda value: value
     modulus = 1 << len(handle)      # what does not fit is left alone, for cocotb to refuse
@@ -60,38 +128,62 @@ def _encoder(handle) -> Callable[[int], int]:
 
 
 class _Agent:
-    """A task `_run` at one stream. It starts at once."""
+    """A task `_run` at one stream, from now on and again after each reset."""
 
-    def __init__(self, dut, name: str):
+    def __init__(self, dut, name: str, shape):
         self.name = name
         self.edge = RisingEdge(dut.clk)
         self.payload, self.valid, self.ready = (
             dut[f"{name}__{member}"] for member in ("payload", "valid", "ready"))
+        self._unpack = _unpacker(shape)
         self._task = cocotb.start_soon(self._run())
+        cocotb.start_soon(self._forget_at_reset(dut.rst))
+
+    async def _forget_at_reset(self, rst):
+        rises, falls = RisingEdge(rst), FallingEdge(rst)
+        while True:
+            await rises
+            self._task.cancel()
+            self._rest()
+            await falls
+            self._task = cocotb.start_soon(self._run())
+
+    def _rest(self):
+        """Forget everything, and do nothing at the ports."""
+        raise NotImplementedError
+
+    async def _run(self):
+        raise NotImplementedError
 
 
 class Source(_Agent):
-    """Drives a stream input. An offer stands until it is taken or `clear` is called.
+    """Drives a stream input. An offer stands until it is taken, or a reset or `clear`.
 
     Parameters
     ----------
     dut, name
         Handle of the top module, and name of the stream.
+    shape : shape-like, optional
+        Of the payload.
     stall : callable, optional
         Asked before a payload is offered, in each cycle until it says False. May be replaced at any
         time.
     """
 
-    def __init__(self, dut, name: str, *, stall: Callable[[], bool] | None = None):
+    def __init__(self, dut, name: str, shape=None, *, stall: Callable[[], bool] | None = None):
         self.stall = stall
-        self.pending = collections.deque()
+        self.pending = collections.deque()      # as they are driven
         self._filled, self._drained = Event(), Event()
-        self._encode = _encoder(dut[f"{name}__payload"])
-        super().__init__(dut, name)
+        self._noise = random.Random(f"{name} {cocotb.RANDOM_SEED}")
+        payload = dut[f"{name}__payload"]
+        self._width = len(payload)
+        self._pack, self._encode = _packer(shape), _encoder(payload)
+        super().__init__(dut, name, shape)
 
-    def send(self, payloads: Iterable[int]):
+    def send(self, payloads: Iterable):
         """Queue payloads, behind those not yet taken."""
-        self.pending.extend(payloads)
+        pack, encode = self._pack, self._encode
+        self.pending.extend(encode(pack(payload)) for payload in payloads)
         if self.pending:
             self._drained.clear()
             self._filled.set()
@@ -102,19 +194,29 @@ class Source(_Agent):
             await self._drained.wait()
 
     def clear(self):
-        """Forget what is queued and withdraw the offer, as a neighbour under reset would."""
+        """Forget what is queued and withdraw the offer, which a neighbour may not do."""
         self._task.cancel()
-        self.pending.clear()
-        self._drained.set()
+        self._rest()
         self._task = cocotb.start_soon(self._run())
 
+    def _rest(self):
+        self.pending.clear()
+        self._drained.set()
+        self._withdraw()
+
+    def _withdraw(self):
+        self.valid.value = 0
+        self.payload.value = self._encode(self._noise.getrandbits(self._width))
+
     async def _run(self):
-        edge, pending, ready, encode = self.edge, self.pending, self.ready, self._encode
-        self.valid.value = offered = 0
+        edge, pending, ready = self.edge, self.pending, self.ready
+        self._withdraw()
+        offered = False
         while True:
             if not pending or (self.stall and self.stall()):
                 if offered:
-                    self.valid.value = offered = 0
+                    self._withdraw()
+                    offered = False
                 if pending:
                     await edge
                     continue
@@ -122,7 +224,7 @@ class Source(_Agent):
                 self._filled.clear()
                 await self._filled.wait()
                 continue
-            self.payload.value = encode(pending[0])
+            self.payload.value = pending[0]
             if not offered:
                 self.valid.value = offered = 1
             await edge
@@ -138,17 +240,19 @@ class Sink(_Agent):
     ----------
     dut, name
         Handle of the top module, and name of the stream.
+    shape : shape-like, optional
+        Of the payload.
     stall : callable, optional
         Asked in each cycle whether to pause. May be replaced at any time.
     """
 
-    def __init__(self, dut, name: str, *, stall: Callable[[], bool] | None = None):
+    def __init__(self, dut, name: str, shape=None, *, stall: Callable[[], bool] | None = None):
         self.stall = stall
-        self.taken = collections.deque()
+        self.taken = collections.deque()        # as bits
         self._wanted, self._enough = 0, Event()
-        super().__init__(dut, name)
+        super().__init__(dut, name, shape)
 
-    async def take(self, count: int, *, patience: int = 10_000) -> list[int]:
+    async def take(self, count: int, *, patience: int = 10_000) -> list:
         """Return the next `count` payloads; fail if none comes for `patience` cycles."""
         while (before := len(self.taken)) < count:
             self._wanted = count
@@ -158,7 +262,7 @@ class Sink(_Agent):
             except SimTimeoutError:
                 assert len(self.taken) > before, (
                     f"{self.name}: {before} of {count} payloads, then none for {patience} cycles")
-        return [self.taken.popleft() for _ in range(count)]
+        return [self._unpack(self.taken.popleft()) for _ in range(count)]
 
     async def nothing_more(self, cycles: int = 20):
         """Fail if anything surplus has come, or comes within these cycles."""
@@ -167,9 +271,9 @@ class Sink(_Agent):
         surplus = list(self.taken)
         assert not surplus, f"{self.name}: {len(surplus)} surplus payloads, first {surplus[0]:#x}"
 
-    def clear(self):
-        """Forget what has been taken."""
+    def _rest(self):
         self.taken.clear()
+        self.ready.value = 0
 
     async def _run(self):
         edge, taken, valid, ready = self.edge, self.taken, self.valid, self.ready
@@ -186,30 +290,28 @@ class Sink(_Agent):
 
 
 class Monitor(_Agent):
-    """Watches a stream that others drive, and fails the test when an offer is not kept.
+    """Watches a stream that others drive.
 
-    ``payloads`` has everything transferred, ``cycles`` the number of the clock cycle of each.
+    ``cycles`` has the number of the clock cycle of each transfer since the reset.
     """
 
-    def __init__(self, dut, name: str):
-        self.rst = dut.rst
-        self.payloads, self.cycles = [], []
-        super().__init__(dut, name)
+    def __init__(self, dut, name: str, shape=None):
+        self._taken, self.cycles = [], []
+        super().__init__(dut, name, shape)
+
+    @property
+    def payloads(self) -> list:
+        """Everything transferred since the reset."""
+        return [self._unpack(bits) for bits in self._taken]
+
+    def _rest(self):
+        self._taken.clear()
+        self.cycles.clear()
 
     async def _run(self):
         edge, valid, ready = self.edge, self.valid, self.ready
-        offer = None            # the payload that was offered and not taken
         while True:
             await edge
-            if self.rst.value:
-                offer = None
-            elif valid.value:
-                payload = int(self.payload.value)
-                assert offer in (None, payload), f"{self.name}: {offer:#x} became {payload:#x}"
-                offer = payload
-                if ready.value:
-                    self.payloads.append(payload)
-                    self.cycles.append(int(get_sim_time("ns")) // PERIOD)
-                    offer = None
-            else:
-                assert offer is None, f"{self.name}: {offer:#x} was withdrawn"
+            if valid.value and ready.value:
+                self._taken.append(int(self.payload.value))
+                self.cycles.append(int(get_sim_time("ns")) // PERIOD)

@@ -5,6 +5,8 @@ import tempfile
 
 import cocotb
 import numpy as np
+from amaranth import signed
+from amaranth.lib import data
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.formats import ALIGNMENT, UNIT
@@ -16,7 +18,7 @@ from tritstream.link.protocol import Space, Status
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.ports import BEST, DONE, SCALE, START
-from tritstream_sim.agents.stream import Sink, Source, as_signed, reset, stall, start_clock
+from tritstream_sim.agents.stream import Sink, Source, reset, stall, start_clock
 from tritstream_sim.benches.watched import RULES
 from tritstream_sim.verilate.parameters import build_config
 from tritstream_sim.verilate.passes import pass_bytes
@@ -39,10 +41,11 @@ class Bench:
         self.golden = GoldenModel(image)
         self.state = self.golden.new_state()
         self.digest = 0
-        self.beats = Source(dut, "beats", stall=stall(i_stall))
-        self.starts = Source(dut, "start")
-        self.done = Sink(dut, "done")
-        self.logits = Sink(dut, "logits", stall=stall(o_stall))
+        self.beats = Source(dut, "beats", data.ArrayLayout(8, CONFIG.beat_bytes),
+                            stall=stall(i_stall))
+        self.starts = Source(dut, "start", START)
+        self.done = Sink(dut, "done", DONE)
+        self.logits = Sink(dut, "logits", signed(32), stall=stall(o_stall))
 
     async def read(self, space: Space, address: int) -> int:
         """Read a word through the debug port."""
@@ -68,8 +71,7 @@ class Bench:
     def send(self, data: bytes):
         """Let the source play these bytes."""
         width = CONFIG.beat_bytes
-        self.beats.send(int.from_bytes(data[n:n + width], "little")
-                        for n in range(0, len(data), width))
+        self.beats.send(data[n:n + width] for n in range(0, len(data), width))
 
     def play(self, token: int, stages: int):
         """Let the source play a pass."""
@@ -85,9 +87,8 @@ class Bench:
         wanted = self.golden.forward([[token]], self.state, stages=stages,
                                      observe=lambda stage, vector: expected.append(vector[0, 0]))
         self.play(token, stages)
-        self.starts.send([START.const(
-            {"fresh": fresh, "logits": logits, "stages": stages}).as_bits()])
-        done = DONE.from_bits((await self.done.take(1, patience=300_000))[0])
+        self.starts.send([{"fresh": fresh, "logits": logits, "stages": stages}])
+        [done] = await self.done.take(1, patience=300_000)
         assert done.status == 0
         assert done.head == (stages == self.image.stages)
         await self._compare_stages(expected)
@@ -118,7 +119,7 @@ class Bench:
 
     async def _compare_head(self, wanted, logits: bool):
         if logits:
-            got = [as_signed(value, 32) for value in await self.logits.take(self.image.vocab)]
+            got = await self.logits.take(self.image.vocab)
             assert got == wanted.acc[0].tolist()
         scale = SCALE.from_bits(int(self.dut.scale.value))
         assert (scale.mantissa, scale.shift) == (wanted.mantissa[0], wanted.shift[0])
@@ -211,13 +212,9 @@ async def a_reset_in_the_middle_of_a_pass(dut):
     bench = await begin(dut, dummy(7, **SHAPES["odd"]))
     for cycles in (3, 50, 120, 300, 700, 1100):
         bench.play(6, bench.image.stages)
-        bench.starts.send([START.const({"fresh": 0, "logits": 1, "stages": 6}).as_bits()])
+        bench.starts.send([{"fresh": 0, "logits": 1, "stages": 6}])
         await ClockCycles(dut.clk, cycles)
-        bench.beats.clear()
-        bench.starts.clear()
         await reset(dut)
-        bench.logits.clear()
-        bench.done.clear()
         await bench.run(2, fresh=True, logits=True)
 
 
@@ -232,9 +229,9 @@ async def a_bad_tape_ends_the_pass(dut, damage):
                      "state": (9, 1)}[damage]
     data[position + offset] = value
     bench.send(bytes(data))
-    bench.starts.send([START.const({"fresh": 1, "stages": bench.image.stages}).as_bits()])
+    bench.starts.send([{"fresh": 1, "stages": bench.image.stages}])
     [done] = await bench.done.take(1, patience=50_000)
-    assert DONE.from_bits(done).status == Status.BAD_TAPE
+    assert done.status == Status.BAD_TAPE
 
 
 @cocotb.test

@@ -62,7 +62,8 @@ def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
 def _compile(config: BuildConfig, cache: pathlib.Path, trace: bool) -> pathlib.Path:
     # Amaranth takes half a second to import, and is not needed for a board in the cache.
     from tritstream_sim.board.top import BoardTop
-    from tritstream_sim.verilate.compile import FST, compile_model, export
+    from tritstream_sim.verilate.compile import FST, compile_model
+    from tritstream_sim.verilate.export import export
 
     return compile_model(export(BoardTop(config), "board"), "board", cache,
                          arguments=[*_ARGUMENTS, *(FST if trace else [])], sources=_SOURCES,
@@ -77,7 +78,8 @@ def _plan(config: BuildConfig, trace: bool) -> str:
     for package in (tritstream, tritstream_hw):
         for path in sorted(pathlib.Path(package.__file__).parent.rglob("*.py")):
             digest.update(path.read_bytes())
-    for path in [*_SOURCES, _HERE / "top.py", _HERE.parent / "verilate" / "compile.py"]:
+    compilation = [_HERE.parent / "verilate" / name for name in ("export.py", "compile.py")]
+    for path in [*_SOURCES, _HERE / "top.py", *compilation]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

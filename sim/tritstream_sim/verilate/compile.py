@@ -1,4 +1,4 @@
-"""Verilog export, and compilation by Verilator with a cache of what was built."""
+"""Compilation of Verilog by Verilator and a C++ compiler, with a cache of what was built."""
 
 import contextlib
 import errno
@@ -12,12 +12,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from amaranth.back import verilog
+from tritstream.errors import MissingTool
+from tritstream.support.tools import Verilator, find_verilator
+from tritstream_sim.verilate.export import BuildFailed
 
-from tritstream.errors import MissingTool, TritstreamError
-from tritstream.support.tools import Verilator, complaint, find_verilator, find_yosys
-
-__all__ = ["FST", "BuildFailed", "compile_model", "export"]
+__all__ = ["FST", "compile_model"]
 
 # Yosys writes code that is correct but that Verilator's linter dislikes. Named one by one, so that
 # a new kind of warning still stops the build.
@@ -30,29 +29,6 @@ PACKAGE = pathlib.Path(__file__).parents[1]
 
 FST = ["--trace-fst", "--trace-structs", "-CFLAGS", f"-I{pathlib.Path(__file__).parent / 'fst'}"]
 """Arguments of `compile_model` for a model that can record its signals."""
-
-
-class BuildFailed(TritstreamError):
-    """Verilator or the C++ compiler refused a model; the end of their log is in the message."""
-
-    exit_code = MissingTool.exit_code       # what is installed does not do
-
-
-def export(component, name: str) -> str:
-    """Return `component` as Verilog text whose top module is called `name`.
-
-    Raises
-    ------
-    MissingTool
-        No Yosys.
-    BuildFailed
-        With its complaint.
-    """
-    program = find_yosys()
-    try:
-        return verilog.convert(component, name=name, strip_internal_attrs=True)
-    except verilog.YosysError as error:
-        raise BuildFailed(f"{program} failed: {complaint(str(error))}") from error
 
 
 def _run(command: Sequence[str], *, what: str, log, directory: pathlib.Path, env=None):

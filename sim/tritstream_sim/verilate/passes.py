@@ -12,7 +12,8 @@ from tritstream.image.image import Image
 from tritstream.link.messages import RECORD_WORDS, StageRecord, stage_records
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.ports import DONE, START
-from tritstream_sim.verilate.compile import compile_model, export
+from tritstream_sim.verilate.compile import compile_model
+from tritstream_sim.verilate.export import export
 
 __all__ = ["Pass", "Passes", "pass_bytes"]
 

@@ -1,17 +1,23 @@
 """Build a component with Verilator and run cocotb benches against it."""
 
+import os
 import pathlib
 import re
 import shutil
+import sys
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import cocotb_tools.config
+import find_libpython
 from cocotb_tools.runner import get_runner
 
 from tritstream.build import BuildConfig
-from tritstream_sim.verilate.compile import FST, compile_model, export
+from tritstream.errors import MissingTool
+from tritstream_sim.verilate.compile import FST, compile_model
+from tritstream_sim.verilate.export import export
 from tritstream_sim.verilate.parameters import environment
+from tritstream_sim.verilate.top import Top
 
 __all__ = ["SimulationFailed", "build", "simulate"]
 
@@ -26,13 +32,21 @@ def _ports(verilog_text: str, name: str) -> list[str]:
     return re.search(rf"module {name}\(([^)]*)\)", verilog_text)[1].replace(",", " ").split()
 
 
-def build(component, name: str, cache: pathlib.Path, *, waves: bool = False) -> pathlib.Path:
-    """Compile `component` for cocotb, as a module called `name`; return the executable.
+def _require_shared_python():
+    """Raise `MissingTool` if Python cannot run inside the simulator's process."""
+    if "LIBPYTHON_LOC" not in os.environ and find_libpython.find_libpython() is None:
+        raise MissingTool(f"{sys.executable} has no shared library, without which the benches "
+                          "cannot run in the simulator: use the system's Python, or one that was "
+                          "configured with --enable-shared.")
+
+
+def build(components, name: str, cache: pathlib.Path, *, waves: bool = False) -> pathlib.Path:
+    """Compile a `Top` of `components` for cocotb, as a module called `name`; return the executable.
 
     Only the ports of the top module are visible to a bench: that leaves Verilator free to optimise
     everything else, and holds the bench to the contract of the component.
     """
-    text = export(component, name)
+    text = export(Top(components), name)
     cache.mkdir(parents=True, exist_ok=True)
     libraries = cocotb_tools.config.libs_dir
     arguments = ["--vpi", "--timescale", "1ns/1ps", "-LDFLAGS",
@@ -45,14 +59,15 @@ def build(component, name: str, cache: pathlib.Path, *, waves: bool = False) -> 
                          control="\n".join(visible))
 
 
-def simulate(component, bench: str | Sequence[str], *, cache: pathlib.Path, directory: pathlib.Path,
-             config: BuildConfig | None = None, seed: int = 1, waves: bool = False, **parameters):
-    """Run every cocotb test of one or several bench modules against `component`.
+def simulate(components, bench: str | Sequence[str], *, cache: pathlib.Path,
+             directory: pathlib.Path, config: BuildConfig | None = None, seed: int = 1,
+             waves: bool = False, **parameters):
+    """Run every cocotb test of one or several bench modules against components.
 
     Parameters
     ----------
-    component : wiring.Component
-        The device under test.
+    components : wiring.Component or dict
+        The device under test, or several by name, see `tritstream_sim.verilate.top.Top`.
     bench : str or sequence of str
         Names of Python modules with cocotb tests.
     cache : path
@@ -72,9 +87,14 @@ def simulate(component, bench: str | Sequence[str], *, cache: pathlib.Path, dire
     ------
     SimulationFailed
         With the names of the tests that failed and the end of the log.
+    MissingTool
+        A tool, or the shared library of Python.
     """
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(component).__name__).lower()
-    executable = build(component, name, cache, waves=waves)
+    _require_shared_python()
+    several = isinstance(components, dict)
+    words = "devices" if several else re.sub(r"(?<!^)(?=[A-Z])", "_", type(components).__name__)
+    name = words.lower()
+    executable = build(components, name, cache, waves=waves)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     log, results = directory / "simulation.log", directory / "results.xml"

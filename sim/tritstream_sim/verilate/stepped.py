@@ -9,7 +9,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.transport import Transport
-from tritstream_sim.verilate.compile import compile_model, export
+from tritstream_sim.verilate.compile import compile_model
+from tritstream_sim.verilate.export import export
 
 __all__ = ["Bench", "SteppedTransport", "build_stepped"]
 

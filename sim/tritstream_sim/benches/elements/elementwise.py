@@ -15,9 +15,8 @@ from tritstream_hw.elements.residual import Residual
 from tritstream_hw.elements.sigmoid import Sigmoid
 from tritstream_sim.agents.stream import reset, start_clock
 from tritstream_sim.benches.elements.sigmoid_sweep import SigmoidSweep
-from tritstream_sim.verilate.flat import Flat
 
-__all__ = ["CONFIG", "DEVICES", "Device", "components", "spread", "with_gaps"]
+__all__ = ["CONFIG", "DEVICES", "Device", "spread", "with_gaps"]
 
 CONFIG = BuildConfig()
 
@@ -34,11 +33,6 @@ DEVICES = {
     "sigmoid_sweep": SigmoidSweep(),
     "mixer": Mixer(CONFIG),
 }
-
-
-def components() -> Flat:
-    """Return the top."""
-    return Flat(DEVICES)
 
 
 def spread(bits: int, *, sign: bool = True) -> int:

@@ -56,14 +56,13 @@ class Product:
     vectors: np.ndarray
     separate: bool
 
-    def command(self, config: BuildConfig) -> int:
-        """Return the bits of the command."""
+    def command(self, config: BuildConfig) -> dict[str, int]:
+        """Return the command."""
         projections, rows, columns = self.trits.shape
-        return command_layout(config).const({
-            "column_beats": columns // config.beat_bytes, "blocks": -(-rows // 5), "rows": rows,
-            "projections": projections, "separate": self.separate}).as_bits()
+        return {"column_beats": columns // config.beat_bytes, "blocks": -(-rows // 5),
+                "rows": rows, "projections": projections, "separate": self.separate}
 
-    def tape(self, config: BuildConfig, rng) -> list[int]:
+    def tape(self, config: BuildConfig, rng) -> list[bytes]:
         """Beats: blocks, then projections, then columns. Rows that fill up are random."""
         projections, rows, columns = self.trits.shape
         blocks = -(-rows // 5)
@@ -71,7 +70,7 @@ class Product:
         padded[:, :rows] = self.trits
         groups = padded.reshape(projections, blocks, 5, columns).transpose(2, 1, 0, 3)
         beats = code.encode(groups).reshape(-1, config.beat_bytes)
-        return [int.from_bytes(beat.tobytes(), "little") for beat in beats]
+        return [beat.tobytes() for beat in beats]
 
     def golden(self) -> list[tuple[int, int, int, int]]:
         """Elements as `(acc, projection, row, last)`."""
@@ -97,9 +96,11 @@ class Bench:
 
     def __init__(self, dut, *, tape_stall=0.0, o_stall=0.0):
         self.dut, self.config = dut, build_config()
-        self.commands = Source(dut, "command", stall=stall(tape_stall))
-        self.tape = Source(dut, "beats", stall=stall(tape_stall))
-        self.sink = Sink(dut, "o", stall=stall(o_stall))
+        self.commands = Source(dut, "command", command_layout(self.config),
+                               stall=stall(tape_stall))
+        self.tape = Source(dut, "beats", data.ArrayLayout(8, self.config.beat_bytes),
+                           stall=stall(tape_stall))
+        self.sink = Sink(dut, "o", sum_layout(self.config), stall=stall(o_stall))
         self.watch_tape, self.watch_o = Monitor(dut, "beats"), Monitor(dut, "o")
         self.show([0] * VECTORS)
         dut.write__en.value = 0
@@ -132,11 +133,9 @@ class Bench:
 
     async def check(self, products):
         """Compare everything that comes out, including that nothing more does."""
-        layout = sum_layout(self.config)
         for n, product in enumerate(products):
             expected = product.golden()
-            for value, right in zip(await self.sink.take(len(expected)), expected, strict=True):
-                element = layout.from_bits(value)
+            for element, right in zip(await self.sink.take(len(expected)), expected, strict=True):
                 got = (element.acc, element.projection, element.row, element.last)
                 assert got == right, f"product {n}: {got}, expected {right}"
         await self.sink.nothing_more()
@@ -259,10 +258,7 @@ async def reset_forgets_everything(dut, cycles):
     bench, rng, vectors = await start(dut, o_stall=0.3)
     bench.send(random_products(rng, bench.config, vectors, 8), rng)
     await ClockCycles(dut.clk, cycles)
-    bench.commands.clear()
-    bench.tape.clear()
     await reset(dut)
-    bench.sink.clear()
     products = random_products(rng, bench.config, vectors, 3)
     bench.send(products, rng)
     await bench.check(products)

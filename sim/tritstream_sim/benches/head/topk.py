@@ -29,7 +29,8 @@ class Bench:
 
     def __init__(self, dut, candidates: int, *, i_stall=0.0):
         self.dut, self.name, self.config = dut, f"k{candidates}", config(candidates)
-        self.source = Source(dut, f"{self.name}__i", stall=stall(i_stall))
+        self.source = Source(dut, f"{self.name}__i", sum_layout(self.config),
+                             stall=stall(i_stall))
         self.watch = Monitor(dut, f"{self.name}__i")
         self.port("clear").value = 0
         self.port("index").value = 0
@@ -46,10 +47,9 @@ class Bench:
 
     async def rank(self, logits, rows=None):
         """Send logits, wait until the device says that it is done, and check every candidate."""
-        layout = sum_layout(self.config)
         rows = rows or range(len(logits))
         self.source.send(
-            layout.const({"acc": acc, "row": row, "last": n == len(logits) - 1}).as_bits()
+            {"acc": acc, "row": row, "last": n == len(logits) - 1}
             for n, (acc, row) in enumerate(zip(logits, rows, strict=True)))
         await self.source.sent()
         cycles = 0
@@ -123,11 +123,10 @@ async def a_logit_per_cycle(dut, candidates):
 @cocotb.parametrize(candidates=CANDIDATES)
 async def settles_when_the_last_logit_has_arrived(dut, candidates):
     bench = await start(dut, candidates)
-    layout = sum_layout(bench.config)
-    bench.source.send([layout.const({"acc": 1, "row": 0, "last": 0}).as_bits()])
+    bench.source.send([{"acc": 1, "row": 0, "last": 0}])
     await ClockCycles(dut.clk, 2 * candidates + 4)
     assert bench.port("settled").value == 0
-    bench.source.send([layout.const({"acc": 2, "row": 1, "last": 1}).as_bits()])
+    bench.source.send([{"acc": 2, "row": 1, "last": 1}])
     await bench.source.sent()
     cycles = 0
     while not bench.port("settled").value:
@@ -141,12 +140,13 @@ async def settles_when_the_last_logit_has_arrived(dut, candidates):
 @cocotb.parametrize(candidates=CANDIDATES, how=["clear", "reset"], cycles=[1, 2, 5, 20])
 async def forgets_what_is_on_its_way(dut, candidates, how, cycles):
     bench = await start(dut, candidates)
-    layout = sum_layout(bench.config)
-    bench.source.send(layout.const({"acc": 100 + n, "row": n, "last": n % 4 == 3}).as_bits()
-                      for n in range(60))
+    bench.source.send({"acc": 100 + n, "row": n, "last": n % 4 == 3} for n in range(60))
     await ClockCycles(dut.clk, cycles)
-    bench.source.clear()
-    await (bench.clear() if how == "clear" else reset(dut))
+    if how == "clear":
+        bench.source.clear()
+        await bench.clear()
+    else:
+        await reset(dut)
     await ClockCycles(dut.clk, candidates + 4)
     assert bench.port("settled").value == 0
     await bench.check([], [])

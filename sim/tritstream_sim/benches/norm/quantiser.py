@@ -15,7 +15,6 @@ from tritstream_hw.norm.quantiser import Quantiser, quantise_layout
 from tritstream_hw.norm.scalars import RECIPROCAL
 from tritstream_sim.agents.memory import serve
 from tritstream_sim.agents.stream import Source, as_signed, reset, start_clock
-from tritstream_sim.verilate.several import Several
 
 LATENCY = 10
 SIZES = [(1, 1), (4, 4), (8, 16), (8, 64)]      # V, P
@@ -33,9 +32,9 @@ def name(elements: int, beat_bytes: int) -> str:
     return f"v{elements}p{beat_bytes}"
 
 
-def components() -> Several:
+def components() -> dict[str, Quantiser]:
     """Return the devices under test."""
-    return Several({name(*size): Quantiser(config(*size)) for size in SIZES})
+    return {name(*size): Quantiser(config(*size)) for size in SIZES}
 
 
 def packed(numbers, bits: int) -> int:
@@ -54,7 +53,7 @@ class Bench:
         self.gains = np.zeros((3, self.config.max_columns), np.int64)
         self.cycle, self.writes, self.reads = 0, [], []
         start_clock(dut)
-        self.commands = Source(dut, f"{self.name}__command")
+        self.commands = Source(dut, f"{self.name}__command", quantise_layout(self.config))
         for port in ("reciprocal", "reciprocal_valid"):
             self.port(port).value = 0
         serve(dut.clk, self.port("vector__data"), self._read_vector)
@@ -130,8 +129,7 @@ class Bench:
         columns = columns or self.config.max_columns
         beats = -(-columns // self.config.beat_bytes)
         words = beats * self.config.beat_bytes // count
-        self.commands.send([quantise_layout(self.config).const(
-            {"base": base // count, "words": words, "vectors": vectors}).as_bits()])
+        self.commands.send([{"base": base // count, "words": words, "vectors": vectors}])
         return words
 
     async def written(self, count):
@@ -265,7 +263,6 @@ async def a_reset_in_mid_stream(dut, size, cycles):
     bench.offer(bench.load(3))
     bench.command(3)
     await ClockCycles(dut.clk, cycles)
-    bench.commands.clear()
     await reset(dut)
     bench.writes.clear()
     await ClockCycles(dut.clk, 2 * LATENCY)

@@ -61,7 +61,7 @@ class Bench:
         self.dut = dut
         self.slowest = [0, 0]
         start_clock(dut)
-        self.commands = Source(dut, "command")
+        self.commands = Source(dut, "command", FACTORS)
         dut.scales__ready.value = 0
 
     def begin(self, stats, scales, ratio, floor, vectors):
@@ -69,10 +69,10 @@ class Bench:
         dut = self.dut
         dut.s1.value, dut.s2.value = stats.s1, stats.s2
         dut.amax.value = sum(peak << 47 * k for k, peak in enumerate(stats.amax))
-        self.commands.send([FACTORS.const({
+        self.commands.send([{
             "factors": [dataclasses.asdict(scale) for scale in scales],
             "ratio": dataclasses.asdict(ratio), "floor": dataclasses.asdict(floor),
-            "separate": vectors == 3}).as_bits()])
+            "separate": vectors == 3}])
         return get_sim_time("ns")
 
     async def run(self, stats, scales, ratio, floor, vectors=3):
@@ -206,7 +206,6 @@ async def a_reset_in_mid_stream(dut, cycles):
     bench = await start(dut)
     bench.begin(*random_case())
     await ClockCycles(dut.clk, cycles + 1)
-    bench.commands.clear()
     await reset(dut)
     await ClockCycles(dut.clk, 120)
     assert dut.reciprocal_valid.value == 0 and dut.scales__valid.value == 0

@@ -13,7 +13,6 @@ from tritstream_hw.elements.layouts import RESULT
 from tritstream_hw.norm.statistics import GAINS, Statistics
 from tritstream_sim.agents.memory import serve
 from tritstream_sim.agents.stream import reset, start_clock
-from tritstream_sim.verilate.flat import Flat
 
 CONFIG = BuildConfig()
 LATENCY = 10
@@ -23,9 +22,9 @@ GAIN_MOST, GAIN_LEAST = (1 << 15) - 1, -(1 << 15)
 NAMES = ("pre", "gain0", "gain1", "gain2")
 
 
-def components() -> Flat:
+def component() -> Statistics:
     """Return the device under test."""
-    return Flat({"dut": Statistics(CONFIG)})
+    return Statistics(CONFIG)
 
 
 def number(bits: int) -> int:
@@ -43,15 +42,14 @@ class Bench:
         self.strobes = []       # times
         start_clock(dut)
         for port in ("i__valid", "i__payload", "clear", "use_pre"):
-            dut[f"dut__{port}"].value = 0
-        serve(dut.clk, dut.dut__gains__data,
-              lambda: self.words[int(dut.dut__gains__addr.value) % ROWS])
+            dut[port].value = 0
+        serve(dut.clk, dut.gains__data, lambda: self.words[int(dut.gains__addr.value) % ROWS])
         cocotb.start_soon(self._count())
 
     async def _count(self):
         while True:
             await self.edge
-            if self.dut.dut__done.value:
+            if self.dut.done.value:
                 self.strobes.append(get_sim_time())
 
     def load(self, gains):
@@ -62,9 +60,9 @@ class Bench:
 
     async def clear(self):
         """Pulse `clear` for a cycle."""
-        self.dut.dut__clear.value = 1
+        self.dut.clear.value = 1
         await self.edge
-        self.dut.dut__clear.value = 0
+        self.dut.clear.value = 0
 
     async def send(self, elements, *, gap=0.0, last=True, clear=False):
         """Send (value, first) pairs as rows 0, 1, …; `clear` comes together with the first."""
@@ -72,22 +70,22 @@ class Bench:
         for row, (value, first) in enumerate(elements):
             while random.random() < gap:
                 await self.edge
-            dut.dut__i__payload.value = RESULT.const({
+            dut.i__payload.value = RESULT.const({
                 "value": value, "first": first, "row": row,
                 "last": last and row == len(elements) - 1}).as_bits()
-            dut.dut__i__valid.value = 1
-            dut.dut__clear.value = clear and not row
+            dut.i__valid.value = 1
+            dut.clear.value = clear and not row
             await self.edge
-            dut.dut__i__valid.value = 0
-            dut.dut__clear.value = 0
+            dut.i__valid.value = 0
+            dut.clear.value = 0
             # Without valid, a payload means nothing.
-            dut.dut__i__payload.value = random.getrandbits(RESULT.size)
+            dut.i__payload.value = random.getrandbits(RESULT.size)
 
     async def done(self):
         """Wait for the strobe; return in how many cycles it came. Results are checked in it."""
         for cycles in range(1, LATENCY + 2):
             await self.edge
-            if self.dut.dut__done.value:
+            if self.dut.done.value:
                 return cycles
         raise AssertionError("never done")
 
@@ -98,15 +96,15 @@ class Bench:
                  for name in NAMES}
         (want,) = statistics(value, divided, gains["pre"] if pre else None,
                              [gains[name] for name in NAMES[1:]])
-        peaks = int(self.dut.dut__amax.value)
-        got = (int(self.dut.dut__s1.value), int(self.dut.dut__s2.value),
+        peaks = int(self.dut.amax.value)
+        got = (int(self.dut.s1.value), int(self.dut.s2.value),
                tuple(peaks >> 47 * k & (1 << 47) - 1 for k in range(3)))
         assert got == (want.s1, want.s2, want.amax)
 
     async def vector(self, elements, gains, *, pre=1, **options):
         """Send a vector and check everything about it."""
         self.load(gains)
-        self.dut.dut__use_pre.value = pre
+        self.dut.use_pre.value = pre
         begin = get_sim_time()
         await self.send(elements, **options)
         assert await self.done() == LATENCY
@@ -179,14 +177,14 @@ async def an_element_per_cycle_and_the_next_vector_at_once(dut):
     bench = await start(dut)
     elements, gains = random_vector(50)
     bench.load(gains)
-    dut.dut__use_pre.value = 1
+    dut.use_pre.value = 1
     for _ in range(3):
         await bench.send(elements, clear=True)
         await ClockCycles(dut.clk, LATENCY - 1)
         # This is the cycle of the strobe; the next element may come in it.
         send = cocotb.start_soon(bench.send(elements[:20], clear=True, last=False))
         await bench.edge
-        assert dut.dut__done.value
+        assert dut.done.value
         bench.check(elements, pre=1)
         await send
 
@@ -197,7 +195,7 @@ async def forgets_what_is_on_its_way(dut, how, cycles):
     bench = await start(dut)
     elements, gains = random_vector(12)
     bench.load(gains)
-    dut.dut__use_pre.value = 1
+    dut.use_pre.value = 1
     await bench.send(elements)
     if cycles:
         await ClockCycles(dut.clk, cycles)
@@ -208,5 +206,5 @@ async def forgets_what_is_on_its_way(dut, how, cycles):
     begin = get_sim_time()
     await ClockCycles(dut.clk, LATENCY + 2)
     assert not [time for time in bench.strobes if time > begin]
-    assert int(dut.dut__s1.value) == int(dut.dut__s2.value) == int(dut.dut__amax.value) == 0
+    assert int(dut.s1.value) == int(dut.s2.value) == int(dut.amax.value) == 0
     await bench.vector(*random_vector(9))

@@ -4,6 +4,7 @@ import random
 
 import cocotb
 import numpy as np
+from amaranth.lib import data
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
@@ -12,7 +13,6 @@ from tritstream.image.tape import Bank
 from tritstream_hw.elements.vectors import VectorMemory
 from tritstream_hw.tape.gains import GainBanks, banks_layout, load_layout
 from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock
-from tritstream_sim.verilate.several import Several
 
 SIZES = [(1, 1), (1, 16), (4, 4), (8, 16), (8, 64), (64, 64)]       # V, P
 HIDDEN = 100
@@ -29,11 +29,11 @@ def name(elements: int, beat_bytes: int) -> str:
     return f"v{elements}p{beat_bytes}"
 
 
-def components() -> Several:
+def components() -> dict[str, GainBanks | VectorMemory]:
     """Return the devices under test."""
     banks = {f"{name(*size)}_banks": GainBanks(config(*size)) for size in SIZES}
     vectors = {f"{name(*size)}_vectors": VectorMemory(config(*size)) for size in SIZES[2:]}
-    return Several(banks | vectors)
+    return banks | vectors
 
 
 class Bench:
@@ -42,8 +42,9 @@ class Bench:
     def __init__(self, dut, size, *, gap=0.0):
         self.dut, self.name, self.config = dut, f"{name(*size)}_banks", config(*size)
         start_clock(dut)
-        self.commands = Source(dut, f"{self.name}__command")
-        self.beats = Source(dut, f"{self.name}__beats", stall=stall(gap))
+        self.commands = Source(dut, f"{self.name}__command", load_layout(self.config))
+        self.beats = Source(dut, f"{self.name}__beats",
+                            data.ArrayLayout(8, self.config.beat_bytes), stall=stall(gap))
         self.watch = Monitor(dut, f"{self.name}__beats")
         for port in ("half", "read_half", "read_address", "keep_half", "keep_address"):
             self.port(port).value = 0
@@ -58,12 +59,10 @@ class Bench:
         width = self.config.beat_bytes
         size = padded(2 * rows)
         self.port("half").value = half
-        self.commands.send([load_layout(self.config).const(
-            {"banks": banks.value, "beats": size // width}).as_bits()])
+        self.commands.send([{"banks": banks.value, "beats": size // width}])
         for bank in banks:
             raw = random.randbytes(size)
-            self.beats.send(int.from_bytes(raw[n:n + width], "little")
-                            for n in range(0, size, width))
+            self.beats.send(raw[n:n + width] for n in range(0, size, width))
             self.content[half][bank] = np.frombuffer(
                 raw, "<u2" if bank is Bank.KEEP else "<i2")[:rows].tolist()
         return len(list(banks)) * size // width
@@ -161,8 +160,6 @@ async def a_reset_in_mid_stream(dut, size, cycles):
     await bench.load(0, ~Bank(0), HIDDEN)
     bench.send(1, ~Bank(0), HIDDEN)
     await ClockCycles(dut.clk, cycles)
-    bench.beats.clear()
-    bench.commands.clear()
     await reset(dut)
     await bench.check(0)                    # the other half survives
     bench.content[1].clear()

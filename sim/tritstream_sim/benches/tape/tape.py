@@ -13,7 +13,7 @@ from tritstream_hw.elements.layouts import SCALE, sum_layout
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 from tritstream_hw.tape.reader import TapeReader
 from tritstream_hw.tape.row import RowReader
-from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
+from tritstream_sim.agents.stream import Sink, Source, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config
 
 
@@ -58,16 +58,18 @@ class Bench:
 
     def __init__(self, dut, *, i_stall=0.0, o_stall=0.0):
         self.config = build_config()
-        self.beats = Source(dut, "beats", stall=stall(i_stall))
-        self.sinks = {name: Sink(dut, name, stall=stall(o_stall))
-                      for name in ("header", "banks", "trits", "elements", "scale")}
-        self.monitors = [Monitor(dut, name) for name in self.sinks]
+        beat = data.ArrayLayout(8, self.config.beat_bytes)
+        shapes = {"header": HEADER_LAYOUT, "banks": beat, "trits": beat,
+                  "elements": sum_layout(self.config), "scale": SCALE}
+        self.beats = Source(dut, "beats", beat, stall=stall(i_stall))
+        self.sinks = {name: Sink(dut, name, shape, stall=stall(o_stall))
+                      for name, shape in shapes.items()}
         self.expected = {name: [] for name in self.sinks}
 
     def play(self, parts: bytes, *streams):
         """Send bytes of the tape, and expect them again on these streams."""
         width = self.config.beat_bytes
-        beats = [int.from_bytes(parts[n:n + width], "little") for n in range(0, len(parts), width)]
+        beats = [parts[n:n + width] for n in range(0, len(parts), width)]
         self.beats.send(beats)
         for name in streams:
             self.expected[name] += beats
@@ -76,8 +78,8 @@ class Bench:
         """Send a section with random contents."""
         data = header.to_bytes()
         self.play(data)
-        self.expected["header"].append(
-            int.from_bytes(data, "little") & ((1 << HEADER_LAYOUT.size) - 1))
+        self.expected["header"].append(HEADER_LAYOUT.from_bits(
+            int.from_bytes(data, "little") & ((1 << HEADER_LAYOUT.size) - 1)))
         self.play(rng.bytes(header.bank_bytes), "banks")
         self.play(rng.bytes(header.body_bytes), "trits")
 
@@ -93,9 +95,8 @@ class Bench:
         self.play(data.ljust(padded(len(data)), b"\xee"))
         self.expected["elements"] += [
             sum_layout(self.config).const({"acc": int(value), "row": n, "last": n == count - 1})
-            .as_bits() for n, value in enumerate(values)]
-        self.expected["scale"].append(
-            SCALE.const({"mantissa": mantissa, "shift": shift}).as_bits())
+            for n, value in enumerate(values)]
+        self.expected["scale"].append(SCALE.const({"mantissa": mantissa, "shift": shift}))
 
     async def check(self):
         """Compare everything, and see that nothing surplus came."""
@@ -138,15 +139,12 @@ async def a_reset_in_a_section_forgets_it(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     for part in (1, 3, 40, 90):
         bench.section(rng, Header(op=Op.GLU, rows=70, columns=60, banks=Bank.GAIN0))
-        beats = list(bench.beats.pending)[:part]
-        bench.beats.pending.clear()
-        bench.beats.send(beats)
+        while len(bench.beats.pending) > part:
+            bench.beats.pending.pop()
         await bench.beats.sent()
-        bench.beats.clear()
         await reset(dut)
-        for name, sink in bench.sinks.items():
-            sink.clear()
-            bench.expected[name].clear()
+        for expected in bench.expected.values():
+            expected.clear()
         bench.section(rng, Header(op=Op.HEAD, rows=3, columns=20))
         await bench.check()
 
