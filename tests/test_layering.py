@@ -1,6 +1,7 @@
 """Who may import whom: sw <- hw <- sim <- tests, sw <- train, and only training torch."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+PACKAGES = ("sw/tritstream", "hw/tritstream_hw", "sim/tritstream_sim", "train/tritstream_cuda",
+            "train/tritstream_train")
 GATEWARE = {"amaranth", "amaranth_boards"}
 SIMULATION = {"cocotb", "cocotb_tools"}
 TRAINING = {"torch", "triton", "transformers", "matplotlib", "tritstream_train"}
@@ -28,12 +31,16 @@ ON_DEMAND = {
 }
 
 
+def functions_of(tree: ast.Module) -> set[ast.AST]:
+    """Everything inside a function."""
+    return {node for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+            for node in ast.walk(function)}
+
+
 def imports(path: pathlib.Path, *, top_level: bool) -> set[str]:
     """Packages that a file imports: at its top level, or inside its functions."""
-    tree = ast.parse(path.read_text())
-    inner = {node for function in ast.walk(tree)
-             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-             for node in ast.walk(function)}
+    inner = functions_of(tree := ast.parse(path.read_text()))
     found = set()
     for node in ast.walk(tree):
         if (node in inner) == top_level:
@@ -67,3 +74,37 @@ def test_a_host_needs_no_gateware_simulator_or_training():
                f"for name in {modules}: importlib.import_module(name)\n")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def modules() -> dict[str, pathlib.Path]:
+    """Return the files of all packages by the names of their modules."""
+    named = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to((ROOT / package).parent).with_suffix("").parts)
+            named[name.removesuffix(".__init__")] = path
+    return named
+
+
+def dependencies(path: pathlib.Path, known) -> set[str]:
+    """Modules among the `known` that have to be there while a file is imported."""
+    inner = functions_of(tree := ast.parse(path.read_text()))
+    found = set()
+    for node in ast.walk(tree):
+        if node in inner:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if names <= known else names | {node.module}
+    return found & known
+
+
+def test_no_module_waits_for_itself():
+    """No cycle of imports, neither inside a package nor between packages."""
+    named = modules()
+    sorter = graphlib.TopologicalSorter()
+    for name, path in named.items():
+        sorter.add(name, *dependencies(path, named.keys()) - {name})
+    sorter.prepare()        # a CycleError names the modules

@@ -8,7 +8,7 @@ import pytest
 from tritstream.errors import BadInput, TritstreamError
 from tritstream_sim.mutation import mutants
 from tritstream_sim.mutation.faults import MUTANTS
-from tritstream_sim.mutation.mutants import Mutant
+from tritstream_sim.mutation.mutant import Mutant
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The faults that the tests have to notice, block by block; `mutants` runs them."""
 
-from tritstream_sim.mutation.mutants import Mutant
+from tritstream_sim.mutation.mutant import Mutant
 
 __all__ = ["MUTANTS"]
 
