@@ -89,4 +89,5 @@ class MixerContract(wiring.Component):
 
 @pytest.mark.parametrize("glu", [0, 1])
 def test_queues(tmp_path, glu):
+    """No queue of the mixer overflows or runs dry, whatever the pauses."""
     prove(MixerContract(glu=glu), tmp_path, depth=1)

@@ -15,6 +15,8 @@ there. Steps:
 """
 
 import argparse
+import ast
+import functools
 import json
 import pathlib
 import shutil
@@ -137,12 +139,46 @@ def tests(options, before) -> dict:
         raise SystemExit("The tests failed; the document is left as it was.")
     cases = [case.get("classname").removeprefix("tests.") + "::" + case.get("name")
              for case in ElementTree.parse(results).iter("testcase")]
+    return {"all": len(cases), "benches": _benches(),
+            "proofs": {case: _shown(case) for case in cases if _is_proof(case)}}
+
+
+def _benches() -> list[dict]:
+    """What each bench shows, on how many builds and in how many cases."""
     benches = {}
     for path in sorted((ROOT / "build" / "sim" / "runs").glob("*test_rtl_*/results.xml")):
-        names = [case.get("name") for case in ElementTree.parse(path).iter("testcase")]
-        benches[path.parent.name.removeprefix("tests.")] = len(names)
-    return {"all": len(cases), "benches": benches,
-            "proofs": [case for case in cases if "formal" in case]}
+        for case in ElementTree.parse(path).iter("testcase"):
+            name = case.get("classname").removeprefix("tritstream_sim.benches.")
+            bench = benches.setdefault(name, {"name": name, "builds": [], "cases": 0, "shows": []})
+            shows = case.get("name").split("/")[0].replace("_", " ")
+            bench["cases"] += 1
+            bench["builds"] += [path.parent.name] * (path.parent.name not in bench["builds"])
+            bench["shows"] += [shows] * (shows not in bench["shows"])
+    return [{**benches[name], "builds": len(benches[name]["builds"])} for name in sorted(benches)]
+
+
+@functools.cache
+def _functions(module: str) -> dict[str, ast.FunctionDef]:
+    """Functions of a test module by name."""
+    tree = ast.parse((ROOT / "tests" / f"{module.replace('.', '/')}.py").read_text())
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _function(case: str) -> ast.FunctionDef:
+    module, _, name = case.partition("::")
+    return _functions(module)[name.split("[")[0]]
+
+
+def _is_proof(case: str) -> bool:
+    return any(isinstance(node, ast.Call) and getattr(node.func, "id", "") == "prove"
+               for node in ast.walk(_function(case)))
+
+
+def _shown(case: str) -> str:
+    """What a test shows: the first line of its docstring, or its name in words."""
+    function = _function(case)
+    words = function.name.removeprefix("test_").replace("_", " ").capitalize()
+    return (ast.get_docstring(function) or f"{words}.").splitlines()[0]
 
 
 def mutate(options, before) -> dict:
@@ -202,12 +238,14 @@ def _contract_section(found: dict[str, list[str]]) -> str:
 
 
 def _tests_section(found: dict) -> str:
-    rows = [f"| {name} | {count} |" for name, count in found["benches"].items()]
-    proofs = [f"* `{name}`" for name in found["proofs"]]
+    rows = [f"| {bench['name']} | {'; '.join(bench['shows'])} | {bench['builds']} | "
+            f"{bench['cases']} |" for bench in found["benches"]]
+    proofs = [f"* `{name}`: {shown}" for name, shown in found["proofs"].items()]
     return "\n".join([f"## Tests: {found['all']} cases, all passed",
-                      "Cases of each bench in Verilator (simulated):", "", "| bench | cases |",
-                      "|---|---:|", *rows, "", "Proved with Yosys by temporal induction:", "",
-                      *proofs])
+                      "Benches in Verilator (simulated): what each shows, and on how many builds "
+                      "and in how many cases.", "", "| bench | shows | builds | cases |",
+                      "|---|---|---:|---:|", *rows, "", "Proved with Yosys by temporal induction:",
+                      "", *proofs])
 
 
 def _mutants_section(found: dict) -> str:
