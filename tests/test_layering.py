@@ -31,16 +31,17 @@ ON_DEMAND = {
 }
 
 
-def functions_of(tree: ast.Module) -> set[ast.AST]:
-    """Everything inside a function."""
-    return {node for function in ast.walk(tree)
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-            for node in ast.walk(function)}
+def not_run(tree: ast.Module) -> set[ast.AST]:
+    """Everything that an import does not run: functions, and what is for type checkers only."""
+    return {node for block in ast.walk(tree)
+            if isinstance(block, ast.FunctionDef | ast.AsyncFunctionDef)
+            or (isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING")
+            for node in ast.walk(block)}
 
 
 def imports(path: pathlib.Path, *, top_level: bool) -> set[str]:
     """Packages that a file imports: at its top level, or inside its functions."""
-    inner = functions_of(tree := ast.parse(path.read_text()))
+    inner = not_run(tree := ast.parse(path.read_text()))
     found = set()
     for node in ast.walk(tree):
         if (node in inner) == top_level:
@@ -88,7 +89,7 @@ def modules() -> dict[str, pathlib.Path]:
 
 def dependencies(path: pathlib.Path, known) -> set[str]:
     """Modules among the `known` that have to be there while a file is imported."""
-    inner = functions_of(tree := ast.parse(path.read_text()))
+    inner = not_run(tree := ast.parse(path.read_text()))
     found = set()
     for node in ast.walk(tree):
         if node in inner:
