@@ -20,7 +20,6 @@ from tritstream.cli.options import (
     open_model,
     read_prompt,
     result_of,
-    tokenizer_if_any,
 )
 from tritstream.model.catalog import DEFAULT_MODEL
 from tritstream.runtime.generate import Generation, Timings
@@ -49,7 +48,7 @@ def generate(
     check_count("-n", count)
     opened = open_model(model)
     text, numbers = read_prompt(opened, prompt, file, tokens)
-    speaks = tokenizer_if_any(opened) is not None
+    speaks = opened.tokenizer_if_any is not None
     writer = _Writer(text, quiet=json)
     interrupted = False
     with open_device(device, opened) as loaded, contextlib.ExitStack() as reading:

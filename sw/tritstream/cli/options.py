@@ -13,7 +13,7 @@ from tritstream.cli.console import progress
 from tritstream.engines import DEVICES
 from tritstream.errors import BadInput
 from tritstream.model.catalog import Model, bundled_models, resolve
-from tritstream.model.tokenizer import Tokenizer, decode_utf8
+from tritstream.model.tokenizer import decode_utf8
 from tritstream.runtime.language_model import LanguageModel
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "parse_tokens",
     "read_prompt",
     "result_of",
-    "tokenizer_if_any",
 ]
 
 MOST = 10 ** 9              # of what a user counts: more would never end
@@ -75,7 +74,7 @@ def read_prompt(model: Model, text: str | None, file: str | None,
         raise BadInput("Give one prompt: -p TEXT, -f FILE or --tokens N,N,….")
     if tokens is not None:
         numbers = parse_tokens(tokens, model.config.vocab)
-        tokenizer = tokenizer_if_any(model)
+        tokenizer = model.tokenizer_if_any
         return tokenizer.decode(numbers) if tokenizer else "", numbers
     if file is not None:
         text = _standard_input() if file == "-" else read_text(Path(file))
@@ -89,14 +88,6 @@ def _standard_input() -> str:
         raise BadInput(f"The standard input has more than the {MOST_PROMPT:,} bytes that a prompt "
                        "may have.")
     return decode_utf8(data, "The standard input").removeprefix(MARK)
-
-
-def tokenizer_if_any(model: Model) -> Tokenizer | None:
-    """Return the tokenizer of a model, None if it was packed without one."""
-    try:
-        return model.tokenizer
-    except BadInput:
-        return None
 
 
 def parse_tokens(text: str, vocab: int) -> list[int]:

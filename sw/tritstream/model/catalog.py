@@ -93,6 +93,13 @@ class Model:
         return Tokenizer(data, vocab=self.config.vocab, bos=self.config.bos,
                          name=f"The tokenizer in {self.path}")
 
+    @property
+    def tokenizer_if_any(self) -> Tokenizer | None:
+        """The tokenizer, or None if there is none; one that is damaged is refused."""
+        there = (self.checkpoint.tokenizer_path.exists() if self.path.is_dir()
+                 else self.image.tokenizer_json is not None)
+        return self.tokenizer if there else None
+
 
 def bundled_models() -> list[str]:
     """Names of the models that come with the program."""

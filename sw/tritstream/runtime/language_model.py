@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from tritstream.engines import Conversation, Engine, open_engine
-from tritstream.errors import BadInput
 from tritstream.model.catalog import DEFAULT_MODEL, Model, resolve
 from tritstream.model.tokenizer import Tokenizer
 from tritstream.runtime.generate import Generation
@@ -85,7 +84,7 @@ class LanguageModel:
         sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
         return Generation(self.open(), self.engine, tokens, max_tokens, sampler,
-                          tokenizer=self._tokenizer_if_any(), progress=progress)
+                          tokenizer=self.source.tokenizer_if_any, progress=progress)
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """All logits after each of some tokens, the first of a text: float32 [T, V]."""
@@ -105,9 +104,3 @@ class LanguageModel:
 
     def __exit__(self, *exception):
         self.close()
-
-    def _tokenizer_if_any(self) -> Tokenizer | None:
-        try:
-            return self.tokenizer
-        except BadInput:
-            return None
