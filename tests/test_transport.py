@@ -336,7 +336,7 @@ def test_faults_repeat_with_their_seed(pair):
 
     def heard(seed):
         pieces = []
-        inner = types.SimpleNamespace(name="x", retry_seconds=1.0, write=pieces.append)
+        inner = types.SimpleNamespace(name="x", retry_seconds=1.0, rate=None, write=pieces.append)
         faulty = FaultyTransport(inner, faults, seed=seed)
         for _ in range(20):
             faulty.write(bytes(100))
@@ -406,12 +406,39 @@ def test_a_session_that_does_not_repeat(session):
     ("tritstream-session 1\nr 0g\n", "damaged in line 2"),
     ("tritstream-session 1\nr 00\nx 00\n", "damaged in line 3"),
     ("tritstream-session 1\nn many\n", "damaged in line 2"),
+    ("tritstream-session 1\nn 256\n", "damaged in line 2"),
+    ("tritstream-session 1\nn " + "9" * 5000, "damaged in line 2"),
 ])
 def test_files_that_are_no_sessions(tmp_path, text, sentence):
     path = tmp_path / "session.txt"
     path.write_text(text)
     with pytest.raises(BadInput, match=sentence):
         ReplayTransport(path)
+
+
+def test_sessions_that_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
+        with pytest.raises(BadInput, match="give the file itself"):
+            open_transport(f"replay:{path}")
+
+
+@pytest.mark.parametrize("place", ["absent/session.txt", "."])
+def test_sessions_that_cannot_be_recorded(pair, tmp_path, place):
+    near, far = pair
+    with pytest.raises(BadInput, match="cannot be recorded in .*: give a file"):
+        RecordingTransport(near, tmp_path / place)
+    with pytest.raises(DeviceError, match="closed the connection"):
+        far.read(1.0)
+
+
+def test_a_disk_that_fills_up_while_a_session_is_recorded(pair):
+    recording = RecordingTransport(pair[0], "/dev/full")
+    with pytest.raises(BadInput, match="No space left on device"):
+        for _ in range(1000):
+            recording.write(bytes(100))
+    with contextlib.suppress(BadInput):         # there may be something left to write
+        recording.close()
 
 
 def test_time_of_a_replay_passes_only_in_vain_reads(session):

@@ -4,10 +4,12 @@ import json
 import pathlib
 
 from tritstream.errors import BadInput
+from tritstream.support.inputs import check_input
 
 __all__ = ["MANIFEST", "read_build_id"]
 
 MANIFEST = "manifest.json"
+MOST_BYTES = 1 << 20
 
 
 def read_build_id(directory: pathlib.Path | str) -> bytes:
@@ -20,11 +22,12 @@ def read_build_id(directory: pathlib.Path | str) -> bytes:
     """
     path = pathlib.Path(directory) / MANIFEST
     try:
+        check_input(path, most=MOST_BYTES)
         identity = bytes.fromhex(json.loads(path.read_text())["build_id"])
     except OSError as error:
         raise BadInput(f"There is no manifest at {path} ({error.strerror}): give the directory "
                        "that `tritstream build` wrote.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} is not the manifest of a build ({type(error).__name__}: {error}): "
                        "build the bitstream again.") from error
     if len(identity) != 8:

@@ -100,6 +100,7 @@ class FaultyTransport(Transport):
                  gone_after: int | None = None):
         self.name = inner.name
         self.retry_seconds = inner.retry_seconds
+        self.rate = inner.rate
         self._inner = inner
         self._to_device = FaultyChannel(faults, 2 * seed)
         self._to_host = FaultyChannel(faults, 2 * seed + 1)

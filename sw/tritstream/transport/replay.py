@@ -7,12 +7,16 @@ The file is text: a first line with name and version, then one event a line: ``n
 import pathlib
 
 from tritstream.errors import BadInput, DeviceError
+from tritstream.support.inputs import read_input
 from tritstream.transport.address import Address
 from tritstream.transport.base import Transport
 
 __all__ = ["RecordingTransport", "ReplayTransport"]
 
 HEADER = "tritstream-session 1"
+
+MOST_BYTES = 1 << 30
+"""Of a session that is played again."""
 
 RESOLUTION = 1e-6
 """Seconds that the shortest wait takes, so that rounding cannot keep a timer from its end."""
@@ -32,8 +36,14 @@ class RecordingTransport(Transport):
     def __init__(self, inner: Transport, path):
         self.name = inner.name
         self.retry_seconds = inner.retry_seconds
+        self.rate = inner.rate
         self._inner = inner
-        self._file = pathlib.Path(path).open("w", encoding="ascii")
+        self._path = path
+        try:
+            self._file = pathlib.Path(path).open("w", encoding="ascii")
+        except OSError as error:
+            inner.close()
+            raise self._unwritable(error) from error
         self._log(HEADER)
 
     def read(self, timeout: float) -> bytes:
@@ -56,10 +66,20 @@ class RecordingTransport(Transport):
 
     def close(self) -> None:
         self._inner.close()
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def _log(self, line: str) -> None:
-        self._file.write(line + "\n")
+        try:
+            self._file.write(line + "\n")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> BadInput:
+        return BadInput(f"The session cannot be recorded in {self._path} ({error.strerror}): give "
+                        "a file that can be written, on a disk with room.")
 
 
 class ReplayTransport(Transport):
@@ -142,7 +162,7 @@ class ReplayTransport(Transport):
 
 def _load(path) -> list:
     try:
-        lines = pathlib.Path(path).read_text(encoding="ascii").splitlines()
+        lines = read_input(path, most=MOST_BYTES).decode("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"The session {path} cannot be read ({error}).") from error
     if not lines or lines[0] != HEADER:
@@ -155,7 +175,7 @@ def _event_of(path, number: int, line: str):
     try:
         if kind in ("r", "w"):
             return kind, bytes.fromhex(text)
-        if kind == "n":
+        if kind == "n" and 0 <= int(text) < 256:
             return kind, int(text)
     except ValueError:
         pass
