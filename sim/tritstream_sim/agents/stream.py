@@ -32,10 +32,24 @@ from cocotb.triggers import (
 )
 from cocotb.utils import get_sim_time
 
-__all__ = ["PERIOD", "Monitor", "Sink", "Source", "as_signed", "reset", "stall", "start_clock"]
+__all__ = [
+    "PAUSES",
+    "PERIOD",
+    "Monitor",
+    "Sink",
+    "Source",
+    "as_signed",
+    "reset",
+    "stall",
+    "start_clock",
+]
 
 PERIOD = 10
 """Nanoseconds per clock cycle."""
+
+PAUSES = [(0.0, 0.0, 1), (0.5, 0.0, 1), (0.0, 0.7, 1), (0.5, 0.7, 1), (0.5, 0.7, 16)]
+"""What a test of streams goes through: the shares of the cycles in which a source and a sink pause,
+and how long on average, see `stall`."""
 
 
 def start_clock(dut):

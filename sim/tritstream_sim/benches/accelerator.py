@@ -36,16 +36,16 @@ def dummy(seed: int, *, outliers=False, **shape) -> Image:
 class Bench:
     """The accelerator with a source, a host, and a golden twin."""
 
-    def __init__(self, dut, image: Image, *, i_stall=0.0, o_stall=0.0):
+    def __init__(self, dut, image: Image, *, i_stall=0.0, o_stall=0.0, burst=1):
         self.dut, self.image = dut, image
         self.golden = GoldenModel(image)
         self.state = self.golden.new_state()
         self.digest = 0
         self.beats = Source(dut, "beats", data.ArrayLayout(8, CONFIG.beat_bytes),
-                            stall=stall(i_stall))
+                            stall=stall(i_stall, burst))
         self.starts = Source(dut, "start", START)
         self.done = Sink(dut, "done", DONE)
-        self.logits = Sink(dut, "logits", signed(32), stall=stall(o_stall))
+        self.logits = Sink(dut, "logits", signed(32), stall=stall(o_stall, burst))
 
     async def read(self, space: Space, address: int) -> int:
         """Read a word through the debug port."""
@@ -160,11 +160,11 @@ SHAPES = {
 
 
 @cocotb.test
-@cocotb.parametrize(shape=list(SHAPES), stalled=[False, True])
-async def tokens_equal_golden(dut, shape, stalled):
+@cocotb.parametrize(shape=list(SHAPES), burst=[0, 1, 16])
+async def tokens_equal_golden(dut, shape, burst):
     """All shapes on one build, with a source and a host that pause or do not."""
-    stalls = {"i_stall": 0.4, "o_stall": 0.6} if stalled else {}
-    bench = await begin(dut, dummy(cocotb.RANDOM_SEED + stalled, **SHAPES[shape]), **stalls)
+    stalls = {"i_stall": 0.4, "o_stall": 0.6, "burst": burst} if burst else {}
+    bench = await begin(dut, dummy(cocotb.RANDOM_SEED + burst, **SHAPES[shape]), **stalls)
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     for index, token in enumerate(rng.integers(0, bench.image.vocab, 4).tolist()):
         await bench.run(token, fresh=index == 0, logits=index % 2 == 0)

@@ -7,7 +7,15 @@ from cocotb.triggers import ClockCycles
 from tritstream.build import BuildConfig
 from tritstream.image import trits as code
 from tritstream_hw.gemv.core import ROWS, TernaryCore, sums_layout
-from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
+from tritstream_sim.agents.stream import (
+    PAUSES,
+    Monitor,
+    Sink,
+    Source,
+    reset,
+    stall,
+    start_clock,
+)
 from tritstream_sim.verilate.parameters import build_config
 
 
@@ -38,10 +46,10 @@ def golden(group) -> list[int]:
 class Bench:
     """Agents at the core, and what it has to answer."""
 
-    def __init__(self, dut, *, i_stall=0.0, o_stall=0.0):
+    def __init__(self, dut, *, i_stall=0.0, o_stall=0.0, burst=1):
         self.config = build_config()
-        self.source = Source(dut, "i", stall=stall(i_stall))
-        self.sink = Sink(dut, "o", sums_layout(self.config), stall=stall(o_stall))
+        self.source = Source(dut, "i", stall=stall(i_stall, burst))
+        self.sink = Sink(dut, "o", sums_layout(self.config), stall=stall(o_stall, burst))
         self.watch_i, self.watch_o = Monitor(dut, "i"), Monitor(dut, "o")
 
     async def check(self, groups):
@@ -63,9 +71,9 @@ async def start(dut, **stalls) -> tuple[Bench, np.random.Generator]:
 
 
 @cocotb.test
-@cocotb.parametrize(i_stall=[0.0, 0.5], o_stall=[0.0, 0.7])
-async def groups_of_all_lengths(dut, i_stall, o_stall):
-    bench, rng = await start(dut, i_stall=i_stall, o_stall=o_stall)
+@cocotb.parametrize((("i_stall", "o_stall", "burst"), PAUSES))
+async def groups_of_all_lengths(dut, i_stall, o_stall, burst):
+    bench, rng = await start(dut, i_stall=i_stall, o_stall=o_stall, burst=burst)
     longest = min(bench.config.column_beats, 8)
     lengths = [1] * 30 + rng.integers(1, longest + 1, 30).tolist()
     await bench.check([random_group(rng, bench.config, beats) for beats in lengths])

@@ -15,7 +15,15 @@ from tritstream.image import trits as code
 from tritstream_hw.elements.layouts import sum_layout
 from tritstream_hw.gemv.activations import VECTORS, ActivationMemory, ActivationWrite
 from tritstream_hw.gemv.gemv import Gemv, available_layout, command_layout
-from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
+from tritstream_sim.agents.stream import (
+    PAUSES,
+    Monitor,
+    Sink,
+    Source,
+    reset,
+    stall,
+    start_clock,
+)
 from tritstream_sim.verilate.parameters import build_config
 
 
@@ -94,13 +102,13 @@ def random_product(rng, config: BuildConfig, vectors, *, beats: int, rows: int, 
 class Bench:
     """Agents at the device."""
 
-    def __init__(self, dut, *, tape_stall=0.0, o_stall=0.0):
+    def __init__(self, dut, *, tape_stall=0.0, o_stall=0.0, burst=1):
         self.dut, self.config = dut, build_config()
         self.commands = Source(dut, "command", command_layout(self.config),
-                               stall=stall(tape_stall))
+                               stall=stall(tape_stall, burst))
         self.tape = Source(dut, "beats", data.ArrayLayout(8, self.config.beat_bytes),
-                           stall=stall(tape_stall))
-        self.sink = Sink(dut, "o", sum_layout(self.config), stall=stall(o_stall))
+                           stall=stall(tape_stall, burst))
+        self.sink = Sink(dut, "o", sum_layout(self.config), stall=stall(o_stall, burst))
         self.watch_tape, self.watch_o = Monitor(dut, "beats"), Monitor(dut, "o")
         self.show([0] * VECTORS)
         dut.write__en.value = 0
@@ -163,9 +171,9 @@ def random_products(rng, config: BuildConfig, vectors, count: int) -> list[Produ
 
 
 @cocotb.test
-@cocotb.parametrize(tape_stall=[0.0, 0.4], o_stall=[0.0, 0.6])
-async def products_of_all_shapes(dut, tape_stall, o_stall):
-    bench, rng, vectors = await start(dut, tape_stall=tape_stall, o_stall=o_stall)
+@cocotb.parametrize((("tape_stall", "o_stall", "burst"), PAUSES))
+async def products_of_all_shapes(dut, tape_stall, o_stall, burst):
+    bench, rng, vectors = await start(dut, tape_stall=tape_stall, o_stall=o_stall, burst=burst)
     products = random_products(rng, bench.config, vectors, 12)
     bench.send(products, rng)
     await bench.check(products)

@@ -13,7 +13,7 @@ from tritstream_hw.elements.layouts import SCALE, sum_layout
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 from tritstream_hw.tape.reader import TapeReader
 from tritstream_hw.tape.row import RowReader
-from tritstream_sim.agents.stream import Sink, Source, reset, stall, start_clock
+from tritstream_sim.agents.stream import PAUSES, Sink, Source, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config
 
 
@@ -56,13 +56,13 @@ class Reader(wiring.Component):
 class Bench:
     """Agents at all ports, and what is expected of each."""
 
-    def __init__(self, dut, *, i_stall=0.0, o_stall=0.0):
+    def __init__(self, dut, *, i_stall=0.0, o_stall=0.0, burst=1):
         self.config = build_config()
         beat = data.ArrayLayout(8, self.config.beat_bytes)
         shapes = {"header": HEADER_LAYOUT, "banks": beat, "trits": beat,
                   "elements": sum_layout(self.config), "scale": SCALE}
-        self.beats = Source(dut, "beats", beat, stall=stall(i_stall))
-        self.sinks = {name: Sink(dut, name, shape, stall=stall(o_stall))
+        self.beats = Source(dut, "beats", beat, stall=stall(i_stall, burst))
+        self.sinks = {name: Sink(dut, name, shape, stall=stall(o_stall, burst))
                       for name, shape in shapes.items()}
         self.expected = {name: [] for name in self.sinks}
 
@@ -114,9 +114,9 @@ async def begin(dut, **stalls) -> Bench:
 
 
 @cocotb.test
-@cocotb.parametrize(i_stall=[0.0, 0.5], o_stall=[0.0, 0.7])
-async def sections_are_taken_apart(dut, i_stall, o_stall):
-    bench = await begin(dut, i_stall=i_stall, o_stall=o_stall)
+@cocotb.parametrize((("i_stall", "o_stall", "burst"), PAUSES))
+async def sections_are_taken_apart(dut, i_stall, o_stall, burst):
+    bench = await begin(dut, i_stall=i_stall, o_stall=o_stall, burst=burst)
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     scalar = Scalar(0x8001, -7)
     # Rows that end one before a unit's end, at it, and one behind; then any.
