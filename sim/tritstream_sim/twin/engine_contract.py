@@ -207,6 +207,22 @@ def a_run_that_is_forgotten(engine, twin):
     check_place(conversation, stepped(twin, 1)[0])
 
 
+def a_call_that_fails_changes_nothing(engine, twin):
+    """Here the device has done all of it, and the answer is lost."""
+    conversation = prompted(engine)
+    feed = engine._feed
+
+    def interrupted(tokens):
+        feed(tokens)
+        raise KeyboardInterrupt
+
+    engine._feed = interrupted
+    with contextlib.suppress(KeyboardInterrupt):
+        conversation.feed([4, 8])
+    engine._feed = feed
+    check_place(conversation, prompted(twin))
+
+
 # One thing at a time.
 
 def a_device_in_a_run_is_busy(engine, twin):
@@ -384,6 +400,7 @@ CASES = [
     a_run_that_is_left_after_a_long_text,
     a_run_that_is_interrupted,
     a_run_that_is_forgotten,
+    a_call_that_fails_changes_nothing,
     a_device_in_a_run_is_busy,
     a_device_is_free_behind_the_last_pass,
     closing_a_conversation_ends_its_run,

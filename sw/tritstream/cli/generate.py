@@ -23,7 +23,7 @@ from tritstream.cli.options import (
 )
 from tritstream.model.catalog import DEFAULT_MODEL
 from tritstream.runtime.generate import Generation, Timings
-from tritstream.runtime.sampling import CANDIDATES
+from tritstream.runtime.sampling import CANDIDATES, Sampler
 
 __all__ = ["digest_text", "generate"]
 
@@ -46,6 +46,8 @@ def generate(
 ):
     """Go on from a prompt; the text appears as it is made."""
     check_count("-n", count)
+    # What no device can do is refused before one is opened.
+    Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     opened = open_model(model)
     text, numbers = read_prompt(opened, prompt, file, tokens)
     speaks = opened.tokenizer_if_any is not None
