@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import pytest
 
 from tritstream.build import BuildConfig
 from tritstream.driver import Device
-from tritstream.errors import BadInput, DeviceError
+from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.image.needs import Needs
 from tritstream.image.pack import pack
@@ -127,6 +128,15 @@ def test_a_cache_that_cannot_be_used(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(place))
     with pytest.raises(BadInput, match=f"^{place}/tritstream/boards cannot hold .*Not a directory.*"
                                        "XDG_CACHE_HOME"):
+        launch("sim")
+
+
+def test_a_simulator_without_its_extra(monkeypatch):
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(MissingTool, match=r"needs amaranth.*pip install 'tritstream\[sim\]'"):
         launch("sim")
 
 

@@ -571,6 +571,31 @@ def test_closing_in_a_run_stops_the_device(server, image):
         assert device.load(image) == 0
 
 
+class Muted(InProcessTransport):
+    """A device that a test can make fall silent for ever, while its port takes everything."""
+
+    mute = False
+
+    def read(self, timeout):
+        if not self.mute:
+            return super().read(timeout)
+        self._now += timeout + 1e-3
+        return b""
+
+
+def test_closing_ends_though_the_device_says_nothing_more(image):
+    cable = Muted(Emulator(CONFIG, FakeModel(image, CONFIG)))
+    device = Device(cable)
+    device.load(image)
+    results = device.run([1], 1000)
+    next(results)
+    cable.mute = True
+    began = cable.now()
+    device.close()
+    assert cable.now() - began <= STOP_SECONDS + 0.2
+    results.close()
+
+
 def test_stop(device, server, image):
     device.load(image)
     resets = server.emulator.resets

@@ -40,7 +40,9 @@ def _parse(argv):
     parser = argparse.ArgumentParser(
         prog="python -m tritstream_sim.board", allow_abbrev=False,
         description="Starts a simulated board with a model in its memory, and prints the TCP port "
-                    "that it listens to.")
+                    "that it listens to.",
+        epilog="One host is served at a time. One that is silent makes way when another waits: "
+               "after 3 s if it has never said anything, after 30 s otherwise.")
     parser.add_argument("--board", default=DEFAULT, choices=BOARDS)
     parser.add_argument("-m", "--model", default=DEFAULT_MODEL, help="what it holds")
     parser.add_argument("--empty", action="store_true", help="its memory holds zeros instead")
