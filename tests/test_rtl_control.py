@@ -202,12 +202,27 @@ def test_streamed_weights(connect, config):
     check(device.run([5], 4, fresh=True), expected(image, 5, 4, streamed=True))
 
 
-def test_beats_that_the_core_leaves_are_dropped(connect):
+@pytest.mark.parametrize("beats", [5, 47, 49, 200], ids=["far fewer", "fewer", "more", "many more"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_pass_of_another_length_is_refused_and_the_next_one_works(connect, streamed, beats):
+    """Nobody has to start the device anew: what was left is dropped, what was missing is not."""
     device = connect()
-    image = Image.random(8, beats=5)
-    for streamed in (False, True):
+    flags = RunFlag.STREAMED | RunFlag.FRESH if streamed else RunFlag.FRESH
+    for image, status in ((Image.random(8, beats=beats), Status.BAD_TAPE),
+                          (Image.random(8), Status.OK)) * 2:
+        if not streamed:
+            device.upload(image.payload)
         device.load(image, streamed=streamed)
-        check(device.run([1], 3, fresh=True), expected(image, 1, 3, streamed=streamed))
+        device._configure()
+        run = Run(token=1, flags=flags, tape_units=image.tape_units, stages=image.stages)
+        data = image.played(1) if streamed else b""
+        reply = command(device, Code.RUN, run.pack(), data, reply=2)
+        assert reply == bytes([Code.RUN, status])
+        if status == Status.OK:
+            head = PassHead.unpack(device._stream.read(PassHead.SIZE))
+            rest = device._stream.read(Candidate.SIZE * head.candidates + Measures.SIZE)
+            total = predict(CONFIG, image.played(1), VOCAB).total
+            assert Measures.unpack(rest[-Measures.SIZE:]).digest == total
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -224,7 +239,7 @@ def test_logits_come_before_their_pass(connect, streamed):
 @pytest.mark.parametrize("streamed", [False, True])
 def test_bad_tape_ends_a_run_and_leaves_the_device_ready(connect, streamed):
     device = connect()
-    device.load(Image.random(10, bad=True, beats=9), streamed=streamed)
+    device.load(Image.random(10, bad=True), streamed=streamed)
     with pytest.raises(DeviceError, match="the tape does not make sense"):
         list(device.run([1], 3))
     image = Image.random(3)
@@ -253,8 +268,9 @@ def test_runs_that_are_refused(connect):
 
 def test_a_row_beyond_the_memory_is_refused(connect):
     device = connect()
-    device.load(Image.random(11, beats=9))
-    where = Configuration(rows_unit=30, tape_unit=1, lead_units=1, row_units=1, vocab=VOCAB,
+    image = Image.random(11)
+    device.load(image)
+    where = Configuration(rows_unit=28, tape_unit=1, lead_units=1, row_units=2, vocab=VOCAB,
                           stop_token=NO_STOP)
     assert command(device, Code.CONFIGURE, where.pack(), reply=2) == bytes([Code.CONFIGURE, 0])
     for token, status in ((1, Status.OK), (2, Status.OUT_OF_RANGE)):

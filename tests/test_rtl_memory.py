@@ -1,4 +1,4 @@
-"""Memory, sources and the digest of the memory, in Amaranth's simulator."""
+"""Memory, player and what reads the memory, in Amaranth's simulator; their contracts, proved."""
 
 import itertools
 import random
@@ -6,24 +6,25 @@ import zlib
 
 import pytest
 from amaranth import *
-from amaranth.hdl import Assume
+from amaranth.hdl import Assert, Assume
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from tritstream.build import BuildConfig
 from tritstream.formats import UNIT
-from tritstream_hw.control.digest import Digest
+from tritstream.link.protocol import Code, Status
+from tritstream_hw.control.extents import Extents
+from tritstream_hw.control.playlist import Playlist
 from tritstream_hw.control.reply import ReplySerialiser
-from tritstream_hw.memory.player import CHUNK, LinkSource, MemorySource, PassSource
-from tritstream_hw.memory.port import BlockMemory
+from tritstream_hw.memory.block import BlockMemory
+from tritstream_hw.memory.fetcher import Fetcher
+from tritstream_hw.memory.player import Player, Sink
+from tritstream_hw.memory.port import MOST_BEATS
+from tritstream_hw.stream.gearbox import Gearbox
 from tritstream_sim.agents.contract import held_until_taken, prove
 from tritstream_sim.agents.pysim import collect, feed, run, stalls
 
 STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)]
-
-
-def config_of(beat_bytes=4, memory_bytes=4096):
-    return BuildConfig(beat_bytes=beat_bytes, elements=1, memory_bytes=memory_bytes)
+NEVER = itertools.repeat(0)
 
 
 def beat_of(address, beat_bytes=4):
@@ -38,17 +39,22 @@ def bytes_of(beats):
 # Block memory.
 
 
+def reads(beat, beats):
+    return {"write": 0, "beat": beat, "beats": beats, "data": [0] * 4}
+
+
 def filled(dut, count, beat_bytes=4):
     """Testbench that writes `count` beats."""
     async def fill(ctx):
-        writes = [{"beat": n, "data": beat_of(n, beat_bytes)} for n in range(count)]
-        await feed(ctx, dut.bus.write, writes, itertools.repeat(0))
+        writes = [{"write": 1, "beat": n, "beats": 1, "data": beat_of(n, beat_bytes)}
+                  for n in range(count)]
+        await feed(ctx, dut.bus.command, writes, NEVER)
     return fill
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.6])
 def test_block_memory_reads_what_was_written(stall, seed):
-    dut = BlockMemory(config_of(memory_bytes=256))
+    dut = BlockMemory(beat_bytes=4, beats=64)
     rng = random.Random(seed)
     requests = [(beat, rng.randrange(1, 65 - beat)) for beat in rng.choices(range(64), k=12)]
     expected = [beat_of(n) for beat, beats in requests for n in range(beat, beat + beats)]
@@ -56,122 +62,153 @@ def test_block_memory_reads_what_was_written(stall, seed):
 
     async def reader(ctx):
         await filled(dut, 64)(ctx)
-        asked = [{"beat": beat, "beats": beats} for beat, beats in requests]
-        await feed(ctx, dut.bus.read_request, asked, stalls(seed, stall))
+        asked = [reads(beat, beats) for beat, beats in requests]
+        await feed(ctx, dut.bus.command, asked, stalls(seed, stall))
 
     async def consumer(ctx):
-        found.extend(await collect(ctx, dut.bus.read_data, len(expected), stalls(seed + 1, stall)))
+        found.extend(await collect(ctx, dut.bus.data, len(expected), stalls(seed + 1, stall)))
         for _ in range(20):
             await ctx.tick()
-            assert not ctx.get(dut.bus.read_data.valid)
+            assert not ctx.get(dut.bus.data.valid)
 
     run(dut, reader, consumer)
     assert bytes_of(found) == expected
 
 
+@pytest.mark.parametrize("stall", [0.0, 0.6])
+def test_block_memory_keeps_the_order_of_its_commands(stall, seed):
+    """A read sees every write before it, and none behind it."""
+    dut = BlockMemory(beat_bytes=4, beats=64)
+    rng = random.Random(seed)
+    content, commands, expected = [[0] * 4 for _ in range(64)], [], []
+    for n in range(120):
+        beat = rng.randrange(8)
+        if rng.random() < 0.5:
+            content[beat] = beat_of(1000 + n)
+            commands.append({"write": 1, "beat": beat, "beats": 1, "data": content[beat]})
+        else:
+            beats = rng.randrange(1, 9 - beat)
+            commands.append(reads(beat, beats))
+            expected += content[beat:beat + beats]
+    found = []
+
+    async def master(ctx):
+        await feed(ctx, dut.bus.command, commands, NEVER)
+
+    async def consumer(ctx):
+        found.extend(await collect(ctx, dut.bus.data, len(expected), stalls(seed, stall)))
+
+    run(dut, master, consumer)
+    assert bytes_of(found) == expected
+
+
 def test_block_memory_has_no_gap_between_requests():
-    dut = BlockMemory(config_of(memory_bytes=256))
+    dut = BlockMemory(beat_bytes=4, beats=64)
     valid = []
 
     async def reader(ctx):
         await filled(dut, 64)(ctx)
-        ctx.set(dut.bus.read_data.ready, 1)
-        asked = [{"beat": beat, "beats": 8} for beat in (0, 8, 32)]
-        await feed(ctx, dut.bus.read_request, asked, itertools.repeat(0))
+        ctx.set(dut.bus.data.ready, 1)
+        await feed(ctx, dut.bus.command, [reads(beat, 8) for beat in (0, 8, 32)], NEVER)
 
     async def watcher(ctx):
         for _ in range(100):
-            _, _, seen = await ctx.tick().sample(dut.bus.read_data.valid)
+            _, _, seen = await ctx.tick().sample(dut.bus.data.valid)
             valid.append(seen)
 
     run(dut, reader, watcher)
     assert "".join(str(int(v)) for v in valid).strip("0") == "1" * 24
 
 
-# Memory source.
+# Fetcher.
 
 
-async def serve(ctx, dut, log, latency, idle):
-    """Be the memory behind a `MemorySource`, for ever."""
+async def serve(ctx, request, data, log, latency, idle, beat_bytes=4):
+    """Be the memory behind a stream of requests, for ever."""
     queue = []
-    ctx.set(dut.read_request.ready, 1)
+    ctx.set(request.ready, 1)
     pause, cycle, offered = next(idle), 0, False
     while True:
         if not offered and queue and queue[0][0] <= cycle:
             if pause:
                 pause -= 1
             else:
-                ctx.set(dut.read_data.payload, beat_of(queue[0][1]))
-                ctx.set(dut.read_data.valid, 1)
+                ctx.set(data.payload, beat_of(queue[0][1], beat_bytes))
+                ctx.set(data.valid, 1)
                 offered = True
         _, _, valid, beat, beats, taken = await ctx.tick().sample(
-            dut.read_request.valid, dut.read_request.p.beat, dut.read_request.p.beats,
-            dut.read_data.ready)
+            request.valid, request.p.beat, request.p.beats, data.ready)
         cycle += 1
         if offered and taken:
             queue.pop(0)
-            ctx.set(dut.read_data.valid, 0)
+            ctx.set(data.valid, 0)
             offered, pause = False, next(idle)
         if valid:
             log.append((beat, beats))
             queue += [(cycle + latency, n) for n in range(beat, beat + beats)]
 
 
-def simulate_source(regions, *, latency, i_stall=0.0, o_stall=0.0, seed=1):
+def simulate_fetcher(regions, *, latency, i_stall=0.0, o_stall=0.0, seed=1):
     """Read regions; return the requests and the cycles between the first and the last beat."""
-    dut = MemorySource(config_of())
+    dut = Fetcher(beat_bytes=4, memory_beats=4096)
     expected = [beat_of(n) for beat, beats in regions for n in range(beat, beat + beats)]
-    found, log, cycles = [], [], []
+    found, log, cycles, lasts = [], [], [], []
 
     async def memory(ctx):
-        await serve(ctx, dut, log, latency, stalls(seed, i_stall))
+        await serve(ctx, dut.request, dut.data, log, latency, stalls(seed, i_stall))
 
     async def asker(ctx):
         asked = [{"beat": beat, "beats": beats} for beat, beats in regions]
-        await feed(ctx, dut.region, asked, itertools.repeat(0))
+        await feed(ctx, dut.region, asked, NEVER)
 
     async def consumer(ctx):
         pauses, pause = stalls(seed + 1, o_stall), 0
         for cycle in range(20 + 10 * len(expected)):
             ctx.set(dut.o.ready, pause == 0)
-            _, _, valid, beat = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            _, _, valid, beat, last, idle = await ctx.tick().sample(
+                dut.o.valid, dut.o.payload, dut.last, dut.idle)
             if pause:
                 pause -= 1
             elif valid:
                 found.append(list(beat))
                 cycles.append(cycle)
+                lasts.append(last)
+                assert not idle
                 pause = next(pauses)
             if cycles and len(found) >= len(expected) and cycle > cycles[-1] + 20:
+                assert idle
                 break
 
     run(dut, asker, consumer, background=[memory])
     assert found == expected
+    assert lasts[-1]
     return log, cycles[-1] - cycles[0] + 1
 
 
 @pytest.mark.parametrize("i_stall, o_stall", STALLS)
-def test_memory_source_reads_its_regions(i_stall, o_stall, seed):
-    regions = [(5, 3), (900, 0), (1000, 2 * CHUNK + 7), (0, 1), (7, CHUNK)]
-    log, _ = simulate_source(regions, latency=7, i_stall=i_stall, o_stall=o_stall, seed=seed)
-    assert log == [(5, 3), (1000, CHUNK), (1000 + CHUNK, CHUNK), (1000 + 2 * CHUNK, 7), (0, 1),
-                   (7, CHUNK)]
+def test_fetcher_reads_its_regions(i_stall, o_stall, seed):
+    most = MOST_BEATS
+    regions = [(5, 3), (900, 0), (1000, 2 * most + 7), (0, 1), (7, most)]
+    log, _ = simulate_fetcher(regions, latency=7, i_stall=i_stall, o_stall=o_stall, seed=seed)
+    assert log == [(5, 3), (1000, most), (1000 + most, most), (1000 + 2 * most, 7), (0, 1),
+                   (7, most)]
 
 
-def test_memory_source_hides_the_latency():
-    _, cycles = simulate_source([(0, 5 * CHUNK)], latency=CHUNK - 10)
-    assert cycles == 5 * CHUNK
+def test_fetcher_hides_the_latency():
+    _, cycles = simulate_fetcher([(0, 5 * MOST_BEATS)], latency=MOST_BEATS - 10)
+    assert cycles == 5 * MOST_BEATS
 
 
-def test_memory_source_drops_what_was_abandoned():
-    dut = MemorySource(config_of())
+def test_fetcher_drops_what_was_abandoned():
+    dut = Fetcher(beat_bytes=4, memory_beats=4096)
     found = []
 
     async def memory(ctx):
-        await serve(ctx, dut, [], 30, itertools.repeat(0))
+        await serve(ctx, dut.request, dut.data, [], 30, NEVER)
 
     async def testbench(ctx):
         for wait in (0, 1, 2, 3, 29, 33, 60, 400):
-            await feed(ctx, dut.region, [{"beat": 500, "beats": 1000}], itertools.repeat(0))
+            await feed(ctx, dut.region, [{"beat": 500, "beats": 1000}], NEVER)
             ctx.set(dut.o.ready, 1)
             for _ in range(wait):
                 await ctx.tick()
@@ -179,21 +216,21 @@ def test_memory_source_drops_what_was_abandoned():
             ctx.set(dut.abandon, 1)
             await ctx.tick()
             ctx.set(dut.abandon, 0)
-            await feed(ctx, dut.region, [{"beat": 3, "beats": 2}], itertools.repeat(0))
-            found.append(bytes_of(await collect(ctx, dut.o, 2, itertools.repeat(0))))
+            await feed(ctx, dut.region, [{"beat": 3, "beats": 2}], NEVER)
+            found.append(bytes_of(await collect(ctx, dut.o, 2, NEVER)))
 
     run(dut, testbench, background=[memory])
     assert found == [[beat_of(3), beat_of(4)]] * 8
 
 
-# Sources of a pass.
+# Gearbox.
 
 
 @pytest.mark.parametrize("i_stall, o_stall", STALLS)
-@pytest.mark.parametrize("beat_bytes", [1, 8])
-def test_link_source_assembles_beats(beat_bytes, i_stall, o_stall, seed):
-    dut = LinkSource(config_of(beat_bytes))
-    content = random.Random(seed).randbytes(40 * beat_bytes)
+@pytest.mark.parametrize("size", [1, 8])
+def test_gearbox_assembles_words(size, i_stall, o_stall, seed):
+    dut = Gearbox(size)
+    content = random.Random(seed).randbytes(40 * size)
     found = []
 
     async def producer(ctx):
@@ -206,8 +243,8 @@ def test_link_source_assembles_beats(beat_bytes, i_stall, o_stall, seed):
     assert b"".join(bytes(list(beat)) for beat in found) == content
 
 
-def test_link_source_takes_a_byte_per_cycle():
-    dut = LinkSource(config_of(4))
+def test_gearbox_takes_a_byte_per_cycle():
+    dut = Gearbox(4)
     taken = []
 
     async def testbench(ctx):
@@ -225,74 +262,198 @@ def test_link_source_takes_a_byte_per_cycle():
     assert taken == [[n, n + 1, n + 2, n + 3] for n in (0, 4, 8, 12)]
 
 
+# A pass as moves.
+
+
 @pytest.mark.parametrize("streamed", [0, 1])
-@pytest.mark.parametrize("lead, row, tape, beat_bytes", [
-    (1, 2, 4, 16), (0, 1, 3, 64), (2, 1, 2, 1), (3, 0, 3, 64)])
-def test_pass_source_splices_the_row(streamed, lead, row, tape, beat_bytes):
-    dut = PassSource(config_of(beat_bytes))
-    per_unit = UNIT // beat_bytes
-    play = {"streamed": streamed, "tape": 10, "lead_units": lead, "row": 70, "row_units": row,
+@pytest.mark.parametrize("lead, row, tape", [(1, 2, 4), (0, 1, 3), (2, 1, 2), (3, 3, 70_000)])
+def test_playlist_splices_the_row(streamed, lead, row, tape):
+    dut = Playlist()
+    what = {"streamed": streamed, "tape": 10, "lead_units": lead, "row": 1 << 20, "row_units": row,
             "tape_units": tape}
-    count = per_unit * (row + tape)
-    regions, found = [], []
-    source = dut.link if streamed else dut.memory
-    beats = [beat_of(n, beat_bytes) for n in range(count)]
+    expected = [(0, tape), (0, row)] if streamed else [
+        (10, lead), (1 << 20, row), (10 + lead, tape - lead)][:2 + (tape != lead)]
+    moves = []
 
-    async def producer(ctx):
-        await feed(ctx, source, beats, stalls(1, 0.3))
-
-    async def asked(ctx):
-        if not streamed:
-            regions.extend(await collect(ctx, dut.region, 3, stalls(2, 0.3)))
+    async def host(ctx):
+        for _ in range(2):
+            await feed(ctx, dut.i, [what], NEVER)
 
     async def player(ctx):
-        await feed(ctx, dut.play, [play], itertools.repeat(0))
-        assert len(found) == count              # taken when all has gone
+        moves.extend(await collect(ctx, dut.o, 2 * len(expected), stalls(2, 0.3)))
 
-    async def consumer(ctx):
-        for pause in itertools.islice(stalls(3, 0.3), count):
-            found.extend(await collect(ctx, dut.o, 1, iter([pause])))
-
-    run(dut, producer, asked, player, consumer)
-    assert bytes_of(found) == beats
-    if not streamed:
-        assert [(r.beat, r.beats) for r in regions] == [
-            (10 * per_unit, lead * per_unit), (70 * per_unit, row * per_unit),
-            ((10 + lead) * per_unit, (tape - lead) * per_unit)]
+    run(dut, host, player)
+    assert [(0 if streamed else move.unit, move.units) for move in moves] == expected * 2
+    assert [move.last for move in moves] == ([0] * (len(expected) - 1) + [1]) * 2
+    assert all(move.sink == Sink.ACCELERATOR and move.streamed == streamed for move in moves)
 
 
-# Digest.
+# Player.
+
+
+class Device(wiring.Component):
+    """A player with 64 units of block memory; the sinks are its ports."""
+
+    def __init__(self, beat_bytes):
+        self.player = Player(beat_bytes=beat_bytes, memory_units=64)
+        self.memory = BlockMemory(beat_bytes=beat_bytes, beats=64 * UNIT // beat_bytes)
+        super().__init__({})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.player, m.submodules.memory = self.player, self.memory
+        wiring.connect(m, self.player.memory, self.memory.bus)
+        return m
+
+
+def move(sink, unit, units, *, streamed=0, last=0):
+    return {"streamed": streamed, "sink": sink, "unit": unit, "units": units, "last": last}
+
+
+@pytest.mark.parametrize("beat_bytes", [1, 4, 64])
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+def test_player_moves_beats(beat_bytes, stall, seed):
+    """Into the memory, out of it to both sinks, and past it; then again after it was abandoned."""
+    dut = Device(beat_bytes)
+    port = dut.player.control
+    rng = random.Random(seed)
+    content = rng.randbytes(12 * UNIT)
+    passed = rng.randbytes(3 * UNIT)
+    per_unit, rounds = UNIT // beat_bytes, []
+
+    def flat(beats):
+        return b"".join(bytes(list(beat.data)) for beat in beats)
+
+    async def host(ctx):
+        for _ in range(2):
+            await feed(ctx, port.command, [move(Sink.MEMORY, 20, 12, streamed=1)], NEVER)
+            await feed(ctx, port.bytes, content, stalls(seed, stall / 4))
+            await feed(ctx, port.command, [
+                move(Sink.DIGEST, 22, 3, last=1),
+                move(Sink.ACCELERATOR, 20, 1), move(Sink.ACCELERATOR, 31, 1),
+                move(Sink.ACCELERATOR, 21, 4, last=1),
+                move(Sink.ACCELERATOR, 0, 2, streamed=1)], stalls(seed, stall))
+            await feed(ctx, port.bytes, passed[:2 * UNIT], NEVER)
+            await feed(ctx, port.command, [
+                move(Sink.ACCELERATOR, 0, 0, streamed=1),
+                move(Sink.ACCELERATOR, 0, 1, streamed=1, last=1)], NEVER)
+            await feed(ctx, port.bytes, passed[2 * UNIT:], stalls(seed + 3, stall / 4))
+            while not ctx.get(port.idle):
+                await ctx.tick()
+            await feed(ctx, port.command, [move(Sink.ACCELERATOR, 0, 60)], NEVER)
+            for _ in range(rng.randrange(12)):
+                await ctx.tick()
+            ctx.set(dut.player.abandon, 1)
+            await ctx.tick()
+            ctx.set(dut.player.abandon, 0)
+            rounds.append("over")
+
+    async def digest(ctx):
+        for _ in range(2):
+            beats = await collect(ctx, port.digest, 3 * per_unit, stalls(seed + 1, stall))
+            assert flat(beats) == content[2 * UNIT:5 * UNIT]
+            assert [beat.last for beat in beats] == [0] * (3 * per_unit - 1) + [1]
+
+    async def accelerator(ctx):
+        for number in range(2):
+            while len(rounds) < number:
+                await ctx.tick()
+            beats = await collect(ctx, dut.player.accelerator, 6 * per_unit,
+                                  stalls(seed + 2, stall))
+            assert flat(beats) == content[:UNIT] + content[11 * UNIT:] + content[UNIT:5 * UNIT]
+            assert [beat.last for beat in beats] == [0] * (6 * per_unit - 1) + [1]
+            beats = await collect(ctx, dut.player.accelerator, 3 * per_unit, NEVER)
+            assert flat(beats) == passed
+            assert [beat.last for beat in beats] == [0] * (3 * per_unit - 1) + [1]
+
+    run(dut, host, digest, accelerator)
+
+
+def test_player_makes_no_gap_between_moves():
+    dut = Device(4)
+    valid = []
+
+    async def host(ctx):
+        moves = [move(Sink.ACCELERATOR, unit, units) for unit, units in ((3, 1), (9, 2), (4, 5))]
+        await feed(ctx, dut.player.control.command, moves, NEVER)
+
+    async def accelerator(ctx):
+        ctx.set(dut.player.accelerator.ready, 1)
+        for _ in range(200):
+            _, _, seen = await ctx.tick().sample(dut.player.accelerator.valid)
+            valid.append(seen)
+
+    run(dut, host, accelerator)
+    assert "".join(str(int(v)) for v in valid).strip("0") == "1" * (8 * 16)
+
+
+@pytest.mark.parametrize("streamed", [0, 1])
+def test_player_drops_beats(streamed):
+    """What is dropped is neither played nor written, though all of it is taken."""
+    dut = Device(4)
+    port, played = dut.player.control, dut.player.accelerator
+
+    async def host(ctx):
+        await feed(ctx, port.command, [move(Sink.ACCELERATOR, 0, 2, streamed=streamed)], NEVER)
+        if streamed:
+            await feed(ctx, port.bytes, bytes(2 * UNIT), NEVER)
+        while not ctx.get(port.idle):
+            await ctx.tick()
+        await feed(ctx, port.command, [move(Sink.MEMORY, 0, 1, streamed=1)], NEVER)
+        await feed(ctx, port.bytes, bytes([255]) * UNIT, NEVER)
+        while not ctx.get(port.idle):
+            await ctx.tick()
+        ctx.set(port.drop, 0)
+        await feed(ctx, port.command, [move(Sink.ACCELERATOR, 0, 1)], NEVER)
+        beats = await collect(ctx, played, 16, NEVER)
+        assert all(bytes(list(beat.data)) == bytes(4) for beat in beats)
+
+    async def watch(ctx):
+        ctx.set(port.drop, 1)
+        while ctx.get(port.drop):
+            _, _, valid = await ctx.tick().sample(played.valid & port.drop)
+            assert not valid
+
+    run(dut, watch, host)
+
+
+# WRITE and DIGEST.
 
 
 @pytest.mark.parametrize("beat_bytes", [1, 2, 4, 16, 64])
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
-    config = config_of(beat_bytes)
-    dut = Digest(config)
+    dut = Extents(beat_bytes=beat_bytes, memory_units=64)
     rng = random.Random(seed)
     extents = [(3, 2), (0, 1), (63, 1), (5, 0)]
     contents = [rng.randbytes(UNIT * units) for _, units in extents]
-    replies, regions = [], []
+    replies, moves = [], []
 
     async def host(ctx):
-        commands = [{"unit": unit, "units": units} for unit, units in extents]
-        await feed(ctx, dut.command, commands, itertools.repeat(0))
+        for unit, units in extents:
+            extent = {"unit": unit, "units": units}
+            ctx.set(dut.write.payload, extent)      # both come from the same bytes
+            await feed(ctx, dut.digest, [extent], NEVER)
 
-    async def memory(ctx):
+    async def player(ctx):
         for content in contents:
-            regions.extend(await collect(ctx, dut.region, 1, itertools.repeat(0)))
-            beats = [list(content[n:n + beat_bytes]) for n in range(0, len(content), beat_bytes)]
+            ctx.set(dut.idle, 1)
+            moves.extend(await collect(ctx, dut.move, 1, NEVER))
+            ctx.set(dut.idle, 0)
+            beats = [{"data": list(content[n:n + beat_bytes]), "last": 0}
+                     for n in range(0, len(content), beat_bytes)]
             await feed(ctx, dut.beats, beats, stalls(seed, stall))
+        ctx.set(dut.idle, 1)
 
     async def listener(ctx):
         replies.extend(await collect(ctx, dut.reply, len(extents), stalls(seed + 1, stall)))
 
-    run(dut, host, memory, listener)
-    per_unit = UNIT // beat_bytes
-    assert [(r.beat, r.beats) for r in regions] == [
-        (unit * per_unit, units * per_unit) for unit, units in extents]
+    run(dut, host, player, listener)
+    assert [(r.unit, r.units, r.sink, r.streamed) for r in moves] == [
+        (*extent, Sink.DIGEST, 0) for extent in extents]
     assert [int(reply.data).to_bytes(8, "little")[:6] for reply in replies] == [
-        b"\x03\0" + zlib.crc32(content).to_bytes(4, "little") for content in contents]
+        bytes([Code.DIGEST, Status.OK]) + zlib.crc32(content).to_bytes(4, "little")
+        for content in contents]
 
 
 # Proofs.
@@ -314,7 +475,8 @@ class Contract(wiring.Component):
         for name, member in self.signature.members.items():
             port, inner = getattr(self, name), getattr(self._dut, name)
             if member.is_port:
-                m.d.comb += inner.eq(port)
+                if member.flow is In:
+                    m.d.comb += inner.eq(port)
             elif member.flow is In:
                 wiring.connect(m, wiring.flipped(port), inner)
                 held_until_taken(m, port, Assume)
@@ -326,9 +488,9 @@ class Contract(wiring.Component):
 
 
 @pytest.mark.parametrize("make, held", [
-    (lambda: LinkSource(config_of(2)), ["o"]),
+    (lambda: Gearbox(2), ["o"]),
     (ReplySerialiser, ["o"]),
-    (lambda: MemorySource(config_of(1)), ["read_request"]),     # whenever it is told to abandon
-], ids=["link source", "reply", "memory source"])
+    (lambda: Fetcher(beat_bytes=1, memory_beats=64), ["request"]),  # whenever it is abandoned
+], ids=["gearbox", "reply", "fetcher"])
 def test_offers_stand(make, held, tmp_path):
     prove(Contract(make(), held), tmp_path)

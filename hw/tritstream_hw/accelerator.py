@@ -24,6 +24,7 @@ from tritstream_hw.gemv.activations import ActivationMemory
 from tritstream_hw.gemv.gemv import Gemv
 from tritstream_hw.head.digest import VectorDigest
 from tritstream_hw.head.head import Head
+from tritstream_hw.memory.port import beat_layout
 from tritstream_hw.norm.quantiser import Quantiser
 from tritstream_hw.norm.scalars import Scalars
 from tritstream_hw.norm.statistics import Statistics
@@ -49,10 +50,10 @@ class Accelerator(wiring.Component):
 
     def __init__(self, config: BuildConfig):
         super().__init__(AcceleratorSignature(config).flip())
-        beat = self.beats.payload.shape()
         # Attributes, so that a bench can hold them to what they owe each other.
         self.sequencer = Sequencer(config)
-        self.beats_skid, self.trits_skid = Skid(beat), Skid(beat)
+        self.beats_skid = Skid(self.beats.payload.shape())
+        self.trits_skid = Skid(beat_layout(config.beat_bytes))
         self.reader, self.row = TapeReader(config), RowReader(config)
         self.gains, self.vectors, self.state = (
             GainPorts(config), VectorPorts(config), StatePorts(config))
@@ -88,8 +89,10 @@ class Accelerator(wiring.Component):
             reader.row_done.eq(self.row.done),
             sequencer.bad.eq(reader.bad),
             sequencer.takes.eq(self.beats.valid & self.beats.ready),
-            sequencer.starved.eq(reader.beats.ready & ~reader.beats.valid),
+            sequencer.stalled.eq(reader.stalled),
             sequencer.collecting.eq(reader.collecting),
+            sequencer.complete.eq(reader.complete),
+            reader.start.eq(self.start.valid & self.start.ready),
         ]
 
     def _connect_commands(self, m):

@@ -1,13 +1,25 @@
 """Ports between the control and the accelerator."""
 
+import types
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream_hw.memory.port import beat_layout
+from tritstream_hw.memory.port import played_layout
 
-__all__ = ["BEST", "DONE", "SCALE", "START", "AcceleratorSignature", "DebugSignature"]
+__all__ = [
+    "BEST",
+    "DONE",
+    "SCALE",
+    "START",
+    "AcceleratorSignature",
+    "ControlledSignature",
+    "DebugSignature",
+    "PassSignature",
+    "part",
+]
 
 START = data.StructLayout({"fresh": 1, "logits": 1, "stages": 16})
 """Begin of a pass."""
@@ -49,44 +61,84 @@ class DebugSignature(wiring.Signature):
         })
 
 
-class AcceleratorSignature(wiring.Signature):
-    """All ports of an accelerator, as its user has them.
+class PassSignature(wiring.Signature):
+    """What a pass needs of an accelerator, as its user has it.
 
     Members
     -------
     start, done : :py:`Out(stream.Signature(START))`, :py:`In(stream.Signature(DONE))`
-        Begin and end of a pass.
-    beats : :py:`Out(stream.Signature(beat_layout(config)))`
-        What the pass plays.
+        Begin and end of a pass. Behind a status other than 0, the accelerator has to be reset.
     logits : :py:`In(stream.Signature(signed(32)))`
         Every logit, if the pass was started so; all are taken before `done` is offered.
     candidate, best : :py:`Out(8)`, :py:`In(BEST)`
         Which of the best logits is wanted; it is there at most two cycles later.
     scale : :py:`In(SCALE)`
         Of the logits, from `done` on.
-    digest, clear_digest : :py:`In(32)`, :py:`Out(1)`
-        Running CRC-32 of all stage vectors, and the strobe that restarts it.
+    digest : :py:`In(32)`
+        Running CRC-32 of all stage vectors.
     cycles, stalls : :py:`In(64)`
         Of the latest pass.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "start": Out(stream.Signature(START)),
+            "done": In(stream.Signature(DONE)),
+            "logits": In(stream.Signature(signed(32))),
+            "candidate": Out(8),
+            "best": In(BEST),
+            "scale": In(SCALE),
+            "digest": In(32),
+            "cycles": In(64),
+            "stalls": In(64),
+        })
+
+
+class ControlledSignature(wiring.Signature):
+    """What the control needs of an accelerator: all of its ports but the beats.
+
+    Members
+    -------
+    start, done, ...
+        See :class:`PassSignature`.
+    clear_digest : :py:`Out(1)`
+        Strobe that restarts the digest.
     beats_taken : :py:`In(64)`
         Since reset.
     memory : :py:`Out(DebugSignature())`
         Debug port.
     """
 
-    def __init__(self, config: BuildConfig):
+    def __init__(self):
         super().__init__({
-            "start": Out(stream.Signature(START)),
-            "done": In(stream.Signature(DONE)),
-            "beats": Out(stream.Signature(beat_layout(config))),
-            "logits": In(stream.Signature(signed(32))),
-            "candidate": Out(8),
-            "best": In(BEST),
-            "scale": In(SCALE),
-            "digest": In(32),
+            **PassSignature().members,
             "clear_digest": Out(1),
-            "cycles": In(64),
-            "stalls": In(64),
             "beats_taken": In(64),
             "memory": Out(DebugSignature()),
         })
+
+
+class AcceleratorSignature(wiring.Signature):
+    """All ports of an accelerator, as its user has them.
+
+    Members
+    -------
+    start, done, ...
+        See :class:`ControlledSignature`.
+    beats : :py:`Out(stream.Signature(played_layout(P)))`
+        What the passes play. A pass that ends before its last beat, or that needs more than it has,
+        ends with status `BAD_TAPE`.
+    """
+
+    def __init__(self, config: BuildConfig):
+        super().__init__({
+            **ControlledSignature().members,
+            "beats": Out(stream.Signature(played_layout(config.beat_bytes))),
+        })
+
+
+def part(interface, wanted: wiring.Signature):
+    """Return those ports of an interface that `wanted` names, to be connected alone."""
+    members = {name: interface.signature.members[name] for name in wanted.members}
+    return types.SimpleNamespace(
+        signature=wiring.Signature(members), **{name: getattr(interface, name) for name in members})

@@ -36,7 +36,7 @@ class Sequencer(wiring.Component):
     header : :py:`In(stream.Signature(HEADER_LAYOUT))`
         From the tape reader.
     bad : :py:`In(1)`
-        The tape cannot be read; ends the pass.
+        The tape cannot be read; ends the pass, and everything has to be reset.
     gains, quantise, scalars, row, gemv, elements, ranking : :py:`Out(stream.Signature(...))`
         Commands of the stage, see `stage_layout`. The payload of each stays until the stage ends.
     half : :py:`Out(1)`
@@ -46,9 +46,10 @@ class Sequencer(wiring.Component):
         No pass runs.
     ended : :py:`In(1)`
         Strobe: the stage has ended. Not in its first cycle.
-    takes, starved, collecting : :py:`In(1)`
-        The tape reader takes a beat; it would take one, but none is there; and that would be one
-        of a header.
+    collecting, complete : :py:`In(1)`
+        The section has been read to its end; so has the pass. A pass that ends before is a bad one.
+    takes, stalled : :py:`In(1)`
+        A beat is taken; in the cycle before, one was wanted and none was there.
     digest : :py:`In(32)`
         Running digest.
     cycles, stalls : :py:`Out(64)`
@@ -72,9 +73,10 @@ class Sequencer(wiring.Component):
             "half":    Out(1),
             "idle":    Out(1),
             "ended":   In(1),
-            "takes":   In(1),
-            "starved": In(1),
             "collecting": In(1),
+            "complete": In(1),
+            "takes":   In(1),
+            "stalled": In(1),
             "digest":  In(32),
             "cycles":  Out(64),
             "stalls":  Out(64),
@@ -107,27 +109,39 @@ class Sequencer(wiring.Component):
             with m.State("HEADER"):
                 m.d.comb += self.header.ready.eq(1)
                 with m.If(self.bad):
-                    m.d.sync += self.done.p.status.eq(Status.BAD_TAPE)
-                    m.next = "DONE"
+                    m.next = "BAD"
                 with m.If(self.header.valid):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.next = "RUN"
             with m.State("RUN"):
-                with m.If(self.ended):
+                with m.If(self.bad):
+                    m.next = "BAD"
+                with m.Elif(self.ended):
                     m.next = "RECORD"
             with m.State("RECORD"):
                 m.d.comb += records.eq(1)
                 m.d.sync += [index.eq(index + 1), self.done.p.head.eq(stage.head)]
                 m.next = "HEADER"
                 with m.If(index + 1 == run.stages):
+                    m.next = "REST"
+                    with m.If(self.complete):
+                        m.next = "DONE"
+            with m.State("REST"):
+                # Behind an embedding row the reader may have padding to take.
+                with m.If(self.complete):
                     m.next = "DONE"
+                with m.Elif(self.collecting | self.header.valid | self.bad):
+                    m.next = "BAD"
+            with m.State("BAD"):
+                m.d.sync += self.done.p.status.eq(Status.BAD_TAPE)
+                m.next = "DONE"
             with m.State("DONE"):
                 m.d.comb += self.done.valid.eq(1)
                 with m.If(self.done.ready):
                     m.next = "IDLE"
 
-        m.d.comb += ends.eq(fsm.ongoing("IDLE") | fsm.ongoing("DONE"))
+        m.d.comb += ends.eq(fsm.ongoing("IDLE") | fsm.ongoing("REST") | fsm.ongoing("DONE"))
         m.d.sync += self.idle.eq(fsm.ongoing("IDLE"))
         self._issue(m, begins, decoder.word, stage)
         self._count(m, ~ends, records, index)
@@ -158,7 +172,7 @@ class Sequencer(wiring.Component):
             shape=data.ArrayLayout(32, RECORD_WORDS), depth=self._config.max_stages, init=[])
         write, read = memory.write_port(), memory.read_port()
         measures = Signal(table_layout(Measures))
-        word, stalled = Signal(range(RECORD_WORDS)), Signal()
+        word = Signal(range(RECORD_WORDS))
         m.d.comb += [
             write.en.eq(records),
             write.addr.eq(index),
@@ -171,11 +185,10 @@ class Sequencer(wiring.Component):
         ]
         m.d.sync += [
             word.eq(self.records.address),
-            # A header is collected ahead; that is waited for only when it is wanted.
-            stalled.eq(self.starved & (~self.collecting | self.header.ready)),
             self.beats_taken.eq(self.beats_taken + self.takes),
         ]
         with m.If(runs):
-            m.d.sync += [self.cycles.eq(self.cycles + 1), self.stalls.eq(self.stalls + stalled)]
+            m.d.sync += [self.cycles.eq(self.cycles + 1),
+                         self.stalls.eq(self.stalls + self.stalled)]
         with m.If(self.start.valid & self.start.ready):
             m.d.sync += [self.cycles.eq(0), self.stalls.eq(0)]

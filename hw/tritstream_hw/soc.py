@@ -5,19 +5,21 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream.formats import UNIT
 from tritstream_hw.control import Control
 from tritstream_hw.link import Link
-from tritstream_hw.memory.player import MemorySource
-from tritstream_hw.memory.port import MemorySignature, write_layout
-from tritstream_hw.stream.register import Register
+from tritstream_hw.memory.player import Player
+from tritstream_hw.memory.port import MemorySignature
+from tritstream_hw.ports import ControlledSignature, part
 
 __all__ = ["Soc"]
 
 
 class Soc(wiring.Component):
-    """Link, control, source and accelerator.
+    """Link, control, player and accelerator.
 
-    RESET of the link resets control and accelerator; memories keep their content.
+    RESET of the link resets control and accelerator; memories keep their content. A pass that the
+    accelerator gives up resets it alone.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ class Soc(wiring.Component):
     -------
     rx, tx : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
         Bytes from and to the PHY.
-    memory : :py:`Out(MemorySignature(config))`
+    memory : :py:`Out(MemorySignature(P))`
         Memory of the image; there only if `memory_bytes` is not 0.
     """
 
@@ -45,20 +47,24 @@ class Soc(wiring.Component):
             "tx": Out(stream.Signature(8)),
         }
         if config.memory_bytes > 0:
-            members["memory"] = Out(MemorySignature(config))
+            members["memory"] = Out(MemorySignature(config.beat_bytes))
         super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
-        control, accelerator = Control(self._config, self._build_id), self._accelerator
-        m.submodules.link = link = Link(self._config)
+        config = self._config
+        control, accelerator = Control(config, self._build_id), self._accelerator
+        m.submodules.link = link = Link(config)
+        m.submodules.player = player = Player(
+            beat_bytes=config.beat_bytes, memory_units=config.memory_bytes // UNIT)
 
-        # With thousands of loads the reset has to come out of a flip-flop, a cycle after the link
+        # With thousands of loads a reset has to come out of a flip-flop, a cycle after the link
         # has reset itself. In that cycle nothing passes between the link and what is reset.
-        reset = Signal()
-        m.d.sync += reset.eq(link.reset)
+        reset, restart = Signal(), Signal()
+        m.d.sync += [reset.eq(link.reset), restart.eq(link.reset | control.failed)]
         m.submodules.control = ResetInserter(reset)(control)
-        m.submodules.accelerator = ResetInserter(reset)(accelerator)
+        m.submodules.accelerator = ResetInserter(restart)(accelerator)
+        m.d.comb += player.abandon.eq(reset)
         for source, sink in ((link.o, control.i), (control.o, link.i)):
             m.d.comb += [
                 sink.payload.eq(source.payload),
@@ -68,19 +74,10 @@ class Soc(wiring.Component):
 
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
-        wiring.connect(m, control.accelerator, accelerator)
+        wiring.connect(m, control.accelerator, part(accelerator, ControlledSignature()))
+        wiring.connect(m, control.player, player.control)
+        wiring.connect(m, player.accelerator, accelerator.beats)
         m.d.comb += control.counters.eq(link.counters)
-
-        if self._config.memory_bytes > 0:
-            m.submodules.source = source = MemorySource(self._config)
-            # An offer to the memory stands even if its maker is reset.
-            m.submodules.write_register = register = Register(write_layout(self._config))
-            memory = wiring.flipped(self.memory)
-            m.d.comb += source.abandon.eq(reset)
-            wiring.connect(m, control.region, source.region)
-            wiring.connect(m, source.o, control.beats)
-            wiring.connect(m, source.read_request, memory.read_request)
-            wiring.connect(m, memory.read_data, source.read_data)
-            wiring.connect(m, control.write, register.i)
-            wiring.connect(m, register.o, memory.write)
+        if config.memory_bytes > 0:
+            wiring.connect(m, player.memory, wiring.flipped(self.memory))
         return m

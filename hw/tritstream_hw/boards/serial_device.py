@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream_hw.accelerator import Accelerator
-from tritstream_hw.memory.port import BlockMemory
+from tritstream_hw.memory.block import BlockMemory
 from tritstream_hw.phy.uart import UartReceiver, UartTransmitter
 from tritstream_hw.soc import Soc
 from tritstream_hw.stream.skid import Skid
@@ -50,6 +50,7 @@ class SerialDevice(wiring.Component):
         wiring.connect(m, buffer.o, transmitter.i)
         m.d.comb += [receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin)]
         if config.memory_bytes:
-            m.submodules.memory = memory = BlockMemory(config)
+            m.submodules.memory = memory = BlockMemory(
+                beat_bytes=config.beat_bytes, beats=config.memory_bytes // config.beat_bytes)
             wiring.connect(m, soc.memory, memory.bus)
         return m

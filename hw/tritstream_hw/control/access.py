@@ -4,14 +4,13 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
-from tritstream.link.messages import RECORD_WORDS, Counters
+from tritstream.link.messages import Counters
 from tritstream.link.protocol import Code, Space, Status
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import item
 from tritstream_hw.ports import DebugSignature
 
-__all__ = ["COUNTER_WORDS", "Access", "space_words"]
+__all__ = ["COUNTER_WORDS", "Access"]
 
 COUNTER_WORDS = Counters.SIZE // 4
 """Words of the space of counters."""
@@ -19,18 +18,13 @@ COUNTER_WORDS = Counters.SIZE // 4
 WRITABLE = (Space.VECTORS, Space.STATE)
 
 
-def space_words(config: BuildConfig) -> dict[Space, int]:
-    """Return the size of every space."""
-    return {
-        Space.VECTORS: config.vector_words,
-        Space.STATE: config.max_state,
-        Space.RECORDS: RECORD_WORDS * config.max_stages,
-        Space.COUNTERS: COUNTER_WORDS,
-    }
-
-
 class Access(wiring.Component):
     """Carries out READ and STORE, about six cycles per word.
+
+    Parameters
+    ----------
+    sizes : dict of Space to int
+        Words of the accelerator's spaces.
 
     Members
     -------
@@ -44,8 +38,8 @@ class Access(wiring.Component):
         Content of the space of counters.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, sizes: dict[Space, int]):
+        self._sizes = {**sizes, Space.COUNTERS: COUNTER_WORDS}
         super().__init__({
             **command_members(Code.READ, Code.STORE),
             "bytes": In(stream.Signature(8)),
@@ -58,6 +52,7 @@ class Access(wiring.Component):
         memory = self.memory
         code, status = Signal(8), Signal(8)
         space, end = Signal(8), Signal(33)   # asked for; the end of what is asked for
+        size = Signal(range(max(self._sizes.values()) + 1))
         left, word, count = Signal(32), Signal(32), Signal(2)
 
         def begin(this, command):
@@ -83,14 +78,17 @@ class Access(wiring.Component):
                 with m.Else():
                     m.next = "IDLE"
             with m.State("ADD"):
-                m.d.sync += end.eq(memory.address + left)
+                m.d.sync += [end.eq(memory.address + left), status.eq(Status.UNKNOWN_SPACE)]
+                with m.Switch(space):
+                    for known, words in self._sizes.items():
+                        with m.Case(known):
+                            m.d.sync += size.eq(words)
+                            with m.If((code == Code.READ) | C(known in WRITABLE)):
+                                m.d.sync += status.eq(Status.OK)
                 m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += status.eq(Status.UNKNOWN_SPACE)
-                for known, words in space_words(self._config).items():
-                    allowed = (code == Code.READ) | C(known in WRITABLE)
-                    with m.If((space == known) & allowed):
-                        m.d.sync += status.eq(Mux(end > words, Status.OUT_OF_RANGE, Status.OK))
+                with m.If((end > size) & (status == Status.OK)):
+                    m.d.sync += status.eq(Status.OUT_OF_RANGE)
                 m.next = "READ STATUS"
                 with m.If(code == Code.STORE):
                     m.next = "TAKE"

@@ -8,19 +8,19 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream.link.protocol import Code, Status
+from tritstream.formats import UNIT
+from tritstream.link.messages import RECORD_WORDS
+from tritstream.link.protocol import Code, Space, Status
 from tritstream_hw.control.access import Access
-from tritstream_hw.control.digest import Digest
+from tritstream_hw.control.extents import Extents
 from tritstream_hw.control.identify import Identify
 from tritstream_hw.control.messages import CONFIGURATION, ITEM
 from tritstream_hw.control.parser import Parser
 from tritstream_hw.control.reply import ReplySerialiser, item
 from tritstream_hw.control.run import Run
-from tritstream_hw.control.write import Write
 from tritstream_hw.link import COUNTERS
-from tritstream_hw.memory.player import LinkSource, PassSource
-from tritstream_hw.memory.port import REGION, beat_layout, write_layout
-from tritstream_hw.ports import AcceleratorSignature
+from tritstream_hw.memory.player import PlayerSignature
+from tritstream_hw.ports import ControlledSignature, PassSignature, part
 from tritstream_hw.stream.skid import Skid
 
 __all__ = ["Control"]
@@ -40,14 +40,12 @@ class Control(wiring.Component):
     -------
     i, o : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
         Commands and replies.
-    accelerator : :py:`Out(AcceleratorSignature(config))`
+    accelerator : :py:`Out(ControlledSignature())`
         The accelerator.
-    region : :py:`Out(stream.Signature(REGION))`
-        To a :class:`MemorySource`.
-    beats : :py:`In(stream.Signature(beat_layout(config)))`
-        From the :class:`MemorySource`.
-    write : :py:`Out(stream.Signature(write_layout(config)))`
-        To the memory.
+    failed : :py:`Out(1)`
+        Strobe: the accelerator has given a pass up, and has to be reset.
+    player : :py:`Out(PlayerSignature(P))`
+        Moves all beats.
     counters : :py:`In(COUNTERS)`
         Of the link.
     """
@@ -58,107 +56,81 @@ class Control(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
-            "accelerator": Out(AcceleratorSignature(config)),
-            "region": Out(stream.Signature(REGION)),
-            "beats": In(stream.Signature(beat_layout(config))),
-            "write": Out(stream.Signature(write_layout(config))),
+            "accelerator": Out(ControlledSignature()),
+            "failed": Out(1),
+            "player": Out(PlayerSignature(config.beat_bytes)),
             "counters": In(COUNTERS),
         })
 
     def elaborate(self, platform):
         m = Module()
         config = self._config
+        memory_units = config.memory_bytes // UNIT
         m.submodules.parser = parser = Parser()
         m.submodules.reply = reply = ReplySerialiser()
-        m.submodules.link_source = link_source = LinkSource(config)
-        m.submodules.pass_source = pass_source = PassSource(config)
         m.submodules.identify = identify = Identify(config, self._build_id)
-        m.submodules.write = write = Write(config)
-        m.submodules.digest = digest = Digest(config)
-        m.submodules.run = run = Run(config)
-        m.submodules.access = access = Access(config)
+        m.submodules.extents = extents = Extents(
+            beat_bytes=config.beat_bytes, memory_units=memory_units)
+        m.submodules.run = run = Run(
+            candidates=config.candidates, token_bits=config.token_bits,
+            max_stages=config.max_stages, memory_units=memory_units)
+        m.submodules.access = access = Access({
+            Space.VECTORS: config.vector_words, Space.STATE: config.max_state,
+            Space.RECORDS: RECORD_WORDS * config.max_stages})
 
-        # Streams end at buffers, or `ready` would go from the core to the receiver in one cycle.
+        # The streams of bytes end at buffers, which cut the paths to and from the link.
         m.submodules.bytes_buffer = bytes_buffer = Skid(8)
-        m.submodules.link_buffer = link_buffer = Skid(beat_layout(config))
-        m.submodules.memory_buffer = memory_buffer = Skid(beat_layout(config))
         m.submodules.reply_buffer = reply_buffer = Skid(ITEM)
-        wiring.connect(m, reply_buffer.o, reply.i)
         wiring.connect(m, wiring.flipped(self.i), bytes_buffer.i)
         wiring.connect(m, bytes_buffer.o, parser.i)
-        wiring.connect(m, link_source.o, link_buffer.i)
-        wiring.connect(m, wiring.flipped(self.beats), memory_buffer.i)
+        wiring.connect(m, reply_buffer.o, reply.i)
+        wiring.connect(m, reply.o, wiring.flipped(self.o))
         wiring.connect(m, parser.identify, identify.command)
-        wiring.connect(m, parser.write, write.command)
-        wiring.connect(m, parser.digest, digest.command)
+        wiring.connect(m, parser.write, extents.write)
+        wiring.connect(m, parser.digest, extents.digest)
         wiring.connect(m, parser.run, run.command)
         wiring.connect(m, parser.read, access.read)
         wiring.connect(m, parser.store, access.store)
-        wiring.connect(m, write.write, wiring.flipped(self.write))
-        wiring.connect(m, reply.o, wiring.flipped(self.o))
-        wiring.connect(m, run.play, pass_source.play)
-        m.d.comb += pass_source.drop.eq(run.drop)
 
-        self._connect_accelerator(m, run, access, pass_source)
+        accelerator = wiring.flipped(self.accelerator)
+        wiring.connect(m, run.accelerator, part(accelerator, PassSignature()))
+        wiring.connect(m, access.memory, accelerator.memory)
+        m.d.comb += [
+            self.failed.eq(run.failed),
+            self.accelerator.clear_digest.eq(parser.identify.valid),
+            access.counters.eq(Cat(self.counters, self.accelerator.beats_taken)),
+        ]
         self._configure(m, parser, run)
-        self._share(m, parser, link_source, (link_buffer.o, memory_buffer.o),
-                    pass_source, write, digest, access)
-        self._join_replies(m, parser, reply_buffer, (identify, write, digest, run, access))
+        self._connect_player(m, parser, extents, run, access)
+        self._join_replies(m, parser, reply_buffer, (identify, extents, run, access))
         return m
 
-    def _connect_accelerator(self, m, run, access, pass_source):
-        accelerator = wiring.flipped(self.accelerator)
-        wiring.connect(m, pass_source.o, accelerator.beats)
-        wiring.connect(m, access.memory, accelerator.memory)
-        wiring.connect(m, run.start, accelerator.start)
-        wiring.connect(m, accelerator.done, run.done)
-        wiring.connect(m, accelerator.logits, run.logits)
-        m.d.comb += self.accelerator.candidate.eq(run.candidate)
-        for name in "best", "scale", "digest", "cycles", "stalls":
-            m.d.comb += getattr(run, name).eq(getattr(self.accelerator, name))
-        m.d.comb += access.counters.eq(Cat(self.counters, self.accelerator.beats_taken))
-
     def _configure(self, m, parser, run):
-        """Keep the arguments of CONFIGURE; restart the digest with IDENTIFY."""
+        """Keep the arguments of CONFIGURE."""
         configuration = Signal(CONFIGURATION)
         m.d.comb += run.configuration.eq(configuration)
-        m.d.comb += parser.row_units.eq(configuration.row_units)
         with m.If(parser.configure.valid):
             m.d.sync += configuration.eq(parser.configure.payload)
-        with m.If(parser.identify.valid):
-            m.d.comb += self.accelerator.clear_digest.eq(1)
 
-    def _share(self, m, parser, link_source, beats, pass_source, write, digest, access):
-        """Give streams to the command that is carried out."""
-        source = link_source.i
-        from_link, from_memory = beats
+    def _connect_player(self, m, parser, extents, run, access):
+        """Moves of the command that is carried out, and its data to whoever takes them."""
+        player = self.player
+        wiring.connect(m, wiring.flipped(player.digest), extents.beats)
         m.d.comb += [
-            source.payload.eq(parser.o.payload),
+            player.command.valid.eq(run.move.valid | extents.move.valid),
+            player.command.payload.eq(Mux(parser.run.valid, run.move.payload,
+                                          extents.move.payload)),
+            run.move.ready.eq(player.command.ready),
+            extents.move.ready.eq(player.command.ready),
+            player.drop.eq(run.drop | extents.drop),
+            run.idle.eq(player.idle),
+            extents.idle.eq(player.idle),
+            player.bytes.payload.eq(parser.o.payload),
             access.bytes.payload.eq(parser.o.payload),
-            write.beats.payload.eq(from_link.payload),
-            pass_source.link.payload.eq(from_link.payload),
-            digest.beats.payload.eq(from_memory.payload),
-            pass_source.memory.payload.eq(from_memory.payload),
-            self.region.payload.eq(pass_source.region.payload),
+            player.bytes.valid.eq(parser.o.valid),
+            access.bytes.valid.eq(parser.o.valid),
+            parser.o.ready.eq(player.bytes.ready | access.bytes.ready),
         ]
-
-        def give(i, o):
-            m.d.comb += [o.valid.eq(i.valid), i.ready.eq(o.ready)]
-
-        with m.If(parser.write.valid):
-            give(parser.o, source)
-            give(from_link, write.beats)
-        with m.If(parser.run.valid):
-            give(parser.o, source)
-            give(from_link, pass_source.link)
-            give(pass_source.region, self.region)
-            give(from_memory, pass_source.memory)
-        with m.If(parser.store.valid):
-            give(parser.o, access.bytes)
-        with m.If(parser.digest.valid):
-            give(digest.region, self.region)
-            give(from_memory, digest.beats)
-            m.d.comb += self.region.payload.eq(digest.region.payload)
 
     def _join_replies(self, m, parser, reply, handlers):
         """Send what the command that is carried out has to say."""

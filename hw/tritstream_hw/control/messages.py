@@ -10,7 +10,7 @@ from tritstream.link.messages import Configuration
 from tritstream.link.protocol import Code, RunFlag
 from tritstream_hw.layouts import table_layout
 
-__all__ = ["ARGUMENTS", "CONFIGURATION", "ITEM", "command_members", "has"]
+__all__ = ["ARGUMENTS", "ARGUMENT_BYTES", "CONFIGURATION", "ITEM", "command_members", "has"]
 
 CONFIGURATION = table_layout(Configuration)
 
@@ -18,6 +18,10 @@ ARGUMENTS = {
     code: data.StructLayout({"nothing": 1}) if table is None else table_layout(table)
     for code, table in messages.ARGUMENTS.items()}
 """Arguments of each command, in the order of their bytes; a port must have some width."""
+
+ARGUMENT_BYTES = {
+    code: 0 if table is None else table.SIZE for code, table in messages.ARGUMENTS.items()}
+"""How many bytes follow the code of each command."""
 
 ITEM = data.StructLayout({"bytes": 4, "data": 64})
 """One to eight bytes of a reply, the first in the lowest bits."""

@@ -4,13 +4,12 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
-from tritstream.formats import UNIT
 from tritstream.link.protocol import Code, RunFlag, Status
 from tritstream_hw.control.messages import CONFIGURATION, command_members, has
+from tritstream_hw.control.playlist import Playlist
 from tritstream_hw.control.reply import item
-from tritstream_hw.memory.player import PASS
-from tritstream_hw.ports import BEST, DONE, SCALE, START
+from tritstream_hw.memory.player import MOVE
+from tritstream_hw.ports import PassSignature
 
 __all__ = ["Run"]
 
@@ -23,8 +22,14 @@ class Run(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`BuildConfig`
-        For `candidates`, `max_stages` and `memory_bytes`.
+    candidates : int
+        Most candidates of an answer.
+    token_bits : int
+        Width of a token of the vocabulary.
+    max_stages : int
+        Most stages of a pass.
+    memory_units : int
+        Size of the memory; 0 if there is none.
 
     Members
     -------
@@ -32,33 +37,32 @@ class Run(wiring.Component):
         See :func:`command_members`.
     configuration : :py:`In(CONFIGURATION)`
         Of the latest CONFIGURE.
-    play, drop : :py:`Out(stream.Signature(PASS))`, :py:`Out(1)`
-        To the :class:`PassSource`.
-    start, done, logits, candidate, best, scale, digest, cycles, stalls
-        See :class:`AcceleratorSignature`.
+    move, drop, idle
+        See :class:`PlayerSignature`.
+    accelerator : :py:`Out(PassSignature())`
+        What plays the pass.
+    failed : :py:`Out(1)`
+        Strobe: the accelerator has given a pass up, and has to be reset.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, candidates: int, token_bits: int, max_stages: int, memory_units: int):
+        self._candidates = candidates
+        self._token_bits = token_bits
+        self._max_stages = max_stages
+        self._memory_units = memory_units
         super().__init__({
             **command_members(Code.RUN),
             "configuration": In(CONFIGURATION),
-            "play": Out(stream.Signature(PASS)),
+            "move": Out(stream.Signature(MOVE)),
             "drop": Out(1),
-            "start": Out(stream.Signature(START)),
-            "done": In(stream.Signature(DONE)),
-            "logits": In(stream.Signature(signed(32))),
-            "candidate": Out(8),
-            "best": In(BEST),
-            "scale": In(SCALE),
-            "digest": In(32),
-            "cycles": In(64),
-            "stalls": In(64),
+            "idle": In(1),
+            "accelerator": Out(PassSignature()),
+            "failed": Out(1),
         })
 
     def _memory_status(self, token, row):
         """Status of a pass from memory, with its embedding row at unit `row`."""
-        units = self._config.memory_bytes // UNIT
+        units = self._memory_units
         if units == 0:
             return C(Status.NO_MEMORY, 8)
         configuration, command = self.configuration, self.command.p
@@ -70,37 +74,40 @@ class Run(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        command, configuration = self.command.p, self.configuration
+        command, configuration, accelerator = self.command.p, self.configuration, self.accelerator
+        m.submodules.playlist = playlist = Playlist()
+        wiring.connect(m, playlist.o, wiring.flipped(self.move))
+        play = playlist.i
         token, left, fresh = Signal(32), Signal(16), Signal()
         offset = Signal(32)                  # of the row, in units
         row = Signal(33)
         status, head, last = Signal(8), Signal(), Signal()
         candidates = Signal(8)
-        played = Signal()                    # the source has played the whole pass
+        named, played = Signal(), Signal()   # all of the pass has been asked for; it has gone
 
         # A token that does not fit is refused, so that the multiplier may be narrow.
-        token_bits = self._config.token_bits
-        m.d.sync += offset.eq(token[:token_bits] * configuration.row_units)
+        m.d.sync += offset.eq(token[:self._token_bits] * configuration.row_units)
         m.d.sync += row.eq(configuration.rows_unit + offset)
 
         impossible = Signal()
         m.d.sync += impossible.eq((command.stages == 0)
-                                  | (command.stages > self._config.max_stages)
+                                  | (command.stages > self._max_stages)
                                   | (command.tape_units < configuration.lead_units))
 
         m.d.comb += [
-            self.play.p.streamed.eq(has(command.flags, RunFlag.STREAMED)),
-            self.play.p.tape.eq(configuration.tape_unit),
-            self.play.p.lead_units.eq(configuration.lead_units),
-            self.play.p.row.eq(row),
-            self.play.p.row_units.eq(configuration.row_units),
-            self.play.p.tape_units.eq(command.tape_units),
-            self.start.p.fresh.eq(fresh),
-            self.start.p.logits.eq(has(command.flags, RunFlag.LOGITS)),
-            self.start.p.stages.eq(command.stages),
+            play.p.streamed.eq(has(command.flags, RunFlag.STREAMED)),
+            play.p.tape.eq(configuration.tape_unit),
+            play.p.lead_units.eq(configuration.lead_units),
+            play.p.row.eq(row),
+            play.p.row_units.eq(configuration.row_units),
+            play.p.tape_units.eq(command.tape_units),
+            accelerator.start.p.fresh.eq(fresh),
+            accelerator.start.p.logits.eq(has(command.flags, RunFlag.LOGITS)),
+            accelerator.start.p.stages.eq(command.stages),
         ]
-        with m.If(self.play.valid & self.play.ready):
-            m.d.sync += played.eq(1)
+        with m.If(play.valid & play.ready):
+            m.d.sync += named.eq(1)
+        m.d.comb += played.eq(named & self.idle)
 
         def answer(*values, then):
             m.d.comb += [self.reply.valid.eq(1), self.reply.payload.eq(item(*values))]
@@ -118,9 +125,11 @@ class Run(wiring.Component):
             with m.State("ROW"):
                 m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += played.eq(0)
+                m.d.sync += named.eq(0)
                 with m.If(impossible):
                     m.d.sync += status.eq(Status.OUT_OF_RANGE)
+                with m.Elif(configuration.row_units == 0):
+                    m.d.sync += status.eq(Status.BAD_TOKEN)
                 with m.Elif(has(command.flags, RunFlag.STREAMED)):
                     m.d.sync += status.eq(Status.OK)
                 with m.Else():
@@ -134,25 +143,27 @@ class Run(wiring.Component):
                         m.next = "DROP"
 
             with m.State("START"):
-                m.d.comb += self.start.valid.eq(1)
-                with m.If(self.start.ready):
+                m.d.comb += accelerator.start.valid.eq(1)
+                with m.If(accelerator.start.ready):
                     m.next = "PLAY"
             with m.State("PLAY"):
-                m.d.comb += self.play.valid.eq(~played)
-                with m.If(self.logits.valid):
+                m.d.comb += play.valid.eq(~named)
+                with m.If(accelerator.logits.valid):
                     m.d.comb += [
                         self.reply.valid.eq(1),
-                        self.reply.payload.eq(item(C(Code.LOGIT, 8), self.logits.payload)),
-                        self.logits.ready.eq(self.reply.ready),
+                        self.reply.payload.eq(item(C(Code.LOGIT, 8), accelerator.logits.payload)),
+                        accelerator.logits.ready.eq(self.reply.ready),
                     ]
-                with m.Elif(self.done.valid):
-                    m.d.comb += self.done.ready.eq(1)
-                    m.d.sync += [status.eq(self.done.p.status), head.eq(self.done.p.head)]
+                with m.Elif(accelerator.done.valid):
+                    m.d.comb += [accelerator.done.ready.eq(1),
+                                 self.failed.eq(accelerator.done.p.status != Status.OK)]
+                    m.d.sync += [status.eq(accelerator.done.p.status),
+                                 head.eq(accelerator.done.p.head)]
                     m.next = "DROP"
             with m.State("DROP"):
-                m.d.comb += [self.play.valid.eq(~played), self.drop.eq(1)]
+                m.d.comb += [play.valid.eq(~named), self.drop.eq(1)]
                 with m.If(played):
-                    m.d.sync += [self.candidate.eq(0), candidates.eq(0)]
+                    m.d.sync += [accelerator.candidate.eq(0), candidates.eq(0)]
                     m.next = "LOOK"
                     with m.If(status != 0):
                         m.next = "REFUSE"
@@ -166,36 +177,37 @@ class Run(wiring.Component):
                 m.next = "COUNT"
             with m.State("COUNT"):
                 with m.If(candidates == 0):
-                    m.d.sync += token.eq(self.best.token)
+                    m.d.sync += token.eq(accelerator.best.token)
                     m.d.sync += last.eq((left == 1) | has(command.flags, RunFlag.STREAMED)
-                                        | ~head | ~self.best.valid
-                                        | (self.best.token == configuration.stop_token))
-                with m.If(head & self.best.valid & (candidates != self._config.candidates)):
-                    m.d.sync += [candidates.eq(candidates + 1), self.candidate.eq(candidates + 1)]
+                                        | ~head | ~accelerator.best.valid
+                                        | (accelerator.best.token == configuration.stop_token))
+                with m.If(head & accelerator.best.valid & (candidates != self._candidates)):
+                    m.d.sync += [candidates.eq(candidates + 1),
+                                 accelerator.candidate.eq(candidates + 1)]
                     m.next = "LOOK"
                 with m.Else():
-                    m.d.sync += self.candidate.eq(0)
+                    m.d.sync += accelerator.candidate.eq(0)
                     m.next = "ANSWER"
             with m.State("ANSWER"):
                 answer(C(Code.RUN, 8), status, last, C(0, 7), candidates,
-                       self.scale.mantissa, self.scale.shift, then="LIST")
+                       accelerator.scale.mantissa, accelerator.scale.shift, then="LIST")
             with m.State("LIST"):
                 m.next = "LIST AGAIN"
             with m.State("LIST AGAIN"):
                 m.next = "BEST"
             with m.State("BEST"):
-                with m.If(self.candidate == candidates):
+                with m.If(accelerator.candidate == candidates):
                     m.next = "MEASURES"
                 with m.Else():
-                    answer(self.best.token, self.best.acc, then="LIST")
+                    answer(accelerator.best.token, accelerator.best.acc, then="LIST")
                     with m.If(self.reply.ready):
-                        m.d.sync += self.candidate.eq(self.candidate + 1)
+                        m.d.sync += accelerator.candidate.eq(accelerator.candidate + 1)
             with m.State("MEASURES"):
-                answer(self.digest, then="CYCLES")
+                answer(accelerator.digest, then="CYCLES")
             with m.State("CYCLES"):
-                answer(self.cycles, then="STALLS")
+                answer(accelerator.cycles, then="STALLS")
             with m.State("STALLS"):
-                answer(self.stalls, then="NEXT")
+                answer(accelerator.stalls, then="NEXT")
             with m.State("NEXT"):
                 m.d.sync += [left.eq(left - 1), fresh.eq(0)]
                 m.next = "OFFSET"

@@ -1,228 +1,216 @@
-"""Where the beats of a pass come from: the memory, or the host by way of the link."""
+"""The one way of a beat: from the memory or the host to the accelerator, the memory or a digest."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from tritstream.build import BuildConfig
 from tritstream.formats import UNIT
-from tritstream_hw.memory.port import REGION, beat_layout
+from tritstream_hw.memory.fetcher import Fetcher
+from tritstream_hw.memory.port import (
+    MemorySignature,
+    beats_per_unit,
+    command_layout,
+    played_layout,
+)
+from tritstream_hw.stream.gearbox import Gearbox
+from tritstream_hw.stream.register import Register
 
-__all__ = ["PASS", "LinkSource", "MemorySource", "PassSource", "unit_shift"]
+__all__ = ["MOVE", "Player", "PlayerSignature", "Sink"]
 
-CHUNK = 256
-"""Beats per read request: long enough for a DRAM, short enough to be drained after a RESET."""
 
-PASS = data.StructLayout({
-    "streamed": 1,
-    "tape": 32,
-    "lead_units": 16,
-    "row": 32,
-    "row_units": 16,
-    "tape_units": 32,
+class Sink(enum.Enum, shape=2):
+    """Where beats go."""
+
+    DIGEST = 0
+    MEMORY = 1
+    ACCELERATOR = 2
+
+
+MOVE = data.StructLayout({
+    "streamed": 1,      # the beats come by the link, else from the memory
+    "sink": Sink,
+    "unit": 32,         # first unit of the memory, read or written
+    "units": 32,
+    "last": 1,          # the last of these beats is marked, and there is one
 })
-"""A pass in units: the lead of the tape, an embedding row, the rest of the tape."""
+"""A number of units that are moved."""
 
 
-def unit_shift(config: BuildConfig) -> int:
-    """Binary logarithm of the beats per unit."""
-    return (UNIT // config.beat_bytes).bit_length() - 1
-
-
-class LinkSource(wiring.Component):
-    """Assembles bytes into beats, one byte per cycle; a beat is there a cycle after its last byte.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(8))`
-        Bytes of the command stream.
-    o : :py:`Out(stream.Signature(beat_layout(config)))`
-        Beats.
-    """
-
-    def __init__(self, config: BuildConfig):
-        self._bytes = config.beat_bytes
-        super().__init__({
-            "i": In(stream.Signature(8)),
-            "o": Out(stream.Signature(beat_layout(config))),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        count = Signal(range(max(2, self._bytes)))
-        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += self.o.payload.eq(
-                Cat(self.o.payload.as_value(), self.i.payload)[8:])
-            m.d.sync += count.eq(count + 1)
-            with m.If(count == self._bytes - 1):
-                m.d.sync += count.eq(0)
-                m.d.sync += self.o.valid.eq(1)
-        return m
-
-
-class MemorySource(wiring.Component):
-    """Reads regions of the memory, in requests of at most `CHUNK` beats.
-
-    The next request goes out while the beats of the one before still come, so that a memory whose
-    latency is less than `CHUNK` beats never runs dry.
-
-    Members
-    -------
-    region : :py:`In(stream.Signature(REGION))`
-        What to read; taken when all of the region before has been requested. May be empty.
-    o : :py:`Out(stream.Signature(beat_layout(config)))`
-        Beats of all regions, passed on in the cycle in which they come.
-    read_request, read_data
-        See :class:`MemorySignature`.
-    abandon : :py:`In(1)`
-        Strobe: forget the regions. Beats already requested are dropped when they come, and no
-        region is taken before.
-    """
-
-    def __init__(self, config: BuildConfig):
-        super().__init__({
-            "region": In(stream.Signature(REGION)),
-            "o": Out(stream.Signature(beat_layout(config))),
-            "read_request": Out(stream.Signature(REGION)),
-            "read_data": In(stream.Signature(beat_layout(config))),
-            "abandon": In(1),
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        request = self.read_request
-        beat, left = Signal(32), Signal(32)
-        under_way = Signal(range(2 * CHUNK + 1))
-        dropping = Signal()
-
-        # All three belong to `left` as it was a cycle ago, and has been since.
-        asks, count, comes = Signal(), Signal(range(CHUNK + 1)), Signal()
-        more, idle = Signal(), Signal()
-        loads = self.region.valid & self.region.ready
-        m.d.sync += [
-            more.eq((left != 0) & ~asks & ~loads & ~self.abandon),
-            idle.eq((left == 0) & ~loads),
-            count.eq(Mux(left < CHUNK, left, CHUNK)),
-        ]
-        m.d.comb += [
-            asks.eq(~request.valid & more & (under_way <= CHUNK)),
-            self.region.ready.eq(idle & ~dropping),
-            self.o.payload.eq(self.read_data.payload),
-            self.o.valid.eq(self.read_data.valid & ~dropping),
-            self.read_data.ready.eq(self.o.ready | dropping),
-        ]
-        # Counted a cycle late, for it comes at the end of a long path.
-        m.d.sync += [
-            comes.eq(self.read_data.valid & self.read_data.ready),
-            under_way.eq(under_way + Mux(asks, count, 0) - comes),
-        ]
-        with m.If(request.ready):
-            m.d.sync += request.valid.eq(0)
-        with m.If(asks):
-            m.d.sync += [
-                request.valid.eq(1),
-                request.p.beat.eq(beat),
-                request.p.beats.eq(count),
-                beat.eq(beat + count),
-                left.eq(left - count),
-            ]
-        with m.If(loads):
-            m.d.sync += [beat.eq(self.region.p.beat), left.eq(self.region.p.beats)]
-
-        with m.If(under_way == 0):
-            m.d.sync += dropping.eq(0)
-        with m.If(self.abandon):
-            m.d.sync += [dropping.eq(1), left.eq(0)]
-        return m
-
-
-class PassSource(wiring.Component):
-    """Plays all beats of a pass, from either source.
+class PlayerSignature(wiring.Signature):
+    """Port of a player, as its user has it.
 
     Parameters
     ----------
-    config : :class:`BuildConfig`
-        For the beats per unit.
+    beat_bytes : int
+        `P`.
 
     Members
     -------
-    play : :py:`In(stream.Signature(PASS))`
-        The pass. Taken when its last beat has gone.
-    drop : :py:`In(1)`
-        Beats are consumed, but no longer offered.
-    region : :py:`Out(stream.Signature(REGION))`
-        To the :class:`MemorySource`.
-    memory, link : :py:`In(stream.Signature(beat_layout(config)))`
-        The sources.
-    o : :py:`Out(stream.Signature(beat_layout(config)))`
-        Beats, passed on in the cycle in which they come.
+    command : :py:`Out(stream.Signature(MOVE))`
+        What to move; taken when all before it is under way.
+    bytes : :py:`Out(stream.Signature(8))`
+        From the link; no more are taken than the moves name.
+    digest : :py:`In(stream.Signature(played_layout(P)))`
+        The beats that go there.
+    drop : :py:`Out(1)`
+        Beats for accelerator and memory are consumed, and no longer offered.
+    idle : :py:`In(1)`
+        All that has been taken is done, though the memory may not have taken the last beat yet.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._shift = unit_shift(config)
+    def __init__(self, beat_bytes: int):
         super().__init__({
-            "play": In(stream.Signature(PASS)),
-            "drop": In(1),
-            "region": Out(stream.Signature(REGION)),
-            "memory": In(stream.Signature(beat_layout(config))),
-            "link": In(stream.Signature(beat_layout(config))),
-            "o": Out(stream.Signature(beat_layout(config))),
+            "command": Out(stream.Signature(MOVE)),
+            "bytes": Out(stream.Signature(8)),
+            "digest": In(stream.Signature(played_layout(beat_bytes))),
+            "drop": Out(1),
+            "idle": In(1),
         })
+
+
+class Player(wiring.Component):
+    """Moves beats, as it is told.
+
+    Moves from the memory to one sink follow each other without a gap. A beat from the memory is
+    passed on in the cycle in which it comes, one from the link a cycle after its last byte.
+    Whoever gives commands knows that the memory holds what they name, and that beats of the link
+    go to the accelerator or the memory, those of the memory to the accelerator or the digest.
+
+    It is not reset with those it serves, but by `abandon`: what it offers the memory has to stand.
+
+    Parameters
+    ----------
+    beat_bytes : int
+        `P`.
+    memory_units : int
+        Size of the memory; 0 if nothing is behind the port.
+
+    Members
+    -------
+    control : :py:`In(PlayerSignature(P))`
+        What to move.
+    accelerator : :py:`Out(stream.Signature(played_layout(P)))`
+        Beats of passes.
+    abandon : :py:`In(1)`
+        Strobe: forget everything.
+    memory : :py:`Out(MemorySignature(P))`
+        The memory.
+    """
+
+    def __init__(self, *, beat_bytes: int, memory_units: int):
+        self._beat_bytes = beat_bytes
+        self._memory_beats = max(2, memory_units * beats_per_unit(beat_bytes))
+        super().__init__({
+            "control": In(PlayerSignature(beat_bytes)),
+            "accelerator": Out(stream.Signature(played_layout(beat_bytes))),
+            "abandon": In(1),
+            "memory": Out(MemorySignature(beat_bytes)),
+        })
+
+        # Attributes, so that a proof can hold them to what they owe each other.
+        self.gearbox = Gearbox(beat_bytes)
+        self.fetcher = Fetcher(beat_bytes=beat_bytes, memory_beats=self._memory_beats)
+        self.writes = Register(command_layout(beat_bytes))
+        self.move = Signal(MOVE)                                # the latest
+        self.expects = Signal()                                 # more bytes of the link
 
     def elaborate(self, platform):
         m = Module()
-        play, region = self.play.p, self.region
-        left, moves = Signal(33 + self._shift), Signal()
+        gearbox, fetcher, writes = self.gearbox, self.fetcher, self.writes
+        m.submodules.gearbox = ResetInserter(self.abandon)(gearbox)
+        m.submodules.fetcher, m.submodules.writes = fetcher, writes
+        command, drop, move = self.control.command, self.control.drop, self.move
+        self._assemble(m)
+        self._use_memory(m)
 
-        def ask(unit, units):
-            m.d.comb += [
-                region.valid.eq(1),
-                region.p.beat.eq(unit << self._shift),
-                region.p.beats.eq(units << self._shift),
-            ]
-
-        valid, open_ = Signal(), Signal()    # some source has a beat; the pass still has beats
+        # Another way is taken when all is done on the one before.
+        taken, follows = Signal(), Signal()
         m.d.comb += [
-            valid.eq(open_ & Mux(play.streamed, self.link.valid, self.memory.valid)),
-            # From memory, nothing comes by the link. `streamed` has enough to drive as it is.
-            self.o.payload.eq(Mux(self.link.valid, self.link.payload, self.memory.payload)),
-            self.o.valid.eq(valid & ~self.drop),
-            moves.eq(valid & (self.o.ready | self.drop)),
-            self.link.ready.eq(moves & play.streamed),
-            self.memory.ready.eq(moves & ~play.streamed),
+            self.control.idle.eq(~self.expects & ~gearbox.o.valid & fetcher.idle),
+            follows.eq(self.control.idle | (~move.streamed & (move.sink == command.p.sink))),
+            command.ready.eq(~self.abandon & Mux(
+                command.p.streamed, self.control.idle, fetcher.region.ready & follows)),
+            taken.eq(command.valid & command.ready),
+            fetcher.region.valid.eq(command.valid & ~command.p.streamed & follows),
         ]
-        with m.If(moves):
-            m.d.sync += left.eq(left - 1)
-            with m.If(left == 1):
-                m.d.sync += open_.eq(0)
+        with m.If(taken):
+            m.d.sync += move.eq(command.payload)
 
-        with m.FSM():
-            with m.State("IDLE"):
-                with m.If(self.play.valid):
-                    m.d.sync += left.eq((play.tape_units + play.row_units) << self._shift)
-                    m.next = "OPEN"
-            with m.State("OPEN"):
-                m.d.sync += open_.eq(left != 0)
-                m.next = "LEAD"
-                with m.If(play.streamed):
-                    m.next = "WAIT"
-            with m.State("LEAD"):
-                ask(play.tape, play.lead_units)
-                with m.If(region.ready):
-                    m.next = "ROW"
-            with m.State("ROW"):
-                ask(play.row, play.row_units)
-                with m.If(region.ready):
-                    m.next = "REST"
-            with m.State("REST"):
-                ask(play.tape + play.lead_units, play.tape_units - play.lead_units)
-                with m.If(region.ready):
-                    m.next = "WAIT"
-            with m.State("WAIT"):
-                with m.If(~open_):
-                    m.d.comb += self.play.ready.eq(1)
-                    m.next = "IDLE"
+        # While a beat waits in the gearbox, none comes from the memory.
+        beat = Signal(played_layout(self._beat_bytes))
+        m.d.comb += [
+            beat.data.eq(Mux(gearbox.o.valid, gearbox.o.payload, fetcher.o.payload)),
+            beat.last.eq(move.last & Mux(gearbox.o.valid, ~self.expects, fetcher.last)),
+            self.accelerator.payload.eq(beat),
+            self.control.digest.payload.eq(beat),
+            writes.i.p.data.eq(beat.data),
+        ]
+        with m.Switch(move.sink):
+            with m.Case(Sink.ACCELERATOR):
+                m.d.comb += [
+                    self.accelerator.valid.eq((gearbox.o.valid | fetcher.o.valid) & ~drop),
+                    gearbox.o.ready.eq(self.accelerator.ready | drop),
+                    fetcher.o.ready.eq(self.accelerator.ready | drop),
+                ]
+            with m.Case(Sink.MEMORY):
+                m.d.comb += [
+                    writes.i.valid.eq(gearbox.o.valid & ~drop),
+                    gearbox.o.ready.eq(writes.i.ready | drop),
+                ]
+            with m.Case(Sink.DIGEST):
+                m.d.comb += [
+                    self.control.digest.valid.eq(fetcher.o.valid),
+                    fetcher.o.ready.eq(self.control.digest.ready),
+                ]
         return m
+
+    def _assemble(self, m):
+        """Give the gearbox as many bytes as were named."""
+        gearbox, expects = self.gearbox, self.expects
+        left = Signal(32 + exact_log2(UNIT))
+        m.d.comb += [
+            gearbox.i.payload.eq(self.control.bytes.payload),
+            gearbox.i.valid.eq(self.control.bytes.valid & expects),
+            self.control.bytes.ready.eq(gearbox.i.ready & expects),
+        ]
+        with m.If(self.control.bytes.valid & self.control.bytes.ready):
+            m.d.sync += [left.eq(left - 1), expects.eq(left != 1)]
+        command = self.control.command
+        with m.If(command.valid & command.ready & command.p.streamed):
+            m.d.sync += [left.eq(command.p.units << exact_log2(UNIT)),
+                         expects.eq(command.p.units != 0)]
+        with m.If(self.abandon):
+            m.d.sync += expects.eq(0)
+
+    def _use_memory(self, m):
+        """Share the memory's commands; a read is asked for when all writes have been taken."""
+        fetcher, writes = self.fetcher, self.writes
+        command, memory = self.control.command, self.memory
+        shift = exact_log2(beats_per_unit(self._beat_bytes))
+        m.d.comb += [
+            fetcher.abandon.eq(self.abandon),
+            fetcher.region.p.beat.eq(command.p.unit << shift),
+            fetcher.region.p.beats.eq(command.p.units << shift),
+            fetcher.data.valid.eq(memory.data.valid),
+            fetcher.data.payload.eq(memory.data.payload),
+            memory.data.ready.eq(fetcher.data.ready),
+            writes.i.p.write.eq(1),
+            writes.i.p.beats.eq(1),
+            writes.o.ready.eq(memory.command.ready),
+            fetcher.request.ready.eq(memory.command.ready & ~writes.o.valid),
+            memory.command.valid.eq(writes.o.valid | fetcher.request.valid),
+            memory.command.payload.eq(writes.o.payload),
+        ]
+        with m.If(~writes.o.valid):
+            m.d.comb += [
+                memory.command.p.write.eq(0),
+                memory.command.p.beat.eq(fetcher.request.p.beat),
+                memory.command.p.beats.eq(fetcher.request.p.beats),
+            ]
+        beat = Signal(range(self._memory_beats))
+        m.d.comb += writes.i.p.beat.eq(beat)
+        with m.If(command.valid & command.ready):
+            m.d.sync += beat.eq(command.p.unit << shift)
+        with m.Elif(writes.i.valid & writes.i.ready):
+            m.d.sync += beat.eq(beat + 1)

@@ -6,7 +6,6 @@ import tempfile
 import cocotb
 import numpy as np
 from amaranth import signed
-from amaranth.lib import data
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.formats import ALIGNMENT, UNIT
@@ -17,6 +16,7 @@ from tritstream.link.messages import RECORD_WORDS
 from tritstream.link.protocol import Space, Status
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
+from tritstream_hw.memory.port import played_layout
 from tritstream_hw.ports import BEST, DONE, SCALE, START
 from tritstream_sim.agents.stream import Sink, Source, reset, stall, start_clock
 from tritstream_sim.benches.watched import RULES
@@ -41,7 +41,7 @@ class Bench:
         self.golden = GoldenModel(image)
         self.state = self.golden.new_state()
         self.digest = 0
-        self.beats = Source(dut, "beats", data.ArrayLayout(8, CONFIG.beat_bytes),
+        self.beats = Source(dut, "beats", played_layout(CONFIG.beat_bytes),
                             stall=stall(i_stall, burst))
         self.starts = Source(dut, "start", START)
         self.done = Sink(dut, "done", DONE)
@@ -71,7 +71,8 @@ class Bench:
     def send(self, data: bytes):
         """Let the source play these bytes."""
         width = CONFIG.beat_bytes
-        self.beats.send(data[n:n + width] for n in range(0, len(data), width))
+        self.beats.send({"data": data[n:n + width], "last": n + width == len(data)}
+                        for n in range(0, len(data), width))
 
     def play(self, token: int, stages: int):
         """Let the source play a pass."""

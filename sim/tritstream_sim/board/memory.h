@@ -1,4 +1,4 @@
-// The memory behind the source port: bandwidth, latency and refresh of a real one, and a FIFO.
+// The memory behind the port: bandwidth, latency and refresh of a real one, and a FIFO.
 #pragma once
 
 #include <cerrno>
@@ -24,8 +24,7 @@ struct MemoryOptions {
 
 // Reads of all requests come in order and are pipelined: latency counts from each request, so that
 // the second of two follows the first without a gap. Beats are fetched ahead of their being taken,
-// as far as a FIFO of FIFO_BEATS goes. Writes are never slowed down: the link is slower than any
-// memory.
+// as far as a FIFO of FIFO_BEATS goes. Writes take no time: the link is slower than any memory.
 template <class Top>
 class Memory {
 public:
@@ -46,8 +45,9 @@ public:
 
     // Sets the inputs of the model for this cycle.
     void drive() {
-        m_top.write_ready = 1;
-        m_top.request_ready = m_requests.size() < REQUESTS;
+        // Commands are carried out in their order: a write waits for the reads before it.
+        m_top.command_ready = m_requests.empty()
+                              || (!m_top.command_write && m_requests.size() < REQUESTS);
         m_top.data_valid = m_fetched != 0;
         if (m_fetched) {
             const Request& front = m_requests.front();
@@ -59,15 +59,15 @@ public:
     // was under way.
     bool step(uint64_t cycle) {
         bool busy = !m_requests.empty();
-        if (m_top.write_valid) {
-            std::memcpy(at(m_top.write_beat), &m_top.write_payload, BEAT);
-            m_written = true;
-            busy = true;
-        }
         if (m_fetched && m_top.data_ready) take();
-        if (m_top.request_valid && m_top.request_ready) {
-            m_requests.push_back(
-                {m_top.request_beat, m_top.request_beats, cycle + m_options.latency});
+        if (m_top.command_valid && m_top.command_ready) {
+            if (m_top.command_write) {
+                std::memcpy(at(m_top.command_beat), &m_top.command_data, BEAT);
+                m_written = true;
+            } else {
+                m_requests.push_back(
+                    {m_top.command_beat, m_top.command_beats, cycle + m_options.latency});
+            }
             busy = true;
         }
         fetch(cycle);
@@ -169,6 +169,6 @@ struct MemoryOf {
 };
 
 template <class Top>
-struct MemoryOf<Top, std::void_t<decltype(std::declval<Top&>().write_valid)>> {
+struct MemoryOf<Top, std::void_t<decltype(std::declval<Top&>().command_valid)>> {
     using Type = Memory<Top>;
 };

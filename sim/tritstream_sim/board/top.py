@@ -32,13 +32,12 @@ class BoardTop(wiring.Component):
         Bytes from the host.
     tx_valid, tx_payload, tx_ready : :py:`Out(1)`, :py:`Out(8)`, :py:`In(1)`
         Bytes to the host.
-    request_valid, request_beat, request_beats, request_ready
-        :py:`Out(1)`, :py:`Out(32)`, :py:`Out(32)`, :py:`In(1)`: read requests, see
-        :class:`MemorySignature`; this and what follows only if there is memory.
+    command_valid, command_write, command_beat, command_beats, command_data, command_ready
+        :py:`Out(1)`, :py:`Out(1)`, :py:`Out(32)`, :py:`Out(32)`, :py:`Out(8 * P)`, :py:`In(1)`:
+        commands to the memory, see :class:`MemorySignature`; from registers. This and what follows
+        only if there is memory.
     data_valid, data_payload, data_ready : :py:`In(1)`, :py:`In(8 * P)`, :py:`Out(1)`
         Beats read.
-    write_valid, write_beat, write_payload, write_ready
-        :py:`Out(1)`, :py:`Out(32)`, :py:`Out(8 * P)`, :py:`In(1)`: beats to be written.
     """
 
     def __init__(self, config: BuildConfig):
@@ -51,11 +50,9 @@ class BoardTop(wiring.Component):
         }
         if config.memory_bytes:
             members |= {
-                "request_valid": Out(1), "request_beat": Out(32), "request_beats": Out(32),
-                "request_ready": In(1),
+                "command_valid": Out(1), "command_write": Out(1), "command_beat": Out(32),
+                "command_beats": Out(32), "command_data": Out(beat_bits), "command_ready": In(1),
                 "data_valid": In(1), "data_payload": In(beat_bits), "data_ready": Out(1),
-                "write_valid": Out(1), "write_beat": Out(32), "write_payload": Out(beat_bits),
-                "write_ready": In(1),
             }
         super().__init__(members)
 
@@ -79,21 +76,19 @@ class BoardTop(wiring.Component):
         ]
         if config.memory_bytes:
             m.submodules.data = data = SyncFIFO(width=8 * config.beat_bytes, depth=2)
-            request, write = soc.memory.read_request, soc.memory.write
+            command = soc.memory.command
             m.d.comb += [
-                self.request_valid.eq(request.valid),
-                self.request_beat.eq(request.p.beat),
-                self.request_beats.eq(request.p.beats),
-                request.ready.eq(self.request_ready),
+                self.command_valid.eq(command.valid),
+                self.command_write.eq(command.p.write),
+                self.command_beat.eq(command.p.beat),
+                self.command_beats.eq(command.p.beats),
+                self.command_data.eq(command.p.data),
+                command.ready.eq(self.command_ready),
                 data.w_en.eq(self.data_valid),
                 data.w_data.eq(self.data_payload),
                 self.data_ready.eq(data.w_rdy),
-                soc.memory.read_data.valid.eq(data.r_rdy),
-                soc.memory.read_data.payload.eq(data.r_data),
-                data.r_en.eq(soc.memory.read_data.ready),
-                self.write_valid.eq(write.valid),
-                self.write_beat.eq(write.p.beat),
-                self.write_payload.eq(write.p.data),
-                write.ready.eq(self.write_ready),
+                soc.memory.data.valid.eq(data.r_rdy),
+                soc.memory.data.payload.eq(data.r_data),
+                data.r_en.eq(soc.memory.data.ready),
             ]
         return m

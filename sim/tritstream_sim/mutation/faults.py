@@ -63,7 +63,11 @@ RTL_QUANTISER = "tests/test_rtl_numbers.py::test_quantiser"
 RTL_BANKS = "tests/test_rtl_numbers.py::test_banks"
 
 UART = "hw/tritstream_hw/phy/uart.py"
-SOURCE = "hw/tritstream_hw/memory/player.py"
+PLAYER = "hw/tritstream_hw/memory/player.py"
+FETCHER = "hw/tritstream_hw/memory/fetcher.py"
+BLOCK = "hw/tritstream_hw/memory/block.py"
+PLAYLIST = "hw/tritstream_hw/control/playlist.py"
+JUDGE = "hw/tritstream_hw/tape/judge.py"
 DEFRAMER = "hw/tritstream_hw/link/deframer.py"
 RECEIVER = "hw/tritstream_hw/link/receiver.py"
 ACKNOWLEDGER = "hw/tritstream_hw/link/acknowledger.py"
@@ -71,12 +75,14 @@ OUTBOX = "hw/tritstream_hw/link/outbox.py"
 WINDOW = "hw/tritstream_hw/link/window.py"
 RUN = "hw/tritstream_hw/control/run.py"
 ACCESS = "hw/tritstream_hw/control/access.py"
-PARSER = "hw/tritstream_hw/control/parser.py"
 
 RTL_UART = "tests/test_uart.py"
 RTL_MEMORY = "tests/test_rtl_memory.py"
 RTL_LINK = "tests/test_rtl_link.py"
 RTL_CONTROL = "tests/test_rtl_control.py"
+RTL_REFUSALS = "tests/test_rtl_refusals.py::test_a_header_that_would_hang_is_refused"
+RTL_REFUSED_PASSES = "tests/test_rtl_refusals.py::test_a_pass_of_another_length_is_refused"
+RTL_SOC = "tests/test_rtl_refusals.py::test_the_next_run_works"
 
 MUTANTS = [
     Mutant("trit.both-ninth", "a byte whose pairs are both the ninth decodes only one of them",
@@ -208,11 +214,27 @@ MUTANTS = [
     Mutant("row.wide-sign", "elements of 8 bits lose their sign",
            ROW, "byte.as_signed())", "byte)", RTL_ACCELERATOR),
     Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
-           TAPE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
+           JUDGE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
     Mutant("tape.state-check", "a section whose state is out of range is let through",
-           TAPE, "& state_fits &", "&", RTL_ACCELERATOR),
+           JUDGE, "header.state_base + header.rows <= config.max_state", "1", RTL_ACCELERATOR),
+    Mutant("tape.blocks", "a section with fewer blocks than its rows make is let through",
+           JUDGE, "(excess >= 0) & (excess <", "(excess <", RTL_REFUSALS + "[blocks-too-few]"),
+    Mutant("tape.units", "a section whose length its dimensions do not make is let through",
+           TAPE, "with m.If(~judge.consistent):", "with m.If(0):", RTL_REFUSALS + "[units-more]"),
+    Mutant("tape.columns", "a product without columns is let through",
+           JUDGE, "(header.columns != 0) | (header.op == Op.EMBED)", "1",
+           RTL_REFUSALS + "[columns-none]"),
+    Mutant("tape.banks", "unknown banks are let through",
+           JUDGE, "header.banks[len(Bank):] == 0", "1", RTL_REFUSALS + "[banks]"),
+    Mutant("tape.starved", "a pass that ends too early is waited for",
+           TAPE, "with m.If(self.stalled & exhausted):", "with m.If(0):",
+           RTL_REFUSED_PASSES),
+    Mutant("sequencer.surplus", "a pass with beats left is a good one",
+           SEQUENCER, "m.next = \"REST\"", "m.next = \"DONE\"",
+           RTL_REFUSED_PASSES),
     Mutant("tape.bank-count", "a counter of bank beats is too narrow for the 370M at P = 4",
-           TAPE, "banks_left = Signal(18 + 3)", "banks_left = Signal(11)",
+           TAPE, "banks_left = Signal.like(judge.bank_units << unit_bits)",
+           "banks_left = Signal(11)",
            RTL_SHAPES + "::test_a_layer_and_the_head_of_the_published_370m[4]"),
     Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
            SEQUENCER, "index + 1 == run.stages", "index == run.stages", RTL_ACCELERATOR),
@@ -221,8 +243,8 @@ MUTANTS = [
            RTL_ACCELERATOR),
     Mutant("sequencer.half", "gain banks are overwritten while they are in use",
            SEQUENCER, "self.half.eq(index[0])", "self.half.eq(0)", RTL_ACCELERATOR),
-    Mutant("sequencer.stalls", "waiting for a header that nobody wants yet counts as a stall",
-           SEQUENCER, "self.starved & (~self.collecting | self.header.ready)", "self.starved",
+    Mutant("tape.stalls", "waiting for a header that nobody wants yet counts as a stall",
+           TAPE, "(~self.collecting | self.header.ready)", "1",
            RTL_SHAPES + "::test_stalls_are_counted_to_the_cycle"),
     Mutant("stage.input", "projections after a gated vector quantise x",
            STAGE, "Mux(self._of_op(lambda op: op.reads_z), z_word, 0)", "0", RTL_ACCELERATOR),
@@ -314,15 +336,33 @@ MUTANTS = [
            REGISTER, "self.i.ready.eq(~self.o.valid | self.o.ready)", "self.i.ready.eq(1)", STREAM),
     Mutant("skid.full", "a skid takes a payload while both places are full",
            SKID, "m.d.comb += self.i.ready.eq(~full)", "m.d.comb += self.i.ready.eq(1)", STREAM),
-    Mutant("source.overlap", "a request waits for the end of the one before",
-           SOURCE, "(under_way <= CHUNK)", "(under_way == 0)",
-           RTL_MEMORY + "::test_memory_source_hides_the_latency"),
-    Mutant("source.abandon", "beats that were abandoned are passed on",
-           SOURCE, "[dropping.eq(1), left.eq(0)]", "[left.eq(0)]",
-           RTL_MEMORY + "::test_memory_source_drops_what_was_abandoned"),
-    Mutant("source.splice", "the tape begins again behind the row",
-           SOURCE, "ask(play.tape + play.lead_units,", "ask(play.tape,",
-           RTL_MEMORY + "::test_pass_source_splices_the_row"),
+    Mutant("fetcher.overlap", "a request waits for the end of the one before",
+           FETCHER, "(under_way <= MOST_BEATS)", "(under_way == 0)",
+           RTL_MEMORY + "::test_fetcher_hides_the_latency"),
+    Mutant("fetcher.abandon", "beats that were abandoned are passed on",
+           FETCHER, "[dropping.eq(1), left.eq(0)]", "[left.eq(0)]",
+           RTL_MEMORY + "::test_fetcher_drops_what_was_abandoned"),
+    Mutant("fetcher.last", "the last beat of a pass is marked too early",
+           FETCHER, "self.last.eq(asked & (under_way == 1))", "self.last.eq(under_way == 1)",
+           RTL_MEMORY + "::test_player_moves_beats"),
+    Mutant("player.order", "a read overtakes the last write",
+           PLAYER, "fetcher.request.ready.eq(memory.command.ready & ~writes.o.valid)",
+           "fetcher.request.ready.eq(memory.command.ready)",
+           RTL_MEMORY + "::test_player_moves_beats"),
+    Mutant("player.bytes", "data of a command are followed by one byte of the next",
+           PLAYER, "expects.eq(left != 1)", "expects.eq(left != 0)",
+           RTL_CONTROL + "::test_commands_need_not_wait_for_replies"),
+    Mutant("player.drop", "beats of a failed pass are offered all the same",
+           PLAYER, "(gearbox.o.valid | fetcher.o.valid) & ~drop",
+           "gearbox.o.valid | fetcher.o.valid",
+           RTL_MEMORY + "::test_player_drops_beats"),
+    Mutant("block.order", "a write is done before the reads that it follows",
+           BLOCK, "write.en.eq(taken & command.p.write)",
+           "write.en.eq(command.valid & command.p.write)",
+           RTL_MEMORY + "::test_block_memory_keeps_the_order_of_its_commands"),
+    Mutant("playlist.splice", "the tape begins again behind the row",
+           PLAYLIST, "name(what.tape + what.lead_units,", "name(what.tape,",
+           RTL_MEMORY + "::test_playlist_splices_the_row"),
     Mutant("deframer.crc", "a wrong CRC passes",
            DEFRAMER, "self.good.eq(crc.match_detected)", "self.good.eq(1)",
            RTL_LINK + "::test_damage_is_complained_of_once"),
@@ -338,9 +378,9 @@ MUTANTS = [
     Mutant("window.credit", "more is sent than there is room for",
            WINDOW, "(probe | ((credit != 0) & ~credit[-1]))", "1",
            RTL_LINK + "::test_no_more_than_the_credit_is_sent_but_for_probes"),
-    Mutant("parser.data", "data of a command are followed by one byte of the next",
-           PARSER, "more.eq(data_left != 1)", "more.eq(data_left != 0)",
-           RTL_CONTROL + "::test_commands_need_not_wait_for_replies"),
+    Mutant("run.failed", "an accelerator that has given a pass up is not reset",
+           RUN, "self.failed.eq(accelerator.done.p.status != Status.OK)", "self.failed.eq(0)",
+           RTL_SOC),
     Mutant("run.last", "a run is one pass too long",
            RUN, "(left == 1)", "(left == 0)",
            RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
@@ -348,5 +388,5 @@ MUTANTS = [
            RUN, "[left.eq(left - 1), fresh.eq(0)]", "[left.eq(left - 1)]",
            RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
     Mutant("access.end", "the last word of a space is out of range",
-           ACCESS, "Mux(end > words,", "Mux(end >= words,", RTL_CONTROL + "::test_spaces"),
+           ACCESS, "(end > size)", "(end >= size)", RTL_CONTROL + "::test_spaces"),
 ]

@@ -65,22 +65,24 @@ class FakeAccelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         total, left, steer = Signal(32), Signal(8), Signal(32)
+        short = Signal()                # the pass had not as many beats as it should
         idle = Signal(8)
-        logits = Signal()
+        logits, exhausted = Signal(), Signal()
         m.d.comb += [
             self.best.valid.eq(self.candidate < steer[16:24]),
             self.best.token.eq((total + self.candidate) & (self._vocab - 1)),
             self.best.acc.eq(total - self.candidate),
             self.scale.mantissa.eq(total),
             self.scale.shift.eq(17),
-            self.done.p.status.eq(Mux(steer[9], Status.BAD_TAPE, Status.OK)),
+            self.done.p.status.eq(Mux(steer[9] | short | ~exhausted, Status.BAD_TAPE, Status.OK)),
             self.done.p.head.eq(steer[8]),
         ]
         taken = Signal()
         m.d.comb += taken.eq(self.beats.valid & self.beats.ready)
         with m.If(taken):
             m.d.sync += [
-                total.eq(total + sum(self.beats.payload)),
+                total.eq(total + sum(self.beats.p.data)),
+                exhausted.eq(self.beats.p.last),
                 self.beats_taken.eq(self.beats_taken + 1),
                 left.eq(left - 1),
                 idle.eq(steer[24:]),
@@ -94,7 +96,8 @@ class FakeAccelerator(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.start.ready.eq(1)
                 with m.If(self.start.valid):
-                    m.d.sync += [total.eq(0), self.cycles.eq(0), logits.eq(self.start.p.logits)]
+                    m.d.sync += [total.eq(0), exhausted.eq(0), self.cycles.eq(0)]
+                    m.d.sync += [logits.eq(self.start.p.logits)]
                     m.d.sync += self.stalls.eq(self.start.p.stages << STALLS_SHIFT)
                     with m.If(self.start.p.fresh):
                         m.d.sync += self.digest.eq(0)
@@ -102,12 +105,13 @@ class FakeAccelerator(wiring.Component):
             with m.State("FIRST"):
                 m.d.comb += self.beats.ready.eq(1)
                 with m.If(taken):
-                    m.d.sync += steer.eq(self.beats.payload.as_value()[:32])
-                    m.d.sync += left.eq(self.beats.payload[0] - 1)
+                    m.d.sync += steer.eq(self.beats.p.data.as_value()[:32])
+                    m.d.sync += left.eq(self.beats.p.data[0] - 1)
                     m.next = "PLAY"
             with m.State("PLAY"):
                 m.d.comb += self.beats.ready.eq((idle == 0) & (left != 0))
-                with m.If(left == 0):
+                m.d.sync += short.eq(left != 0)
+                with m.If((left == 0) | exhausted):
                     m.d.sync += index.eq(0)
                     m.d.sync += self.digest.eq(self.digest + total)
                     m.next = "LOGITS"

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream_hw.memory.port import BlockMemory
+from tritstream_hw.memory.block import BlockMemory
 from tritstream_hw.soc import Soc
 
 __all__ = ["OnChipDevice"]
@@ -34,6 +34,8 @@ class OnChipDevice(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), soc.rx)
         wiring.connect(m, soc.tx, wiring.flipped(self.tx))
         if self._config.memory_bytes:
-            m.submodules.memory = memory = BlockMemory(self._config)
+            m.submodules.memory = memory = BlockMemory(
+                beat_bytes=self._config.beat_bytes,
+                beats=self._config.memory_bytes // self._config.beat_bytes)
             wiring.connect(m, soc.memory, memory.bus)
         return m

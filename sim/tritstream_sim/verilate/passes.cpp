@@ -1,9 +1,9 @@
 // Plays passes through a Verilated accelerator, whose beats come when they are wanted or are
 // withheld for known numbers of cycles.
 //
-// A request is four little-endian 64-bit words: the payload of `start`, a number of words of the
-// records, a number of gaps and a number of beats; then the gaps, two 64-bit words each, the beat
-// and the cycles for which it is withheld; then the beats. The answer is the payload of `done` and
+// A request is five little-endian 64-bit words: the payload of `start`, a number of words of the
+// records, a number of gaps, a number of beats and the bytes of a beat; then the gaps, two 64-bit
+// words each, the beat and the cycles for which it is withheld; then the beats. The answer is the payload of `done` and
 // the number of beats taken, two 64-bit words, then the words of the records, 32 bits each.
 
 #include <cstdint>
@@ -20,7 +20,7 @@
 
 namespace {
 
-constexpr size_t BEAT = sizeof(Vtop::beats___05Fpayload);
+constexpr uint8_t OK = 0;                   // status in the lowest byte of the payload of `done`
 constexpr uint64_t PATIENCE = 100'000;      // cycles without a beat after which a pass has failed
 constexpr uint8_t RECORDS = 2;              // the debug port's space
 
@@ -36,10 +36,11 @@ public:
         m_top.rst = 0;
     }
 
-    // Plays a pass; returns the payload of `done` and the beats taken.
+    // Plays a pass; returns the payload of `done` and the beats taken. What a bad pass has left
+    // behind ends with a reset.
     std::pair<uint64_t, uint64_t> play(uint64_t start, const std::map<uint64_t, uint64_t>& gaps,
-                                       const std::vector<uint8_t>& data) {
-        const uint64_t beats = data.size() / BEAT;
+                                       const std::vector<uint8_t>& data, size_t beat_bytes) {
+        const uint64_t beats = data.size() / beat_bytes;
         uint64_t beat = 0, left = withheld(gaps, 0), quiet = 0, done = 0;
         m_top.start___05Fpayload = start;
         m_top.start___05Fvalid = 1;
@@ -54,9 +55,9 @@ public:
             const bool offered = beat < beats && left == 0;
             m_top.beats___05Fvalid = offered;
             if (offered) {
-                std::memcpy(&m_top.beats___05Fpayload, &data[beat * BEAT], BEAT);
+                present(&data[beat * beat_bytes], beat_bytes, beat == beats - 1);
             } else {
-                poison();
+                poison(beat_bytes);
             }
             m_top.eval();
             const bool taken = offered && m_top.beats___05Fready;
@@ -72,6 +73,12 @@ public:
             if (started) m_top.start___05Fvalid = 0;
         }
         m_top.done___05Fready = 0;
+        if (uint8_t(done) != OK) {
+            m_top.beats___05Fvalid = m_top.start___05Fvalid = 0;
+            m_top.rst = 1;
+            tick();
+            m_top.rst = 0;
+        }
         return {done, beat};
     }
 
@@ -91,11 +98,18 @@ private:
         return found == gaps.end() ? 0 : found->second;
     }
 
+    // The bytes of a beat, and above them whether it is the last of the pass.
+    void present(const uint8_t* beat, size_t beat_bytes, bool last) {
+        uint8_t* payload = reinterpret_cast<uint8_t*>(&m_top.beats___05Fpayload);
+        std::memcpy(payload, beat, beat_bytes);
+        payload[beat_bytes] = last;
+    }
+
     // A payload that is not offered means nothing.
-    void poison() {
-        uint8_t junk[BEAT];
+    void poison(size_t beat_bytes) {
+        std::vector<uint8_t> junk(beat_bytes);
         for (uint8_t& byte : junk) byte = uint8_t(m_random());
-        std::memcpy(&m_top.beats___05Fpayload, junk, BEAT);
+        present(junk.data(), beat_bytes, m_random() & 1);
     }
 
     void tick() {
@@ -116,7 +130,7 @@ double sc_time_stamp() { return 0; }
 
 int main() {
     Passes passes;
-    uint64_t request[4];
+    uint64_t request[5];
     while (read_all(request, sizeof request)) {
         std::map<uint64_t, uint64_t> gaps;
         for (uint64_t n = 0; n < request[2]; ++n) {
@@ -124,9 +138,9 @@ int main() {
             if (!read_all(gap, sizeof gap)) return 1;
             gaps[gap[0]] = gap[1];
         }
-        std::vector<uint8_t> data(request[3] * BEAT);
+        std::vector<uint8_t> data(request[3] * request[4]);
         if (!read_all(data.data(), data.size())) return 1;
-        const auto [done, taken] = passes.play(request[0], gaps, data);
+        const auto [done, taken] = passes.play(request[0], gaps, data, request[4]);
         const uint64_t answer[2] = {done, taken};
         std::fwrite(answer, sizeof answer, 1, stdout);
         for (uint32_t address = 0; address < request[1]; ++address) {

@@ -81,7 +81,7 @@ class Passes:
         gaps = gaps or {}
         start = START.const({"fresh": fresh, "stages": stages}).as_bits()
         words = RECORD_WORDS * stages
-        request = [start, words, len(gaps), len(data) // self.beat_bytes,
+        request = [start, words, len(gaps), len(data) // self.beat_bytes, self.beat_bytes,
                    *(number for gap in gaps.items() for number in gap)]
         self._process.stdin.write(struct.pack(f"<{len(request)}Q", *request))
         self._process.stdin.write(data)

@@ -10,6 +10,7 @@ from tritstream.build import BuildConfig
 from tritstream.formats import HEADER_BYTES, padded
 from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank, Header, Op, Scalar
 from tritstream_hw.elements.layouts import SCALE, sum_layout
+from tritstream_hw.memory.port import played_layout
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 from tritstream_hw.tape.reader import TapeReader
 from tritstream_hw.tape.row import RowReader
@@ -24,7 +25,7 @@ class Reader(wiring.Component):
         self.config = config
         beats = stream.Signature(data.ArrayLayout(8, config.beat_bytes))
         super().__init__({
-            "beats":    In(beats),
+            "beats":    In(stream.Signature(played_layout(config.beat_bytes))),
             "header":   Out(stream.Signature(HEADER_LAYOUT)),
             "banks":    Out(beats),
             "trits":    Out(beats),
@@ -61,7 +62,8 @@ class Bench:
         beat = data.ArrayLayout(8, self.config.beat_bytes)
         shapes = {"header": HEADER_LAYOUT, "banks": beat, "trits": beat,
                   "elements": sum_layout(self.config), "scale": SCALE}
-        self.beats = Source(dut, "beats", beat, stall=stall(i_stall, burst))
+        self.beats = Source(dut, "beats", played_layout(self.config.beat_bytes),
+                            stall=stall(i_stall, burst))
         self.sinks = {name: Sink(dut, name, shape, stall=stall(o_stall, burst))
                       for name, shape in shapes.items()}
         self.expected = {name: [] for name in self.sinks}
@@ -70,7 +72,7 @@ class Bench:
         """Send bytes of the tape, and expect them again on these streams."""
         width = self.config.beat_bytes
         beats = [parts[n:n + width] for n in range(0, len(parts), width)]
-        self.beats.send(beats)
+        self.beats.send({"data": beat, "last": 0} for beat in beats)
         for name in streams:
             self.expected[name] += beats
 

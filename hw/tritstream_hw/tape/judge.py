@@ -1,0 +1,99 @@
+"""Judge of headers: whether a section can be computed to its end, and how long its parts are."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS, HEADER_BYTES, UNIT
+from tritstream.image.tape import MAGIC, Bank, Op
+from tritstream_hw.tape.layouts import HEADER_LAYOUT, padded_beats
+
+__all__ = ["HeaderJudge"]
+
+
+class HeaderJudge(wiring.Component):
+    """Checks a header against the build and its fields against each other.
+
+    A header must have the magic number, a known operation and known banks; rows, columns and state
+    must be there and fit; `blocks` and `units` must be what rows, columns and banks make of them.
+    What passes cannot hang the datapath. One addition or comparison is done per cycle and field.
+
+    Members
+    -------
+    header : :py:`In(HEADER_LAYOUT)`
+        Stable from some cycle on.
+    fits : :py:`Out(1)`
+        All but `units` is right; from the second cycle on, the first being that in which the header
+        is there.
+    bank_units, body_units : :py:`Out(15)`, :py:`Out(32)`
+        Length of the gain banks and of the trits; from the third cycle on.
+    consistent : :py:`Out(1)`
+        `units` is right; from the fifth cycle on.
+    """
+
+    def __init__(self, config: BuildConfig):
+        self._config = config
+        super().__init__({
+            "header":     In(HEADER_LAYOUT),
+            "fits":       Out(1),
+            "bank_units": Out(15),
+            "body_units": Out(32),
+            "consistent": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        header = self.header
+
+        # First.
+        conditions = Cat(self._conditions())
+        limits = Signal(len(conditions))
+        excess = Signal(signed(20))                     # rows that fill up the last block
+        units_of_bank = Signal(12)
+        units_of_group = Signal(range(3 * self._config.max_columns // UNIT + 1))
+        columns = padded_beats(header.columns, FORMATS.act_bits, UNIT)
+        m.d.sync += [
+            limits.eq(conditions),
+            excess.eq((header.blocks << 2) + header.blocks - header.rows),
+            units_of_bank.eq(padded_beats(header.rows, FORMATS.gain_bits, UNIT)),
+            units_of_group.eq(columns),
+        ]
+        with m.Switch(header.op):
+            with m.Case(Op.EMBED):
+                m.d.sync += units_of_group.eq(0)
+            with m.Case(Op.GLU):
+                m.d.sync += units_of_group.eq(columns << 1)
+            with m.Case(Op.MLGRU):
+                m.d.sync += units_of_group.eq((columns << 1) + columns)
+
+        # Second. Additions in place of a multiplication by so few bits.
+        m.d.comb += self.fits.eq(limits.all() & (excess >= 0) & (excess < FORMATS.trits_per_byte))
+        m.d.sync += [
+            self.bank_units.eq(sum(Mux(bit, units_of_bank, 0) for bit in header.banks[:len(Bank)])),
+            self.body_units.eq(header.blocks * units_of_group),
+        ]
+
+        # Third and fourth.
+        left = Signal(32)
+        m.d.sync += [
+            left.eq(header.units - HEADER_BYTES // UNIT - self.bank_units),
+            self.consistent.eq(left == self.body_units),
+        ]
+        return m
+
+    def _conditions(self):
+        config, header = self._config, self.header
+        most_rows = Mux(header.op == Op.HEAD, config.max_vocab,
+                        Mux(header.op == Op.GLU, config.max_intermediate, config.max_hidden))
+        most_columns = Mux(header.op == Op.RESIDUAL, config.max_columns, config.max_hidden)
+        return [
+            header.magic == MAGIC,
+            header.op <= max(Op),
+            header.banks[len(Bank):] == 0,
+            header.rows != 0,
+            header.rows <= most_rows,
+            (header.columns != 0) | (header.op == Op.EMBED),
+            header.columns <= most_columns,
+            (header.op != Op.MLGRU) | (header.state_base + header.rows <= config.max_state),
+        ]
