@@ -4,6 +4,7 @@ BOARD ?= ulx3s_85f
 MODEL ?= demo
 SIM   ?= verilator
 SEED  ?= 1
+CASES ?= 250000
 
 PYTHON     ?= python3
 TRITSTREAM  = .venv/bin/tritstream
@@ -21,7 +22,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test test-gpu lowest sim lint waves bitstream bench bench-full cycles mutants cost clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bench bench-full cycles mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +39,7 @@ help:
 	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
 	  '  cycles      measure the cycles per token in the README' \
 	  '  mutants     break the RTL in many ways; every one has to be caught' \
+	  '  fuzz        CASES inputs of each kind that nobody would write, from SEED on' \
 	  '  cost        synthesise and route every block alone' \
 	  '  clean       remove build/ and .venv' \
 	  'Variables' \
@@ -108,6 +110,9 @@ cycles: $(INSTALLED)
 
 mutants: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.mutation.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')
+
+fuzz: $(TESTS)
+	$(Q).venv/bin/python -m tritstream_sim.fuzz --cases $(CASES) --seed $(SEED)
 
 cost: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_hw.build.cost --check

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 
+from tritstream_sim.fuzz.checkpoints import checkpoints
 from tritstream_sim.fuzz.frames import frames
 from tritstream_sim.fuzz.images import images
 from tritstream_sim.fuzz.run import Target, run
@@ -13,7 +14,8 @@ from tritstream_sim.fuzz.sessions import sessions
 
 __all__ = ["TARGETS"]
 
-TARGETS: dict[str, Target] = {"frames": frames, "images": images, "sessions": sessions}
+TARGETS: dict[str, Target] = {"checkpoints": checkpoints, "frames": frames, "images": images,
+                             "sessions": sessions}
 """What is tried, by name."""
 
 

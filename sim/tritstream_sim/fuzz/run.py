@@ -5,10 +5,13 @@ import contextlib
 import dataclasses
 import pathlib
 import random
+import signal
+import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 
-from tritstream.errors import TritstreamError
+from tritstream.errors import TritstreamError, TritstreamWarning
 
 __all__ = ["Case", "Target", "Verdict", "run"]
 
@@ -20,6 +23,8 @@ Target = Callable[[pathlib.Path, pathlib.Path | None], contextlib.AbstractContex
 
 EXIT_CODES = (2, 3, 4)
 """What a command may end in for a bad input: the codes that belong to a sentence."""
+
+CASE_SECONDS = 60           # a case that takes longer waits for something that does not come
 
 MOST_FAULTS = 10            # are shown; a run with more ends
 
@@ -62,12 +67,15 @@ def run(name: str, target: Target, cases: Iterable[int], seed: int, directory: p
         Called with the number of each case before it is tried.
     """
     verdict = Verdict()
-    with target(directory, cache) as case:
+    with warnings.catch_warnings(), target(directory, cache) as case:
+        warnings.simplefilter("error")     # as pytest has it
+        warnings.simplefilter("ignore", TritstreamWarning)
         for number in cases:
             show(number)
             rng = random.Random(f"{name} {seed} {number}")
             try:
-                outcome = case(rng)
+                with _bounded(number):
+                    outcome = case(rng)
             except TritstreamError as error:
                 outcome = f"exit {error.exit_code}"
                 if error.exit_code not in EXIT_CODES:
@@ -79,3 +87,22 @@ def run(name: str, target: Target, cases: Iterable[int], seed: int, directory: p
             if len(verdict.faults) == MOST_FAULTS:
                 break
     return verdict
+
+
+@contextlib.contextmanager
+def _bounded(number: int):
+    """End a case that hangs; only the main thread can be interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def alarm(signum, frame):
+        raise AssertionError(f"case {number} takes more than {CASE_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.alarm(CASE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
