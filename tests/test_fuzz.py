@@ -11,7 +11,7 @@ from tritstream_sim.fuzz.__main__ import TARGETS
 from tritstream_sim.fuzz.run import run
 from tritstream_sim.fuzz.values import mutated_json
 
-CASES = {"images": 1000, "checkpoints": 2000, "frames": 5000, "sessions": 2000}
+CASES = {"images": 1000, "checkpoints": 2000, "frames": 6000, "sessions": 1000}
 """How many cases of each target; a hundred take a second or two."""
 
 PARTS = 2                   # of each target, for as many cores
