@@ -86,12 +86,12 @@ def test_times_of_the_engine_are_written_whole(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
     file = tmp_path / "engine.json"
     for output, code in ((file, 0), (tmp_path, 2)):
-        assert engine_benchmark.main(["--models", "little", "--conversations", "1", "4", "-o",
+        assert engine_benchmark.main(["--models", "little", "--conversations", "1", "16", "-o",
                                       str(output)]) == code
     assert f"error: {tmp_path} cannot be written: " in capsys.readouterr().err
-    assert asked == [("little", [1, 4])] * 2
+    assert asked == [("little", [1, 16])] * 2
     assert [row["test"] for row in engine_rows(json.loads(file.read_text()))] == [
-        "generate, 1 at a time", "generate, 4 at a time"]
+        "generate, 1 at a time", "generate, 16 at a time"]
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
