@@ -23,8 +23,6 @@ from tritstream.transport import (
     TcpTransport,
     open_transport,
 )
-from tritstream_sim.fuzz.run import run
-from tritstream_sim.fuzz.sessions import sessions
 from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.fake import FakeImage, FakeModel
 from tritstream_sim.twin.in_process import InProcessTransport
@@ -603,13 +601,6 @@ def test_stop(device, server, image):
     device.stop()
     assert server.emulator.resets == resets + 2
     assert len(list(device.run([1], 3))) == 3
-
-
-def test_odd_sessions(seed, tmp_path):
-    verdict = run("sessions", sessions, range(400), seed, tmp_path)
-    assert not verdict.faults, verdict.faults
-    assert verdict.outcomes.keys() == {"honest, done"} | {
-        f"{kind}, {end}" for kind in ("faulty", "lying", "strange") for end in ("done", "refused")}
 
 
 # Recordings.

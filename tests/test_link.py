@@ -14,8 +14,6 @@ from tritstream.link.protocol import DEVICE_ROOM, HOST_ROOM, MAX_PAYLOAD, SYNC, 
 from tritstream.link.stream import LEAST_RATE, SLOWDOWN, LinkStream
 from tritstream.transport import Faults, Transport
 from tritstream.transport.faulty import FaultyChannel
-from tritstream_sim.fuzz.frames import frames as odd_frames
-from tritstream_sim.fuzz.run import run
 
 repeatable = settings(deadline=None, derandomize=True)
 
@@ -505,9 +503,3 @@ def test_an_end_survives_whatever_comes(pieces, seed):
             assert end.available <= 1000
             assert len(end.transmit(now)) <= (HOST_ROOM + 4) * MAX_FRAME
             now += 0.3
-
-
-def test_ten_thousand_odd_cases(seed, tmp_path):
-    verdict = run("frames", odd_frames, range(10_000), seed, tmp_path)
-    assert not verdict.faults, verdict.faults
-    assert len(verdict.outcomes) == 3 and min(verdict.outcomes.values()) > 1000
