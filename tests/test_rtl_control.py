@@ -389,6 +389,27 @@ def test_unknown_code_silences_the_device_until_reset(connect):
     assert device.identify() == Identity.of(CONFIG)
 
 
+@pytest.mark.parametrize("cycles", [0, 1, 2, 3, 50, 51, 52, 53])
+def test_reset_in_the_middle_of_replies(connect, cycles):
+    """Nothing of a reply that is under way is left."""
+    device = connect()
+    device.load(Image.random(3))
+    device._configure()
+    commands = (
+        (Code.READ, Access(space=Space.VECTORS, address=0, words=CONFIG.vector_words).pack(), 8),
+        (Code.RUN, Run(token=1, count=50, tape_units=4, stages=6).pack(), 1),
+        (Code.DIGEST, Extent(unit=0, units=2).pack(), 40),
+        (Code.IDENTIFY, b"", 60))
+    for code, arguments, times in commands:
+        device._stream.write((bytes([code]) + arguments) * times)
+        device._stream.flush()
+        device._stream.transport.step(cycles)
+        device.stop()
+        assert device._stream.available == 0
+        assert device.identify() == Identity.of(CONFIG)
+        device._configure()
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("cycles", [100, 700, 1_500, 2_500])
 def test_reset_in_the_middle_of_a_run(connect, streamed, cycles):
