@@ -53,7 +53,7 @@ class Passes:
         program = compile_model(export(accelerator, "passes"), "passes", cache, sources=[source],
                                 arguments=["-O3", "--x-assign", "fast", "--noassert"],
                                 optimise=optimise)
-        self.beat_bytes = accelerator.config.beat_bytes
+        self.beat_bytes = len(accelerator.beats.p.data)
         self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.PIPE)
 
