@@ -223,7 +223,7 @@ MUTANTS = [
            TAPE, "with m.If(~judge.consistent):", "with m.If(0):", RTL_REFUSALS + "[units-more]"),
     Mutant("tape.columns", "a product without columns is let through",
            JUDGE, "(header.columns != 0) | (header.op == Op.EMBED)", "1",
-           RTL_REFUSALS + "[columns-none]"),
+           RTL_REFUSALS + "[columns-none-consistent]"),
     Mutant("tape.banks", "unknown banks are let through",
            JUDGE, "header.banks[len(Bank):] == 0", "1", RTL_REFUSALS + "[banks]"),
     Mutant("tape.starved", "a pass that ends too early is waited for",
