@@ -398,9 +398,9 @@ def test_cost_of_a_block(toolchain, tmp_path, capsys):
     output = tmp_path / "out"
     assert cost.main(["--only", "no such block", "--output", str(output)]) == 2
     assert "No block has 'no such block' in its name" in capsys.readouterr().err
-    assert cost.main(["--only", "Digest", "--check", "--output", str(output)]) == 2
+    assert cost.main(["--only", "VectorDigest", "--check", "--output", str(output)]) == 2
     out, err = capsys.readouterr()
-    assert out.startswith("Digest")
+    assert out.startswith("VectorDigest")
     assert "TernaryCore P=16 has not been measured" in err
     assert list(cost.load(output / "cost.json")) == ["Digest"]
     assert "| Digest | " in (output / "cost.md").read_text()

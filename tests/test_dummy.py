@@ -95,6 +95,6 @@ def test_byte_tokenizer_has_a_token_per_byte():
     tokenizer = byte_tokenizer()
     assert tokenizer.get_vocab_size() == 258
     text = "Zürich, 日本, 🦉\n\0"
-    tokens = tokenizer.encode(text).ids
-    assert len(tokens) == len(text.encode()) and min(tokens) >= 2
+    begin, *tokens = tokenizer.encode(text).ids
+    assert begin == 0 and len(tokens) == len(text.encode()) and min(tokens) >= 2
     assert tokenizer.decode(tokens) == text

@@ -89,9 +89,9 @@ def test_what_is_ignored_stays_ignored(tmp_path):
 def test_ctrl_c_during_imports_is_no_traceback(seconds):
     """Wherever it comes, but in the interpreter's own start, which is before the program's."""
     program = ("import os, sys, threading, time\n"
+               "from tritstream.__main__ import main\n"
                "threading.Thread(target=lambda: (time.sleep(float(sys.argv.pop(1))), "
                "os.kill(os.getpid(), 2)), daemon=True).start()\n"
-               "from tritstream.__main__ import main\n"
                "main()\n")
     done = subprocess.run([sys.executable, "-c", program, str(seconds), "eval", "--text",
                            "/dev/stdin"], input="x" * 100_000, capture_output=True, text=True)

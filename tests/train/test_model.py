@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tritstream_train.transformer import Transformer
 
+from transformer import Transformer
 from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.dummy import DummyCheckpoint

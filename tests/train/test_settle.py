@@ -6,7 +6,8 @@ import torch
 
 from tritstream.model.checkpoint import ternarise
 from tritstream.model.config import ModelConfig
-from tritstream_train.model.hgrn import HGRNBit, bitlinear
+from tritstream_train.model import bitlinear
+from tritstream_train.model.hgrn import HGRNBit
 from tritstream_train.optim.settle import MARGIN, settle, settled
 
 
