@@ -389,7 +389,7 @@ def test_unknown_code_silences_the_device_until_reset(connect):
     assert device.identify() == Identity.of(CONFIG)
 
 
-@pytest.mark.parametrize("cycles", [0, 1, 2, 3, 50, 51, 52, 53])
+@pytest.mark.parametrize("cycles", [0, 1, 2, 3, 50, 51, 52, 53, 6_000])
 def test_reset_in_the_middle_of_replies(connect, cycles):
     """Nothing of a reply that is under way is left."""
     device = connect()
@@ -403,7 +403,7 @@ def test_reset_in_the_middle_of_replies(connect, cycles):
     for code, arguments, times in commands:
         device._stream.write((bytes([code]) + arguments) * times)
         device._stream.flush()
-        device._stream.transport.step(cycles)
+        device._stream.transport.idle(cycles)
         device.stop()
         assert device._stream.available == 0
         assert device.identify() == Identity.of(CONFIG)
@@ -417,7 +417,7 @@ def test_reset_in_the_middle_of_a_run(connect, streamed, cycles):
     device.load(Image.random(3, pace=50), streamed=streamed)
     device._configure()
     device._send(Run(token=1, count=50, tape_units=4, stages=6))
-    device._stream.transport.step(cycles)
+    device._stream.transport.idle(cycles)
     device.stop()
     assert device._stream.available == 0
     image = Image.random(3)

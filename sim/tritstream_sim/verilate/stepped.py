@@ -101,18 +101,29 @@ class SteppedTransport(Transport):
         self._received_at = 0
         self._stall = stall
         self._pending = bytearray()
+        self._unread = bytearray()
         port = select if cycles_per_bit is None else cycles_per_bit
         self._process = subprocess.Popen([executable, str(port), str(seed)],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def read(self, timeout: float) -> bytes:
         """Simulate until something comes, at most for 100 cycles per microsecond of `timeout`."""
+        if self._unread:
+            data = bytes(self._unread)
+            self._unread.clear()
+            return data
         if self.cycles - self._received_at > PATIENCE:
             raise TimeoutError(f"nothing has come for {self.cycles - self._received_at} cycles")
         return self.step(max(SHORTEST, int(timeout * 1e6 * MICROSECOND)))
 
+    def idle(self, cycles: int) -> None:
+        """Simulate exactly so many cycles; what comes waits for the next `read`."""
+        end = self.cycles + cycles
+        while self.cycles < end:
+            self._unread += self.step(end - self.cycles)
+
     def step(self, cycles: int) -> bytes:
-        """Simulate until something comes, at most for so many cycles."""
+        """Simulate until something comes, at most for so many cycles; nobody else sees it."""
         request = struct.pack("<III", cycles, self._stall, len(self._pending))
         self._process.stdin.write(request + self._pending)
         self._process.stdin.flush()
