@@ -73,6 +73,7 @@ RECEIVER = "hw/tritstream_hw/link/receiver.py"
 ACKNOWLEDGER = "hw/tritstream_hw/link/acknowledger.py"
 OUTBOX = "hw/tritstream_hw/link/outbox.py"
 WINDOW = "hw/tritstream_hw/link/window.py"
+SOC = "hw/tritstream_hw/soc.py"
 RUN = "hw/tritstream_hw/control/run.py"
 ACCESS = "hw/tritstream_hw/control/access.py"
 
@@ -382,6 +383,9 @@ MUTANTS = [
     Mutant("window.credit", "more is sent than there is room for",
            WINDOW, "(probe | ((credit != 0) & ~credit[-1]))", "1",
            RTL_LINK + "::test_no_more_than_the_credit_is_sent_but_for_probes"),
+    Mutant("soc.reset", "a byte of a reply passes the link after its reset",
+           SOC, "sink.valid.eq(source.valid & ~reset)", "sink.valid.eq(source.valid)",
+           RTL_CONTROL + "::test_reset_in_the_middle_of_replies[6000]"),
     Mutant("run.failed", "an accelerator that has given a pass up is not reset",
            RUN, "self.failed.eq(accelerator.done.p.status != Status.OK)", "self.failed.eq(0)",
            RTL_SOC),
