@@ -402,5 +402,5 @@ def test_cost_of_a_block(toolchain, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("VectorDigest")
     assert "TernaryCore P=16 has not been measured" in err
-    assert list(cost.load(output / "cost.json")) == ["Digest"]
-    assert "| Digest | " in (output / "cost.md").read_text()
+    assert list(cost.load(output / "cost.json")) == ["VectorDigest"]
+    assert "| VectorDigest | " in (output / "cost.md").read_text()

@@ -13,7 +13,6 @@ from tritstream_hw.ports import AcceleratorSignature
 
 __all__ = ["STALLS_SHIFT", "FakeAccelerator", "FakePass", "predict"]
 
-LOGITS = 6
 STALLS_SHIFT = 40       # so far up are the stages shown where stalls are counted
 
 
@@ -41,7 +40,7 @@ def predict(config: BuildConfig, beats: bytes, vocab: int) -> FakePass:
     return FakePass(
         status=Status.BAD_TAPE if flags & 2 else Status.OK,
         candidates=tuple(best) if head else (),
-        logits=tuple(total - n for n in range(LOGITS)) if head else (),
+        logits=tuple(total - n for n in range(vocab)) if head else (),
         total=total)
 
 
@@ -90,7 +89,7 @@ class FakeAccelerator(wiring.Component):
         with m.Elif(idle != 0):
             m.d.sync += idle.eq(idle - 1)
 
-        index = Signal(range(LOGITS + 1))
+        index = Signal(range(self._vocab + 1))
         m.d.comb += self.logits.payload.eq(total - index)
         with m.FSM():
             with m.State("IDLE"):
@@ -116,7 +115,7 @@ class FakeAccelerator(wiring.Component):
                     m.d.sync += self.digest.eq(self.digest + total)
                     m.next = "LOGITS"
             with m.State("LOGITS"):
-                m.d.comb += self.logits.valid.eq(logits & steer[8] & (index != LOGITS))
+                m.d.comb += self.logits.valid.eq(logits & steer[8] & (index != self._vocab))
                 with m.If(~self.logits.valid):
                     m.next = "DONE"
                 with m.Elif(self.logits.ready):
