@@ -7,12 +7,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream_hw.elements.layouts import SCALE
 from tritstream_hw.memory.port import played_layout
 
 __all__ = [
     "BEST",
     "DONE",
-    "SCALE",
     "START",
     "AcceleratorSignature",
     "ControlledSignature",
@@ -29,9 +29,6 @@ DONE = data.StructLayout({"status": 8, "head": 1})
 
 BEST = data.StructLayout({"token": 32, "acc": signed(32), "valid": 1})
 """One of the best logits, if there are that many."""
-
-SCALE = data.StructLayout({"mantissa": 16, "shift": 8})
-"""Scale of the logits."""
 
 
 class DebugSignature(wiring.Signature):

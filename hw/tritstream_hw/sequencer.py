@@ -13,12 +13,14 @@ from tritstream_hw.debug import SpaceSignature
 from tritstream_hw.layouts import table_layout
 from tritstream_hw.ports import DONE, START
 from tritstream_hw.stage import StageDecoder, stage_layout
+from tritstream_hw.stream.transfer import taken
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 
 __all__ = ["COMMANDS", "Sequencer"]
 
-COMMANDS = "gains", "quantise", "scalars", "row", "gemv", "elements", "ranking"
-"""Streams of commands, each with a member of the control word as its payload."""
+COMMANDS = "gains", "quantiser", "scalars", "row", "gemv", "elements", "head"
+"""Streams of commands by the names of the blocks that take them, which are those of the control
+word's members."""
 
 
 class Sequencer(wiring.Component):
@@ -37,7 +39,7 @@ class Sequencer(wiring.Component):
         From the tape reader.
     bad : :py:`In(1)`
         The tape cannot be read; ends the pass, and everything has to be reset.
-    gains, quantise, scalars, row, gemv, elements, ranking : :py:`Out(stream.Signature(...))`
+    gains, quantiser, scalars, row, gemv, elements, head : :py:`Out(stream.Signature(...))`
         Commands of the stage, see `stage_layout`. The payload of each stays until the stage ends.
     half : :py:`Out(1)`
         Which half of the gain banks is loaded in this stage; the other one is that of the stage
@@ -93,7 +95,7 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             decoder.header.eq(self.header.payload),
             decoder.run.eq(run),
-            begins.eq(self.header.valid & self.header.ready),
+            begins.eq(taken(self.header)),
             self.half.eq(index[0]),
         ]
         with m.If(begins):
@@ -121,7 +123,7 @@ class Sequencer(wiring.Component):
                     m.next = "RECORD"
             with m.State("RECORD"):
                 m.d.comb += records.eq(1)
-                m.d.sync += [index.eq(index + 1), self.done.p.head.eq(stage.head)]
+                m.d.sync += [index.eq(index + 1), self.done.p.head.eq(stage.is_head)]
                 m.next = "HEADER"
                 with m.If(index + 1 == run.stages):
                     m.next = "REST"
@@ -150,13 +152,13 @@ class Sequencer(wiring.Component):
     def _issue(self, m, begins, word, stage):
         """Offer the commands of `stage`, which is `word` a cycle after it `begins`."""
         wanted = {
-            "gains":    begins & word.gains.banks.any(),
-            "quantise": begins & ~word.embed,
-            "scalars":  begins & ~word.embed,
-            "row":      begins & word.embed,
-            "gemv":     self.quantise.valid & self.quantise.ready,
-            "elements": begins & ~word.head,
-            "ranking":  begins & word.head,
+            "gains":     begins & word.gains.banks.any(),
+            "quantiser": begins & ~word.is_embed,
+            "scalars":   begins & ~word.is_embed,
+            "row":       begins & word.is_embed,
+            "gemv":      taken(self.quantiser),
+            "elements":  begins & ~word.is_head,
+            "head":      begins & word.is_head,
         }
         for name in COMMANDS:
             command = getattr(self, name)
@@ -190,5 +192,5 @@ class Sequencer(wiring.Component):
         with m.If(runs):
             m.d.sync += [self.cycles.eq(self.cycles + 1),
                          self.stalls.eq(self.stalls + self.stalled)]
-        with m.If(self.start.valid & self.start.ready):
+        with m.If(taken(self.start)):
             m.d.sync += [self.cycles.eq(0), self.stalls.eq(0)]

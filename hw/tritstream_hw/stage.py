@@ -24,17 +24,17 @@ __all__ = ["StageDecoder", "stage_layout"]
 
 
 def stage_layout(config: BuildConfig) -> data.StructLayout:
-    """Layout of a control word: whether a stage is the first or the last kind, and its commands."""
+    """Layout of a control word: a command for each block, by its name."""
     return data.StructLayout({
-        "embed":    1,
-        "head":     1,
-        "gains":    load_layout(config),
-        "quantise": quantise_layout(config),
-        "scalars":  FACTORS,
-        "row":      16,
-        "gemv":     command_layout(config),
-        "elements": ELEMENTS,
-        "ranking":  RANKING,
+        "is_embed":  1,
+        "is_head":   1,
+        "gains":     load_layout(config),
+        "quantiser": quantise_layout(config),
+        "scalars":   FACTORS,
+        "row":       16,
+        "gemv":      command_layout(config),
+        "elements":  ELEMENTS,
+        "head":      RANKING,
     })
 
 
@@ -66,15 +66,15 @@ class StageDecoder(wiring.Component):
         words_per_beat = exact_log2(config.beat_bytes // config.elements)
         column_beats = padded_beats(header.columns, FORMATS.act_bits, config.beat_bytes)
         m.d.comb += [
-            word.embed.eq(header.op == Op.EMBED),
-            word.head.eq(header.op == Op.HEAD),
+            word.is_embed.eq(header.op == Op.EMBED),
+            word.is_head.eq(header.op == Op.HEAD),
 
             word.gains.banks.eq(header.banks),
             word.gains.beats.eq(padded_beats(header.rows, FORMATS.gain_bits, config.beat_bytes)),
 
-            word.quantise.base.eq(Mux(self._of_op(lambda op: op.reads_z), z_word, 0)),
-            word.quantise.words.eq(column_beats << words_per_beat),
-            word.quantise.vectors.eq(self._of_op(lambda op: op.vectors)),
+            word.quantiser.base.eq(Mux(self._of_op(lambda op: op.reads_z), z_word, 0)),
+            word.quantiser.words.eq(column_beats << words_per_beat),
+            word.quantiser.vectors.eq(self._of_op(lambda op: op.vectors)),
 
             word.scalars.separate.eq(self._of_op(lambda op: op.vectors == VECTORS)),
 
@@ -94,7 +94,7 @@ class StageDecoder(wiring.Component):
             word.elements.state_base.eq(header.state_base),
             word.elements.fresh.eq(self.run.fresh),
 
-            word.ranking.logits.eq(self.run.logits),
+            word.head.logits.eq(self.run.logits),
         ]
         names = [f"scale{index}" for index in range(VECTORS)] + ["ratio", "floor"]
         scalars = [*word.scalars.factors, word.scalars.ratio, word.scalars.floor]

@@ -79,7 +79,7 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "Dequantise": lambda: Dequantise(CONFIG),
     "Mixer": lambda: Mixer(CONFIG),
     "Residual": Residual,
-    "Statistics": lambda: Statistics(CONFIG),
+    "Statistics": Statistics,
     "Scalars": Scalars,
     **{f"Quantiser V={width}": lambda width=width: Quantiser(_lanes(width)) for width in (1, 8)},
     "GainBanks": lambda: GainBanks(CONFIG),

@@ -190,7 +190,8 @@ class Run(wiring.Component):
                     m.next = "ANSWER"
             with m.State("ANSWER"):
                 answer(C(Code.RUN, 8), status, last, C(0, 7), candidates,
-                       accelerator.scale.mantissa, accelerator.scale.shift, then="LIST")
+                       accelerator.scale.mantissa, accelerator.scale.shift,
+                       C(0, 8 - len(accelerator.scale.shift)), then="LIST")
             with m.State("LIST"):
                 m.next = "LIST AGAIN"
             with m.State("LIST AGAIN"):

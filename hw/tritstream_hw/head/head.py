@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream_hw.elements.layouts import SCALES, flow, sum_layout
-from tritstream_hw.head.topk import TopK, best_layout
+from tritstream_hw.head.topk import TopK
+from tritstream_hw.ports import BEST
 from tritstream_hw.stream.skid import Skid
 
 __all__ = ["RANKING", "Head"]
@@ -34,7 +35,7 @@ class Head(wiring.Component):
         To the host.
     ranked : :py:`Out(flow(signed(32)))`
         Each logit, in the cycle in which it is taken.
-    index : :py:`In(8)`, best : :py:`Out(best_layout(config))`
+    index : :py:`In(8)`, best : :py:`Out(BEST)`
         As those of `TopK`.
     """
 
@@ -47,7 +48,7 @@ class Head(wiring.Component):
             "logits":  Out(stream.Signature(signed(32))),
             "ranked":  Out(flow(signed(32))),
             "index":   In(8),
-            "best":    Out(best_layout(config)),
+            "best":    Out(BEST),
         })
 
     def elaborate(self, platform):
@@ -73,7 +74,9 @@ class Head(wiring.Component):
             self.command.ready.eq(active & topk.settled & ~self.logits.valid),
             self.scales.ready.eq(self.command.ready),
             topk.index.eq(self.index),
-            self.best.eq(topk.best),
+            self.best.token.eq(topk.best.token),
+            self.best.acc.eq(topk.best.acc),
+            self.best.valid.eq(topk.best.valid),
         ]
         m.d.sync += active.eq(self.command.valid & ~self.command.ready)
         return m

@@ -12,7 +12,7 @@ from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.elements.ports import gain_words_port, vector_words_port
 from tritstream_hw.gemv.activations import VECTORS, ActivationWrite
 from tritstream_hw.gemv.feeder import available_layout
-from tritstream_hw.norm.scalars import RECIPROCAL
+from tritstream_hw.norm.scalars import ReciprocalsSignature
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["Quantiser", "QuantiserLane", "quantise_layout"]
@@ -108,7 +108,7 @@ class Quantiser(wiring.Component):
     -------
     command : :py:`In(stream.Signature(quantise_layout(config)))`
         Taken when everything of the command before has been written.
-    reciprocal : :py:`In(data.ArrayLayout(RECIPROCAL, 3))`, reciprocal_valid : :py:`In(3)`
+    reciprocals : :py:`In(ReciprocalsSignature())`
         Have to be stable from being valid until everything has been written.
     reading : :py:`Out(1)`
         The addresses mean something.
@@ -124,14 +124,13 @@ class Quantiser(wiring.Component):
     def __init__(self, config: BuildConfig):
         self.config = config
         super().__init__({
-            "command":          In(stream.Signature(quantise_layout(config))),
-            "reciprocal":       In(data.ArrayLayout(RECIPROCAL, VECTORS)),
-            "reciprocal_valid": In(VECTORS),
-            "reading":          Out(1),
-            "vector":           In(vector_words_port(config)),
-            "gain":             In(gain_words_port(config)),
-            "write":            Out(ActivationWrite(config)),
-            "available":        Out(available_layout(config)),
+            "command":     In(stream.Signature(quantise_layout(config))),
+            "reciprocals": In(ReciprocalsSignature()),
+            "reading":     Out(1),
+            "vector":      In(vector_words_port(config)),
+            "gain":        In(gain_words_port(config)),
+            "write":       Out(ActivationWrite(config)),
+            "available":   Out(available_layout(config)),
         })
         self._lanes = [QuantiserLane() for _ in range(config.elements)]
 
@@ -153,7 +152,7 @@ class Quantiser(wiring.Component):
         m.d.comb += [
             busy.eq(running | valids.any()),
             self.command.ready.eq(~busy),
-            self.reading.eq(running & self.reciprocal_valid.bit_select(bank, 1)),
+            self.reading.eq(running & self.reciprocals.valid.bit_select(bank, 1)),
             self.vector.en.eq(busy),
             self.vector.addr.eq(base + word),
             self.gain.en.eq(busy),
@@ -186,8 +185,8 @@ class Quantiser(wiring.Component):
         factor = Signal.like(lane.factor, reset_less=True)
         # An element is in its lane one cycle after its address; these registers take another.
         m.d.sync += [
-            up.eq(self.reciprocal[vectors[lane.up_delay - 1]].up),
-            factor.eq(self.reciprocal[vectors[lane.factor_delay - 1]].factor),
+            up.eq(self.reciprocals.numbers[vectors[lane.up_delay - 1]].up),
+            factor.eq(self.reciprocals.numbers[vectors[lane.factor_delay - 1]].factor),
         ]
         for index, lane in enumerate(self._lanes):
             m.submodules[f"lane{index}"] = lane

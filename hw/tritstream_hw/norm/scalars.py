@@ -5,18 +5,34 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
-from tritstream.golden.scalars import NORM_BITS
 from tritstream_hw.arithmetic.divider import Divider
 from tritstream_hw.arithmetic.shifter import Shifter
 from tritstream_hw.elements.layouts import SCALE, SCALES
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.norm.root import ROOT_BITS, SCALAR, NormRoot
-from tritstream_hw.norm.statistics import AMAX_BITS
+from tritstream_hw.norm.statistics import AMAX_BITS, StatisticsSignature
 
-__all__ = ["FACTORS", "RECIPROCAL", "ProjectionScalars", "Scalars"]
+__all__ = ["FACTORS", "RECIPROCAL", "ProjectionScalars", "ReciprocalsSignature", "Scalars"]
 
 RECIPROCAL = data.StructLayout({"factor": FORMATS.amax_bits, "up": 6})
 """`127 * 2**26 / amax` of the normalised maximum, and how far that was shifted up to 48 bits."""
+
+
+class ReciprocalsSignature(wiring.Signature):
+    """Reciprocals of the maxima of each projection, as the one who makes them has them.
+
+    Members
+    -------
+    numbers : :py:`Out(data.ArrayLayout(RECIPROCAL, 3))`
+        A maximum of 0 gives factor 0.
+    valid : :py:`Out(3)`
+        Which of them are there.
+    """
+
+    def __init__(self):
+        super().__init__({"numbers": Out(data.ArrayLayout(RECIPROCAL, VECTORS)),
+                          "valid":   Out(VECTORS)})
+
 
 FACTORS = data.StructLayout({
     "factors":  data.ArrayLayout(SCALAR, VECTORS),  # constant part of each projection's scale
@@ -142,24 +158,20 @@ class Scalars(wiring.Component):
     command : :py:`In(stream.Signature(FACTORS))`
         From the header of the stage that the vector is the input of. Work begins when it is offered
         and the scales before have been taken; it is taken when everything has been computed.
-    s1, s2 : :py:`In(80)`, amax : :py:`In(data.ArrayLayout(47, 3))`
-        Statistics of the vector. Have to be stable while the command stands.
-    reciprocal : :py:`Out(data.ArrayLayout(RECIPROCAL, 3))`, reciprocal_valid : :py:`Out(3)`
-        A maximum of 0 gives factor 0. Valid at most 31 cycles after the work began, until the next
-        one begins.
+    statistics : :py:`In(StatisticsSignature())`
+        Of the vector. Have to be stable while the command stands.
+    reciprocals : :py:`Out(ReciprocalsSignature())`
+        Valid at most 31 cycles after the work began, until the next one begins.
     scales : :py:`Out(stream.Signature(SCALES))`
         There at most 112 cycles after the work began. The payload stays until the next one begins.
     """
 
     def __init__(self):
         super().__init__({
-            "command": In(stream.Signature(FACTORS)),
-            "s1":      In(NORM_BITS),
-            "s2":      In(NORM_BITS),
-            "amax":    In(data.ArrayLayout(AMAX_BITS, VECTORS)),
-            "reciprocal":       Out(data.ArrayLayout(RECIPROCAL, VECTORS)),
-            "reciprocal_valid": Out(VECTORS),
-            "scales":           Out(stream.Signature(SCALES)),
+            "command":     In(stream.Signature(FACTORS)),
+            "statistics":  In(StatisticsSignature()),
+            "reciprocals": Out(ReciprocalsSignature()),
+            "scales":      Out(stream.Signature(SCALES)),
         })
 
     def elaborate(self, platform):
@@ -170,23 +182,23 @@ class Scalars(wiring.Component):
         m.d.comb += [
             begins.eq(self.command.valid & ~busy & ~self.scales.valid),
             norm.start.eq(begins),
-            norm.s1.eq(self.s1),
-            norm.s2.eq(self.s2),
+            norm.s1.eq(self.statistics.s1),
+            norm.s2.eq(self.statistics.s2),
             norm.ratio.eq(self.command.p.ratio),
             norm.floor.eq(self.command.p.floor),
         ]
-        valid = []
+        valid, amax = [], self.statistics.amax
         for index, factor in enumerate(self.command.p.factors):
             m.submodules[f"projection{index}"] = projection = ProjectionScalars()
             m.d.comb += [
                 projection.start.eq(begins),
-                projection.amax.eq(Mux(self.command.p.separate, self.amax[index], self.amax[0])),
+                projection.amax.eq(Mux(self.command.p.separate, amax[index], amax[0])),
                 projection.factor.eq(factor),
                 projection.root.eq(norm.root),
                 projection.root_exponent.eq(norm.exponent),
                 projection.root_valid.eq(~norm.busy),
-                self.reciprocal[index].eq(projection.reciprocal),
-                self.reciprocal_valid[index].eq(projection.reciprocal_valid),
+                self.reciprocals.numbers[index].eq(projection.reciprocal),
+                self.reciprocals.valid[index].eq(projection.reciprocal_valid),
                 self.scales.p[index].eq(projection.scale),
             ]
             valid.append(projection.scale_valid)

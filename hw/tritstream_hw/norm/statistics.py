@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream.golden.quantise import PRE_SHIFT
 from tritstream.golden.scalars import NORM_BITS
@@ -14,7 +13,7 @@ from tritstream_hw.elements.layouts import RESULT, flow
 from tritstream_hw.elements.ports import row_port
 from tritstream_hw.gemv.activations import VECTORS
 
-__all__ = ["AMAX_BITS", "GAINS", "Statistics"]
+__all__ = ["AMAX_BITS", "GAINS", "Statistics", "StatisticsSignature"]
 
 AMAX_BITS = FORMATS.product_bits - 1
 """Width of the largest |element * gain|."""
@@ -23,6 +22,25 @@ _GAIN = signed(FORMATS.gain_bits)
 
 GAINS = data.StructLayout({"pre": _GAIN, "gain0": _GAIN, "gain1": _GAIN, "gain2": _GAIN})
 """Gains of one element."""
+
+
+class StatisticsSignature(wiring.Signature):
+    """Statistics of a vector, as the one who gathers them has them.
+
+    Members
+    -------
+    s1, s2 : :py:`Out(80)`
+        Sum of the squares of `first`, and of elements times first gain.
+    amax : :py:`Out(data.ArrayLayout(47, 3))`
+        Largest |element * gain| for each of the gains.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "s1":   Out(NORM_BITS),
+            "s2":   Out(NORM_BITS),
+            "amax": Out(data.ArrayLayout(AMAX_BITS, VECTORS)),
+        })
 
 
 class Statistics(wiring.Component):
@@ -43,24 +61,20 @@ class Statistics(wiring.Component):
         element until `done`.
     gains : :py:`In(ReadPort.Signature(addr_width=16, shape=GAINS))`
         Gains of a row.
-    s1, s2 : :py:`Out(80)`
-        Sum of the squares of `first`, and of elements times first gain.
-    amax : :py:`Out(data.ArrayLayout(47, 3))`
-        Largest |element * gain| for each of the gains.
+    o : :py:`Out(StatisticsSignature())`
+        Results.
     done : :py:`Out(1)`
         Strobe in the first cycle in which the results include the element marked `last`. They stay
         until `clear`.
     """
 
-    def __init__(self, config: BuildConfig):
+    def __init__(self):
         super().__init__({
             "i":         In(flow(RESULT)),
             "clear":     In(1),
             "use_pre":   In(1),
             "gains":     In(row_port(GAINS)),
-            "s1":        Out(NORM_BITS),
-            "s2":        Out(NORM_BITS),
-            "amax":      Out(data.ArrayLayout(AMAX_BITS, VECTORS)),
+            "o":         Out(StatisticsSignature()),
             "done":      Out(1),
         })
         element = signed(FORMATS.vector_bits)
@@ -105,13 +119,13 @@ class Statistics(wiring.Component):
             self._square1.a.eq(first), self._square1.b.eq(first),
             self._square2.a.eq(inner), self._square2.b.eq(inner),
         ]
-        self._sum(m, self.s1, self._square1, valids[self._square1.latency])
-        self._sum(m, self.s2, self._square2, valids[-1])
+        self._sum(m, self.o.s1, self._square1, valids[self._square1.latency])
+        self._sum(m, self.o.s2, self._square2, valids[-1])
 
         for index, multiplier in enumerate(self._gains):
             m.submodules[f"gain{index}"] = multiplier
             m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(self.gains.data[f"gain{index}"])]
-            self._maximum(m, self.amax[index], multiplier, valids[1 + multiplier.latency])
+            self._maximum(m, self.o.amax[index], multiplier, valids[1 + multiplier.latency])
         return m
 
     def _sum(self, m, total, square, valid):

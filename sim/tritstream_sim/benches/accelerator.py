@@ -16,8 +16,9 @@ from tritstream.link.messages import RECORD_WORDS
 from tritstream.link.protocol import Space, Status
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
+from tritstream_hw.elements.layouts import SCALE
 from tritstream_hw.memory.port import played_layout
-from tritstream_hw.ports import BEST, DONE, SCALE, START
+from tritstream_hw.ports import BEST, DONE, START
 from tritstream_sim.agents.stream import Sink, Source, reset, stall, start_clock
 from tritstream_sim.benches.watched import RULES
 from tritstream_sim.verilate.parameters import build_config

@@ -14,7 +14,7 @@ __all__ = ["RULES", "WatchedAccelerator"]
 def _taken_early(accelerator):
     """Commands that have to be over when the stage is; that of the head ends it."""
     return Cat(getattr(accelerator.sequencer, name).valid
-               for name in COMMANDS if name != "ranking").any()
+               for name in COMMANDS if name != "head").any()
 
 
 RULES = {
@@ -23,7 +23,7 @@ RULES = {
     "gains of a row are read while the quantiser has the banks":
         lambda a: a.gains.rows.en & a.gains.words.en,
     "the quantiser reads although the reciprocals are those of the stage before":
-        lambda a: a.quantiser.reading & a.sequencer.quantise.valid,
+        lambda a: a.quantiser.reading & a.sequencer.quantiser.valid,
     "statistics are forgotten while an element comes":
         lambda a: a.statistics.clear & a.statistics.i.valid,
     "an element and a logit come to the digest in the same cycle":

@@ -54,7 +54,7 @@ class Bench:
         self.cycle, self.writes, self.reads = 0, [], []
         start_clock(dut)
         self.commands = Source(dut, f"{self.name}__command", quantise_layout(self.config))
-        for port in ("reciprocal", "reciprocal_valid"):
+        for port in ("reciprocals__numbers", "reciprocals__valid"):
             self.port(port).value = 0
         serve(dut.clk, self.port("vector__data"), self._read_vector)
         serve(dut.clk, self.port("gain__data"), self._read_gain)
@@ -118,10 +118,10 @@ class Bench:
 
     def offer(self, peaks, valid=None):
         """Set the reciprocals of these maxima."""
-        self.port("reciprocal").value = packed(
+        self.port("reciprocals__numbers").value = packed(
             [RECIPROCAL.const({"factor": reciprocal(peak), "up": 48 - peak.bit_length()}).as_bits()
              for peak in peaks], RECIPROCAL.size)
-        self.port("reciprocal_valid").value = (1 << len(peaks)) - 1 if valid is None else valid
+        self.port("reciprocals__valid").value = (1 << len(peaks)) - 1 if valid is None else valid
 
     def command(self, vectors, *, base=0, columns=None):
         """Send a command; return the number of words of each vector."""

@@ -67,8 +67,8 @@ class Bench:
     def begin(self, stats, scales, ratio, floor, vectors):
         """Set all operands; return the time at which the cycle of the command begins."""
         dut = self.dut
-        dut.s1.value, dut.s2.value = stats.s1, stats.s2
-        dut.amax.value = sum(peak << 47 * k for k, peak in enumerate(stats.amax))
+        dut.statistics__s1.value, dut.statistics__s2.value = stats.s1, stats.s2
+        dut.statistics__amax.value = sum(peak << 47 * k for k, peak in enumerate(stats.amax))
         self.commands.send([{
             "factors": [dataclasses.asdict(scale) for scale in scales],
             "ratio": dataclasses.asdict(ratio), "floor": dataclasses.asdict(floor),
@@ -83,8 +83,8 @@ class Bench:
         begin = self.begin(stats, scales, ratio, floor, vectors)
         await clock
         await clock
-        assert dut.reciprocal_valid.value == 0 and dut.scales__valid.value == 0
-        for index, valid, budget in ((0, dut.reciprocal_valid, RECIPROCAL_BUDGET),
+        assert dut.reciprocals__valid.value == 0 and dut.scales__valid.value == 0
+        for index, valid, budget in ((0, dut.reciprocals__valid, RECIPROCAL_BUDGET),
                                      (1, dut.scales__valid, SCALES_BUDGET)):
             while not int(valid.value) & 1:
                 await valid.value_change
@@ -92,9 +92,9 @@ class Bench:
             assert cycles <= budget, f"{valid._name} after {cycles} cycles"
             self.slowest[index] = max(self.slowest[index], cycles)
         await clock
-        assert int(dut.reciprocal_valid.value) == 7 and dut.scales__valid.value == 1
+        assert int(dut.reciprocals__valid.value) == 7 and dut.scales__valid.value == 1
         assert not self.commands.pending, "the command was not taken"
-        for k, bits in enumerate(split(int(dut.reciprocal.value), RECIPROCAL.size)):
+        for k, bits in enumerate(split(int(dut.reciprocals__numbers.value), RECIPROCAL.size)):
             peak = stats.amax[k if vectors == 3 else 0]
             got = RECIPROCAL.from_bits(bits)
             assert got.factor == reciprocal(peak), f"reciprocal {k} of {peak}"
@@ -208,5 +208,5 @@ async def a_reset_in_mid_stream(dut, cycles):
     await ClockCycles(dut.clk, cycles + 1)
     await reset(dut)
     await ClockCycles(dut.clk, 120)
-    assert dut.reciprocal_valid.value == 0 and dut.scales__valid.value == 0
+    assert dut.reciprocals__valid.value == 0 and dut.scales__valid.value == 0
     await bench.run(*random_case())

@@ -7,14 +7,12 @@ import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
 
-from tritstream.build import BuildConfig
 from tritstream.golden.quantise import statistics
 from tritstream_hw.elements.layouts import RESULT
 from tritstream_hw.norm.statistics import GAINS, Statistics
 from tritstream_sim.agents.memory import serve
 from tritstream_sim.agents.stream import reset, start_clock
 
-CONFIG = BuildConfig()
 LATENCY = 10
 ROWS = 4096
 MOST, LEAST = (1 << 31) - 1, -(1 << 31)
@@ -24,7 +22,7 @@ NAMES = ("pre", "gain0", "gain1", "gain2")
 
 def component() -> Statistics:
     """Return the device under test."""
-    return Statistics(CONFIG)
+    return Statistics()
 
 
 def number(bits: int) -> int:
@@ -96,8 +94,8 @@ class Bench:
                  for name in NAMES}
         (want,) = statistics(value, divided, gains["pre"] if pre else None,
                              [gains[name] for name in NAMES[1:]])
-        peaks = int(self.dut.amax.value)
-        got = (int(self.dut.s1.value), int(self.dut.s2.value),
+        peaks = int(self.dut.o__amax.value)
+        got = (int(self.dut.o__s1.value), int(self.dut.o__s2.value),
                tuple(peaks >> 47 * k & (1 << 47) - 1 for k in range(3)))
         assert got == (want.s1, want.s2, want.amax)
 
@@ -206,5 +204,6 @@ async def forgets_what_is_on_its_way(dut, how, cycles):
     begin = get_sim_time()
     await ClockCycles(dut.clk, LATENCY + 2)
     assert not [time for time in bench.strobes if time > begin]
-    assert int(dut.s1.value) == int(dut.s2.value) == int(dut.amax.value) == 0
+    for port in (dut.o__s1, dut.o__s2, dut.o__amax):
+        assert int(port.value) == 0
     await bench.vector(*random_vector(9))
