@@ -4,9 +4,9 @@ import os
 import signal
 import sys
 
-__all__ = ["main"]
+from tritstream.errors import INTERRUPTED
 
-INTERRUPTED = 130           # as a shell reports Ctrl-C
+__all__ = ["main"]
 
 
 def main() -> None:
@@ -15,8 +15,7 @@ def main() -> None:
     before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     from tritstream.cli.process import run_process
 
-    signal.signal(signal.SIGINT, before)
-    run_process(sys.argv[1:])
+    run_process(sys.argv[1:], before)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Errors that a user can cause or must act on: one sentence each, with the exit code it ends in."""
 
 __all__ = [
+    "INTERRUPTED",
     "BadInput",
     "DeviceBusy",
     "DeviceError",
@@ -10,6 +11,9 @@ __all__ = [
     "TritstreamError",
     "TritstreamWarning",
 ]
+
+INTERRUPTED = 130
+"""Exit code behind Ctrl-C, as a shell reports it."""
 
 
 class TritstreamError(Exception):

@@ -13,12 +13,11 @@ from typing import Annotated
 import typer
 
 from tritstream.cli.plugins import Verb, plugin_verbs
-from tritstream.errors import TritstreamError, TritstreamWarning
+from tritstream.errors import INTERRUPTED, TritstreamError, TritstreamWarning
 
 __all__ = ["VERBS", "run"]
 
 USAGE = 2
-INTERRUPTED = 130
 PIPE = -1                   # nobody reads the output any more
 LONGEST = 2000              # letters of an error
 INTERNAL = 70               # sysexits.h: the program itself is wrong

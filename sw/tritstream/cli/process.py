@@ -4,9 +4,10 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tritstream.cli.app import run
+from tritstream.errors import INTERRUPTED
 
 __all__ = ["run_process"]
 
@@ -27,14 +28,20 @@ class _Notes(io.FileIO):
             return len(data)
 
 
-def run_process(arguments: Sequence[str]) -> None:
-    """Run the command line, and end the process with its exit code or by the signal that came."""
+def run_process(arguments: Sequence[str], interrupt: Callable | int | None) -> None:
+    """Run the command line, and end the process with its exit code or by the signal that came.
+
+    `interrupt` is what Ctrl-C does from here on: it was kept from doing so while this was loaded.
+    """
     _repair_streams()
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:      # what is ignored stays so, as in nohup
             signal.signal(number, _terminate)
     try:
+        signal.signal(signal.SIGINT, interrupt)
         code = run(arguments)
+    except KeyboardInterrupt:               # before the command line heeds it
+        code = INTERRUPTED
     except _Terminated as signalled:
         (number,) = signalled.args
         signal.signal(number, signal.SIG_DFL)
