@@ -42,6 +42,7 @@ __all__ = ["main"]
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DOCUMENT = ROOT / "docs" / "verification.md"
 FINDINGS = DOCUMENT.with_suffix(".json")
+RUNS = ROOT / "build" / "sim" / "runs"
 PROMPT = "It was a dark night, and"
 ENGINES = {
     "golden": "the golden model",
@@ -106,12 +107,8 @@ def rtl(options, before) -> list[dict]:
 
 def contract(options, before) -> dict[str, list[str]]:
     """Cases of the contract that each engine has passed."""
-    results = ROOT / "build" / "contract.xml"
     suites = [ROOT / "tests" / name for name in ("test_contract.py", "train/test_contract.py")]
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--junitxml", results, *suites],
-                          cwd=ROOT)
-    if done.returncode:
-        raise SystemExit("The contract is broken; the document is left as it was.")
+    results = options.results or _run_tests("contract", *suites)
     found = _contract_cases(results)
     on_gpu = _contract_cases(options.gpu) if options.gpu else {}
     return {**{engine: cases for engine, cases in dict(before).items() if engine not in found},
@@ -132,21 +129,31 @@ def _contract_cases(results: pathlib.Path) -> dict[str, list[str]]:
 
 def tests(options, before) -> dict:
     """Cases of every bench, and the proofs, from the results of the test suite."""
-    results = ROOT / "build" / "verification.xml"
-    shutil.rmtree(ROOT / "build" / "sim" / "runs", ignore_errors=True)  # benches that are no more
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--junitxml", results], cwd=ROOT)
-    if done.returncode:
-        raise SystemExit("The tests failed; the document is left as it was.")
+    if not options.results:
+        shutil.rmtree(RUNS, ignore_errors=True)             # benches that are no more
+    results = list(ElementTree.parse(options.results or _run_tests("tests")).iter("testcase"))
+    if broken := [case.get("name") for case in results if len(case)]:
+        raise SystemExit(f"{broken[0]} has not passed; the document is left as it was.")
     cases = [case.get("classname").removeprefix("tests.") + "::" + case.get("name")
-             for case in ElementTree.parse(results).iter("testcase")]
+             for case in results]
     return {"all": len(cases), "benches": _benches(),
             "proofs": {case: _shown(case) for case in cases if _is_proof(case)}}
+
+
+def _run_tests(name: str, *suites: pathlib.Path) -> pathlib.Path:
+    """Run tests, all by default, and return their JUnit results."""
+    results = ROOT / "build" / f"{name}.xml"
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--junitxml", results, *suites],
+                          cwd=ROOT)
+    if done.returncode:
+        raise SystemExit("The tests failed; the document is left as it was.")
+    return results
 
 
 def _benches() -> list[dict]:
     """What each bench shows, on how many builds and in how many cases."""
     benches = {}
-    for path in sorted((ROOT / "build" / "sim" / "runs").glob("*test_rtl_*/results.xml")):
+    for path in sorted(RUNS.glob("*test_rtl_*/results.xml")):
         for case in ElementTree.parse(path).iter("testcase"):
             name = case.get("classname").removeprefix("tritstream_sim.benches.")
             bench = benches.setdefault(name, {"name": name, "builds": [], "cases": 0, "shows": []})
@@ -266,6 +273,8 @@ def main(argv=None) -> None:
     parser.add_argument("--text", type=pathlib.Path, help="file, for golden")
     parser.add_argument("--gpu", type=pathlib.Path, metavar="FILE", help="JUnit results of `make "
                         "test-gpu`, for contract")
+    parser.add_argument("--results", type=pathlib.Path, metavar="FILE", help="JUnit results of "
+                        "`make test` in this checkout, for contract and tests; else they run them")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     options = parser.parse_args(argv)
     if unknown := [step for step in options.steps if step not in STEPS]:
