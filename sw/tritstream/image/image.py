@@ -119,6 +119,8 @@ class Image:
         try:
             check_input(self.path)
             data = np.memmap(self.path, np.uint8, "r")
+        except BadInput:                # a `ValueError`, too
+            raise
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise BadInput(f"{self.path} cannot be read as an image ({reason}): give a file that "

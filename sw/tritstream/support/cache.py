@@ -11,7 +11,7 @@ from typing import TypeVar
 import filelock
 import platformdirs
 
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, TritstreamError
 from tritstream.support.files import written_aside
 
 __all__ = ["cache_directory", "get_or_make", "provide_home"]
@@ -101,6 +101,8 @@ def get_or_make(kind: str, name: str, make: Callable[[Path], object], *,
             with written_aside(path) as part:
                 make(part)
             return read(path)
+    except TritstreamError:             # of what is made; some are an `OSError`, too
+        raise
     except filelock.Timeout as error:
         raise BadInput(f"Another process has been making {path} for {LOCK_SECONDS / 60:g} "
                        "minutes: end it, or wait and try again.") from error

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, TritstreamError
 
 __all__ = ["replacing", "write_whole", "written_aside"]
 
@@ -54,6 +54,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
                            "of a file.")
         with written_aside(path) as part:
             yield part
+    except TritstreamError:             # of what is written; some are an `OSError`, too
+        raise
     except (OSError, RuntimeError) as error:    # of links in a circle, `resolve` says the latter
         raise BadInput(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}; "
                        "what was there before is as it was.") from error

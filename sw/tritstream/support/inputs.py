@@ -63,8 +63,9 @@ def read_json(path: str | Path, *, most: int) -> dict:
     OSError
         It is absent, or may not be read.
     """
+    data = read_input(path, most=most)
     try:
-        table = json.loads(read_input(path, most=most).decode("utf-8-sig"))
+        table = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else error
         raise BadInput(f"{path} is not JSON: {reason}; fetch it again.") from None

@@ -24,6 +24,8 @@ def read_build_id(directory: pathlib.Path | str) -> bytes:
     try:
         check_input(path, most=MOST_BYTES)
         identity = bytes.fromhex(json.loads(path.read_text())["build_id"])
+    except BadInput:                    # a `ValueError`, too
+        raise
     except OSError as error:
         raise BadInput(f"There is no manifest at {path} ({error.strerror}): give the directory "
                        "that `tritstream build` wrote.") from error
