@@ -22,7 +22,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bench bench-full cycles mutants cost clean
+.PHONY: help demo test fuzz test-gpu sim lint waves bitstream bench bench-full cycles mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,7 +31,6 @@ help:
 	  '  demo        generate text from MODEL on the simulated board' \
 	  '  test        every test; JUnit results in build/test/results.xml' \
 	  '  test-gpu    the tests that need a CUDA GPU' \
-	  '  lowest      the tests of the host with the oldest packages that are accepted' \
 	  '  sim         the RTL benches in Verilator; JUnit results in build/sim/results.xml' \
 	  '  lint        ruff' \
 	  '  waves       sim with WAVES=1' \
@@ -80,15 +79,6 @@ test: $(DEVELOPS)
 
 test-gpu: $(DEVELOPS)
 	$(Q)$(PYTEST) tests/gpu --junitxml=build/$@/results.xml
-
-lowest: $(INSTALLED)
-	@echo 'installing the oldest packages that are accepted into build/$@ (about 500 MB)'
-	$(Q)rm -rf build/$@
-	$(Q)$(PYTHON) -m venv build/$@
-	$(Q)build/$@/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(Q)build/$@/bin/uv pip install --quiet --python build/$@ --resolution lowest-direct -e '.[test]'
-	$(Q)build/$@/bin/python -m pytest --seed $(SEED) $(if $(TEST),-k '$(TEST)') $(if $(V),-v) \
-	  $(PARALLEL) --ignore tests/train -m 'not verilator'
 
 sim: $(TESTS)
 	$(Q)$(PYTEST) $(PARALLEL) --ignore tests/train -m verilator $(if $(filter 1,$(WAVES)),--waves)

@@ -119,4 +119,4 @@ def test_a_python_without_a_shared_library_is_told_in_a_line(simulate, monkeypat
     monkeypatch.delenv("LIBPYTHON_LOC", raising=False)
     monkeypatch.setattr("find_libpython.find_libpython", lambda: None)
     with pytest.raises(MissingTool, match=f"^{sys.executable} has no shared library.*--enable-sh"):
-        simulate(Register(), BENCH, does="pass")
+        simulate({}, BENCH, does="pass")
