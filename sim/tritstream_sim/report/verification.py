@@ -119,7 +119,7 @@ def _contract_cases(results: pathlib.Path) -> dict[str, list[str]]:
     """Cases of the contract in JUnit results, by engine; all have to have passed."""
     found = {}
     for case in ElementTree.parse(results).iter("testcase"):
-        if case.get("name").startswith("test_contract["):
+        if case.get("classname").endswith("test_contract"):
             if len(case):                       # a failure, an error or a skip
                 raise SystemExit(f"{case.get('name')} of {results} has not passed.")
             name, _, engine = case.get("name")[len("test_contract["):-1].partition("-")
