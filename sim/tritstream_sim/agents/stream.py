@@ -12,6 +12,7 @@ The agents do as little as possible in a cycle: they read what they need, write 
 and pack and unpack outside.
 """
 
+import abc
 import collections
 import random
 from collections.abc import Callable, Iterable
@@ -141,7 +142,7 @@ def _encoder(handle) -> Callable[[int], int]:
     return lambda value: value if value >= 0 else value + modulus
 
 
-class _Agent:
+class _Agent(abc.ABC):
     """A task `_run` at one stream, from now on and again after each reset."""
 
     def __init__(self, dut, name: str, shape):
@@ -162,12 +163,13 @@ class _Agent:
             await falls
             self._task = cocotb.start_soon(self._run())
 
+    @abc.abstractmethod
     def _rest(self):
         """Forget everything, and do nothing at the ports."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def _run(self):
-        raise NotImplementedError
+        """Do what the agent does, in every cycle until a reset."""
 
 
 class Source(_Agent):
