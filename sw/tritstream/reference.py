@@ -11,6 +11,7 @@ import numpy as np
 
 from tritstream.errors import BadInput
 from tritstream.model.weights import Weights
+from tritstream.support.blas import product
 
 __all__ = ["FloatModel"]
 
@@ -163,7 +164,7 @@ class _BitLinear:
         step = max(1, CHUNK // columns)
         for row in range(0, rows, step):
             codes = self._codes[row:row + step].astype(np.float32)
-            sums[:, row:row + step] = flat @ codes.T
+            sums[:, row:row + step] = product(flat, codes.T)
         return sums.reshape(*quantised.shape[:-1], rows)
 
 

@@ -53,12 +53,16 @@ VERBS = {
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Do what the arguments say, and return the exit code; errors are one sentence."""
+def run(arguments: Sequence[str], loaded: Callable[[], object] = lambda: None) -> int:
+    """Do what the arguments say, and return the exit code; errors are one sentence.
+
+    `loaded` is called right before the verb, when all that the command line imports is there.
+    """
     try:
         with _warnings_told():
-            code = _application(arguments)(list(arguments) or ["--help"], standalone_mode=False,
-                                           prog_name="tritstream") or 0
+            application = _application(arguments, loaded)
+            code = application(list(arguments) or ["--help"], standalone_mode=False,
+                               prog_name="tritstream") or 0
         if code == PIPE:
             raise BrokenPipeError
         sys.stdout.flush()              # here, where an error can still be told
@@ -100,7 +104,7 @@ def _warnings_told() -> Iterator[None]:
         yield
 
 
-def _application(arguments: Sequence[str]) -> typer.Typer:
+def _application(arguments: Sequence[str], loaded: Callable[[], object]) -> typer.Typer:
     """All verbs; only the one that is asked for can be called."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                       context_settings={"help_option_names": ["-h", "--help"]})
@@ -123,13 +127,13 @@ def _application(arguments: Sequence[str]) -> typer.Typer:
             function = verb.load()
             takes_all = "words" in inspect.signature(function).parameters
             app.command(name, context_settings=free if takes_all else None)(
-                _heard(function, tracing))
+                _heard(function, tracing, loaded))
         else:
             app.command(name, help=verb.help)(lambda: None)
     return app
 
 
-def _heard(verb: Callable, tracing: list) -> Callable:
+def _heard(verb: Callable, tracing: list, loaded: Callable[[], object]) -> Callable:
     """Return a verb that ends with a code where typer would end the program without a word.
 
     It has the option ``--debug`` as well, and with it shows the traceback of what it raises.
@@ -137,6 +141,7 @@ def _heard(verb: Callable, tracing: list) -> Callable:
     @functools.wraps(verb)
     def heard(*arguments, debug: bool, **options):
         try:
+            loaded()
             return verb(*arguments, **options)
         except KeyboardInterrupt:
             return _interrupted()

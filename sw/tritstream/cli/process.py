@@ -31,15 +31,15 @@ class _Notes(io.FileIO):
 def run_process(arguments: Sequence[str], interrupt: Callable | int | None) -> None:
     """Run the command line, and end the process with its exit code or by the signal that came.
 
-    `interrupt` is what Ctrl-C does from here on: it was kept from doing so while this was loaded.
+    `interrupt` is what Ctrl-C does from the start of the verb on. An exception in the middle of
+    an import before it may be lost in a callback, or come out as another one.
     """
     _repair_streams()
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:      # what is ignored stays so, as in nohup
             signal.signal(number, _terminate)
     try:
-        signal.signal(signal.SIGINT, interrupt)
-        code = run(arguments)
+        code = run(arguments, loaded=lambda: signal.signal(signal.SIGINT, interrupt))
     except KeyboardInterrupt:               # before the command line heeds it
         code = INTERRUPTED
     except _Terminated as signalled:

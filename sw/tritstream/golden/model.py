@@ -18,6 +18,7 @@ from tritstream.golden.scalars import Statistics, dequantiser, squared_norm
 from tritstream.image.image import Image, Section
 from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank
 from tritstream.image.trits import decode
+from tritstream.support.blas import product
 
 __all__ = ["Banks", "GoldenModel", "Logits", "candidates", "chain", "read_rows"]
 
@@ -223,7 +224,7 @@ class _Pass:
             scales = [dequantiser(peak, norm, header.scales[index])
                       for peak, norm in zip(peaks, norms, strict=True)]
             mantissa, shift = np.array(scales, np.int64).T[..., None]
-            out.append(((q @ matrix.T).astype(np.int64), mantissa, shift))
+            out.append((product(q, matrix.T).astype(np.int64), mantissa, shift))
         return out
 
     def _elements(self, section) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from tritstream.image.trits import DECODE
+from tritstream.support.blas import product
 
 __all__ = ["CHECKED_MARGIN", "PACKED_MARGIN", "ROUNDING", "longest_row", "output_bound"]
 
@@ -44,7 +45,7 @@ def longest_row(codes: np.ndarray, gain: np.ndarray) -> tuple[float, float]:
     for start in range(0, len(codes), step):
         chunk = codes[start:start + step]
         for used in _USED:
-            most = np.maximum(most, (used[chunk] @ weights).max(axis=0))
+            most = np.maximum(most, product(used[chunk], weights).max(axis=0))
     return math.sqrt(most[0]), float(most[1])
 
 
