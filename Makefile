@@ -4,7 +4,7 @@ BOARD ?= ulx3s_85f
 MODEL ?= demo
 SIM   ?= verilator
 SEED  ?= 1
-CASES ?= 250000
+CASES ?= 1000000
 
 PYTHON     ?= python3
 TRITSTREAM  = .venv/bin/tritstream
@@ -38,7 +38,7 @@ help:
 	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
 	  '  cycles      measure the cycles per token in the README' \
 	  '  mutants     break the RTL in many ways; every one has to be caught' \
-	  '  fuzz        CASES inputs of each kind that nobody would write, from SEED on' \
+	  '  fuzz        CASES inputs that nobody would write; docs/fuzz.txt is such a run' \
 	  '  cost        synthesise and route every block alone' \
 	  '  clean       remove build/ and .venv' \
 	  'Variables' \

@@ -7,12 +7,11 @@ import random
 import pytest
 
 from tritstream.errors import BadInput, Mismatch
-from tritstream_sim.fuzz.__main__ import TARGETS
+from tritstream_sim.fuzz.__main__ import SHARES, TARGETS
 from tritstream_sim.fuzz.run import run
 from tritstream_sim.fuzz.values import mutated_json
 
-CASES = {"images": 1000, "checkpoints": 2000, "frames": 6000, "sessions": 1000}
-"""How many cases of each target; a hundred take a second or two."""
+CASES = {name: round(10_000 * share) for name, share in SHARES.items()}
 
 PARTS = 2                   # of each target, for as many cores
 SLOW = {"images": [pytest.mark.verilator]}
