@@ -54,13 +54,13 @@ def test_a_fault_is_caught_and_the_checkout_untouched(checkout):
     assert outcome.caught
     assert outcome.reason.startswith("test_two: ")
     assert "x + x\n" in (checkout / "hw/tritstream_hw/__init__.py").read_text()
-    assert "1 of 1 mutants are caught." in mutants.table([outcome])
+    assert "1 of 1 mutants are caught." in mutants.table([(outcome.mutant, outcome.notice)])
 
 
 def test_a_fault_that_no_test_sees_survives(checkout):
     [outcome] = mutants.run([fault("x * x")])
     assert not outcome.caught
-    assert "**survived**" in mutants.table([outcome])
+    assert "**survived**" in mutants.table([(outcome.mutant, outcome.notice)])
 
 
 @pytest.mark.parametrize("old, new, problem", [

@@ -20,10 +20,11 @@ from tritstream.errors import BadInput, TritstreamError
 from tritstream_sim.mutation.faults import MUTANTS
 from tritstream_sim.mutation.mutant import Mutant
 
-__all__ = ["Outcome", "check", "main", "run", "table"]
+__all__ = ["Outcome", "check", "main", "progress", "run", "select", "table"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 COPIED = ("hw/tritstream_hw", "sw/tritstream", "sim/tritstream_sim", "tests", "pyproject.toml")
+SURVIVED = "**survived**"
 PATIENCE = 900      # seconds for the tests of a mutant; who hangs is caught, too
 
 
@@ -34,6 +35,11 @@ class Outcome:
     mutant: Mutant
     caught: bool
     reason: str
+
+    @property
+    def notice(self) -> str:
+        """The test that noticed, or that none did."""
+        return self.reason.split(":")[0] if self.caught else SURVIVED
 
 
 def _copy(directory: pathlib.Path):
@@ -149,15 +155,13 @@ def run(mutants: Sequence[Mutant], *, jobs: int = 1, seed: int = 1,
     return [outcomes[mutant.name] for mutant in mutants]
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Return a Markdown table of what was tried and which test noticed."""
+def table(tried: Sequence[tuple[Mutant, str]]) -> str:
+    """Return a Markdown table of mutants and what noticed each."""
     lines = ["| mutant | what it does | file | noticed by |", "|---|---|---|---|"]
-    for outcome in outcomes:
-        mutant = outcome.mutant
-        notice = outcome.reason.split(":")[0] if outcome.caught else "**survived**"
+    for mutant, notice in tried:
         lines.append(f"| {mutant.name} | {mutant.what} | `{mutant.file}` | {notice} |")
-    caught = sum(outcome.caught for outcome in outcomes)
-    return "\n".join([f"{caught} of {len(outcomes)} mutants are caught.", "", *lines, ""])
+    caught = sum(notice != SURVIVED for _, notice in tried)
+    return "\n".join([f"{caught} of {len(tried)} mutants are caught.", "", *lines, ""])
 
 
 def _arguments(arguments):
@@ -172,7 +176,14 @@ def _arguments(arguments):
     return parser.parse_args(arguments)
 
 
-def _select(mutants: Sequence[Mutant], names: Sequence[str] | None) -> list[Mutant]:
+def select(mutants: Sequence[Mutant], names: Sequence[str] | None) -> list[Mutant]:
+    """Return the mutants of these names, or of these blocks; all if there are none.
+
+    Raises
+    ------
+    BadInput
+        If there is no such mutant.
+    """
     if not names:
         return list(mutants)
     chosen = [mutant for mutant in mutants
@@ -192,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; return 0 if all are caught, 1 if one survives, 2 on bad input."""
     options = _arguments(arguments)
     try:
-        mutants = _select(MUTANTS, options.only)
+        mutants = select(MUTANTS, options.only)
         if options.list:
             print("\n".join(f"{mutant.name}: {mutant.what}" for mutant in mutants))
             return 0
@@ -201,7 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     if options.report:
-        options.report.write_text(table(outcomes))
+        options.report.write_text(table([(outcome.mutant, outcome.notice)
+                                         for outcome in outcomes]))
     caught = sum(outcome.caught for outcome in outcomes)
     print(f"{caught} of {len(outcomes)} mutants caught")
     return 0 if caught == len(outcomes) else 1

@@ -11,7 +11,7 @@ there. Steps:
 * ``contract [--gpu FILE]``: every engine held to the contract of engines. A GPU's cases are taken
   from the JUnit results of ``make test-gpu``, wherever that was run; without them they stay.
 * ``tests``: the benches and proofs of the test suite.
-* ``mutants``: faults put into the RTL on purpose.
+* ``mutants [--only NAME]``: faults put into the RTL on purpose; what was found of others stays.
 """
 
 import argparse
@@ -188,10 +188,12 @@ def _shown(case: str) -> str:
     return (ast.get_docstring(function) or f"{words}.").splitlines()[0]
 
 
-def mutate(options, before) -> dict:
-    """Whether each mutant is caught, and by what."""
-    outcomes = mutants.run(MUTANTS, jobs=options.jobs, report=mutants.progress)
-    return {"table": mutants.table(outcomes)}
+def mutate(options, before) -> dict[str, str]:
+    """What noticed each mutant; of those that are not asked for, what did before."""
+    chosen = mutants.select(MUTANTS, options.only)
+    outcomes = mutants.run(chosen, jobs=options.jobs, report=mutants.progress)
+    found = dict(before) | {outcome.mutant.name: outcome.notice for outcome in outcomes}
+    return {mutant.name: found[mutant.name] for mutant in MUTANTS if mutant.name in found}
 
 
 STEPS = {"golden": golden, "rtl": rtl, "contract": contract, "tests": tests, "mutants": mutate}
@@ -255,9 +257,10 @@ def _tests_section(found: dict) -> str:
                       "", *proofs])
 
 
-def _mutants_section(found: dict) -> str:
+def _mutants_section(found: dict[str, str]) -> str:
+    tried = [(mutant, found[mutant.name]) for mutant in MUTANTS if mutant.name in found]
     return ("## Mutants\nFaults put into the sources one at a time (`make mutants`). "
-            + found["table"])
+            + mutants.table(tried))
 
 
 SECTIONS = {"golden": _golden_section, "rtl": _rtl_section, "contract": _contract_section,
@@ -276,6 +279,7 @@ def main(argv=None) -> None:
     parser.add_argument("--results", type=pathlib.Path, metavar="FILE", help="JUnit results of "
                         "`make test` in this checkout, for contract and tests; else they run them")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    parser.add_argument("--only", action="append", metavar="NAME", help="as in make mutants")
     options = parser.parse_args(argv)
     if unknown := [step for step in options.steps if step not in STEPS]:
         parser.error(f"there is no step {unknown[0]!r}: use {', '.join(STEPS)}")
