@@ -221,3 +221,16 @@ def test_files_that_no_tokenizer_is_read_from(tmp_path):
         Tokenizer.open(path, SHAPE)
     path.write_text(byte_tokenizer().to_str(), encoding="utf-8-sig")
     assert Tokenizer.open(path, SHAPE).encode("a") == BYTES.encode("a")
+
+
+def test_a_panic_of_the_library_is_a_sentence(tmp_path):
+    """As of a template that puts a token nobody describes before every text."""
+    tokenizer = json.loads(byte_tokenizer().to_str())
+    tokenizer["post_processor"] = {
+        "type": "TemplateProcessing", "special_tokens": {}, "pair": [],
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                   {"Sequence": {"id": "A", "type_id": 0}}]}
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(BadInput, match="tokenizer.json is a tokenizer that cannot be used"):
+        Tokenizer.open(path, SHAPE)

@@ -80,7 +80,9 @@ def run(name: str, target: Target, cases: Iterable[int], seed: int, directory: p
                 outcome = f"exit {error.exit_code}"
                 if error.exit_code not in EXIT_CODES:
                     verdict.faults[number] = traceback.format_exc()
-            except Exception:       # whatever it is: that is what is looked for
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:   # whatever it is, a panic of Rust too: that is looked for
                 outcome = "fault"
                 verdict.faults[number] = traceback.format_exc()
             verdict.outcomes[outcome] += 1

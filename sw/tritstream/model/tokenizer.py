@@ -1,7 +1,8 @@
 """Text to tokens and back, by a checkpoint's `tokenizer.json`."""
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,9 @@ class Tokenizer:
         BadInput
             A token is not below the model's vocabulary.
         """
-        return self._tokenizer.decode(checked_tokens(tokens, self.vocab))
+        tokens = checked_tokens(tokens, self.vocab)
+        with _panics_told(self._name):
+            return self._tokenizer.decode(tokens)
 
     @property
     def _prefix(self) -> list[int]:
@@ -128,14 +131,31 @@ class Tokenizer:
     def _encode(self, text: str) -> tokenizers.Encoding:
         if not text:
             raise BadInput("The text is empty; give at least one character.")
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        with _panics_told(self._name):
+            return self._tokenizer.encode(text, add_special_tokens=False)
 
 
 def _parsed(data: bytes, name: str) -> tokenizers.Tokenizer:
     try:
-        return tokenizers.Tokenizer.from_buffer(data.removeprefix(b"\xef\xbb\xbf"))
+        with _panics_told(name):
+            return tokenizers.Tokenizer.from_buffer(data.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:
         raise BadInput(f"{name} is not a tokenizer: {error}; fetch it again.") from error
+
+
+@contextlib.contextmanager
+def _panics_told(name: str) -> Iterator[None]:
+    """Make an error of a panic of the library, which parses some files that it cannot use.
+
+    Its class is no `Exception`, and cannot be imported.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise BadInput(f"{name} is a tokenizer that cannot be used ({error}): its parts do not "
+                       "belong together; fetch it again.") from error
 
 
 def _first_token(data: bytes, path: Path, config: ModelConfig) -> int | None:
@@ -146,7 +166,8 @@ def _first_token(data: bytes, path: Path, config: ModelConfig) -> int | None:
     if asked is False:
         return None
     tokenizer = _parsed(data, str(path))
-    encoding = tokenizer.encode("a")
+    with _panics_told(str(path)):
+        encoding = tokenizer.encode("a")
     count = ([*encoding.special_tokens_mask, 0]).index(0)
     if count > 1:
         raise BadInput(f"{path} puts {count} tokens before every text, and only one is supported.")
