@@ -58,17 +58,21 @@ class Fetcher(wiring.Component):
             "idle": Out(1),
             "abandon": In(1),
         })
+        # Attributes, so that a proof can hold them to what they owe each other.
+        self.beat, self.left = (                                # not requested yet
+            Signal.like(self.region.p.beat), Signal.like(self.region.p.beats))
         self.under_way = Signal(range(2 * MOST_BEATS + 1))      # beats asked for that have not come
+        self.dropping = Signal()
+        # These belong to `left` as it was a cycle ago, and has been since.
+        self.more, self.asked = Signal(), Signal(init=1)
+        self.count = Signal(range(MOST_BEATS + 1))
 
     def elaborate(self, platform):
         m = Module()
         request = self.request
-        beat, left = Signal.like(self.region.p.beat), Signal.like(self.region.p.beats)
-        under_way, dropping = self.under_way, Signal()
-
-        # These belong to `left` as it was a cycle ago, and has been since.
-        asks, count, comes = Signal(), Signal(range(MOST_BEATS + 1)), Signal()
-        more, asked = Signal(), Signal(init=1)
+        beat, left, under_way, dropping = self.beat, self.left, self.under_way, self.dropping
+        more, asked, count = self.more, self.asked, self.count
+        asks, comes = Signal(), Signal()
         loads = self.region.valid & self.region.ready
         m.d.sync += [
             more.eq((left != 0) & ~asks & ~loads & ~self.abandon),

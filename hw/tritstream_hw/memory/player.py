@@ -72,10 +72,11 @@ class PlayerSignature(wiring.Signature):
 class Player(wiring.Component):
     """Moves beats, as it is told.
 
-    Moves from the memory to one sink follow each other without a gap. A beat from the memory is
-    passed on in the cycle in which it comes, one from the link a cycle after its last byte.
-    Whoever gives commands knows that the memory holds what they name, and that beats of the link
-    go to the accelerator or the memory, those of the memory to the accelerator or the digest.
+    Moves from the memory to one sink follow each other without a gap, up to one whose last beat is
+    marked. A beat from the memory is passed on in the cycle in which it comes, one from the link a
+    cycle after its last byte. Whoever gives commands knows that the memory holds what they name,
+    and that beats of the link go to the accelerator or the memory, those of the memory to the
+    accelerator or the digest.
 
     It is not reset with those it serves, but by `abandon`: what it offers the memory has to stand.
 
@@ -114,6 +115,8 @@ class Player(wiring.Component):
         self.writes = Register(command_layout(beat_bytes))
         self.move = Signal(MOVE)                                # the latest
         self.expects = Signal()                                 # more bytes of the link
+        self.left = Signal(32 + exact_log2(UNIT))               # so many
+        self.beat = Signal(range(self._memory_beats))           # to be written next
 
     def elaborate(self, platform):
         m = Module()
@@ -124,11 +127,12 @@ class Player(wiring.Component):
         self._assemble(m)
         self._use_memory(m)
 
-        # Another way is taken when all is done on the one before.
+        # Another way is taken when all is done on the one before, and a mark stands till it is.
         taken, follows = Signal(), Signal()
         m.d.comb += [
             self.control.idle.eq(~self.expects & ~gearbox.o.valid & fetcher.idle),
-            follows.eq(self.control.idle | (~move.streamed & (move.sink == command.p.sink))),
+            follows.eq(self.control.idle | (~move.streamed & ~move.last
+                                            & (move.sink == command.p.sink))),
             command.ready.eq(~self.abandon & Mux(
                 command.p.streamed, self.control.idle, fetcher.region.ready & follows)),
             taken.eq(command.valid & command.ready),
@@ -167,8 +171,7 @@ class Player(wiring.Component):
 
     def _assemble(self, m):
         """Give the gearbox as many bytes as were named."""
-        gearbox, expects = self.gearbox, self.expects
-        left = Signal(32 + exact_log2(UNIT))
+        gearbox, expects, left = self.gearbox, self.expects, self.left
         m.d.comb += [
             gearbox.i.payload.eq(self.control.bytes.payload),
             gearbox.i.valid.eq(self.control.bytes.valid & expects),
@@ -208,9 +211,8 @@ class Player(wiring.Component):
                 memory.command.p.beat.eq(fetcher.request.p.beat),
                 memory.command.p.beats.eq(fetcher.request.p.beats),
             ]
-        beat = Signal(range(self._memory_beats))
-        m.d.comb += writes.i.p.beat.eq(beat)
+        m.d.comb += writes.i.p.beat.eq(self.beat)
         with m.If(command.valid & command.ready):
-            m.d.sync += beat.eq(command.p.unit << shift)
+            m.d.sync += self.beat.eq(command.p.unit << shift)
         with m.Elif(writes.i.valid & writes.i.ready):
-            m.d.sync += beat.eq(beat + 1)
+            m.d.sync += self.beat.eq(self.beat + 1)

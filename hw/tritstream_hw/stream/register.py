@@ -11,7 +11,8 @@ class Register(wiring.Component):
     """One place between a source and a sink; nothing passes through in the same cycle.
 
     `ready` does pass through: the place takes a payload while it is empty, or in the cycle in which
-    it is emptied. Throughput is one payload per cycle, latency one cycle.
+    it is emptied. An empty place keeps the payload that it had. Throughput is one payload per
+    cycle, latency one cycle.
 
     Members
     -------
@@ -25,5 +26,7 @@ class Register(wiring.Component):
         m = Module()
         m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
         with m.If(self.i.ready):
-            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
+            m.d.sync += self.o.valid.eq(self.i.valid)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += self.o.payload.eq(self.i.payload)
         return m

@@ -46,6 +46,7 @@ ACCELERATOR = "hw/tritstream_hw/accelerator.py"
 RTL_TAPE = "tests/test_rtl_tape.py::test_tape"
 RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2]"
 RTL_SHAPES = "tests/test_rtl_shapes.py"
+STAGE_DECODER = "tests/test_stage.py"
 
 STATISTICS = "hw/tritstream_hw/norm/statistics.py"
 SHIFTER = "hw/tritstream_hw/arithmetic/shifter.py"
@@ -79,6 +80,7 @@ ACCESS = "hw/tritstream_hw/control/access.py"
 
 RTL_UART = "tests/test_uart.py"
 RTL_MEMORY = "tests/test_rtl_memory.py"
+FORMAL_PLAYER = "tests/test_formal_player.py"
 RTL_LINK = "tests/test_rtl_link.py"
 RTL_CONTROL = "tests/test_rtl_control.py"
 RTL_REFUSALS = "tests/test_rtl_refusals.py::test_a_header_that_would_hang_is_refused"
@@ -248,7 +250,15 @@ MUTANTS = [
            TAPE, "(~self.collecting | self.header.ready)", "1",
            RTL_SHAPES + "::test_stalls_are_counted_to_the_cycle"),
     Mutant("stage.input", "projections after a gated vector quantise x",
-           STAGE, "Mux(self._of_op(lambda op: op.reads_z), z_word, 0)", "0", RTL_ACCELERATOR),
+           STAGE, "Mux(self._of_op(lambda op: op.reads_z), z_word, 0)", "0", STAGE_DECODER),
+    Mutant("stage.words", "the quantiser is told beats in place of words",
+           STAGE, "column_beats << words_per_beat", "column_beats", STAGE_DECODER),
+    Mutant("stage.separate", "all projections of MLGRU meet the first vector",
+           STAGE, "word.gemv.separate.eq(self._of_op(lambda op: op.vectors == VECTORS))",
+           "word.gemv.separate.eq(0)", STAGE_DECODER),
+    Mutant("stage.exponent", "the exponents of a header lose their sign",
+           STAGE, "scalar.exponent.eq(header[f\"{name}_exponent\"])",
+           "scalar.exponent.eq(header[f\"{name}_exponent\"][:15])", STAGE_DECODER),
     Mutant("head.stall", "logits are dropped while the host is not ready",
            HEAD, "topk.i.ready & (~to_host | skid.i.ready)", "topk.i.ready", RTL_ACCELERATOR),
     Mutant("elements.early", "row sums pass before the scales are there",
@@ -346,6 +356,19 @@ MUTANTS = [
     Mutant("fetcher.last", "the last beat of a pass is marked too early",
            FETCHER, "self.last.eq(asked & (under_way == 1))", "self.last.eq(under_way == 1)",
            RTL_MEMORY + "::test_player_moves_beats"),
+    Mutant("fetcher.request", "every request asks for as many beats as one may",
+           FETCHER, "count.eq(Mux(left < MOST_BEATS, left, MOST_BEATS))", "count.eq(MOST_BEATS)",
+           FORMAL_PLAYER),
+    Mutant("fetcher.early", "a region is taken while beats of an abandoned one still come",
+           FETCHER, "asked & ~dropping & ~self.abandon", "asked & ~self.abandon", FORMAL_PLAYER),
+    Mutant("player.mark", "the next move takes the mark from a last beat that waits",
+           PLAYER, "(~move.streamed & ~move.last", "(~move.streamed", FORMAL_PLAYER),
+    Mutant("player.abandon", "bytes of an abandoned move are still taken",
+           PLAYER, "m.d.sync += expects.eq(0)", "m.d.sync += expects.eq(expects)",
+           FORMAL_PLAYER),
+    Mutant("register.kept", "the payload of an empty place changes",
+           REGISTER, "with m.If(self.i.valid & self.i.ready):", "with m.If(self.i.ready):",
+           FORMAL_PLAYER),
     Mutant("player.order", "a read overtakes the last write",
            PLAYER, "fetcher.request.ready.eq(memory.command.ready & ~writes.o.valid)",
            "fetcher.request.ready.eq(memory.command.ready)",
