@@ -280,6 +280,7 @@ def test_a_token_out_of_range(image):
 
 @pytest.mark.parametrize("uri, error, message", [
     ("cuda:one", BadInput, "no number behind the colon"),
+    (f"cuda:{'9' * 5000}", BadInput, "no number behind the colon"),
     ("cuda", DeviceError, "finds no CUDA GPU here"),
 ])
 def test_gpus_that_are_not_there(image, monkeypatch, uri, error, message):

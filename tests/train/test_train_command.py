@@ -85,9 +85,20 @@ def test_what_is_wrong_is_one_sentence(text, tmp_path, capfd):
     assert "JSON object" in error_of(capfd, *text, "--config", "bad.json", *steps)
     (tmp_path / "bad.json").write_text('{"colour": 1}')
     assert "'colour'" in error_of(capfd, *text, "--config", "bad.json", *steps)
+    (tmp_path / "bad.json").write_text("[" * 100_000)
+    assert "nested too deep" in error_of(capfd, *text, "--config", "bad.json", *steps)
     assert "no run to resume" in error_of(capfd, "--resume")
     assert "not a tokenizer" in error_of(capfd, *text, *SMALL, *steps, "--tokenizer", "bad.json")
     assert "config.json cannot be read" in error_of(capfd, *text, *steps, "--model", "absent")
+
+
+@pytest.mark.parametrize("option", ["--data", "--valid", "--tokenizer", "--config"])
+def test_what_only_looks_like_a_file_is_never_opened(text, tmp_path, capfd, option):
+    """To open a FIFO would wait for ever; a device may have no end."""
+    os.mkfifo(tmp_path / "fifo")
+    for path in ("fifo", "/dev/zero"):
+        message = error_of(capfd, *text, "--steps", "2", option, path)
+        assert f"{path} is not a regular file" in message
 
 
 def test_a_text_of_a_line_is_too_short(text, tmp_path, capfd):

@@ -13,6 +13,7 @@ from tritstream.image.image import Image
 from tritstream.model.catalog import Model
 from tritstream.runtime.sampling import Candidates
 from tritstream.transport import Address
+from tritstream.transport.address import whole_number
 from tritstream_cuda.conversations import PASSES, Conversations, Greedy
 from tritstream_cuda.model import CudaModel
 from tritstream_cuda.reference import FloatReference
@@ -20,6 +21,7 @@ from tritstream_cuda.reference import FloatReference
 __all__ = ["CudaEngine", "find_gpu", "open_engine"]
 
 ROOM = 32 << 20             # bytes beside a model and a quarter of its size
+MOST_NUMBER = 999_999       # of a GPU, far beyond any machine's
 
 
 def find_gpu(uri: str, needed: int) -> torch.device:
@@ -40,10 +42,10 @@ def find_gpu(uri: str, needed: int) -> torch.device:
         There is no such GPU, or too little of its memory is free.
     """
     _, _, number = uri.partition(":")
-    if number and not (number.isascii() and number.isdigit()):
-        raise BadInput(f"--device {uri} has no number behind the colon: write cuda or cuda:0.")
+    index = whole_number(number or "0", 0, MOST_NUMBER)
+    if index is None:
+        raise BadInput(f"--device {uri[:40]} has no number behind the colon: write cuda or cuda:0.")
     count = torch.cuda.device_count()
-    index = int(number or 0)
     if not count:
         raise DeviceError(f"--device {uri} finds no CUDA GPU here: use golden, or run nvidia-smi "
                           "to see whether the driver does.")

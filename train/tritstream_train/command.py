@@ -5,7 +5,6 @@ Its options are the settings of `TrainConfig`; they are read, and help is shown,
 
 import dataclasses
 import inspect
-import json as json_module
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +15,12 @@ from tritstream.cli.console import output, print_json, quantity
 from tritstream.cli.options import Json
 from tritstream.errors import BadInput, MissingTool
 from tritstream.model.config import ModelConfig
+from tritstream.support.inputs import read_json
 from tritstream_train.config import TrainConfig, preset, presets, settings
 
 __all__ = ["config", "train"]
+
+MOST_BYTES = 1 << 20        # of a file of settings
 
 
 def train(
@@ -151,11 +153,6 @@ def _table(path: Path | None) -> dict:
     if path is None:
         return {}
     try:
-        table = json_module.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, most=MOST_BYTES)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}.") from error
-    if not isinstance(table, dict):
-        raise BadInput(f"{path} must hold a JSON object with settings.")
-    return table

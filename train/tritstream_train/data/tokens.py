@@ -12,6 +12,7 @@ import tokenizers
 from tritstream.analysis.texts import read_documents
 from tritstream.errors import BadInput
 from tritstream.support.cache import cache_directory, get_or_make
+from tritstream.support.inputs import check_input
 
 __all__ = ["digest_of", "open_tokens", "read_texts"]
 
@@ -41,9 +42,10 @@ def digest_of(path: str | Path) -> str:
     Raises
     ------
     BadInput
-        The file cannot be read.
+        The file cannot be read, or only looks like one.
     """
     try:
+        check_input(path)
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tritstream.errors import BadInput
 from tritstream.model.config import ModelConfig
 from tritstream.support.files import write_whole
+from tritstream.support.inputs import check_input
 from tritstream_train.config import RUNTIME, TrainConfig
 from tritstream_train.run.curve import Curve
 from tritstream_train.run.state import State, latest
@@ -25,6 +26,7 @@ __all__ = ["Run"]
 
 KIND = "tritstream run"
 FORMAT = f"{KIND} 2"
+MOST_BYTES = 1 << 20        # of a `run.json`
 TEXTS = frozenset({"data", "valid"})    # settings that may name other files of the same contents
 
 
@@ -83,6 +85,7 @@ class Run:
         """
         path = directory / "run.json"
         try:
+            check_input(path, most=MOST_BYTES)
             table = json.loads(path.read_text(encoding="utf-8"))
             if table["format"] != FORMAT:
                 if str(table["format"]).startswith(KIND):
@@ -99,7 +102,7 @@ class Run:
         except OSError as error:
             raise BadInput(f"{directory} holds no run to resume: {path} cannot be read "
                            f"({error.strerror}).") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(f"{path} does not describe a run ({error!r}): take another directory."
                            ) from error
 

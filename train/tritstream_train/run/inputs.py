@@ -8,6 +8,8 @@ import tokenizers
 from tritstream.errors import BadInput
 from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig
+from tritstream.model.tokenizer import MOST_BYTES
+from tritstream.support.inputs import read_input
 from tritstream_train.config import TrainConfig
 from tritstream_train.data.tokens import digest_of
 from tritstream_train.model.load import digest_of_weights
@@ -60,8 +62,10 @@ def with_marks(shape: ModelConfig, tokenizer: bytes) -> ModelConfig:
 def checked_tokenizer(path: Path, vocab: int) -> bytes:
     """Contents of a `tokenizer.json`, all of whose tokens are below `vocab`."""
     try:
-        tokenizer = path.read_bytes()
+        tokenizer = read_input(path, most=MOST_BYTES)
         numbers = tokenizers.Tokenizer.from_buffer(tokenizer).get_vocab().values()
+    except BadInput:                    # a `ValueError`, too
+        raise
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
