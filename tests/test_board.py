@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from tritstream.build import BuildConfig
+from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.driver import Device
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.image.needs import Needs
 from tritstream.image.pack import pack
 from tritstream.link.protocol import RunFlag, Space
-from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.transport import Faults, FaultyTransport, open_transport

@@ -19,14 +19,15 @@ import numpy as np
 import pytest
 
 from tritstream.build import BuildConfig
-from tritstream.cli.app import VERBS, run
+from tritstream.catalog import resolve
+from tritstream.cli.app import run
 from tritstream.cli.inspect import fit
 from tritstream.cli.plugins import plugin_verbs
+from tritstream.cli.verbs import VERBS
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.image.image import Image
 from tritstream.image.needs import Needs
-from tritstream.model.catalog import resolve
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.support.doctor import Check, Status

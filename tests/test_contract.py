@@ -9,11 +9,11 @@ import functools
 import pytest
 
 from tritstream.build import BuildConfig
+from tritstream.catalog import Model
 from tritstream.driver import Device
 from tritstream.engines import open_engine
 from tritstream.engines.board import DeviceEngine
 from tritstream.link.endpoint import LinkOptions
-from tritstream.model.catalog import Model
 from tritstream.transport import Faults, FaultyTransport, open_transport
 from tritstream_sim.board import Board, board_config
 from tritstream_sim.twin.emulator import Emulator, Server

@@ -7,6 +7,7 @@ import pytest
 
 from tritstream.analysis.verify import verify
 from tritstream.build import BuildConfig
+from tritstream.catalog import Model
 from tritstream.driver import Device
 from tritstream.engines import open_engine
 from tritstream.engines.board import DeviceEngine
@@ -14,7 +15,6 @@ from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
 from tritstream.link.messages import Identity
-from tritstream.model.catalog import Model
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.runtime.generate import Generation

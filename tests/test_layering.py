@@ -87,9 +87,10 @@ def modules() -> dict[str, pathlib.Path]:
     return named
 
 
-def dependencies(path: pathlib.Path, known) -> set[str]:
-    """Modules among the `known` that have to be there while a file is imported."""
-    inner = not_run(tree := ast.parse(path.read_text()))
+def dependencies(path: pathlib.Path, known, *, later: bool = False) -> set[str]:
+    """Modules among the `known` that a file imports, those inside its functions with `later`."""
+    tree = ast.parse(path.read_text())
+    inner = set() if later else not_run(tree)
     found = set()
     for node in ast.walk(tree):
         if node in inner:
@@ -109,3 +110,28 @@ def test_no_module_waits_for_itself():
     for name, path in named.items():
         sorter.add(name, *dependencies(path, named.keys()) - {name})
     sorter.prepare()        # a CycleError names the modules
+
+
+def test_packages_have_an_order():
+    """No cycle among the folders and files at the top of our packages, whenever they import.
+
+    A package's own name stands for what it offers its users: nothing inside may need that.
+    """
+    named = modules()
+    part = {name: ".".join(name.split(".")[:2]) for name in named}
+    sorter = graphlib.TopologicalSorter()
+    for name, path in named.items():
+        found = {part[other] for other in dependencies(path, named.keys(), later=True)}
+        sorter.add(part[name], *found - {part[name]})
+    sorter.prepare()
+
+
+BY_STRING = {"import_module", "__import__", "find_module", "resolve_name"}
+
+
+def test_nothing_is_imported_by_a_string():
+    """What is ours is imported by its name; what may be absent joins by an entry point."""
+    for name, path in modules().items():
+        words = {getattr(node, "attr", getattr(node, "id", None))
+                 for node in ast.walk(ast.parse(path.read_text()))}
+        assert not words & BY_STRING, name

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import tritstream
+from tritstream import catalog
+from tritstream.catalog import DEFAULT_MODEL, bundled_models, resolve
 from tritstream.errors import BadInput, TritstreamWarning
 from tritstream.golden import GoldenModel
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.image.unpack import ImageCheckpoint
-from tritstream.model import catalog
-from tritstream.model.catalog import DEFAULT_MODEL, bundled_models, resolve
 from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.dummy import DummyCheckpoint, byte_tokenizer

@@ -11,11 +11,11 @@ import itertools
 import pytest
 
 from tritstream.build import BuildConfig
+from tritstream.catalog import resolve
 from tritstream.formats import HEADER_BYTES, UNIT
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
 from tritstream.link.protocol import Status
-from tritstream.model.catalog import resolve
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream_hw.accelerator import Accelerator

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
+from tritstream.engines.candidates import Candidates
 from tritstream.errors import BadInput
-from tritstream.runtime.sampling import Candidates, Sampler
+from tritstream.runtime.sampling import Sampler
 
 FOUR = Candidates((7, 3, 9, 1), (math.log(8), math.log(4), math.log(3), math.log(1)))
 

@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
+from tritstream.engines.state import FLOATS, INTEGERS, State
 from tritstream.errors import BadInput
-from tritstream.runtime.state import FLOATS, INTEGERS, State
 
 MODEL = "0123456789abcdef" * 4
 

@@ -9,7 +9,7 @@ from amaranth.utils import exact_log2
 from tritstream.build import BuildConfig
 from tritstream.link.messages import RECORD_WORDS, Measures
 from tritstream.link.protocol import Status
-from tritstream_hw.debug import SpaceSignature
+from tritstream_hw.elements.space import SpaceSignature
 from tritstream_hw.layouts import table_layout
 from tritstream_hw.ports import DONE, START
 from tritstream_hw.stage import StageDecoder, stage_layout

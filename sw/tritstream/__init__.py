@@ -8,7 +8,6 @@
 imported when it is used.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
 from tritstream.errors import (
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tritstream.catalog import Model
     from tritstream.engines.conversation import Conversation
-    from tritstream.model.catalog import Model
+    from tritstream.engines.state import State
     from tritstream.runtime.generate import Generation
     from tritstream.runtime.language_model import LanguageModel
-    from tritstream.runtime.state import State
 
 __all__ = [
     "BadInput",
@@ -45,13 +44,6 @@ __all__ = [
     "TritstreamError",
     "load",
 ]
-
-_LATER = {
-    "Conversation": "tritstream.engines.conversation",
-    "Generation": "tritstream.runtime.generate",
-    "LanguageModel": "tritstream.runtime.language_model",
-    "State": "tritstream.runtime.state",
-}
 
 
 def load(model: "str | Path | Model" = "demo", device: str = "golden", *,
@@ -91,6 +83,15 @@ def load(model: "str | Path | Model" = "demo", device: str = "golden", *,
 
 
 def __getattr__(name: str):
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    match name:
+        case "Conversation":
+            from tritstream.engines.conversation import Conversation as found
+        case "Generation":
+            from tritstream.runtime.generate import Generation as found
+        case "LanguageModel":
+            from tritstream.runtime.language_model import LanguageModel as found
+        case "State":
+            from tritstream.engines.state import State as found
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found

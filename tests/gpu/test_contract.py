@@ -2,8 +2,8 @@
 
 import pytest
 
+from tritstream.catalog import Model
 from tritstream.engines import open_engine
-from tritstream.model.catalog import Model
 from tritstream_sim.twin.engine_contract import CASES, contract_model
 
 

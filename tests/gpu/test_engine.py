@@ -11,11 +11,11 @@ import triton
 import triton.language as tl
 
 from tritstream.analysis.verify import verify
+from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.engines import open_engine
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
 from tritstream.image.pack import pack
-from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream.reference import FloatModel

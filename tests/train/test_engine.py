@@ -8,6 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
+from tritstream.catalog import Model
 from tritstream.engines import open_engine
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import BadInput, DeviceError, MissingTool
@@ -18,7 +19,6 @@ from tritstream.golden import scalars as golden_scalars
 from tritstream.image.pack import pack
 from tritstream.image.tape import Scalar
 from tritstream.image.trits import DECODE, VALID
-from tritstream.model.catalog import Model
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel

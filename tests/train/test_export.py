@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import tritstream
+from tritstream.catalog import resolve
 from tritstream.errors import BadInput
 from tritstream.image.pack import pack
-from tritstream.model.catalog import resolve
 from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig
 from tritstream.reference import FloatModel

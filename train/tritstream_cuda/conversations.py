@@ -12,9 +12,9 @@ import numpy as np
 import torch
 import triton
 
+from tritstream.engines.candidates import CANDIDATES
 from tritstream.errors import BadInput
 from tritstream.image.tape import Op
-from tritstream.runtime.sampling import CANDIDATES
 from tritstream_cuda import decode, ranking
 from tritstream_cuda.model import CudaModel, Rows
 from tritstream_cuda.recorded import Recorded

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from tritstream.catalog import Model
 from tritstream.engines.base import Engine, Pass
+from tritstream.engines.candidates import Candidates
 from tritstream.errors import BadInput, DeviceError
 from tritstream.formats import FORMATS
 from tritstream.golden import chain
 from tritstream.image.image import Image
-from tritstream.model.catalog import Model
-from tritstream.runtime.sampling import Candidates
 from tritstream.transport import Address
 from tritstream.transport.address import whole_number
 from tritstream_cuda.conversations import PASSES, Conversations, Greedy

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tritstream.analysis.evaluate import Evaluation
 from tritstream.analysis.texts import read_documents
+from tritstream.catalog import Model
 from tritstream.cli.console import notes
 from tritstream.cli.evaluate import score
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.image.pack import pack
-from tritstream.model.catalog import Model
 from tritstream.model.checkpoint import Checkpoint
 from tritstream.support.files import write_whole
 from tritstream_train.card import card, figures

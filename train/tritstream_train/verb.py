@@ -1,8 +1,16 @@
 """What the command line has to know of `tritstream train` before it is called."""
 
+from collections.abc import Callable
+
 from tritstream.cli.plugins import Verb
 
 __all__ = ["TRAIN"]
 
-TRAIN = Verb("tritstream_train.command", "train",
-             "Train a model of one's own, and export it for `pack`.")
+
+def _train() -> Callable:
+    from tritstream_train.command import train
+
+    return train
+
+
+TRAIN = Verb(_train, "Train a model of one's own, and export it for `pack`.")

@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.arithmetic.multiply import Multiplier
-from tritstream_hw.elements.layouts import ELEMENT, SCALE, flow, sum_layout
+from tritstream_hw.elements.layouts import ELEMENT, SCALE, flow
+from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["Dequantise"]

@@ -3,12 +3,11 @@
 from amaranth import *
 from amaranth.lib import data, stream
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
-from tritstream.image.tape import WIDE_BYTES
 from tritstream_hw.gemv.activations import VECTORS
+from tritstream_hw.gemv.layouts import PLACE
 
-__all__ = ["ELEMENT", "ELEMENTS", "RESULT", "SCALE", "SCALES", "flow", "sum_layout"]
+__all__ = ["ELEMENT", "ELEMENTS", "RESULT", "SCALE", "SCALES", "flow"]
 
 SCALE = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "shift": FORMATS.shift_bits})
 """Multiplier of the dequantiser, `mantissa * 2**(10 - shift)`."""
@@ -27,20 +26,12 @@ ELEMENTS = data.StructLayout({
 })
 """What becomes of the row sums of a stage."""
 
-_TAG = {"row": 16, "last": 1}       # `last`: the last element of a stage's output vector
-
-ELEMENT = data.StructLayout({"value": signed(FORMATS.vector_bits), "projection": 2, **_TAG})
+ELEMENT = data.StructLayout({"value": signed(FORMATS.vector_bits), "projection": 2, **PLACE})
 """A dequantised row sum."""
 
 RESULT = data.StructLayout({"value": signed(FORMATS.vector_bits),
-                            "first": signed(FORMATS.vector_bits), **_TAG})
+                            "first": signed(FORMATS.vector_bits), **PLACE})
 """An element of a stage's output vector; `first` is what the first of two stacked norms sees."""
-
-
-def sum_layout(config: BuildConfig) -> data.StructLayout:
-    """Layout of a row sum, or of an element of an embedding row."""
-    acc = signed(max(config.acc_bits, 8 * WIDE_BYTES))
-    return data.StructLayout({"acc": acc, "projection": 2, **_TAG})
 
 
 def flow(shape) -> stream.Signature:

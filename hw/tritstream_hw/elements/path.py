@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.dequantise import Dequantise
-from tritstream_hw.elements.layouts import ELEMENTS, RESULT, SCALE, SCALES, flow, sum_layout
+from tritstream_hw.elements.layouts import ELEMENTS, RESULT, SCALE, SCALES, flow
 from tritstream_hw.elements.mixer import Mixer
 from tritstream_hw.elements.ports import (
     row_port,
@@ -16,6 +16,7 @@ from tritstream_hw.elements.ports import (
     vector_write_port,
 )
 from tritstream_hw.elements.residual import Residual
+from tritstream_hw.gemv.layouts import sum_layout
 
 __all__ = ["ElementPath"]
 

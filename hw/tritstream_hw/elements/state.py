@@ -6,8 +6,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream_hw.debug import SpaceSignature
 from tritstream_hw.elements.ports import state_read_port, state_write_port
+from tritstream_hw.elements.space import SpaceSignature
 
 __all__ = ["StatePorts"]
 

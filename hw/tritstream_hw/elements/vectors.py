@@ -8,13 +8,13 @@ from amaranth.utils import exact_log2
 
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
-from tritstream_hw.debug import SpaceSignature
 from tritstream_hw.elements.ports import (
     member_of,
     row_port,
     vector_words_port,
     vector_write_port,
 )
+from tritstream_hw.elements.space import SpaceSignature
 
 __all__ = ["VectorMemory", "VectorPorts"]
 

@@ -5,10 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream_hw.elements.layouts import sum_layout
 from tritstream_hw.gemv.activations import ActivationRead
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.feeder import Feeder, available_layout, command_layout
+from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.gemv.serialiser import Serialiser
 
 __all__ = ["Gemv", "available_layout", "command_layout"]

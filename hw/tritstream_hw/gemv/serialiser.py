@@ -5,10 +5,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream_hw.elements.layouts import sum_layout
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.gemv.core import ROWS, sums_layout
 from tritstream_hw.gemv.feeder import command_layout
+from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.stream.register import Register
 
 __all__ = ["Serialiser"]

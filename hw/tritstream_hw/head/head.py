@@ -5,7 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream_hw.elements.layouts import SCALES, flow, sum_layout
+from tritstream_hw.elements.layouts import SCALES, flow
+from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.head.topk import TopK
 from tritstream_hw.ports import BEST
 from tritstream_hw.stream.skid import Skid

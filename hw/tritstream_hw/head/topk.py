@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream_hw.elements.layouts import sum_layout
+from tritstream_hw.gemv.layouts import sum_layout
 
 __all__ = ["TopK", "best_layout"]
 

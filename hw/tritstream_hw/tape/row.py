@@ -8,7 +8,8 @@ from amaranth.utils import exact_log2
 from tritstream.build import BuildConfig
 from tritstream.formats import ALIGNMENT
 from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES
-from tritstream_hw.elements.layouts import SCALE, sum_layout
+from tritstream_hw.elements.layouts import SCALE
+from tritstream_hw.gemv.layouts import sum_layout
 
 __all__ = ["RowReader"]
 

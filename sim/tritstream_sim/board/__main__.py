@@ -4,9 +4,9 @@ import argparse
 import os
 import tempfile
 
+from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.errors import TritstreamError
 from tritstream.image.needs import Needs
-from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
 from tritstream_sim.board.launch import MOST_KEPT

@@ -8,9 +8,9 @@ import argparse
 import collections
 import pathlib
 
+from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.driver import Device
 from tritstream.image.image import Image
-from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream_sim.board import launch
 
 __all__ = ["main", "measure", "table"]

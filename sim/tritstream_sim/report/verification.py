@@ -29,10 +29,10 @@ import numpy as np
 from tritstream.analysis.evaluate import evaluate
 from tritstream.analysis.texts import read_documents
 from tritstream.analysis.verify import verify
+from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.engines import open_engine
 from tritstream.errors import TritstreamError
 from tritstream.golden import GoldenModel
-from tritstream.model.catalog import DEFAULT_MODEL, resolve
 from tritstream.reference import FloatModel
 from tritstream_sim.mutation import mutants
 from tritstream_sim.mutation.faults import MUTANTS

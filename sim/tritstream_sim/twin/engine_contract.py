@@ -17,12 +17,12 @@ import numpy as np
 
 from tritstream.engines import Conversation, Engine, Pass
 from tritstream.engines.golden import GoldenEngine
+from tritstream.engines.state import FLOATS, INTEGERS, State
 from tritstream.errors import BadInput, DeviceBusy
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
-from tritstream.runtime.state import FLOATS, INTEGERS, State
 
 __all__ = ["CASES", "SMALL", "contract_model"]
 

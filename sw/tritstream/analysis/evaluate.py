@@ -11,11 +11,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from tritstream.engines.score import score_logits
 from tritstream.errors import BadInput
 from tritstream.model.tokenizer import Tokenizer
 
 __all__ = ["Evaluation", "LogitModel", "ScoringModel", "evaluate", "evaluate_tokens",
-           "score_logits", "tokenised"]
+           "tokenised"]
 
 CHUNK = 512                 # tokens per call of the model: bounds memory, and changes no result
 
@@ -156,23 +157,6 @@ def tokenised(tokenizer: Tokenizer, documents: Iterable[str],
         total_bytes += int(ends[last] - ends[0])
         left -= last
     return sequences, total_bytes
-
-
-def score_logits(logits, targets) -> tuple[float, np.ndarray]:
-    """Score logits [T, V] with the tokens that follow.
-
-    Returns
-    -------
-    nats : float
-        Sum of the negative log-likelihoods of the targets.
-    favourites : ndarray
-        Most likely tokens, int64 [T].
-    """
-    logits, targets = np.asarray(logits, np.float64), np.asarray(targets, np.int64)
-    peak = logits.max(axis=-1)
-    log_sum = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=-1))
-    nats = float((log_sum - logits[np.arange(len(targets)), targets]).sum())
-    return nats, logits.argmax(axis=-1)
 
 
 def _exp(value: float) -> float:

@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from tritstream.cli.plugins import Verb, plugin_verbs
+from tritstream.cli.plugins import plugin_verbs
+from tritstream.cli.verbs import VERBS
 from tritstream.errors import INTERRUPTED, TritstreamError, TritstreamWarning
 
-__all__ = ["VERBS", "run"]
+__all__ = ["run"]
 
 USAGE = 2
 PIPE = -1                   # nobody reads the output any more
@@ -25,30 +26,6 @@ INTERNAL = 70               # sysexits.h: the program itself is wrong
 # What typer raises for a wrong command line; it names the class only by its descendants.
 _UsageError = typer.BadParameter.__mro__[2]
 
-
-def _own(module: str, function: str, help: str) -> Verb:
-    """Return a verb of this package."""
-    return Verb(f"tritstream.cli.{module}", function, help)
-
-
-VERBS = {
-    "doctor": _own("doctor", "doctor", "Check Python, simulators, tools and ports; say what mends "
-                   "them."),
-    "boards": _own("boards", "boards", "List the boards for which a bitstream can be built."),
-    "build": _own("build", "build", "Synthesise, place and route a board's bitstream."),
-    "pack": _own("pack", "pack", "Pack a checkpoint into an image, 1.6 bits per weight."),
-    "inspect": _own("inspect", "inspect", "Show fitting boards, shapes, scales, zeros, sizes and "
-                    "digest."),
-    "generate": _own("generate", "generate", "Go on from a prompt; the text appears as it is "
-                     "made."),
-    "logits": _own("logits", "logits", "Write all logits after each of some tokens to a NumPy "
-                   "file."),
-    "eval": _own("evaluate", "evaluate_text", "Score a model on a text, in bits per byte."),
-    "verify": _own("verify", "verify_device", "Compare every stage of every token with the golden "
-                   "model."),
-    "bench": _own("bench", "bench", "Measure the speed of prompts (pp) and of generation (tg)."),
-}
-"""What a user can ask for, besides the verbs of other packages."""
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from tritstream.catalog import DEFAULT_MODEL, Model
 from tritstream.cli.console import progress, quantity, write
 from tritstream.cli.options import JsonArray, ModelName, check_count, open_device, open_model
 from tritstream.engines import DEVICES, Conversation, Engine
 from tritstream.errors import BadInput
-from tritstream.model.catalog import DEFAULT_MODEL, Model
 from tritstream.model.config import count_parameters
 
 __all__ = ["bench"]

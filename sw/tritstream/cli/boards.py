@@ -3,12 +3,12 @@
 from rich.table import Table
 
 from tritstream.build import BuildConfig
+from tritstream.catalog import bundled_models, resolve
 from tritstream.cli.console import output, print_json, quantity
 from tritstream.cli.gateware import gateware
 from tritstream.cli.options import JsonArray
 from tritstream.formats import FORMATS
 from tritstream.image.needs import Needs
-from tritstream.model.catalog import bundled_models, resolve
 
 __all__ = ["boards", "tokens_per_second"]
 
@@ -17,8 +17,10 @@ STAGE_CYCLES = 150          # of every stage, that its tape does not hide
 
 def boards(json: JsonArray = False):
     """List the boards for which a bitstream can be built."""
+    with gateware():
+        from tritstream_hw.boards import TARGETS
     models = {name: resolve(name).image for name in bundled_models()}
-    rows = [_row(target, models) for target in gateware("boards").TARGETS.values()]
+    rows = [_row(target, models) for target in TARGETS.values()]
     if json:
         print_json(rows)
         return

@@ -49,13 +49,14 @@ def build(
     def progress(text: str) -> None:
         console.print(f"{time.monotonic() - began:6.1f} s  {text}")
 
-    module = gateware("build.plan")
-    report = module.build(target, path, seeds=range(1, seeds + 1), progress=progress)
+    with gateware():
+        from tritstream_hw.build import plan
+    report = plan.build(target, path, seeds=range(1, seeds + 1), progress=progress)
     if report.cached:
         progress(f"cached: {path} holds this build already")
     if reports is not None:
         with _writing(reports):
-            for name in module.REPORTS:
+            for name in plan.REPORTS:
                 shutil.copy(path / name, reports / board / name)
     if json:
         output().out(report.to_json(), end="")

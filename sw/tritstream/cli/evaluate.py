@@ -9,6 +9,7 @@ import typer
 
 from tritstream.analysis.evaluate import Evaluation, evaluate_tokens, tokenised
 from tritstream.analysis.texts import read_documents
+from tritstream.catalog import DEFAULT_MODEL, Model
 from tritstream.cli.console import output, print_json, progress
 from tritstream.cli.options import (
     Device,
@@ -23,7 +24,6 @@ from tritstream.cli.options import (
 )
 from tritstream.engines import Conversation, Engine
 from tritstream.errors import BadInput
-from tritstream.model.catalog import DEFAULT_MODEL, Model
 
 __all__ = ["evaluate_text", "score"]
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.app import INTERRUPTED
 from tritstream.cli.console import notes, print_json, progress, quantity, write
 from tritstream.cli.options import (
@@ -21,9 +22,9 @@ from tritstream.cli.options import (
     read_prompt,
     result_of,
 )
-from tritstream.model.catalog import DEFAULT_MODEL
+from tritstream.engines.candidates import CANDIDATES
 from tritstream.runtime.generate import Generation, Timings
-from tritstream.runtime.sampling import CANDIDATES, Sampler
+from tritstream.runtime.sampling import Sampler
 
 __all__ = ["digest_text", "generate"]
 

@@ -84,10 +84,11 @@ def fit(needs: Needs, config: BuildConfig) -> str:
 def _boards(needs: Needs) -> dict[str, str] | None:
     """How each board runs an image; None where the gateware is not installed."""
     try:
-        targets = gateware("boards").TARGETS
+        with gateware():
+            from tritstream_hw.boards import TARGETS
     except MissingTool:
         return None
-    return {name: fit(needs, target.config) for name, target in targets.items()}
+    return {name: fit(needs, target.config) for name, target in TARGETS.items()}
 
 
 def _matrix(section, index: int) -> dict:

@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json
 from tritstream.cli.generate import digest_text
 from tritstream.cli.options import (
@@ -17,7 +18,6 @@ from tritstream.cli.options import (
     parse_tokens,
     result_of,
 )
-from tritstream.model.catalog import DEFAULT_MODEL
 from tritstream.support.files import replacing
 
 __all__ = ["logits"]

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from tritstream.analysis.texts import MARK, read_text
+from tritstream.catalog import Model, bundled_models, resolve
 from tritstream.cli.console import progress
 from tritstream.engines import DEVICES
 from tritstream.errors import BadInput
-from tritstream.model.catalog import Model, bundled_models, resolve
 from tritstream.model.tokenizer import decode_utf8
 from tritstream.runtime.language_model import LanguageModel
 

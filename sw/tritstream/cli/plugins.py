@@ -1,6 +1,5 @@
-"""Verbs: where their functions are, and those of other packages, which join by an entry point."""
+"""Verbs: how they are loaded, and those of other packages, which join by an entry point."""
 
-import importlib
 import importlib.metadata
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,23 +15,19 @@ GROUP = "tritstream.commands"
 
 
 class Verb(NamedTuple):
-    """Where the function of a verb is, and the first line of its help.
+    """A verb before it is called.
 
     Parameters
     ----------
-    module, function : str
-        Imported when the verb is called, so that others need not wait.
+    load : callable
+        Imports the function of the verb, with whatever that needs, and returns it: called when the
+        verb is, so that others need not wait.
     help : str
         One line.
     """
 
-    module: str
-    function: str
+    load: Callable[[], Callable]
     help: str
-
-    def load(self) -> Callable:
-        """Import the function, and with it whatever the verb needs."""
-        return getattr(importlib.import_module(self.module), self.function)
 
 
 class _Missing(NamedTuple):

@@ -3,6 +3,7 @@
 import dataclasses
 
 from tritstream.analysis.verify import Verification, verify
+from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json, progress
 from tritstream.cli.generate import digest_text
 from tritstream.cli.options import (
@@ -20,7 +21,6 @@ from tritstream.cli.options import (
     result_of,
 )
 from tritstream.errors import BadInput, Mismatch
-from tritstream.model.catalog import DEFAULT_MODEL
 
 __all__ = ["verify_device"]
 

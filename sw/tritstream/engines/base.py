@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tritstream.analysis.evaluate import score_logits
+from tritstream.engines.candidates import CANDIDATES, Candidates
 from tritstream.engines.conversation import Conversation
+from tritstream.engines.score import score_logits
+from tritstream.engines.state import INTEGERS, State
 from tritstream.errors import BadInput, DeviceBusy
-from tritstream.runtime.sampling import CANDIDATES, Candidates
-from tritstream.runtime.state import INTEGERS, State
 from tritstream.support.checks import checked_tokens
 
 __all__ = ["Engine", "Pass"]
@@ -54,7 +54,7 @@ class Engine(abc.ABC):
     """Digest of the model in it, 64 hexadecimal digits."""
 
     kind: str = INTEGERS
-    """In which numbers it computes, see `tritstream.runtime.state`."""
+    """In which numbers it computes, see `tritstream.engines.state`."""
 
     shape: tuple[int, int]
     """Layers and hidden size: the shape of its recurrent state."""

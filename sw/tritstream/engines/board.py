@@ -9,11 +9,11 @@ import numpy as np
 
 from tritstream.driver import Device
 from tritstream.engines.base import Engine, Pass
+from tritstream.engines.candidates import Candidates
 from tritstream.image.image import Image
 from tritstream.image.tape import Op
 from tritstream.link.messages import PassResult
 from tritstream.link.protocol import RunFlag
-from tritstream.runtime.sampling import Candidates
 from tritstream.support.crc import Shift
 
 __all__ = ["DeviceEngine"]

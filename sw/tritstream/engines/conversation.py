@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tritstream.engines.state import INTEGERS, State
 from tritstream.errors import BadInput
-from tritstream.runtime.state import INTEGERS, State
 from tritstream.support.checks import checked_tokens
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ import functools
 import numpy as np
 
 from tritstream.engines.base import Engine, Pass
+from tritstream.engines.candidates import CANDIDATES, Candidates
+from tritstream.engines.state import FLOATS
 from tritstream.model.weights import Weights
 from tritstream.reference import FloatModel
-from tritstream.runtime.sampling import CANDIDATES, Candidates
-from tritstream.runtime.state import FLOATS
 
 __all__ = ["FloatEngine"]
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from tritstream.engines.base import Engine, Pass
+from tritstream.engines.candidates import CANDIDATES, Candidates
 from tritstream.formats import FORMATS
 from tritstream.golden import GoldenModel, Logits, candidates, chain
 from tritstream.image.image import Image
-from tritstream.runtime.sampling import CANDIDATES, Candidates
 
 __all__ = ["GoldenEngine"]
 

@@ -36,7 +36,7 @@ def open_engine(uri: str, model, *, progress=None, **options) -> Engine:
     uri : str
         See `DEVICES`.
     model : Model
-        See `tritstream.model.catalog`.
+        See `tritstream.catalog`.
     progress : callable or None
         Called with bytes done and bytes in all during an upload.
     options

@@ -11,43 +11,20 @@ import zlib
 import numpy as np
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS, UNIT
+from tritstream.formats import FORMATS
 from tritstream.golden.elementwise import checked, dequantise, glu, mlgru
 from tritstream.golden.quantise import quantise, statistics
 from tritstream.golden.scalars import Statistics, dequantiser, squared_norm
-from tritstream.image.image import Image, Section
-from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank
+from tritstream.image.banks import Banks
+from tritstream.image.image import Image
+from tritstream.image.rows import read_rows
 from tritstream.image.trits import decode
 from tritstream.support.blas import product
 
-__all__ = ["Banks", "GoldenModel", "Logits", "candidates", "chain", "read_rows"]
+__all__ = ["GoldenModel", "Logits", "candidates", "chain"]
 
 _CACHE_LIMIT = 4 << 30      # bytes of float32 matrices kept; above, each is converted when used
 _CHUNK = 256                # tokens that go through a stage together
-
-
-@dataclasses.dataclass(frozen=True)
-class Banks:
-    """Gain banks of a section: what the statistics of its output are made with."""
-
-    keep: np.ndarray | None = None
-    pre: np.ndarray | None = None
-    gains: tuple[np.ndarray, ...] = ()
-
-    @classmethod
-    def of(cls, section: Section, payload: np.ndarray) -> "Banks":
-        """Read the banks of a section from the payload."""
-        header, found = section.header, {}
-        position, step = section.banks_start, header.bank_bytes // max(
-            header.banks.value.bit_count(), 1)
-        for bank in Bank:
-            if bank in header.banks:
-                kind = "<u2" if bank is Bank.KEEP else "<i2"
-                data = payload[position:position + 2 * header.rows]
-                found[bank] = data.view(kind).astype(np.int64)
-                position += step
-        gains = [found[b] for b in (Bank.GAIN0, Bank.GAIN1, Bank.GAIN2) if b in found]
-        return cls(found.get(Bank.KEEP), found.get(Bank.PRE), tuple(gains))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,19 +136,6 @@ class GoldenModel:
         if not parts or parts[0] is None:
             return None
         return Logits(*(_joined(parts, name, len(tokens)) for name in ("acc", "mantissa", "shift")))
-
-
-def read_rows(image: Image, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Embedding rows as `(q [n, H], mantissa [n, 1], shift [n, 1])`, int64."""
-    size = image.row_units * UNIT
-    table = image.payload[:image.vocab * size].reshape(-1, size)[tokens]
-    size = WIDE_BYTES if image.payload[ROW_PREFIX - 1] else 1       # of all rows alike
-    parts = table[:, ROW_PREFIX:ROW_PREFIX + image.hidden * size]
-    parts = parts.reshape(len(table), -1, size).astype(np.int64)
-    q = sum(part << 8 * n for n, part in enumerate(np.moveaxis(parts, -1, 0)))
-    q -= (q >> 8 * size - 1) << 8 * size
-    mantissa = np.ascontiguousarray(table[:, 0:2]).view("<u2").astype(np.int64)
-    return q, mantissa, table[:, 2:3].astype(np.int64)
 
 
 def _joined(parts, name: str, sequences: int) -> np.ndarray:

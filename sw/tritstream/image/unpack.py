@@ -9,8 +9,9 @@ import numpy as np
 
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS
-from tritstream.golden import Banks, read_rows
+from tritstream.image.banks import Banks
 from tritstream.image.image import Image, Section
+from tritstream.image.rows import read_rows
 from tritstream.image.trits import decode
 from tritstream.model.config import ModelConfig
 from tritstream.model.weights import Weights

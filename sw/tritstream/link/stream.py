@@ -4,7 +4,7 @@ import contextlib
 
 from tritstream.errors import DeviceError
 from tritstream.link.endpoint import Endpoint, LinkOptions
-from tritstream.transport import Transport
+from tritstream.link.transport import Transport
 
 __all__ = ["LinkReset", "LinkStream"]
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tritstream.catalog import DEFAULT_MODEL, Model, resolve
 from tritstream.engines import Conversation, Engine, open_engine
-from tritstream.model.catalog import DEFAULT_MODEL, Model, resolve
+from tritstream.engines.candidates import CANDIDATES
+from tritstream.engines.state import State
 from tritstream.model.tokenizer import Tokenizer
 from tritstream.runtime.generate import Generation
-from tritstream.runtime.sampling import CANDIDATES, Sampler
-from tritstream.runtime.state import State
+from tritstream.runtime.sampling import Sampler
 
 __all__ = ["LanguageModel"]
 

@@ -5,33 +5,14 @@ Python's own, whose sequence is part of its contract: the same seed gives the sa
 golden model, in simulation and on a board.
 """
 
-import dataclasses
 import itertools
 import math
 import random
 
+from tritstream.engines.candidates import CANDIDATES, Candidates
 from tritstream.errors import BadInput
 
-__all__ = ["CANDIDATES", "Candidates", "Sampler"]
-
-CANDIDATES = 16
-"""Best logits that every device keeps unless it was built otherwise."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidates:
-    """Best tokens of a pass with their logits, best first, ties to the lower token.
-
-    An accumulator of at most 32 bits times a scale with a mantissa of 16 bits is exact in float64.
-    """
-
-    tokens: tuple[int, ...]
-    scores: tuple[float, ...]
-
-    @property
-    def best(self) -> int:
-        """The most likely token."""
-        return self.tokens[0]
+__all__ = ["Sampler"]
 
 
 class Sampler:

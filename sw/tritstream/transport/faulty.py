@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 from tritstream.errors import DeviceError
-from tritstream.transport.base import Transport
+from tritstream.link.transport import Transport
 
 __all__ = ["FaultyChannel", "FaultyTransport", "Faults"]
 

@@ -8,8 +8,8 @@ convention, the extra of the same name.
 import importlib.metadata
 
 from tritstream.errors import BadInput, MissingTool
+from tritstream.link.transport import Transport
 from tritstream.transport.address import Address
-from tritstream.transport.base import Transport
 from tritstream.transport.replay import ReplayTransport
 from tritstream.transport.serial import SerialTransport
 from tritstream.transport.tcp import TcpTransport

@@ -7,9 +7,9 @@ The file is text: a first line with name and version, then one event a line: ``n
 import pathlib
 
 from tritstream.errors import BadInput, DeviceError
+from tritstream.link.transport import Transport
 from tritstream.support.inputs import read_input
 from tritstream.transport.address import Address
-from tritstream.transport.base import Transport
 
 __all__ = ["RecordingTransport", "ReplayTransport"]
 

@@ -6,9 +6,9 @@ import time
 
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.link.protocol import DEVICE_ROOM, MAX_PAYLOAD
+from tritstream.link.transport import Transport
 from tritstream.support.tools import install_command
 from tritstream.transport.address import Address
-from tritstream.transport.base import Transport
 
 __all__ = ["SerialTransport"]
 

@@ -5,8 +5,8 @@ import ipaddress
 import socket
 
 from tritstream.errors import BadInput, DeviceError
+from tritstream.link.transport import Transport
 from tritstream.transport.address import Address, whole_number
-from tritstream.transport.base import Transport
 
 __all__ = ["TcpTransport"]
 

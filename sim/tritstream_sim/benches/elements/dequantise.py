@@ -6,7 +6,8 @@ import cocotb
 import numpy as np
 
 from tritstream.golden.elementwise import dequantise
-from tritstream_hw.elements.layouts import ELEMENT, SCALE, sum_layout
+from tritstream_hw.elements.layouts import ELEMENT, SCALE
+from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_sim.benches.elements.elementwise import CONFIG, Device, spread, with_gaps
 
 LATENCY = 6

@@ -12,9 +12,9 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
 from tritstream.image import trits as code
-from tritstream_hw.elements.layouts import sum_layout
 from tritstream_hw.gemv.activations import VECTORS, ActivationMemory, ActivationWrite
 from tritstream_hw.gemv.gemv import Gemv, available_layout, command_layout
+from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_sim.agents.stream import (
     PAUSES,
     Monitor,

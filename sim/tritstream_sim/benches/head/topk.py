@@ -6,7 +6,7 @@ import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
-from tritstream_hw.elements.layouts import sum_layout
+from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.head.topk import TopK, best_layout
 from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock
 

@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream.formats import HEADER_BYTES, padded
 from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank, Header, Op, Scalar
-from tritstream_hw.elements.layouts import SCALE, sum_layout
+from tritstream_hw.elements.layouts import SCALE
+from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.memory.port import played_layout
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 from tritstream_hw.tape.reader import TapeReader

@@ -20,11 +20,11 @@ from tritstream.support.inputs import check_input
 
 __all__ = ["DEFAULT_MODEL", "Model", "bundled_models", "resolve"]
 
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parent / "model" / "bundled"
 DEFAULT_MODEL = "demo"
 """The bundled model that is used where none is named."""
 
-SOURCES = Path(__file__).parents[3] / "train" / "models"
+SOURCES = Path(__file__).parents[2] / "train" / "models"
 """Where a source checkout has the models that are too large for a wheel."""
 
 ELSEWHERE = {"story-30m": "; story-30m is in the source repository, as "
@@ -166,7 +166,7 @@ def _from_hub(name: str) -> Path:
 def _digest(path: Path, checkpoint: Checkpoint) -> str:
     """Name for the image of a checkpoint: its contents', and the program's that packs it."""
     digest = hashlib.sha256()
-    sources = [Path(__file__).parents[1] / name for name in PACKERS]
+    sources = [Path(__file__).parent / name for name in PACKERS]
     beside = [path / name for name in ("generation_config.json", "tokenizer_config.json")]
     files = [*checkpoint.files, *beside, checkpoint.tokenizer_path]
     for file in filter(Path.exists, [*sources, *files]):

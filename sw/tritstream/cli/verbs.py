@@ -1,0 +1,82 @@
+"""The verbs of this package; each is imported when it is called, so that others need not wait."""
+
+from collections.abc import Callable
+
+from tritstream.cli.plugins import Verb
+
+__all__ = ["VERBS"]
+
+
+def _doctor() -> Callable:
+    from tritstream.cli.doctor import doctor
+
+    return doctor
+
+
+def _boards() -> Callable:
+    from tritstream.cli.boards import boards
+
+    return boards
+
+
+def _build() -> Callable:
+    from tritstream.cli.build import build
+
+    return build
+
+
+def _pack() -> Callable:
+    from tritstream.cli.pack import pack
+
+    return pack
+
+
+def _inspect() -> Callable:
+    from tritstream.cli.inspect import inspect
+
+    return inspect
+
+
+def _generate() -> Callable:
+    from tritstream.cli.generate import generate
+
+    return generate
+
+
+def _logits() -> Callable:
+    from tritstream.cli.logits import logits
+
+    return logits
+
+
+def _eval() -> Callable:
+    from tritstream.cli.evaluate import evaluate_text
+
+    return evaluate_text
+
+
+def _verify() -> Callable:
+    from tritstream.cli.verify import verify_device
+
+    return verify_device
+
+
+def _bench() -> Callable:
+    from tritstream.cli.bench import bench
+
+    return bench
+
+
+VERBS = {
+    "doctor": Verb(_doctor, "Check Python, simulators, tools and ports; say what mends them."),
+    "boards": Verb(_boards, "List the boards for which a bitstream can be built."),
+    "build": Verb(_build, "Synthesise, place and route a board's bitstream."),
+    "pack": Verb(_pack, "Pack a checkpoint into an image, 1.6 bits per weight."),
+    "inspect": Verb(_inspect, "Show fitting boards, shapes, scales, zeros, sizes and digest."),
+    "generate": Verb(_generate, "Go on from a prompt; the text appears as it is made."),
+    "logits": Verb(_logits, "Write all logits after each of some tokens to a NumPy file."),
+    "eval": Verb(_eval, "Score a model on a text, in bits per byte."),
+    "verify": Verb(_verify, "Compare every stage of every token with the golden model."),
+    "bench": Verb(_bench, "Measure the speed of prompts (pp) and of generation (tg)."),
+}
+"""What a user can ask for, besides the verbs of other packages."""
