@@ -1,4 +1,4 @@
-"""A board's design below the pins, bit by bit: the real driver, a UART, the accelerator."""
+"""A board from pad to pad: its top as the bitstream has it, and the real driver at its UART."""
 
 import contextlib
 import dataclasses
@@ -14,9 +14,9 @@ from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.boards import TARGETS
-from tritstream_hw.boards.serial_device import SerialDevice
 from tritstream_hw.boards.target import clocked
-from tritstream_sim.verilate.stepped import SteppedTransport, build_stepped
+from tritstream_sim.verilate.pads import build_board
+from tritstream_sim.verilate.stepped import SteppedTransport
 
 TARGET = TARGETS["ulx3s_85f"]
 MODEL = ModelConfig(hidden=32, intermediate=48, layers=1, vocab=40)
@@ -26,7 +26,6 @@ SMALL = BuildConfig(beat_bytes=TARGET.config.beat_bytes, elements=TARGET.config.
                     max_stages=8, memory_bytes=16 * 1024)
 CONFIG = clocked(SMALL, TARGET.config.clock_hz, TARGET.baud)
 BUILD_ID = bytes(range(1, 9))
-BIT = CONFIG.clock_hz / TARGET.baud
 
 pytestmark = pytest.mark.verilator
 
@@ -38,8 +37,8 @@ def image(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def executable(request):
-    return build_stepped(SerialDevice(CONFIG, BUILD_ID, TARGET.baud), "board_top",
-                         request.config.rootpath / "build" / "sim")
+    return build_board(dataclasses.replace(TARGET, config=CONFIG), BUILD_ID,
+                       request.config.rootpath / "build" / "sim")
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def connect(executable, seed):
     """Open the driver on the board, with an error of the host's clock."""
     with contextlib.ExitStack() as stack:
         def open_device(error: float = 0.0, stall: int = 0, **options):
-            transport = SteppedTransport(executable, cycles_per_bit=BIT * (1 + error), stall=stall,
+            transport = SteppedTransport(executable, baud=TARGET.baud * (1 + error), stall=stall,
                                          seed=seed)
             stack.callback(transport.close)
             return Device(transport, dead_seconds=1e9, patience_seconds=1e9, **options)

@@ -48,10 +48,11 @@ class Dividers:
 
 
 class Ecp5Clock(Elaboratable):
-    """Makes the domain ``sync``, whose clock stands still until the PLL has locked.
+    """Drives the clock of the domain ``sync``, which stands still until the PLL has locked.
 
     That takes the place of a reset, whose thousands of loads would be the longest path: flip-flops
-    have their initial values from the bitstream, and keep them until then.
+    have their initial values from the bitstream, and keep them until then. Whoever defines the
+    domain gives it none.
 
     Parameters
     ----------
@@ -69,7 +70,6 @@ class Ecp5Clock(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         dividers = Dividers.of(self._source_hz, self._clock_hz)
-        m.domains.sync = sync = ClockDomain(reset_less=True)
         output, locked = Signal(), Signal()
         m.submodules.pll = Instance(
             "EHXPLLL",
@@ -94,5 +94,6 @@ class Ecp5Clock(Elaboratable):
             o_LOCK=locked,
         )
         # Starts and stops the clock without a glitch, whenever the lock comes or goes.
-        m.submodules.gate = Instance("DCCA", i_CLKI=output, i_CE=locked, o_CLKO=sync.clk)
+        m.submodules.gate = Instance("DCCA", i_CLKI=output, i_CE=locked,
+                                     o_CLKO=ClockSignal())
         return m

@@ -37,6 +37,7 @@ class Ulx3sTop(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
+        m.domains.sync = ClockDomain(reset_less=True)
         m.submodules.oscillator = oscillator = io.Buffer("i", platform.request("clk25", dir="-"))
         m.submodules.clock = Ecp5Clock(oscillator.i, SOURCE_HZ, self._config.clock_hz)
         uart = platform.request("uart", dir="-")

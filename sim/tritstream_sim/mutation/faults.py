@@ -75,10 +75,13 @@ ACKNOWLEDGER = "hw/tritstream_hw/link/acknowledger.py"
 OUTBOX = "hw/tritstream_hw/link/outbox.py"
 WINDOW = "hw/tritstream_hw/link/window.py"
 SOC = "hw/tritstream_hw/soc.py"
+ULX3S = "hw/tritstream_hw/boards/ulx3s.py"
+CLOCKS = "hw/tritstream_hw/boards/clocks.py"
 RUN = "hw/tritstream_hw/control/run.py"
 ACCESS = "hw/tritstream_hw/control/access.py"
 
 RTL_UART = "tests/test_uart.py"
+RTL_BOARD = "tests/test_rtl_board_top.py::test_build_id_is_checked"
 RTL_MEMORY = "tests/test_rtl_memory.py"
 FORMAL_PLAYER = "tests/test_formal_player.py"
 RTL_LINK = "tests/test_rtl_link.py"
@@ -418,6 +421,13 @@ MUTANTS = [
     Mutant("run.fresh", "every pass of a run is fresh",
            RUN, "[left.eq(left - 1), fresh.eq(0)]", "[left.eq(left - 1)]",
            RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
+    Mutant("board.inverted", "the line to the host is inverted",
+           ULX3S, "tx.o.eq(device.tx)", "tx.o.eq(~device.tx)", RTL_BOARD),
+    Mutant("board.feedback", "the PLL makes another clock than the UART counts on",
+           CLOCKS, "p_CLKFB_DIV=dividers.feedback,", "p_CLKFB_DIV=dividers.feedback + 1,",
+           RTL_BOARD),
+    Mutant("board.oscillator", "the PLL's oscillator runs faster than it can",
+           CLOCKS, "p_CLKOP_DIV=dividers.output,", "p_CLKOP_DIV=2 * dividers.output,", RTL_BOARD),
     Mutant("access.end", "the last word of a space is out of range",
            ACCESS, "(end > size)", "(end >= size)", RTL_CONTROL + "::test_spaces"),
 ]

@@ -1,11 +1,13 @@
 """Amaranth components as Verilog text."""
 
+import re
+
 from amaranth.back import verilog
 
 from tritstream.errors import MissingTool, TritstreamError
 from tritstream.support.tools import complaint, find_yosys
 
-__all__ = ["BuildFailed", "export"]
+__all__ = ["BuildFailed", "export", "ports"]
 
 
 class BuildFailed(TritstreamError):
@@ -14,8 +16,17 @@ class BuildFailed(TritstreamError):
     exit_code = MissingTool.exit_code       # what is installed does not do
 
 
-def export(component, name: str) -> str:
-    """Return `component` as Verilog text whose top module is called `name`.
+def export(component, name: str, platform=None) -> str:
+    """Return Verilog text whose top module is called `name`.
+
+    Parameters
+    ----------
+    component : wiring.Component or Elaboratable
+        What is exported. Its ports are its members, or the pads that it requests.
+    name : str
+        Of the top module.
+    platform : Platform or None
+        Whose pads and primitives are used; it serves once.
 
     Raises
     ------
@@ -26,6 +37,12 @@ def export(component, name: str) -> str:
     """
     program = find_yosys()
     try:
-        return verilog.convert(component, name=name, strip_internal_attrs=True)
+        return verilog.convert(component, name=name, platform=platform, strip_internal_attrs=True,
+                               emit_src=False, ports=None if platform is None else ())
     except verilog.YosysError as error:
         raise BuildFailed(f"{program} failed: {complaint(str(error))}") from error
+
+
+def ports(verilog_text: str, name: str) -> list[str]:
+    """Return the names of the ports of a module, which `export` has written."""
+    return re.search(rf"module {name}\(([^)]*)\)", verilog_text)[1].replace(",", " ").split()

@@ -15,7 +15,7 @@ from cocotb_tools.runner import get_runner
 from tritstream.build import BuildConfig
 from tritstream.errors import MissingTool
 from tritstream_sim.verilate.compile import FST, compile_model
-from tritstream_sim.verilate.export import export
+from tritstream_sim.verilate.export import export, ports
 from tritstream_sim.verilate.parameters import environment
 from tritstream_sim.verilate.top import Top
 
@@ -26,10 +26,6 @@ TAIL = 60       # lines of a log that are shown with a failure
 
 class SimulationFailed(AssertionError):
     """At least one test of a bench failed, or none ran."""
-
-
-def _ports(verilog_text: str, name: str) -> list[str]:
-    return re.search(rf"module {name}\(([^)]*)\)", verilog_text)[1].replace(",", " ").split()
 
 
 def _require_shared_python():
@@ -54,7 +50,7 @@ def build(components, name: str, cache: pathlib.Path, *, waves: bool = False) ->
     if waves:
         arguments += FST
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
-    visible = [f'public_flat_rw -module "{name}" -var "{port}"' for port in _ports(text, name)]
+    visible = [f'public_flat_rw -module "{name}" -var "{port}"' for port in ports(text, name)]
     return compile_model(text, name, cache, arguments=arguments, sources=[main],
                          control="\n".join(visible))
 

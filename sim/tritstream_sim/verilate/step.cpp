@@ -4,8 +4,9 @@
 // and a number of bytes, then those bytes. The answer is two words, the cycles simulated and a
 // number of bytes, then those bytes. A turn ends early, a while after the first byte has come.
 //
-// The port of the device is either two streams of bytes, `rx` and `tx`, beside which `select` is the
-// number of one of several devices, or the two wires `rx` and `tx` of a UART.
+// The port is either two streams of bytes, `rx` and `tx`, beside which `select` is the number of one of
+// several devices with one clock, or the two wires `rx` and `tx` of a UART at the pads of a board,
+// which makes its clocks. Its cycles are steps of 10 ns.
 
 #include <algorithm>
 #include <cstdint>
@@ -49,7 +50,14 @@ void tick(Top& top) {
 template <class Top>
 class Streams {
 public:
-    Streams(Top& top, double select) : m_top(top) { top.select = uint8_t(select); }
+    Streams(Top& top, double select) : m_top(top) {
+        top.select = uint8_t(select);
+        top.rst = 1;
+        top.clk = 0;
+        top.eval();
+        tick(top);
+        top.rst = 0;
+    }
 
     uint32_t linger() const { return 600; }
 
@@ -75,25 +83,41 @@ private:
 };
 
 // Wires; before the given percentage of bytes the host pauses, by up to three bytes' time. The UART
-// here shares nothing with the gateware's: it counts time in fractions of a cycle, and its clock is
-// its own.
+// here shares nothing with the board: it counts time in fractions of a cycle, and its clock is its own.
 template <class Top>
 class Wires {
 public:
-    Wires(Top& top, double bit_cycles) : m_top(top), m_bit(bit_cycles) { top.rx = 1; }
+    Wires(Top& top, double bit_cycles) : m_top(top), m_bit(bit_cycles) {
+        top.rx = 1;
+        top.eval();
+    }
 
     uint32_t linger() const { return uint32_t(6 * FRAME_BITS * m_bit); }
 
     void cycle(Traffic& traffic) {
         if (!traffic.waiting.empty() && m_now >= m_out_end) send(traffic);
-        m_top.rx = level();
-        tick(m_top);
+        if (m_top.rx != level()) {
+            m_top.rx = level();
+            m_top.eval();
+        }
+        pass_time();
         m_now += 1;
         if (receive(m_top.tx)) traffic.come.push_back(uint8_t(m_in >> 1));
     }
 
 private:
     static constexpr int FRAME_BITS = 10;
+    static constexpr uint64_t CYCLE = 10'000'000;       // in the model's unit, femtoseconds
+
+    void pass_time() {
+        VerilatedContext& context = *m_top.contextp();
+        const uint64_t end = context.time() + CYCLE;
+        while (m_top.nextTimeSlot() <= end) {           // an oscillator never ends
+            context.time(m_top.nextTimeSlot());
+            m_top.eval();
+        }
+        context.time(end);
+    }
 
     void send(Traffic& traffic) {
         const double longest = traffic.pauses() ? 3 * FRAME_BITS * m_bit : 0;
@@ -169,12 +193,6 @@ int main(int count, char** arguments) {
     PortOf<Vtop>::Type port(top, std::strtod(arguments[1], nullptr));
     Traffic traffic;
     traffic.random.seed(std::strtoul(arguments[2], nullptr, 10));
-
-    top.rst = 1;
-    top.clk = 0;
-    top.eval();
-    tick(top);
-    top.rst = 0;
 
     uint32_t request[3];
     while (read_all(request, sizeof request)) {

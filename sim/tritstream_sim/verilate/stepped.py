@@ -12,9 +12,12 @@ from tritstream.transport import Transport
 from tritstream_sim.verilate.compile import compile_model
 from tritstream_sim.verilate.export import export
 
-__all__ = ["Bench", "SteppedTransport", "build_stepped"]
+__all__ = ["SOURCE", "Bench", "SteppedTransport", "build_stepped"]
 
-MICROSECOND = 100       # cycles per microsecond of a wait
+SOURCE = pathlib.Path(__file__).with_name("step.cpp")
+"""The main program of a model that a `SteppedTransport` runs."""
+
+MICROSECOND = 100       # cycles per microsecond of a wait, and of a board's time
 SHORTEST = 256          # cycles of a wait of no time at all
 PATIENCE = 2_000_000    # cycles without a byte after which a test has failed
 
@@ -59,20 +62,9 @@ class Bench(wiring.Component):
         return m
 
 
-def build_stepped(device, name: str, cache: pathlib.Path) -> pathlib.Path:
-    """Compile a device for a `SteppedTransport`; return the executable.
-
-    Parameters
-    ----------
-    device : wiring.Component
-        A `Bench`, or a component whose ports are the wires `rx` and `tx` of a UART.
-    name : str
-        Of the executable.
-    cache : path
-        Where builds are kept.
-    """
-    source = pathlib.Path(__file__).with_name("step.cpp")
-    return compile_model(export(device, name), name, cache, sources=[source])
+def build_stepped(bench: Bench, name: str, cache: pathlib.Path) -> pathlib.Path:
+    """Compile devices for a `SteppedTransport`, as an executable of this name."""
+    return compile_model(export(bench, name), name, cache, sources=[SOURCE])
 
 
 class SteppedTransport(Transport):
@@ -81,11 +73,12 @@ class SteppedTransport(Transport):
     Parameters
     ----------
     executable : path
-        From `build_stepped`.
+        From `build_stepped`, or `tritstream_sim.verilate.pads.build_board`. The cycles of a board
+        are steps of 10 ns, whatever its clocks.
     select : int
         Which device of a `Bench`.
-    cycles_per_bit : float or None
-        Of a UART, in the device's clock; need not be whole.
+    baud : float or None
+        Rate of the host's UART at a board.
     stall : int
         Percentage of cycles in which each stream pauses, or of bytes before which the UART does.
     seed : int
@@ -96,13 +89,13 @@ class SteppedTransport(Transport):
     retry_seconds = 60.0                # of the host's clock, of which the simulation knows nothing
 
     def __init__(self, executable: pathlib.Path, select: int = 0, *,
-                 cycles_per_bit: float | None = None, stall: int = 0, seed: int = 1):
+                 baud: float | None = None, stall: int = 0, seed: int = 1):
         self.cycles = 0
         self._received_at = 0
         self._stall = stall
         self._pending = bytearray()
         self._unread = bytearray()
-        port = select if cycles_per_bit is None else cycles_per_bit
+        port = select if baud is None else 1e6 * MICROSECOND / baud
         self._process = subprocess.Popen([executable, str(port), str(seed)],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -128,7 +121,10 @@ class SteppedTransport(Transport):
         self._process.stdin.write(request + self._pending)
         self._process.stdin.flush()
         self._pending.clear()
-        done, size = struct.unpack("<II", self._process.stdout.read(8))
+        answer = self._process.stdout.read(8)
+        if not answer:
+            raise EOFError("the simulation has ended early: its message is above")
+        done, size = struct.unpack("<II", answer)
         self.cycles += done
         if size:
             self._received_at = self.cycles
