@@ -48,6 +48,11 @@ RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2]"
 RTL_SHAPES = "tests/test_rtl_shapes.py"
 STAGE_DECODER = "tests/test_stage.py"
 
+SDR_ROWS = "hw/tritstream_hw/memory/sdr/rows.py"
+SDR_COLUMNS = "hw/tritstream_hw/memory/sdr/columns.py"
+CROSSING = "hw/tritstream_hw/memory/crossing.py"
+SDR = "tests/test_rtl_sdr.py"
+
 STATISTICS = "hw/tritstream_hw/norm/statistics.py"
 SHIFTER = "hw/tritstream_hw/arithmetic/shifter.py"
 DIVIDER = "hw/tritstream_hw/arithmetic/divider.py"
@@ -430,4 +435,16 @@ MUTANTS = [
            CLOCKS, "p_CLKOP_DIV=dividers.output,", "p_CLKOP_DIV=2 * dividers.output,", RTL_BOARD),
     Mutant("access.end", "the last word of a space is out of range",
            ACCESS, "(end > size)", "(end >= size)", RTL_CONTROL + "::test_spaces"),
+    Mutant("sdr.rcd", "a row is read a cycle too soon",
+           SDR_ROWS, "waits.start(m, cycles.rcd - 1)", "waits.start(m, cycles.rcd - 2)", SDR),
+    Mutant("sdr.row", "whatever row is open is taken for the right one",
+           SDR_ROWS, "opened & (row == segment.row)", "opened", SDR),
+    Mutant("sdr.refresh", "nothing is refreshed after the start",
+           SDR_ROWS, "m.d.sync += count.eq(count + 1)", "pass", SDR),
+    Mutant("sdr.turnaround", "a write does not wait for the words of the reads before it",
+           SDR_COLUMNS, "idle & (clears == 0)", "idle", SDR),
+    Mutant("sdr.last", "the last word of a read is left out",
+           SDR_COLUMNS, "(word <= last)", "(word < last)", SDR),
+    Mutant("crossing.room", "reads go on until there is no room for what is on its way",
+           CROSSING, "self._beats - self._margin", "self._beats", SDR),
 ]

@@ -1,0 +1,1 @@
+"""SDR SDRAM: what a chip needs, and the controller that streams from it."""
