@@ -165,7 +165,8 @@ def table(tried: Sequence[tuple[Mutant, str]]) -> str:
 
 
 def _arguments(arguments):
-    parser = argparse.ArgumentParser(prog="tritstream_sim.mutation.mutants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tritstream_sim.mutation.mutants",
+                                     description=__doc__)
     parser.add_argument("--only", action="append", metavar="NAME",
                         help="this mutant, or all of a block; may be repeated")
     parser.add_argument("--list", action="store_true", help="show the names and do nothing")
@@ -173,7 +174,10 @@ def _arguments(arguments):
                         help="write the outcome there, as Markdown")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at a time")
     parser.add_argument("--seed", type=int, default=1, help="of everything random in the tests")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error("--jobs is at least 1")
+    return options
 
 
 def select(mutants: Sequence[Mutant], names: Sequence[str] | None) -> list[Mutant]:

@@ -10,6 +10,7 @@ import pathlib
 
 from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.driver import Device
+from tritstream.errors import TritstreamError
 from tritstream.image.image import Image
 from tritstream_sim.board import launch
 
@@ -81,7 +82,10 @@ def main(argv=None) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--readme", type=pathlib.Path, help="file whose table is replaced")
     options = parser.parse_args(argv)
-    text = table(resolve(options.model).image, options.widths)
+    try:
+        text = table(resolve(options.model).image, options.widths)
+    except TritstreamError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
     print(text)
     if options.readme:
         options.readme.write_text(replace(options.readme.read_text(), text))

@@ -18,7 +18,7 @@ PRE_SHIFT = FORMATS.gain_bits - 1
 
 
 def sum_of_squares(values: np.ndarray) -> list[int]:
-    """Exact sums over the last axis of `[tokens, n]` 32-bit numbers; they need up to 75 bits."""
+    """Exact sums over the last axis of `[tokens, n]` 32-bit numbers; they need up to 78 bits."""
     high, low = values >> 16, values & 0xFFFF
     sums = [np.einsum("tn,tn->t", *pair).tolist()
             for pair in ((high, high), (high, low), (low, low))]
