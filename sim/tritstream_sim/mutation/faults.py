@@ -245,7 +245,7 @@ MUTANTS = [
            RTL_REFUSED_PASSES),
     Mutant("tape.bank-count", "a counter of bank beats is too narrow for the 370M at P = 4",
            TAPE, "banks_left = Signal.like(judge.bank_units << unit_bits)",
-           "banks_left = Signal(11)",
+           "banks_left = Signal(10)",
            RTL_SHAPES + "::test_a_layer_and_the_head_of_the_published_370m[4]"),
     Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
            SEQUENCER, "index + 1 == run.stages", "index == run.stages", RTL_ACCELERATOR),
