@@ -5,6 +5,7 @@ from amaranth.hdl import Assert, Assume
 from amaranth.lib import wiring
 
 from tritstream.build import BuildConfig
+from tritstream_hw.construct import construct
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.feeder import Feeder
 from tritstream_hw.gemv.gemv import Gemv
@@ -104,24 +105,25 @@ class TopKContract(Contract):
 
 def test_core(tmp_path):
     """A row sum stands until it is taken, and none comes without a place in the queue."""
-    prove(CoreContract(TernaryCore(CONFIG), inputs=["i"], outputs=["o"]), tmp_path)
+    prove(CoreContract(construct(TernaryCore, CONFIG), inputs=["i"], outputs=["o"]), tmp_path)
 
 
 def test_feeder(tmp_path):
     """A beat stands until it is taken, and none is read before its activations are there."""
-    prove(FeederContract(Feeder(CONFIG), inputs=["command", "beats"], outputs=["o"]), tmp_path)
+    feeder = construct(Feeder, CONFIG)
+    prove(FeederContract(feeder, inputs=["command", "beats"], outputs=["o"]), tmp_path)
 
 
 def test_serialiser(tmp_path):
     """A row sum stands until it is taken, however long a product or its reader pauses."""
-    prove(Contract(Serialiser(CONFIG), inputs=["command", "i"], outputs=["o"]), tmp_path)
+    prove(Contract(construct(Serialiser, CONFIG), inputs=["command", "i"], outputs=["o"]), tmp_path)
 
 
 def test_gemv(tmp_path):
     """The whole product keeps the contract of its streams."""
-    prove(Contract(Gemv(CONFIG), inputs=["command", "beats"], outputs=["o"]), tmp_path)
+    prove(Contract(construct(Gemv, CONFIG), inputs=["command", "beats"], outputs=["o"]), tmp_path)
 
 
 def test_topk(tmp_path):
     """The ranking is in order at any time, also while logits are moving."""
-    prove(TopKContract(TopK(CONFIG), inputs=["i"], outputs=[]), tmp_path)
+    prove(TopKContract(construct(TopK, CONFIG), inputs=["i"], outputs=[]), tmp_path)

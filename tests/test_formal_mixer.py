@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from tritstream.build import BuildConfig
+from tritstream_hw.construct import construct
 from tritstream_hw.elements.mixer import Mixer
 from tritstream_sim.agents.contract import prove
 
@@ -25,7 +26,7 @@ class MixerContract(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.mixer = mixer = Mixer(BuildConfig())
+        m.submodules.mixer = mixer = construct(Mixer, BuildConfig())
         m.d.comb += [
             mixer.command.glu.eq(self.glu),
             mixer.i.valid.eq(self.valid),

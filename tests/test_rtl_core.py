@@ -5,6 +5,7 @@ from amaranth.sim import Simulator
 
 from tritstream.build import BuildConfig
 from tritstream.image import trits
+from tritstream_hw.construct import construct
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.trit import TritDecoder
 
@@ -33,4 +34,4 @@ def test_decoder_equals_the_table_for_all_codes():
 @pytest.mark.parametrize("beat_bytes", [1, 4, 16, 64])
 def test_core(simulate, beat_bytes):
     config = BuildConfig(beat_bytes=beat_bytes, elements=1, max_hidden=128, max_intermediate=128)
-    simulate(TernaryCore(config), "tritstream_sim.benches.gemv.core", config=config)
+    simulate(construct(TernaryCore, config), "tritstream_sim.benches.gemv.core", config=config)

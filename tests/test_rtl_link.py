@@ -9,7 +9,6 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.frames import Frame, Parser
 from tritstream.link.protocol import DEVICE_ROOM, DEVICE_WINDOW, HOST_ROOM, MAX_PAYLOAD, Kind
@@ -41,8 +40,7 @@ class Echo(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config = BuildConfig(ack_cycles=ACK_CYCLES, retry_cycles=RETRY_CYCLES)
-        m.submodules.link = link = Link(config)
+        m.submodules.link = link = Link(ack_cycles=ACK_CYCLES, retry_cycles=RETRY_CYCLES)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
 

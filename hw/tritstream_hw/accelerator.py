@@ -14,6 +14,7 @@ from amaranth.utils import exact_log2
 
 from tritstream.build import BuildConfig
 from tritstream.image.tape import Bank
+from tritstream_hw.construct import construct
 from tritstream_hw.debug import DebugPort
 from tritstream_hw.elements.path import ElementPath
 from tritstream_hw.elements.state import StatePorts
@@ -52,11 +53,12 @@ class Accelerator(wiring.Component):
         # Attributes, so that a bench can hold them to what they owe each other.
         self.beats_skid, self.trits_skid = (
             Skid(self.beats.payload.shape()), Skid(beat_layout(config.beat_bytes)))
-        self.reader, self.row = TapeReader(config), RowReader(config)
-        self.vectors, self.state = VectorPorts(config), StatePorts(config)
-        self.gains, self.statistics, self.scalars = GainPorts(config), Statistics(), Scalars()
-        self.quantiser, self.activations = Quantiser(config), ActivationMemory(config)
-        self.gemv, self.elements, self.head = Gemv(config), ElementPath(config), Head(config)
+        self.reader, self.row = TapeReader(config), construct(RowReader, config)
+        self.vectors, self.state = construct(VectorPorts, config), construct(StatePorts, config)
+        self.gains, self.statistics = construct(GainPorts, config), Statistics()
+        self.scalars, self.quantiser = Scalars(), construct(Quantiser, config)
+        self.activations, self.gemv = construct(ActivationMemory, config), construct(Gemv, config)
+        self.elements, self.head = construct(ElementPath, config), construct(Head, config)
         self.vector_digest, self.sequencer, self.debug = (
             VectorDigest(), Sequencer(config), DebugPort())
 

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream.formats import UNIT
+from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
 from tritstream_hw.link import Link
 from tritstream_hw.memory.player import Player
@@ -54,7 +55,7 @@ class Soc(wiring.Component):
         m = Module()
         config = self._config
         control, accelerator = Control(config, self._build_id), self._accelerator
-        m.submodules.link = link = Link(config)
+        m.submodules.link = link = construct(Link, config)
         m.submodules.player = player = Player(
             beat_bytes=config.beat_bytes, memory_units=config.memory_bytes // UNIT)
 

@@ -12,7 +12,7 @@ from tritstream.formats import FORMATS
 from tritstream.image.tape import Op
 from tritstream_hw.elements.layouts import ELEMENTS
 from tritstream_hw.gemv.activations import VECTORS
-from tritstream_hw.gemv.feeder import command_layout
+from tritstream_hw.gemv.feeder import product_layout
 from tritstream_hw.head.head import RANKING
 from tritstream_hw.norm.quantiser import quantise_layout
 from tritstream_hw.norm.scalars import FACTORS
@@ -28,11 +28,13 @@ def stage_layout(config: BuildConfig) -> data.StructLayout:
     return data.StructLayout({
         "is_embed":  1,
         "is_head":   1,
-        "gains":     load_layout(config),
-        "quantiser": quantise_layout(config),
+        "gains":     load_layout(config.gain_beats),
+        "quantiser": quantise_layout(
+            vector_words=config.vector_words, column_words=config.column_words,
+            elements=config.elements),
         "scalars":   FACTORS,
         "row":       16,
-        "gemv":      command_layout(config),
+        "gemv":      product_layout(config.column_beats),
         "elements":  ELEMENTS,
         "head":      RANKING,
     })

@@ -97,6 +97,16 @@ class BuildConfig:
         return self.max_columns // self.beat_bytes
 
     @property
+    def column_words(self) -> int:
+        """Words of `V` elements of the longest input vector of a GEMV."""
+        return self.max_columns // self.elements
+
+    @property
+    def gain_beats(self) -> int:
+        """Beats of the longest gain bank."""
+        return FORMATS.gain_bits // 8 * self.max_columns // self.beat_bytes
+
+    @property
     def vector_words(self) -> int:
         """Elements of the vector memory: x, then z, each padded."""
         return self.z_base + self.max_columns

@@ -25,6 +25,7 @@ from tritstream_hw.boards import TARGETS
 from tritstream_hw.build.cost_harness import Harness
 from tritstream_hw.build.report import parse_cells
 from tritstream_hw.build.toolchain import TOOLS, ToolRun, version
+from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
 from tritstream_hw.elements.dequantise import Dequantise
 from tritstream_hw.elements.mixer import Mixer
@@ -72,24 +73,26 @@ def _lanes(elements: int) -> BuildConfig:
 
 BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "TritDecoder": TritDecoder,
-    **{f"TernaryCore P={width}": lambda width=width: TernaryCore(_wide(width))
+    **{f"TernaryCore P={width}": lambda width=width: construct(TernaryCore, _wide(width))
        for width in (4, 16, 64)},
-    **{f"Gemv P={width}": lambda width=width: Gemv(_wide(width)) for width in (4, 16)},
-    "ActivationMemory": lambda: ActivationMemory(CONFIG),
-    "Dequantise": lambda: Dequantise(CONFIG),
-    "Mixer": lambda: Mixer(CONFIG),
+    **{f"Gemv P={width}": lambda width=width: construct(Gemv, _wide(width))
+       for width in (4, 16)},
+    "ActivationMemory": lambda: construct(ActivationMemory, CONFIG),
+    "Dequantise": lambda: construct(Dequantise, CONFIG),
+    "Mixer": lambda: construct(Mixer, CONFIG),
     "Residual": Residual,
     "Statistics": Statistics,
     "Scalars": Scalars,
-    **{f"Quantiser V={width}": lambda width=width: Quantiser(_lanes(width)) for width in (1, 8)},
-    "GainBanks": lambda: GainBanks(CONFIG),
-    "VectorMemory": lambda: VectorMemory(CONFIG),
-    "TopK": lambda: TopK(CONFIG),
+    **{f"Quantiser V={width}": lambda width=width: construct(Quantiser, _lanes(width))
+       for width in (1, 8)},
+    "GainBanks": lambda: construct(GainBanks, CONFIG),
+    "VectorMemory": lambda: construct(VectorMemory, CONFIG),
+    "TopK": lambda: construct(TopK, CONFIG),
     "VectorDigest": VectorDigest,
     "TapeReader": lambda: TapeReader(CONFIG),
-    "RowReader": lambda: RowReader(CONFIG),
+    "RowReader": lambda: construct(RowReader, CONFIG),
     "Sequencer": lambda: Sequencer(CONFIG),
-    "Link": lambda: Link(CONFIG),
+    "Link": lambda: construct(Link, CONFIG),
     "Control": lambda: Control(CONFIG, bytes(8)),
     "UartReceiver": lambda: UartReceiver(BOARD.config.clock_hz, BOARD.baud),
     "UartTransmitter": lambda: UartTransmitter(BOARD.config.clock_hz, BOARD.baud),

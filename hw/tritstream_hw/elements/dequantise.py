@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.elements.layouts import ELEMENT, SCALE, flow
@@ -20,9 +19,14 @@ class Dequantise(wiring.Component):
     Equals `tritstream.golden.elementwise.dequantise` wherever that fits 32 bits. Throughput is one
     element per cycle, latency :py:`latency` cycles.
 
+    Parameters
+    ----------
+    acc_bits : int
+        Width of a row sum.
+
     Members
     -------
-    i : :py:`In(flow(sum_layout(config)))`
+    i : :py:`In(flow(sum_layout(acc_bits)))`
         Row sums.
     scales : :py:`In(data.ArrayLayout(SCALE, 3))`
         Per projection; must not change while elements are under way.
@@ -30,9 +34,9 @@ class Dequantise(wiring.Component):
         Elements.
     """
 
-    def __init__(self, config: BuildConfig):
+    def __init__(self, *, acc_bits: int):
         super().__init__({
-            "i":      In(flow(sum_layout(config))),
+            "i":      In(flow(sum_layout(acc_bits))),
             "scales": In(data.ArrayLayout(SCALE, 3)),
             "o":      Out(flow(ELEMENT)),
         })

@@ -5,7 +5,6 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.gate import PLACES, Gate
 from tritstream_hw.elements.layouts import ELEMENT, ELEMENTS, RESULT, flow
@@ -30,6 +29,11 @@ class Mixer(wiring.Component):
     One SigmoidProduct serves i's and f's, for they share the input; the one in the gate
     serves h's or a's.
 
+    Parameters
+    ----------
+    max_state : int
+        Elements of the recurrent state.
+
     Members
     -------
     i : :py:`In(flow(ELEMENT))`
@@ -45,13 +49,13 @@ class Mixer(wiring.Component):
         Gated vector, with g as `first` (0 for GLU).
     """
 
-    def __init__(self, config: BuildConfig):
+    def __init__(self, *, max_state: int):
         super().__init__({
             "i":           In(flow(ELEMENT)),
             "command":     In(ELEMENTS),
             "keep":        In(row_port(unsigned(FORMATS.gain_bits))),
-            "state_read":  In(state_read_port(config)),
-            "state_write": In(state_write_port(config)),
+            "state_read":  In(state_read_port(max_state)),
+            "state_write": In(state_write_port(max_state)),
             "o":           Out(flow(RESULT)),
         })
         self._activation = SigmoidProduct()

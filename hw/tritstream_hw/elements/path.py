@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.dequantise import Dequantise
 from tritstream_hw.elements.layouts import ELEMENTS, RESULT, SCALE, SCALES, flow
@@ -27,11 +26,22 @@ class ElementPath(wiring.Component):
     Throughput is one row sum per cycle. What is under way is never stalled; row sums wait only for
     their scales.
 
+    Parameters
+    ----------
+    acc_bits : int
+        Width of a row sum.
+    max_state : int
+        Elements of the recurrent state.
+    vector_words : int
+        Elements of the vector memory.
+    z_base : int
+        Where z begins in it.
+
     Members
     -------
     command : :py:`In(stream.Signature(ELEMENTS))`
         What to do. Taken with the last element of the vector.
-    sums, row : :py:`In(stream.Signature(sum_layout(config)))`
+    sums, row : :py:`In(stream.Signature(sum_layout(acc_bits)))`
         Row sums, and elements of an embedding row; the command says which of them are taken.
     scales : :py:`In(stream.Signature(SCALES))`, row_scale : :py:`In(stream.Signature(SCALE))`
         What they are scaled by. Taken with the command.
@@ -45,27 +55,29 @@ class ElementPath(wiring.Component):
         The same elements.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, acc_bits: int, max_state: int, vector_words: int, z_base: int):
+        self._z_base = z_base
         super().__init__({
             "command":     In(stream.Signature(ELEMENTS)),
-            "sums":        In(stream.Signature(sum_layout(config))),
+            "sums":        In(stream.Signature(sum_layout(acc_bits))),
             "scales":      In(stream.Signature(SCALES)),
-            "row":         In(stream.Signature(sum_layout(config))),
+            "row":         In(stream.Signature(sum_layout(acc_bits))),
             "row_scale":   In(stream.Signature(SCALE)),
             "x":           In(row_port(signed(FORMATS.vector_bits))),
             "keep":        In(row_port(unsigned(FORMATS.gain_bits))),
-            "state_read":  In(state_read_port(config)),
-            "state_write": In(state_write_port(config)),
-            "write":       In(vector_write_port(config)),
+            "state_read":  In(state_read_port(max_state)),
+            "state_write": In(state_write_port(max_state)),
+            "write":       In(vector_write_port(vector_words)),
             "o":           Out(flow(RESULT)),
         })
+        self._dequantise = Dequantise(acc_bits=acc_bits)
+        self._mixer = Mixer(max_state=max_state)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.dequantise = dequantise = Dequantise(self._config)
+        m.submodules.dequantise = dequantise = self._dequantise
         m.submodules.residual = residual = Residual()
-        m.submodules.mixer = mixer = Mixer(self._config)
+        m.submodules.mixer = mixer = self._mixer
         command, mixes = self.command.p, self.command.p.mixes
 
         ends = Signal()
@@ -96,7 +108,7 @@ class ElementPath(wiring.Component):
             self.o.p.eq(Mux(mixes, mixer.o.p, residual.o.p)),
             self.o.valid.eq(Mux(mixes, mixer.o.valid, residual.o.valid)),
             self.write.en.eq(self.o.valid),
-            self.write.addr.eq(self.o.p.row + Mux(mixes, self._config.z_base, 0)),
+            self.write.addr.eq(self.o.p.row + Mux(mixes, self._z_base, 0)),
             self.write.data.eq(self.o.p.value),
         ]
         return m

@@ -10,7 +10,6 @@ from amaranth.lib import data
 from amaranth.lib.memory import ReadPort, WritePort
 from amaranth.utils import ceil_log2
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 
 __all__ = [
@@ -33,31 +32,31 @@ def row_port(shape) -> ReadPort.Signature:
     return ReadPort.Signature(addr_width=_ROW_BITS, shape=shape)
 
 
-def vector_words_port(config: BuildConfig) -> ReadPort.Signature:
+def vector_words_port(*, vector_words: int, elements: int) -> ReadPort.Signature:
     """A word of `V` elements of the vector memory."""
-    return ReadPort.Signature(addr_width=ceil_log2(config.vector_words // config.elements),
-                              shape=data.ArrayLayout(_VECTOR, config.elements))
+    return ReadPort.Signature(addr_width=ceil_log2(vector_words // elements),
+                              shape=data.ArrayLayout(_VECTOR, elements))
 
 
-def vector_write_port(config: BuildConfig) -> WritePort.Signature:
+def vector_write_port(vector_words: int) -> WritePort.Signature:
     """One element of the vector memory."""
-    return WritePort.Signature(addr_width=ceil_log2(config.vector_words), shape=_VECTOR)
+    return WritePort.Signature(addr_width=ceil_log2(vector_words), shape=_VECTOR)
 
 
-def gain_words_port(config: BuildConfig) -> ReadPort.Signature:
+def gain_words_port(*, column_words: int, elements: int) -> ReadPort.Signature:
     """A word of `V` gains; the upper part of the address is the bank, `gain0` to `gain2`."""
-    return ReadPort.Signature(addr_width=ceil_log2(config.max_columns // config.elements) + 2,
-                              shape=data.ArrayLayout(signed(FORMATS.gain_bits), config.elements))
+    return ReadPort.Signature(addr_width=ceil_log2(column_words) + 2,
+                              shape=data.ArrayLayout(signed(FORMATS.gain_bits), elements))
 
 
-def state_read_port(config: BuildConfig) -> ReadPort.Signature:
+def state_read_port(max_state: int) -> ReadPort.Signature:
     """An element of the recurrent state."""
-    return ReadPort.Signature(addr_width=ceil_log2(config.max_state), shape=_STATE)
+    return ReadPort.Signature(addr_width=ceil_log2(max_state), shape=_STATE)
 
 
-def state_write_port(config: BuildConfig) -> WritePort.Signature:
+def state_write_port(max_state: int) -> WritePort.Signature:
     """An element of the recurrent state."""
-    return WritePort.Signature(addr_width=ceil_log2(config.max_state), shape=_STATE)
+    return WritePort.Signature(addr_width=ceil_log2(max_state), shape=_STATE)
 
 
 def member_of(m: Module, word, row: Value, *, name: str) -> Value:

@@ -5,7 +5,6 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream_hw.elements.ports import state_read_port, state_write_port
 from tritstream_hw.elements.space import SpaceSignature
 
@@ -13,7 +12,12 @@ __all__ = ["StatePorts"]
 
 
 class StatePorts(wiring.Component):
-    """:py:`config.max_state` elements of recurrent state. The content survives a reset.
+    """Memory of the recurrent state. The content survives a reset.
+
+    Parameters
+    ----------
+    max_state : int
+        Elements of the recurrent state.
 
     Members
     -------
@@ -23,18 +27,18 @@ class StatePorts(wiring.Component):
         The host, while no pass runs.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, max_state: int):
+        self._max_state = max_state
         super().__init__({
-            "read":  Out(state_read_port(config)),
-            "write": Out(state_write_port(config)),
+            "read":  Out(state_read_port(max_state)),
+            "write": Out(state_write_port(max_state)),
             "debug": In(SpaceSignature()),
         })
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=self.read.data.shape(), depth=self._config.max_state, init=[])
+            shape=self.read.data.shape(), depth=self._max_state, init=[])
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [
             read.addr.eq(self.read.addr),

@@ -6,7 +6,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.ports import (
     member_of,
@@ -20,11 +19,18 @@ __all__ = ["VectorMemory", "VectorPorts"]
 
 
 class VectorMemory(wiring.Component):
-    """:py:`config.vector_words` elements of 32 bits, written one by one and read `V` at a time.
+    """:py:`vector_words` elements of 32 bits, written one by one and read `V` at a time.
 
     One write and one read per cycle. An element that is written is there for a read that begins in
     the next cycle or later. The content survives a reset. An address beyond the memory reads and
     writes nothing in particular.
+
+    Parameters
+    ----------
+    vector_words : int
+        Size, in elements.
+    elements : int
+        `V`.
 
     Members
     -------
@@ -34,16 +40,18 @@ class VectorMemory(wiring.Component):
         Elements :py:`V * addr` and following; reads whether it is enabled or not.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
-        super().__init__({"write": Out(vector_write_port(config)),
-                          "read":  Out(vector_words_port(config))})
+    def __init__(self, *, vector_words: int, elements: int):
+        self._vector_words = vector_words
+        super().__init__({
+            "write": Out(vector_write_port(vector_words)),
+            "read":  Out(vector_words_port(vector_words=vector_words, elements=elements)),
+        })
 
     def elaborate(self, platform):
         m = Module()
-        elements = self.config.elements
+        elements = len(self.read.data)
         m.submodules.memory = memory = Memory(
-            shape=self.read.data.shape(), depth=self.config.vector_words // elements, init=[])
+            shape=self.read.data.shape(), depth=self._vector_words // elements, init=[])
         write, read = memory.write_port(granularity=1), memory.read_port()
 
         member = self.write.addr[:exact_log2(elements)]
@@ -63,6 +71,11 @@ class VectorPorts(wiring.Component):
     The quantiser goes first. Nobody may read a row while it is enabled: it is through with a vector
     before the first row sum of the product with that vector is there.
 
+    Parameters
+    ----------
+    vector_words, elements : int
+        As those of `VectorMemory`.
+
     Members
     -------
     words : :py:`Out(ReadPort.Signature(...))`
@@ -75,19 +88,19 @@ class VectorPorts(wiring.Component):
         The host, while no pass runs.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, vector_words: int, elements: int):
         super().__init__({
-            "words": Out(vector_words_port(config)),
+            "words": Out(vector_words_port(vector_words=vector_words, elements=elements)),
             "rows":  Out(row_port(signed(FORMATS.vector_bits))),
-            "write": Out(vector_write_port(config)),
+            "write": Out(vector_write_port(vector_words)),
             "debug": In(SpaceSignature()),
         })
+        self._memory = VectorMemory(vector_words=vector_words, elements=elements)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = VectorMemory(self._config)
-        lane_bits = exact_log2(self._config.elements)
+        m.submodules.memory = memory = self._memory
+        lane_bits = exact_log2(len(self.words.data))
         # Wide enough for the debug port, which reads z by rows, too.
         row = Signal(max(len(self.rows.addr), len(self.write.addr)))
         element = member_of(m, memory.read.data, row, name="lane")

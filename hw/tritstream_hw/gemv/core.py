@@ -6,7 +6,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.gemv.trit import TRIT, TritDecoder
 
@@ -15,18 +14,18 @@ __all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "operands_layout", "sums
 ROWS = FORMATS.trits_per_byte
 
 
-def operands_layout(config: BuildConfig) -> data.StructLayout:
+def operands_layout(beat_bytes: int) -> data.StructLayout:
     """Layout of what the core takes in a cycle."""
     return data.StructLayout({
-        "codes": data.ArrayLayout(8, config.beat_bytes),
-        "acts":  data.ArrayLayout(signed(FORMATS.act_bits), config.beat_bytes),
+        "codes": data.ArrayLayout(8, beat_bytes),
+        "acts":  data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes),
         "last":  1,
     })
 
 
-def sums_layout(config: BuildConfig) -> data.StructLayout:
-    """Layout of the sums of a row group."""
-    return data.StructLayout({"sums": data.ArrayLayout(signed(config.acc_bits), ROWS)})
+def sums_layout(acc_bits: int) -> data.StructLayout:
+    """Layout of the sums of a row group, of `acc_bits` bits each."""
+    return data.StructLayout({"sums": data.ArrayLayout(signed(acc_bits), ROWS)})
 
 
 def _add(a, b, carry):
@@ -45,6 +44,11 @@ class TernaryTree(wiring.Component):
     ends with one, which the accumulator takes. `P` values of `-128 .. 127` and `P - 1` carries fit
     :py:`8 + log2(P)` bits. Latency is :py:`1 + log2(P)` cycles, throughput one beat per cycle.
 
+    Parameters
+    ----------
+    beat_bytes : int
+        `P`.
+
     Members
     -------
     trits : :py:`In(data.ArrayLayout(TRIT, P))`
@@ -55,12 +59,11 @@ class TernaryTree(wiring.Component):
         The sum is :py:`total + carry`.
     """
 
-    def __init__(self, config: BuildConfig):
-        beat = config.beat_bytes
+    def __init__(self, *, beat_bytes: int):
         super().__init__({
-            "trits": In(data.ArrayLayout(TRIT, beat)),
-            "acts":  In(data.ArrayLayout(signed(FORMATS.act_bits), beat)),
-            "total": Out(signed(FORMATS.act_bits + exact_log2(config.beat_bytes))),
+            "trits": In(data.ArrayLayout(TRIT, beat_bytes)),
+            "acts":  In(data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes)),
+            "total": Out(signed(FORMATS.act_bits + exact_log2(beat_bytes))),
             "carry": Out(1),
         })
 
@@ -97,6 +100,13 @@ class TernaryLane(wiring.Component):
     :py:`2 + log2(P)` cycles, throughput one beat per cycle, and the beat after the last of a group
     may be the first of the next.
 
+    Parameters
+    ----------
+    beat_bytes : int
+        `P`.
+    acc_bits : int
+        Width of a row sum.
+
     Members
     -------
     trits : :py:`In(data.ArrayLayout(data.ArrayLayout(TRIT, 5), P))`
@@ -111,17 +121,17 @@ class TernaryLane(wiring.Component):
         A strobe in the first cycle in which `sums` belongs to a group.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, beat_bytes: int, acc_bits: int):
+        self._beat_bytes = beat_bytes
         super().__init__({
-            "trits": In(data.ArrayLayout(data.ArrayLayout(TRIT, ROWS), config.beat_bytes)),
-            "acts":  In(data.ArrayLayout(signed(FORMATS.act_bits), config.beat_bytes)),
+            "trits": In(data.ArrayLayout(data.ArrayLayout(TRIT, ROWS), beat_bytes)),
+            "acts":  In(data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes)),
             "live":  In(1),
             "last":  In(1),
-            "sums":  Out(data.ArrayLayout(signed(config.acc_bits), ROWS)),
+            "sums":  Out(data.ArrayLayout(signed(acc_bits), ROWS)),
             "done":  Out(1),
         })
-        depth = 1 + exact_log2(config.beat_bytes)
+        depth = 1 + exact_log2(beat_bytes)
         # Attributes, because a proof has to count what is under way.
         self.lives, self.lasts = Signal(depth), Signal(depth)
 
@@ -134,12 +144,12 @@ class TernaryLane(wiring.Component):
             self.done.eq(self.lasts[-1]),
         ]
         for row in range(ROWS):
-            m.submodules[f"tree_{row}"] = tree = TernaryTree(self.config)
+            m.submodules[f"tree_{row}"] = tree = TernaryTree(beat_bytes=self._beat_bytes)
             m.d.comb += tree.acts.eq(self.acts)
             for column, trits in enumerate(self.trits):
                 m.d.comb += tree.trits[column].eq(trits[row])
 
-            acc = Signal(signed(self.config.acc_bits), name=f"acc_{row}")
+            acc = Signal.like(self.sums[row], name=f"acc_{row}")
             total = Signal.like(acc, name=f"total_{row}")
             m.d.comb += total.eq(_add(acc, tree.total, tree.carry))
             # Clearing after a group, not before the next, is free: a flip-flop's own reset does it.
@@ -161,28 +171,28 @@ class TernaryCore(wiring.Component):
     to promise, no beat is taken. The queue has more places than the pipeline has stages, so it
     never limits a receiver that is always ready.
 
-    A row sum has to fit :py:`config.acc_bits`, as it does with activations of -127 to 127.
-
     Parameters
     ----------
-    config : :class:`tritstream.formats.BuildConfig`
-        Decides `P` and the width of the sums.
+    beat_bytes : int
+        `P`.
+    acc_bits : int
+        Width that every row sum fits, as it does with activations of -127 to 127.
 
     Members
     -------
-    i : :py:`In(stream.Signature(operands_layout(config)))`
+    i : :py:`In(stream.Signature(operands_layout(P)))`
         Beats of row groups, the last of each marked.
-    o : :py:`Out(stream.Signature(sums_layout(config)))`
+    o : :py:`Out(stream.Signature(sums_layout(acc_bits)))`
         Sums of each group, in order.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, beat_bytes: int, acc_bits: int):
+        self._beat_bytes = beat_bytes
         super().__init__({
-            "i": In(stream.Signature(operands_layout(config))),
-            "o": Out(stream.Signature(sums_layout(config))),
+            "i": In(stream.Signature(operands_layout(beat_bytes))),
+            "o": Out(stream.Signature(sums_layout(acc_bits))),
         })
-        self.lane = TernaryLane(config)
+        self.lane = TernaryLane(beat_bytes=beat_bytes, acc_bits=acc_bits)
         address_bits = self.latency.bit_length()
         self.places = 1 << address_bits
         # Positions in the queue, one bit wider than an address, so that full and empty differ.
@@ -194,7 +204,7 @@ class TernaryCore(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from taking the last beat of a group to offering its sums."""
-        return 4 + exact_log2(self.config.beat_bytes)
+        return 4 + exact_log2(self._beat_bytes)
 
     def elaborate(self, platform):
         m = Module()
@@ -218,7 +228,7 @@ class TernaryCore(wiring.Component):
         m.d.comb += [lane.trits.eq(trits), lane.acts.eq(acts),
                      lane.live.eq(self.live), lane.last.eq(self.last)]
 
-        m.submodules.queue = queue = Memory(shape=sums_layout(self.config), depth=self.places,
+        m.submodules.queue = queue = Memory(shape=self.o.payload.shape(), depth=self.places,
                                             init=[])
         write, read = queue.write_port(), queue.read_port(domain="comb")
         m.d.comb += [

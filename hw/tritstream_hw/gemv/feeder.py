@@ -4,18 +4,20 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream_hw.gemv.activations import VECTORS, ActivationRead
 from tritstream_hw.gemv.core import operands_layout
 from tritstream_hw.stream.register import Register
 
-__all__ = ["Feeder", "available_layout", "command_layout"]
+__all__ = ["Feeder", "available_layout", "product_layout"]
 
 
-def command_layout(config: BuildConfig) -> data.StructLayout:
-    """Layout of the shape of a product. Every number is at least 1."""
+def product_layout(column_beats: int) -> data.StructLayout:
+    """Layout of the shape of a product of at most so many beats of columns.
+
+    Every number is at least 1.
+    """
     return data.StructLayout({
-        "column_beats": range(config.column_beats + 1),
+        "column_beats": range(column_beats + 1),
         "blocks":       16,     # ceil(rows / 5)
         "rows":         16,     # of each projection
         "projections":  range(VECTORS + 1),
@@ -23,9 +25,9 @@ def command_layout(config: BuildConfig) -> data.StructLayout:
     })
 
 
-def available_layout(config: BuildConfig) -> data.ArrayLayout:
+def available_layout(column_beats: int) -> data.ArrayLayout:
     """Layout of the number of beats, from beat 0 on, that each vector has in the memory."""
-    return data.ArrayLayout(range(config.column_beats + 1), VECTORS)
+    return data.ArrayLayout(range(column_beats + 1), VECTORS)
 
 
 class Feeder(wiring.Component):
@@ -34,29 +36,36 @@ class Feeder(wiring.Component):
     Throughput is one beat per cycle, also from one command to the next; latency is one cycle. A
     beat is taken only once its activations are in the memory.
 
+    Parameters
+    ----------
+    beat_bytes : int
+        `P`.
+    column_beats : int
+        Beats of the longest vector.
+
     Members
     -------
-    command : :py:`In(stream.Signature(command_layout(config)))`
+    command : :py:`In(stream.Signature(product_layout(column_beats)))`
         One command may wait while another is under way.
     beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
         Tape.
-    available : :py:`In(available_layout(config))`
+    available : :py:`In(available_layout(column_beats))`
         What the memory holds. May only shrink while no command is under way that reads the vector;
         what it grows by is used a cycle later.
-    read : :py:`Out(ActivationRead(config))`
+    read : :py:`Out(ActivationRead(...))`
         To the activation memory.
-    o : :py:`Out(stream.Signature(operands_layout(config)))`
+    o : :py:`Out(stream.Signature(operands_layout(P)))`
         To the core.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, beat_bytes: int, column_beats: int):
+        self._column_beats = column_beats
         super().__init__({
-            "command":   In(stream.Signature(command_layout(config))),
-            "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
-            "available": In(available_layout(config)),
-            "read":      Out(ActivationRead(config)),
-            "o":         Out(stream.Signature(operands_layout(config))),
+            "command":   In(stream.Signature(product_layout(column_beats))),
+            "beats":     In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
+            "available": In(available_layout(column_beats)),
+            "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats)),
+            "o":         Out(stream.Signature(operands_layout(beat_bytes))),
         })
         # An attribute, because a proof has to know when `available` may shrink.
         self.running = Signal()
@@ -67,12 +76,12 @@ class Feeder(wiring.Component):
             data.StructLayout({"codes": self.beats.payload.shape(), "last": 1}))
 
         running, separate = self.running, Signal()
-        following_command, waiting = Signal(command_layout(self.config)), Signal()
-        column, last_column = Signal(range(self.config.column_beats)), Signal.like(self.read.beat)
+        following_command, waiting = Signal(self.command.payload.shape()), Signal()
+        column, last_column = Signal(range(self._column_beats)), Signal.like(self.read.beat)
         projection, last_projection = Signal(range(VECTORS)), Signal(range(VECTORS))
         blocks_left = Signal(16)
         vector, following = Signal(range(VECTORS)), Signal(range(VECTORS))
-        limit = Signal(range(self.config.column_beats + 1))
+        limit = Signal(range(self._column_beats + 1))
         there, permitted, taken, group_ends, block_ends, command_ends = (
             Signal() for _ in range(6))
         m.d.comb += [

@@ -4,14 +4,13 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream_hw.gemv.activations import ActivationRead
 from tritstream_hw.gemv.core import TernaryCore
-from tritstream_hw.gemv.feeder import Feeder, available_layout, command_layout
+from tritstream_hw.gemv.feeder import Feeder, available_layout, product_layout
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.gemv.serialiser import Serialiser
 
-__all__ = ["Gemv", "available_layout", "command_layout"]
+__all__ = ["Gemv"]
 
 
 class Gemv(wiring.Component):
@@ -32,29 +31,40 @@ class Gemv(wiring.Component):
     last beat. While row sums are not taken, at most as many groups as the core's queue holds are
     worked ahead.
 
+    Parameters
+    ----------
+    beat_bytes : int
+        `P`.
+    acc_bits : int
+        Width of a row sum.
+    column_beats : int
+        Beats of the longest vector.
+
     Members
     -------
     command, beats, available, read
         As those of `Feeder`.
-    o : :py:`Out(stream.Signature(sum_layout(config)))`
+    o : :py:`Out(stream.Signature(sum_layout(acc_bits)))`
         Row sums.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, beat_bytes: int, acc_bits: int, column_beats: int):
         super().__init__({
-            "command":   In(stream.Signature(command_layout(config))),
-            "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
-            "available": In(available_layout(config)),
-            "read":      Out(ActivationRead(config)),
-            "o":         Out(stream.Signature(sum_layout(config))),
+            "command":   In(stream.Signature(product_layout(column_beats))),
+            "beats":     In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
+            "available": In(available_layout(column_beats)),
+            "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats)),
+            "o":         Out(stream.Signature(sum_layout(acc_bits))),
         })
+        self._core = TernaryCore(beat_bytes=beat_bytes, acc_bits=acc_bits)
+        self._feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats)
+        self._serialiser = Serialiser(acc_bits=acc_bits, column_beats=column_beats)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.core = core = TernaryCore(self.config)
-        m.submodules.feeder = feeder = Feeder(self.config)
-        m.submodules.serialiser = serialiser = Serialiser(self.config)
+        m.submodules.core = core = self._core
+        m.submodules.feeder = feeder = self._feeder
+        m.submodules.serialiser = serialiser = self._serialiser
 
         # A command goes to both ends in the same cycle. The serialiser has room for one to wait.
         m.d.comb += [

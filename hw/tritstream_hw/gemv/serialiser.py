@@ -4,10 +4,9 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.gemv.core import ROWS, sums_layout
-from tritstream_hw.gemv.feeder import command_layout
+from tritstream_hw.gemv.feeder import product_layout
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.stream.register import Register
 
@@ -19,22 +18,28 @@ class Serialiser(wiring.Component):
 
     Throughput is one row sum per cycle, also from one command to the next; latency is one cycle.
 
+    Parameters
+    ----------
+    acc_bits : int
+        Width of a row sum.
+    column_beats : int
+        Beats of the longest vector.
+
     Members
     -------
-    command : :py:`In(stream.Signature(command_layout(config)))`
+    command : :py:`In(stream.Signature(product_layout(column_beats)))`
         What the groups are that follow. One command may wait while another is under way.
-    i : :py:`In(stream.Signature(sums_layout(config)))`
+    i : :py:`In(stream.Signature(sums_layout(acc_bits)))`
         Groups: projections fastest, then blocks of five rows.
-    o : :py:`Out(stream.Signature(sum_layout(config)))`
+    o : :py:`Out(stream.Signature(sum_layout(acc_bits)))`
         Row sums, numbered; `last` is the last one of the command.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, acc_bits: int, column_beats: int):
         super().__init__({
-            "command": In(stream.Signature(command_layout(config))),
-            "i":       In(stream.Signature(sums_layout(config))),
-            "o":       Out(stream.Signature(sum_layout(config))),
+            "command": In(stream.Signature(product_layout(column_beats))),
+            "i":       In(stream.Signature(sums_layout(acc_bits))),
+            "o":       Out(stream.Signature(sum_layout(acc_bits))),
         })
 
     def elaborate(self, platform):

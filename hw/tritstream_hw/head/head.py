@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream_hw.elements.layouts import SCALES, flow
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.head.topk import TopK
@@ -23,12 +22,19 @@ class Head(wiring.Component):
     Throughput is one logit per cycle. They leave in step: what the host does not take is not
     ranked.
 
+    Parameters
+    ----------
+    acc_bits : int
+        Width of a row sum.
+    candidates : int
+        How many logits are ranked.
+
     Members
     -------
     command : :py:`In(stream.Signature(RANKING))`
         Forgets the ranking before, in the first cycle in which it is offered. Taken when the new
         one is settled and the host has taken every logit.
-    sums : :py:`In(stream.Signature(sum_layout(config)))`
+    sums : :py:`In(stream.Signature(sum_layout(acc_bits)))`
         Logits. Taken while a command stands and their scale is there.
     scales : :py:`In(stream.Signature(SCALES))`
         Taken with the command.
@@ -40,21 +46,21 @@ class Head(wiring.Component):
         As those of `TopK`.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, acc_bits: int, candidates: int):
         super().__init__({
             "command": In(stream.Signature(RANKING)),
-            "sums":    In(stream.Signature(sum_layout(config))),
+            "sums":    In(stream.Signature(sum_layout(acc_bits))),
             "scales":  In(stream.Signature(SCALES)),
             "logits":  Out(stream.Signature(signed(32))),
             "ranked":  Out(flow(signed(32))),
             "index":   In(8),
             "best":    Out(BEST),
         })
+        self._topk = TopK(acc_bits=acc_bits, candidates=candidates)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.topk = topk = TopK(self._config)
+        m.submodules.topk = topk = self._topk
         m.submodules.skid = skid = Skid(signed(32))
         wiring.connect(m, skid.o, wiring.flipped(self.logits))
 

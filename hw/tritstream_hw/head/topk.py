@@ -4,19 +4,18 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream_hw.gemv.layouts import sum_layout
 
 __all__ = ["TopK", "best_layout"]
 
 
-def best_layout(config: BuildConfig) -> data.StructLayout:
+def best_layout(acc_bits: int) -> data.StructLayout:
     """Layout of a candidate; `valid` is 0 where there were fewer logits than candidates."""
-    return data.StructLayout({"token": 16, "acc": signed(config.acc_bits), "valid": 1})
+    return data.StructLayout({"token": 16, "acc": signed(acc_bits), "valid": 1})
 
 
 class TopK(wiring.Component):
-    """Keeps the :py:`config.candidates` largest logits, sorted; of equal ones the lower row first.
+    """Keeps the :py:`candidates` largest logits, sorted; of equal ones the lower row first.
 
     A chain of cells. Each keeps the better of its own and of what arrives, and hands on the other,
     so nothing has to reach more than one cell in a cycle. What a cell hands on after it took
@@ -26,41 +25,48 @@ class TopK(wiring.Component):
     Throughput is one logit per cycle. The candidates are in order once `settled`, which is one
     cycle per candidate, and one more, after the last logit.
 
+    Parameters
+    ----------
+    acc_bits : int
+        Width of a row sum.
+    candidates : int
+        How many are kept.
+
     Members
     -------
-    i : :py:`In(stream.Signature(sum_layout(config)))`
+    i : :py:`In(stream.Signature(sum_layout(acc_bits)))`
         Logits, which are row sums, rows ascending. Accepted in any cycle but that of `clear`.
     clear : :py:`In(1)`
         Forget everything.
     index : :py:`In(8)`
         Which candidate to show, 0 for the best.
-    best : :py:`Out(best_layout(config))`
+    best : :py:`Out(best_layout(acc_bits))`
         The candidate, one cycle later.
     settled : :py:`Out(1)`
         A logit marked `last` was taken since `clear`, and nothing is on its way any more.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, acc_bits: int, candidates: int):
+        self._candidates = candidates
         super().__init__({
-            "i":       In(stream.Signature(sum_layout(config))),
+            "i":       In(stream.Signature(sum_layout(acc_bits))),
             "clear":   In(1),
             "index":   In(8),
-            "best":    Out(best_layout(config)),
+            "best":    Out(best_layout(acc_bits)),
             "settled": Out(1),
         })
         # What each cell keeps, and what arrives at it: the input at the first, what the cell before
         # handed on at the others. Attributes, because a proof has to compare them.
-        cells = range(config.candidates)
-        shape = data.StructLayout({"token": 16, "acc": signed(config.acc_bits)})
+        cells = range(candidates)
+        shape = data.StructLayout({"token": 16, "acc": signed(acc_bits)})
         self.kept = [Signal(shape, name=f"kept_{n}", reset_less=True) for n in cells]
         self.offers = [Signal(shape, name=f"offer_{n}", reset_less=True) for n in cells]
         self.keeps, self.offered, self.displaced = (
-            Signal(config.candidates, name=name) for name in ("keeps", "offered", "displaced"))
+            Signal(candidates, name=name) for name in ("keeps", "offered", "displaced"))
 
     def elaborate(self, platform):
         m = Module()
-        candidates = self.config.candidates
+        candidates = self._candidates
 
         taken = Signal()
         m.d.comb += [

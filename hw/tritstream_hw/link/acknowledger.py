@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream.link.protocol import DEVICE_ROOM
 
 __all__ = ["Acknowledger"]
@@ -15,8 +14,8 @@ class Acknowledger(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`BuildConfig`
-        For `ack_cycles` and `retry_cycles`.
+    ack_cycles, retry_cycles : int
+        Timers, see `docs/link.md`.
 
     Members
     -------
@@ -34,8 +33,8 @@ class Acknowledger(wiring.Component):
         A frame of this kind is wanted.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, ack_cycles: int, retry_cycles: int):
+        self._ack_cycles, self._retry_cycles = ack_cycles, retry_cycles
         super().__init__({
             "expected": In(8),
             "credit": In(8),
@@ -58,16 +57,16 @@ class Acknowledger(wiring.Component):
         moved = (limit - told_limit)[:8] >= DEVICE_ROOM // 2
 
         owed = Signal()
-        delay = Signal(range(self._config.ack_cycles + 1))
-        with m.If(owed & (delay != self._config.ack_cycles)):
+        delay = Signal(range(self._ack_cycles + 1))
+        with m.If(owed & (delay != self._ack_cycles)):
             m.d.sync += delay.eq(delay + 1)
-        m.d.sync += self.ack.eq(~self.told & (moved | (delay == self._config.ack_cycles)))
+        m.d.sync += self.ack.eq(~self.told & (moved | (delay == self._ack_cycles)))
 
         silenced = Signal()                  # a NAK is out, and nothing has been accepted since
-        patience = Signal(range(self._config.retry_cycles + 1))
+        patience = Signal(range(self._retry_cycles + 1))
         with m.If(silenced):
             m.d.sync += patience.eq(patience + 1)
-            with m.If(patience == self._config.retry_cycles):
+            with m.If(patience == self._retry_cycles):
                 m.d.sync += silenced.eq(0)
 
         with m.If(self.told):

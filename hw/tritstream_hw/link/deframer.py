@@ -34,7 +34,7 @@ class Deframer(wiring.Component):
         Bytes between `begin` and `good` or `bad`, not yet known to be right.
     """
 
-    def __init__(self, gap_cycles: int):
+    def __init__(self, *, gap_cycles: int):
         self._gap_cycles = gap_cycles
         super().__init__({
             "i": In(stream.Signature(8)),

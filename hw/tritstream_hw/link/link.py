@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream.link.protocol import Kind
 from tritstream_hw.link.acknowledger import Acknowledger
 from tritstream_hw.link.deframer import Deframer
@@ -25,8 +24,8 @@ class Link(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`BuildConfig`
-        For `ack_cycles` and `retry_cycles`.
+    ack_cycles, retry_cycles : int
+        Timers, see `docs/link.md`.
 
     Members
     -------
@@ -40,8 +39,8 @@ class Link(wiring.Component):
         Frames counted since power-up.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, ack_cycles: int, retry_cycles: int):
+        self._ack_cycles, self._retry_cycles = ack_cycles, retry_cycles
         super().__init__({
             "rx": In(stream.Signature(8)),
             "tx": Out(stream.Signature(8)),
@@ -53,10 +52,12 @@ class Link(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.deframer = deframer = Deframer(self._config.retry_cycles)
+        m.submodules.deframer = deframer = Deframer(gap_cycles=self._retry_cycles)
         m.submodules.receiver = receiver = Receiver()
-        m.submodules.acknowledger = acknowledger = Acknowledger(self._config)
-        m.submodules.transmitter = transmitter = Transmitter(self._config)
+        m.submodules.acknowledger = acknowledger = Acknowledger(
+            ack_cycles=self._ack_cycles, retry_cycles=self._retry_cycles)
+        m.submodules.transmitter = transmitter = Transmitter(
+            retry_cycles=self._retry_cycles)
         wiring.connect(m, wiring.flipped(self.rx), deframer.i)
         wiring.connect(m, receiver.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.i), transmitter.i)

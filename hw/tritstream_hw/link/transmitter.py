@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream.link.protocol import Kind
 from tritstream_hw.link.frame import HEADER
 from tritstream_hw.link.framer import Framer
@@ -21,8 +20,8 @@ class Transmitter(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`BuildConfig`
-        For `retry_cycles`.
+    retry_cycles : int
+        Timer, see `docs/link.md`.
 
     Members
     -------
@@ -42,8 +41,8 @@ class Transmitter(wiring.Component):
         Strobe: a payload is sent once more.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, retry_cycles: int):
+        self._retry_cycles = retry_cycles
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
@@ -62,7 +61,7 @@ class Transmitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.outbox = outbox = Outbox()
-        m.submodules.window = window = Window(self._config.retry_cycles)
+        m.submodules.window = window = Window(retry_cycles=self._retry_cycles)
         m.submodules.framer = framer = Framer()
         wiring.connect(m, wiring.flipped(self.i), outbox.i)
         wiring.connect(m, outbox.payload, framer.payload)

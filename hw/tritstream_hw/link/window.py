@@ -37,7 +37,7 @@ class Window(wiring.Component):
         It has been sent before.
     """
 
-    def __init__(self, retry_cycles: int):
+    def __init__(self, *, retry_cycles: int):
         self._retry_cycles = retry_cycles
         super().__init__({
             "header": In(HEADER),

@@ -5,7 +5,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream_hw.arithmetic.magnitude import magnitude
 from tritstream_hw.arithmetic.multiply import Multiplier
@@ -20,12 +19,12 @@ __all__ = ["Quantiser", "QuantiserLane", "quantise_layout"]
 _PRODUCT = FORMATS.product_bits - 1     # of a magnitude
 
 
-def quantise_layout(config: BuildConfig) -> data.StructLayout:
+def quantise_layout(*, vector_words: int, column_words: int, elements: int) -> data.StructLayout:
     """Layout of what is to be quantised."""
     return data.StructLayout({
-        "base":    range(config.vector_words // config.elements),   # first word of the vector
-        "words":   range(config.max_columns // config.elements + 1),    # of V elements; whole beats
-        "vectors": range(VECTORS + 1),                              # gain banks, from the first on
+        "base":    range(vector_words // elements),     # first word of the vector
+        "words":   range(column_words + 1),             # of V elements; whole beats
+        "vectors": range(VECTORS + 1),                  # gain banks, from the first on
     })
 
 
@@ -104,9 +103,18 @@ class Quantiser(wiring.Component):
     :py:`latency` cycles after its address was put out. Columns beyond the vector's end become
     arbitrary activations, which meet trits of zero.
 
+    Parameters
+    ----------
+    elements : int
+        `V`.
+    vector_words : int
+        Elements of the vector memory.
+    column_words, column_beats : int
+        Words of `V` elements and beats of the longest vector.
+
     Members
     -------
-    command : :py:`In(stream.Signature(quantise_layout(config)))`
+    command : :py:`In(stream.Signature(quantise_layout(...)))`
         Taken when everything of the command before has been written.
     reciprocals : :py:`In(ReciprocalsSignature())`
         Have to be stable from being valid until everything has been written.
@@ -115,24 +123,26 @@ class Quantiser(wiring.Component):
     vector, gain : :py:`In(ReadPort.Signature(...))`
         Words of the vector memory and of the gain banks. Enabled from the command until everything
         has been written.
-    write : :py:`Out(ActivationWrite(config))`
+    write : :py:`Out(ActivationWrite(...))`
         To the activation memory.
-    available : :py:`Out(available_layout(config))`
+    available : :py:`Out(available_layout(column_beats))`
         Beats of each vector that have been written. Cleared when a command is taken.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, elements: int, vector_words: int, column_words: int, column_beats: int):
+        self._column_words = column_words
+        self._beat_words = column_words // column_beats
         super().__init__({
-            "command":     In(stream.Signature(quantise_layout(config))),
+            "command":     In(stream.Signature(quantise_layout(
+                vector_words=vector_words, column_words=column_words, elements=elements))),
             "reciprocals": In(ReciprocalsSignature()),
             "reading":     Out(1),
-            "vector":      In(vector_words_port(config)),
-            "gain":        In(gain_words_port(config)),
-            "write":       Out(ActivationWrite(config)),
-            "available":   Out(available_layout(config)),
+            "vector":      In(vector_words_port(vector_words=vector_words, elements=elements)),
+            "gain":        In(gain_words_port(column_words=column_words, elements=elements)),
+            "write":       Out(ActivationWrite(elements=elements, column_words=column_words)),
+            "available":   Out(available_layout(column_beats)),
         })
-        self._lanes = [QuantiserLane() for _ in range(config.elements)]
+        self._lanes = [QuantiserLane() for _ in range(elements)]
 
     @property
     def latency(self) -> int:
@@ -143,7 +153,7 @@ class Quantiser(wiring.Component):
         m = Module()
 
         base = Signal.like(self.vector.addr)
-        word = Signal(range(self.config.max_columns // self.config.elements))
+        word = Signal(range(self._column_words))
         bank, last_bank, last = Signal(range(VECTORS)), Signal(range(VECTORS)), Signal.like(word)
         running, busy, ends = Signal(), Signal(), Signal()
         # valids[n], vectors[n]: of the word whose address was put out n + 1 cycles ago.
@@ -199,14 +209,13 @@ class Quantiser(wiring.Component):
             ]
 
     def _write(self, m, valid, vector, last):
-        words = self.config.beat_bytes // self.config.elements
         address = Signal.like(self.write.address)
         m.d.comb += [
             self.write.en.eq(valid),
             self.write.vector.eq(vector),
             self.write.address.eq(address),
         ]
-        beat_ends = address[:exact_log2(words)] == words - 1
+        beat_ends = address[:exact_log2(self._beat_words)] == self._beat_words - 1
         with m.If(valid):
             m.d.sync += address.eq(Mux(address == last, 0, address + 1))
             for index, available in enumerate(self.available):

@@ -6,7 +6,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS, padded
 from tritstream.image.tape import Bank
 from tritstream_hw.elements.ports import gain_words_port, member_of, row_port
@@ -25,27 +24,33 @@ def banks_layout(count: int) -> data.StructLayout:
         for bank in Bank if bank is not Bank.KEEP})
 
 
-def load_layout(config: BuildConfig) -> data.StructLayout:
-    """Layout of what is to be loaded."""
+def load_layout(gain_beats: int) -> data.StructLayout:
+    """Layout of what is to be loaded, banks of up to so many beats."""
     return data.StructLayout({
         "banks": len(Bank),     # a bit each, as in a header
-        # Of each bank; at least 1.
-        "beats": range(_GAIN_BYTES * config.max_columns // config.beat_bytes + 1),
+        "beats": range(gain_beats + 1),     # of each bank; at least 1
     })
 
 
 class GainBanks(wiring.Component):
     """Five banks of gains in two halves: one is loaded while the other is read.
 
-    Bank `gain0` holds :py:`config.max_columns` gains in a half, the others
-    :py:`config.max_hidden`. The beats of the banks follow each other as on the tape. Loading writes
-    up to `V` gains per cycle: a beat is taken every cycle if it has at most `V` gains, else every
-    :py:`P / (2 * V)` cycles. What a beat holds is there for a read that begins two cycles after the
-    beat was taken, or later. The content survives a reset.
+    Bank `gain0` holds :py:`max_columns` gains in a half, the others :py:`max_hidden`. The beats of
+    the banks follow each other as on the tape. Loading writes up to `V` gains per cycle: a beat is
+    taken every cycle if it has at most `V` gains, else every :py:`P / (2 * V)` cycles. What a beat
+    holds is there for a read that begins two cycles after the beat was taken, or later. The content
+    survives a reset.
+
+    Parameters
+    ----------
+    beat_bytes, elements : int
+        `P` and `V`.
+    max_columns, max_hidden : int
+        Gains of the longest bank `gain0`, padded as on the tape, and of the longest other.
 
     Members
     -------
-    command : :py:`In(stream.Signature(load_layout(config)))`
+    command : :py:`In(stream.Signature(load_layout(gain_beats)))`
         Taken when all beats of the command before it have been.
     beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
         Tape: gains of 16 bits, the low byte first.
@@ -61,40 +66,43 @@ class GainBanks(wiring.Component):
         The same for bank `keep`, which is read where a vector begins, not where it ends.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, beat_bytes: int, elements: int, max_columns: int, max_hidden: int):
+        self._beat_bytes, self._elements = beat_bytes, elements
+        self._max_columns, self._max_hidden = max_columns, max_hidden
+        self._gain_beats = _GAIN_BYTES * max_columns // beat_bytes
+        words = range(max_columns // elements)
         super().__init__({
-            "command":      In(stream.Signature(load_layout(config))),
-            "beats":        In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "command":      In(stream.Signature(load_layout(self._gain_beats))),
+            "beats":        In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
             "half":         In(1),
             "read_half":    In(1),
-            "read_address": In(range(config.max_columns // config.elements)),
-            "read_data":    Out(banks_layout(config.elements)),
+            "read_address": In(words),
+            "read_data":    Out(banks_layout(elements)),
             "keep_half":    In(1),
-            "keep_address": In(range(config.max_columns // config.elements)),
-            "keep_data":    Out(data.ArrayLayout(FORMATS.gain_bits, config.elements)),
+            "keep_address": In(words),
+            "keep_data":    Out(data.ArrayLayout(FORMATS.gain_bits, elements)),
         })
 
     def _address_bits(self, bank: Bank) -> int:
         """Bits of the address of a word within a half."""
-        hidden = padded(_GAIN_BYTES * self.config.max_hidden) // _GAIN_BYTES
-        gains = self.config.max_columns if bank is Bank.GAIN0 else hidden
-        return ceil_log2(-(-gains // self.config.elements))
+        hidden = padded(_GAIN_BYTES * self._max_hidden) // _GAIN_BYTES
+        gains = self._max_columns if bank is Bank.GAIN0 else hidden
+        return ceil_log2(-(-gains // self._elements))
 
     def elaborate(self, platform):
         m = Module()
-        beat_bytes, word_bytes = self.config.beat_bytes, _GAIN_BYTES * self.config.elements
+        beat_bytes, word_bytes = self._beat_bytes, _GAIN_BYTES * self._elements
 
         # What is written in a cycle: a part of a word, or a part of a beat.
         chunk_bytes = min(beat_bytes, word_bytes)
         chunks = beat_bytes // chunk_bytes
-        position = Signal(range(_GAIN_BYTES * self.config.max_columns // chunk_bytes))
+        position = Signal(range(_GAIN_BYTES * self._max_columns // chunk_bytes))
         chunk = position[:exact_log2(chunks)]
         part = position[:exact_log2(word_bytes // chunk_bytes)]
 
         remaining = Signal(len(Bank))
         current = Signal(len(Bank))
-        last_beat = Signal(range(_GAIN_BYTES * self.config.max_columns // beat_bytes))
+        last_beat = Signal(range(self._gain_beats))
         beat_ends, bank_ends = Signal(), Signal()
         m.d.comb += [
             current.eq(remaining & -remaining),
@@ -148,6 +156,11 @@ class GainPorts(wiring.Component):
     others with those of this stage. No element may come while the quantiser is enabled: it is
     through with all its vectors before the first element of an output vector is there.
 
+    Parameters
+    ----------
+    beat_bytes, elements, max_columns, max_hidden : int
+        As those of `GainBanks`.
+
     Members
     -------
     command, beats, half
@@ -160,24 +173,26 @@ class GainPorts(wiring.Component):
         The mixer: one minus the lower bound of a row.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
+    def __init__(self, *, beat_bytes: int, elements: int, max_columns: int, max_hidden: int):
+        self._banks = GainBanks(beat_bytes=beat_bytes, elements=elements, max_columns=max_columns,
+                                max_hidden=max_hidden)
         super().__init__({
-            "command": In(stream.Signature(load_layout(config))),
-            "beats":   In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "command": In(self._banks.command.signature.flip()),
+            "beats":   In(self._banks.beats.signature.flip()),
             "half":    In(1),
-            "words":   Out(gain_words_port(config)),
+            "words":   Out(gain_words_port(column_words=max_columns // elements,
+                                           elements=elements)),
             "rows":    Out(row_port(GAINS)),
             "keep":    Out(row_port(unsigned(FORMATS.gain_bits))),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.banks = banks = GainBanks(self._config)
+        m.submodules.banks = banks = self._banks
         wiring.connect(m, wiring.flipped(self.command), banks.command)
         wiring.connect(m, wiring.flipped(self.beats), banks.beats)
 
-        lane_bits, word_bits = exact_log2(self._config.elements), len(banks.read_address)
+        lane_bits, word_bits = exact_log2(len(banks.keep_data)), len(banks.read_address)
         m.d.comb += [
             banks.half.eq(self.half),
             banks.read_half.eq(self.half ^ self.words.en),

@@ -19,6 +19,11 @@ class HeaderJudge(wiring.Component):
     must be there and fit; `blocks` and `units` must be what rows, columns and banks make of them.
     What passes cannot hang the datapath. One addition or comparison is done per cycle and field.
 
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build: a header is held against all of its maxima.
+
     Members
     -------
     header : :py:`In(HEADER_LAYOUT)`

@@ -25,6 +25,11 @@ class TapeReader(wiring.Component):
     `bad` goes up until a reset if a header makes no sense, see :class:`HeaderJudge`, or if a pass
     has been played to its last beat and more is wanted. Beats behind a bad header are dropped.
 
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build: a tape is held against all of its maxima.
+
     Members
     -------
     start : :py:`In(1)`
@@ -53,7 +58,7 @@ class TapeReader(wiring.Component):
     """
 
     def __init__(self, config: BuildConfig):
-        self.config = config
+        self._config = config
         beats = stream.Signature(beat_layout(config.beat_bytes))
         super().__init__({
             "start":    In(1),
@@ -71,13 +76,13 @@ class TapeReader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        width = self.config.beat_bytes
+        width = self._config.beat_bytes
         unit_bits = exact_log2(beats_per_unit(width))       # of the number of beats in a unit
         header_beats = HEADER_BYTES // width
 
         unit, collected = Signal(8 * HEADER_BYTES), Signal(range(header_beats + 1))
         header = Signal(HEADER_LAYOUT)
-        m.submodules.judge = judge = HeaderJudge(self.config)
+        m.submodules.judge = judge = HeaderJudge(self._config)
         m.d.comb += [
             header.eq(unit[:HEADER_LAYOUT.size]),
             self.header.payload.eq(header),

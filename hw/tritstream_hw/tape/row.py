@@ -5,7 +5,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tritstream.build import BuildConfig
 from tritstream.formats import ALIGNMENT
 from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES
 from tritstream_hw.elements.layouts import SCALE
@@ -19,6 +18,13 @@ class RowReader(wiring.Component):
 
     Throughput is one byte per cycle. Padding behind the elements is taken and dropped.
 
+    Parameters
+    ----------
+    beat_bytes : int
+        `P`.
+    acc_bits : int
+        Width of a row sum.
+
     Members
     -------
     command : :py:`In(stream.Signature(16))`
@@ -27,25 +33,25 @@ class RowReader(wiring.Component):
         Tape.
     scale : :py:`Out(stream.Signature(SCALE))`
         Scale of the row, there before its first element. To be taken before the next row comes.
-    o : :py:`Out(stream.Signature(sum_layout(config)))`
+    o : :py:`Out(stream.Signature(sum_layout(acc_bits)))`
         Elements, as row sums of projection 0.
     done : :py:`Out(1)`
         Strobe with the last beat of the row's padding.
     """
 
-    def __init__(self, config: BuildConfig):
-        self.config = config
+    def __init__(self, *, beat_bytes: int, acc_bits: int):
+        self._beat_bytes = beat_bytes
         super().__init__({
             "command": In(stream.Signature(16)),
-            "beats":   In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "beats":   In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
             "scale":   Out(stream.Signature(SCALE)),
-            "o":       Out(stream.Signature(sum_layout(config))),
+            "o":       Out(stream.Signature(sum_layout(acc_bits))),
             "done":    Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        width = self.config.beat_bytes
+        width = self._beat_bytes
 
         beat = Signal(8 * width)
         left = Signal(range(width + 1))         # bytes of `beat` not used yet

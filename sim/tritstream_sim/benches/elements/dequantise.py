@@ -11,7 +11,7 @@ from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_sim.benches.elements.elementwise import CONFIG, Device, spread, with_gaps
 
 LATENCY = 6
-LAYOUT = sum_layout(CONFIG)
+LAYOUT = sum_layout(CONFIG.acc_bits)
 BITS = LAYOUT["acc"].width
 
 

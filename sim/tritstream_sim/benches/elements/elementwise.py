@@ -9,6 +9,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
 from tritstream_hw.arithmetic.multiply import Multiplier
+from tritstream_hw.construct import construct
 from tritstream_hw.elements.dequantise import Dequantise
 from tritstream_hw.elements.mixer import Mixer
 from tritstream_hw.elements.residual import Residual
@@ -27,11 +28,11 @@ DEVICES = {
     "multiply_three": Multiplier(signed(18), signed(36)),
     "multiply_most": Multiplier(signed(48), signed(48)),
     "multiply_natural": Multiplier(unsigned(34), unsigned(35)),
-    "dequantise": Dequantise(CONFIG),
+    "dequantise": construct(Dequantise, CONFIG),
     "residual": Residual(),
     "sigmoid": Sigmoid(),
     "sigmoid_sweep": SigmoidSweep(),
-    "mixer": Mixer(CONFIG),
+    "mixer": construct(Mixer, CONFIG),
 }
 
 

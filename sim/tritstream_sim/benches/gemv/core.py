@@ -6,6 +6,7 @@ from cocotb.triggers import ClockCycles
 
 from tritstream.build import BuildConfig
 from tritstream.image import trits as code
+from tritstream_hw.construct import construct
 from tritstream_hw.gemv.core import ROWS, TernaryCore, sums_layout
 from tritstream_sim.agents.stream import (
     PAUSES,
@@ -49,7 +50,7 @@ class Bench:
     def __init__(self, dut, *, i_stall=0.0, o_stall=0.0, burst=1):
         self.config = build_config()
         self.source = Source(dut, "i", stall=stall(i_stall, burst))
-        self.sink = Sink(dut, "o", sums_layout(self.config), stall=stall(o_stall, burst))
+        self.sink = Sink(dut, "o", sums_layout(self.config.acc_bits), stall=stall(o_stall, burst))
         self.watch_i, self.watch_o = Monitor(dut, "i"), Monitor(dut, "o")
 
     async def check(self, groups):
@@ -116,7 +117,7 @@ async def a_beat_per_cycle(dut, beats):
     await bench.check([random_group(rng, bench.config, beats) for _ in range(count)])
     first = bench.watch_i.cycles[0]
     assert bench.watch_i.cycles == list(range(first, first + count * beats))
-    latency = TernaryCore(bench.config).latency
+    latency = construct(TernaryCore, bench.config).latency
     assert bench.watch_o.cycles == [cycle + latency for cycle in
                                     bench.watch_i.cycles[beats - 1::beats]]
 
@@ -129,7 +130,7 @@ async def a_receiver_that_waits_stops_the_core_in_time(dut):
     for group in groups:
         bench.source.send(pack(group, bench.config))
     await ClockCycles(dut.clk, 100)
-    assert len(bench.watch_i.payloads) == TernaryCore(bench.config).places
+    assert len(bench.watch_i.payloads) == construct(TernaryCore, bench.config).places
     bench.sink.stall = None
     got = [list(value.sums) for value in await bench.sink.take(len(groups))]
     assert got == [golden(group) for group in groups]

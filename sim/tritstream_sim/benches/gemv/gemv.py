@@ -12,8 +12,10 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
 from tritstream.image import trits as code
-from tritstream_hw.gemv.activations import VECTORS, ActivationMemory, ActivationWrite
-from tritstream_hw.gemv.gemv import Gemv, available_layout, command_layout
+from tritstream_hw.construct import construct
+from tritstream_hw.gemv.activations import VECTORS, ActivationMemory
+from tritstream_hw.gemv.feeder import available_layout, product_layout
+from tritstream_hw.gemv.gemv import Gemv
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_sim.agents.stream import (
     PAUSES,
@@ -31,19 +33,19 @@ class GemvWithMemory(wiring.Component):
     """`Gemv` and the memory it reads; the other ports are theirs."""
 
     def __init__(self, config: BuildConfig):
-        self.config = config
+        self._gemv, self._memory = construct(Gemv, config), construct(ActivationMemory, config)
         super().__init__({
-            "write":     In(ActivationWrite(config)),
-            "command":   In(stream.Signature(command_layout(config))),
+            "write":     In(self._memory.write.signature.flip()),
+            "command":   In(stream.Signature(product_layout(config.column_beats))),
             "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
-            "available": In(available_layout(config)),
-            "o":         Out(stream.Signature(sum_layout(config))),
+            "available": In(available_layout(config.column_beats)),
+            "o":         Out(stream.Signature(sum_layout(config.acc_bits))),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.gemv = gemv = Gemv(self.config)
-        m.submodules.memory = memory = ActivationMemory(self.config)
+        m.submodules.gemv = gemv = self._gemv
+        m.submodules.memory = memory = self._memory
         m.d.comb += gemv.available.eq(self.available)
         wiring.connect(m, wiring.flipped(self.write), memory.write)
         wiring.connect(m, wiring.flipped(self.command), gemv.command)
@@ -104,18 +106,19 @@ class Bench:
 
     def __init__(self, dut, *, tape_stall=0.0, o_stall=0.0, burst=1):
         self.dut, self.config = dut, build_config()
-        self.commands = Source(dut, "command", command_layout(self.config),
+        self.commands = Source(dut, "command", product_layout(self.config.column_beats),
                                stall=stall(tape_stall, burst))
         self.tape = Source(dut, "beats", data.ArrayLayout(8, self.config.beat_bytes),
                            stall=stall(tape_stall, burst))
-        self.sink = Sink(dut, "o", sum_layout(self.config), stall=stall(o_stall, burst))
+        self.sink = Sink(dut, "o", sum_layout(self.config.acc_bits), stall=stall(o_stall, burst))
         self.watch_tape, self.watch_o = Monitor(dut, "beats"), Monitor(dut, "o")
         self.show([0] * VECTORS)
         dut.write__en.value = 0
 
     def show(self, counts: list[int]):
         """Tell the device how many beats of each vector are in the memory."""
-        self.dut.available.value = available_layout(self.config).const(counts).as_bits()
+        layout = available_layout(self.config.column_beats)
+        self.dut.available.value = layout.const(counts).as_bits()
 
     async def write(self, vectors, first: int, last: int):
         """Write the beats from `first` to before `last` of all vectors into the memory."""

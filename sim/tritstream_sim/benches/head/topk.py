@@ -6,6 +6,7 @@ import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
+from tritstream_hw.construct import construct
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.head.topk import TopK, best_layout
 from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock
@@ -21,7 +22,7 @@ def config(candidates: int) -> BuildConfig:
 
 def components() -> dict[str, TopK]:
     """Return the devices under test, called `k<candidates>`."""
-    return {f"k{count}": TopK(config(count)) for count in CANDIDATES}
+    return {f"k{count}": construct(TopK, config(count)) for count in CANDIDATES}
 
 
 class Bench:
@@ -29,7 +30,7 @@ class Bench:
 
     def __init__(self, dut, candidates: int, *, i_stall=0.0):
         self.dut, self.name, self.config = dut, f"k{candidates}", config(candidates)
-        self.source = Source(dut, f"{self.name}__i", sum_layout(self.config),
+        self.source = Source(dut, f"{self.name}__i", sum_layout(self.config.acc_bits),
                              stall=stall(i_stall))
         self.watch = Monitor(dut, f"{self.name}__i")
         self.port("clear").value = 0
@@ -65,7 +66,7 @@ class Bench:
         for index in [*range(self.config.candidates), self.config.candidates, 255]:
             self.port("index").value = index
             await ClockCycles(self.dut.clk, 2)
-            best = best_layout(self.config).from_bits(int(self.port("best").value))
+            best = best_layout(self.config.acc_bits).from_bits(int(self.port("best").value))
             there = index < min(len(ranked), self.config.candidates)
             assert best.valid == there, f"candidate {index}: valid is {best.valid}"
             if there:

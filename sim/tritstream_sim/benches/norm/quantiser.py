@@ -10,6 +10,7 @@ from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream.golden.quantise import quantise
 from tritstream.golden.scalars import reciprocal
+from tritstream_hw.construct import construct
 from tritstream_hw.gemv.feeder import available_layout
 from tritstream_hw.norm.quantiser import Quantiser, quantise_layout
 from tritstream_hw.norm.scalars import RECIPROCAL
@@ -34,7 +35,7 @@ def name(elements: int, beat_bytes: int) -> str:
 
 def components() -> dict[str, Quantiser]:
     """Return the devices under test."""
-    return {name(*size): Quantiser(config(*size)) for size in SIZES}
+    return {name(*size): construct(Quantiser, config(*size)) for size in SIZES}
 
 
 def packed(numbers, bits: int) -> int:
@@ -53,7 +54,9 @@ class Bench:
         self.gains = np.zeros((3, self.config.max_columns), np.int64)
         self.cycle, self.writes, self.reads = 0, [], []
         start_clock(dut)
-        self.commands = Source(dut, f"{self.name}__command", quantise_layout(self.config))
+        self.commands = Source(dut, f"{self.name}__command", quantise_layout(
+            vector_words=self.config.vector_words, column_words=self.config.column_words,
+            elements=self.config.elements))
         for port in ("reciprocals__numbers", "reciprocals__valid"):
             self.port(port).value = 0
         serve(dut.clk, self.port("vector__data"), self._read_vector)
@@ -80,7 +83,7 @@ class Bench:
     async def _record(self):
         beat = self.config.beat_bytes // self.config.elements
         counts, words = [0, 0, 0], [0, 0, 0]
-        layout = available_layout(self.config)
+        layout = available_layout(self.config.column_beats)
         while True:
             await self.edge
             self.cycle += 1

@@ -10,6 +10,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from tritstream.build import BuildConfig
 from tritstream.formats import padded
 from tritstream.image.tape import Bank
+from tritstream_hw.construct import construct
 from tritstream_hw.elements.vectors import VectorMemory
 from tritstream_hw.tape.gains import GainBanks, banks_layout, load_layout
 from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock
@@ -31,8 +32,9 @@ def name(elements: int, beat_bytes: int) -> str:
 
 def components() -> dict[str, GainBanks | VectorMemory]:
     """Return the devices under test."""
-    banks = {f"{name(*size)}_banks": GainBanks(config(*size)) for size in SIZES}
-    vectors = {f"{name(*size)}_vectors": VectorMemory(config(*size)) for size in SIZES[2:]}
+    banks = {f"{name(*size)}_banks": construct(GainBanks, config(*size)) for size in SIZES}
+    vectors = {f"{name(*size)}_vectors": construct(VectorMemory, config(*size))
+               for size in SIZES[2:]}
     return banks | vectors
 
 
@@ -42,7 +44,7 @@ class Bench:
     def __init__(self, dut, size, *, gap=0.0):
         self.dut, self.name, self.config = dut, f"{name(*size)}_banks", config(*size)
         start_clock(dut)
-        self.commands = Source(dut, f"{self.name}__command", load_layout(self.config))
+        self.commands = Source(dut, f"{self.name}__command", load_layout(self.config.gain_beats))
         self.beats = Source(dut, f"{self.name}__beats",
                             data.ArrayLayout(8, self.config.beat_bytes), stall=stall(gap))
         self.watch = Monitor(dut, f"{self.name}__beats")

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream.formats import HEADER_BYTES, padded
 from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Bank, Header, Op, Scalar
+from tritstream_hw.construct import construct
 from tritstream_hw.elements.layouts import SCALE
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.memory.port import played_layout
@@ -30,7 +31,7 @@ class Reader(wiring.Component):
             "header":   Out(stream.Signature(HEADER_LAYOUT)),
             "banks":    Out(beats),
             "trits":    Out(beats),
-            "elements": Out(stream.Signature(sum_layout(config))),
+            "elements": Out(stream.Signature(sum_layout(config.acc_bits))),
             "scale":    Out(stream.Signature(SCALE)),
             "bad":      Out(1),
         })
@@ -38,7 +39,7 @@ class Reader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.tape = tape = TapeReader(self.config)
-        m.submodules.row = row = RowReader(self.config)
+        m.submodules.row = row = construct(RowReader, self.config)
         for name in ("header", "banks", "trits"):
             wiring.connect(m, getattr(tape, name), wiring.flipped(getattr(self, name)))
         wiring.connect(m, wiring.flipped(self.beats), tape.beats)
@@ -62,7 +63,7 @@ class Bench:
         self.config = build_config()
         beat = data.ArrayLayout(8, self.config.beat_bytes)
         shapes = {"header": HEADER_LAYOUT, "banks": beat, "trits": beat,
-                  "elements": sum_layout(self.config), "scale": SCALE}
+                  "elements": sum_layout(self.config.acc_bits), "scale": SCALE}
         self.beats = Source(dut, "beats", played_layout(self.config.beat_bytes),
                             stall=stall(i_stall, burst))
         self.sinks = {name: Sink(dut, name, shape, stall=stall(o_stall, burst))
@@ -96,8 +97,9 @@ class Bench:
         data += b"".join(int(v).to_bytes(size, "little", signed=True) for v in values)
         assert len(data) == ROW_PREFIX + size * count
         self.play(data.ljust(padded(len(data)), b"\xee"))
+        layout = sum_layout(self.config.acc_bits)
         self.expected["elements"] += [
-            sum_layout(self.config).const({"acc": int(value), "row": n, "last": n == count - 1})
+            layout.const({"acc": int(value), "row": n, "last": n == count - 1})
             for n, value in enumerate(values)]
         self.expected["scale"].append(SCALE.const({"mantissa": mantissa, "shift": shift}))
 
