@@ -19,7 +19,7 @@ from amaranth.lib import wiring
 
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput, FitError, TritstreamError
-from tritstream.formats import FORMATS
+from tritstream.formats import FORMATS, UNIT
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.build.cost_harness import Harness
@@ -30,6 +30,7 @@ from tritstream_hw.control import Control
 from tritstream_hw.elements.dequantise import Dequantise
 from tritstream_hw.elements.mixer import Mixer
 from tritstream_hw.elements.residual import Residual
+from tritstream_hw.elements.state import StatePorts
 from tritstream_hw.elements.vectors import VectorMemory
 from tritstream_hw.gemv.activations import ActivationMemory
 from tritstream_hw.gemv.core import TernaryCore
@@ -38,6 +39,7 @@ from tritstream_hw.gemv.trit import TritDecoder
 from tritstream_hw.head.digest import VectorDigest
 from tritstream_hw.head.topk import TopK
 from tritstream_hw.link import Link
+from tritstream_hw.memory.player import Player
 from tritstream_hw.norm.quantiser import Quantiser
 from tritstream_hw.norm.scalars import Scalars
 from tritstream_hw.norm.statistics import Statistics
@@ -60,6 +62,7 @@ LEAST_MHZ = 150             # of the core, at P = 16
 CORE = "TernaryCore P=16"
 
 CONFIG = BuildConfig()
+MEMORY_BYTES = 32 << 20    # of the player, which counts its beats
 BOARD = TARGETS["ulx3s_85f"]
 
 
@@ -87,11 +90,13 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
        for width in (1, 8)},
     "GainBanks": lambda: construct(GainBanks, CONFIG),
     "VectorMemory": lambda: construct(VectorMemory, CONFIG),
+    "StatePorts": lambda: construct(StatePorts, CONFIG),
     "TopK": lambda: construct(TopK, CONFIG),
     "VectorDigest": VectorDigest,
     "TapeReader": lambda: TapeReader(CONFIG),
     "RowReader": lambda: construct(RowReader, CONFIG),
     "Sequencer": lambda: Sequencer(CONFIG),
+    "Player": lambda: Player(beat_bytes=CONFIG.beat_bytes, memory_units=MEMORY_BYTES // UNIT),
     "Link": lambda: construct(Link, CONFIG),
     "Control": lambda: Control(CONFIG, bytes(8)),
     "UartReceiver": lambda: UartReceiver(BOARD.config.clock_hz, BOARD.baud),
