@@ -486,6 +486,10 @@ def test_bench(good, image, form):
     assert all(float(row["avg_ts"]) > 0 and row["evidence"] == "measured" for row in rows)
 
 
+def test_bench_of_no_device(refused):
+    assert "'' is not a device" in refused(2, "bench", "--device", "")
+
+
 def test_bench_of_a_board_counts_cycles(good, image, served):
     row, = json.loads(good("bench", "-m", image, "-p", 0, "-n", 4, "-r", 2, "--device", served(),
                            "--json"))

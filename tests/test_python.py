@@ -66,6 +66,7 @@ def test_text_comes_in_pieces(model):
     assert len(pieces) in (12, 13)
     assert text.timings.prompt_tokens == len(model.tokenizer.encode(PROMPT))
     assert text.timings.rate > 0 and text.timings.wall_seconds > 0
+    assert text.timings.load_seconds == model.load_seconds > 0
 
 
 def test_a_text_is_repeated_by_its_seed(model):

@@ -51,9 +51,10 @@ def bench(
         raise BadInput("-p 0 and -n 0 leave nothing to measure: one of them must be at least 1.")
     if full and device is not None:
         raise BadInput(f"--full measures on {EVERY_DEVICE}: leave out --full or --device {device}.")
+    devices = EVERY_DEVICE if full else DEFAULT_DEVICE if device is None else device
     opened = open_model(model)
     rows = []
-    for uri in (EVERY_DEVICE if full else device or DEFAULT_DEVICE).split(","):
+    for uri in devices.split(","):
         with open_device(uri, opened) as loaded:
             engine = loaded.engine
             for test, amount in (("pp", prompt), ("tg", count)):

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from tritstream.catalog import DEFAULT_MODEL
-from tritstream.cli.app import INTERRUPTED
 from tritstream.cli.console import notes, print_json, progress, quantity, write
 from tritstream.cli.options import (
     Count,
@@ -23,6 +22,7 @@ from tritstream.cli.options import (
     result_of,
 )
 from tritstream.engines.candidates import CANDIDATES
+from tritstream.errors import INTERRUPTED
 from tritstream.runtime.generate import Generation, Timings
 from tritstream.runtime.sampling import Sampler
 
@@ -59,7 +59,6 @@ def generate(
         show = reading.enter_context(progress("reading the prompt")) if long else None
         generation = loaded.generate(numbers, count, temperature, top_k, top_p, seed,
                                      progress=show)
-        generation.timings.load_seconds = loaded.load_seconds
         try:
             if not long:
                 writer.begin()

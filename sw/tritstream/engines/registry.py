@@ -105,6 +105,6 @@ def _plugin(scheme: str):
             return entry_point.load()
         except ImportError as error:
             package = "tritstream" if entry_point.dist is None else entry_point.dist.name
-            raise MissingTool(f"--device {scheme} needs {error.name}, which is not installed: run "
+            raise MissingTool(f"What --device {scheme} needs is not installed ({error}): run "
                               f"`pip install '{package}[{scheme}]'`.") from error
     return None

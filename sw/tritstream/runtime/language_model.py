@@ -84,8 +84,10 @@ class LanguageModel:
         """
         sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-        return Generation(self.open(), self.engine, tokens, max_tokens, sampler,
-                          tokenizer=self.source.tokenizer_if_any, progress=progress)
+        generation = Generation(self.open(), self.engine, tokens, max_tokens, sampler,
+                                tokenizer=self.source.tokenizer_if_any, progress=progress)
+        generation.timings.load_seconds = self.load_seconds
+        return generation
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """All logits after each of some tokens, the first of a text: float32 [T, V]."""

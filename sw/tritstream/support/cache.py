@@ -59,7 +59,7 @@ def provide_home() -> None:
 
 
 def get_or_make(kind: str, name: str, make: Callable[[Path], object], *,
-                      read: Callable[[Path], Read] = Path, directory: Path | None = None) -> Read:
+                read: Callable[[Path], Read] = Path, directory: Path | None = None) -> Read:
     """Read a file of the cache, which is made first if it is absent or damaged.
 
     Of several threads or processes that want the same one, the first makes it and the others wait.
