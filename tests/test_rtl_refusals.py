@@ -16,7 +16,7 @@ from tritstream.link.protocol import Code, RunFlag, Status
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.accelerator import Accelerator
-from tritstream_sim.twin.on_chip import OnChipDevice
+from tritstream_hw.boards.on_chip import OnChipDevice
 from tritstream_sim.verilate.passes import Passes, pass_bytes
 from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
@@ -127,7 +127,7 @@ def test_a_pass_of_another_length_is_refused(passes, image, surplus):
 
 @pytest.fixture(scope="module")
 def executable(request):
-    device = OnChipDevice(CONFIG, Accelerator(CONFIG))
+    device = OnChipDevice(CONFIG, CONFIG.digest(), Accelerator(CONFIG))
     return build_stepped(Bench([device]), "refusals", request.config.rootpath / "build" / "sim")
 
 

@@ -6,16 +6,15 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream_hw.accelerator import Accelerator
-from tritstream_hw.memory.block import BlockMemory
+from tritstream_hw.boards.on_chip import OnChipDevice
 from tritstream_hw.phy.uart import UartReceiver, UartTransmitter
-from tritstream_hw.soc import Soc
 from tritstream_hw.stream.skid import Skid
 
 __all__ = ["SerialDevice"]
 
 
 class SerialDevice(wiring.Component):
-    """`Soc` with the accelerator, a UART, and a `BlockMemory` if the configuration has memory.
+    """`OnChipDevice` with the accelerator, behind a UART.
 
     Parameters
     ----------
@@ -41,16 +40,12 @@ class SerialDevice(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        m.submodules.soc = soc = Soc(config, self._build_id, Accelerator(config))
+        m.submodules.device = device = OnChipDevice(config, self._build_id, Accelerator(config))
         m.submodules.receiver = receiver = UartReceiver(config.clock_hz, self._baud)
         m.submodules.transmitter = transmitter = UartTransmitter(config.clock_hz, self._baud)
-        wiring.connect(m, receiver.o, soc.rx)
+        wiring.connect(m, receiver.o, device.rx)
         m.submodules.buffer = buffer = Skid(8)
-        wiring.connect(m, soc.tx, buffer.i)
+        wiring.connect(m, device.tx, buffer.i)
         wiring.connect(m, buffer.o, transmitter.i)
         m.d.comb += [receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin)]
-        if config.memory_bytes:
-            m.submodules.memory = memory = BlockMemory(
-                beat_bytes=config.beat_bytes, beats=config.memory_bytes // config.beat_bytes)
-            wiring.connect(m, soc.memory, memory.bus)
         return m
