@@ -167,7 +167,7 @@ def test_every_reset_starts_anew(port, seed):
         assert host.read(20) == word
         host.write(bytes(rng.randrange(1, 9_000)))      # some of it is under way at the reset
         host.flush()
-        transport.step(rng.randrange(1, 20_000))
+        transport.idle(rng.randrange(1, 20_000))
 
 
 def connect(transport):
