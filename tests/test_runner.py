@@ -1,6 +1,7 @@
 """The runner, its cache, and the agents: that they pass what is right and fail what is wrong."""
 
 import re
+import subprocess
 import sys
 
 import pytest
@@ -68,20 +69,25 @@ def test_waves_record_the_ports(simulate, tmp_path):
 
 MAIN = """#include "Vtop.h"
 #include <cstdio>
-int main() { Vtop top; top.eval(); std::printf("%d", int(top.o)); }
+int square(int);
+int main() { Vtop top; top.eval(); std::printf("%d", square(top.o)); }
 """
 
 
 def test_a_build_is_used_again_only_if_it_is_the_same(tmp_path):
-    (tmp_path / "no plain path").mkdir()        # which make could not build in
-    main = tmp_path / "no plain path" / "main.cpp"
+    place = tmp_path / "no 'plain', $path"      # which make could not build in
+    place.mkdir()
+    main, library = place / "main.cpp", place / "libsquare.so"
     main.write_text(MAIN)
+    subprocess.run(["g++", "-shared", "-fPIC", "-x", "c++", "-o", library, "-"], check=True,
+                   input=b"int square(int x) { return x * x; }")
 
     def compiled(value):
         return compile_model(f"module three(output [7:0] o); assign o = {value}; endmodule",
-                             "three", tmp_path / "a cache", sources=[main])
+                             "three", tmp_path / "a cache", sources=[main], libraries=[library])
 
     first = compiled(3)
+    assert subprocess.check_output(first) == b"9"
     stamp = first.stat().st_mtime_ns
     assert compiled(3) == first and first.stat().st_mtime_ns == stamp
     assert compiled(4) != first

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,8 @@ def _run(command: Sequence[str], *, what: str, log, directory: pathlib.Path, env
 
 def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
                   arguments: Sequence[str] = (), sources: Sequence[pathlib.Path] = (),
-                  control: str = "", optimise: str = "-O1") -> pathlib.Path:
+                  libraries: Sequence[pathlib.Path] = (), control: str = "",
+                  optimise: str = "-O1") -> pathlib.Path:
     """Compile a Verilog module and C++ sources with a ``main``; return the executable.
 
     Parameters
@@ -66,6 +68,8 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
         Further arguments of Verilator.
     sources : sequence of path
         C++ files; headers among them only count for the digest.
+    libraries : sequence of path
+        Shared libraries that it is linked to, and finds where they are now.
     control : str
         Lines of a Verilator control file.
     optimise : str
@@ -83,7 +87,7 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
     tool = find_verilator()
     tools = tool.version, _compiler_version(), list(arguments)
     digest = _digest(*tools, LINT, optimise, verilog_text, name, control,
-                     [path.read_bytes() for path in sources])
+                     [path.read_bytes() for path in sources], list(map(str, libraries)))
     cache = cache.absolute()
     directory = cache / f"{name}-{digest}"
     executable = directory / name
@@ -98,6 +102,7 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
                 with open(scratch / "build.log", "w") as log, _plain_directory() as place:
                     found = _link(place, scratch, tool, sources)
                     given = [text.replace(str(PACKAGE), "../package") for text in arguments]
+                    given += [text for path in libraries for text in _link_to(path.absolute())]
                     _verilate(tool, place, name, [*given, *found], log)
                     _make(place, name, optimise, cache / f"runtime-{_digest(*tools)}", log)
                     shutil.copy2(place / name, scratch)
@@ -156,6 +161,17 @@ def _link(place: pathlib.Path, design: pathlib.Path, tool: Verilator,
             if path.suffix == ".cpp"]
 
 
+def _link_to(library: pathlib.Path) -> list[str]:
+    """Return the arguments of Verilator that link a model to a library, wherever it is."""
+    words = [str(library), "-Xlinker", "-rpath", "-Xlinker", str(library.parent)]
+    return ["-LDFLAGS", " ".join(map(_make_word, words))]
+
+
+def _make_word(text: str) -> str:
+    """Return what make hands to a shell, and the shell to a program, as this one word."""
+    return shlex.quote(text).replace("$", "$$")
+
+
 def _compiler_version() -> str:
     try:
         return subprocess.run(["g++", "-dumpfullversion", "-dumpmachine"], capture_output=True,
@@ -181,7 +197,8 @@ def _make(place: pathlib.Path, name: str, optimise: str, runtime: pathlib.Path, 
     # libraries of which `fst` makes do without.
     _run(["make", "-s", "-f", "Vtop.mk", f"-j{os.cpu_count()}",
           "VERILATOR_ROOT=../verilator", "CXX=g++", "LINK=g++", "AR=ar",
-          f"PYTHON3='{sys.executable}'", f"OPT_FAST={optimise}", "LDLIBS=$(VM_USER_LDLIBS)",
+          f"PYTHON3={_make_word(sys.executable)}", f"OPT_FAST={optimise}",
+          "LDLIBS=$(VM_USER_LDLIBS)",
           "CFG_CXXFLAGS_PCH_I=-include"],     # of large models the wheel would not find the header
          what=f"the C++ build of {name}", log=log, directory=objects)
     if not runtime.exists():

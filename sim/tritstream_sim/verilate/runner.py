@@ -44,15 +44,14 @@ def build(components, name: str, cache: pathlib.Path, *, waves: bool = False) ->
     """
     text = export(Top(components), name)
     cache.mkdir(parents=True, exist_ok=True)
-    libraries = cocotb_tools.config.libs_dir
-    arguments = ["--vpi", "--timescale", "1ns/1ps", "-LDFLAGS",
-                 f"-Wl,-rpath,'{libraries}' -L'{libraries}' -lcocotbvpi_verilator"]
+    arguments = ["--vpi", "--timescale", "1ns/1ps"]
     if waves:
         arguments += FST
+    interface = cocotb_tools.config.libs_dir / "libcocotbvpi_verilator.so"
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     visible = [f'public_flat_rw -module "{name}" -var "{port}"' for port in ports(text, name)]
     return compile_model(text, name, cache, arguments=arguments, sources=[main],
-                         control="\n".join(visible))
+                         libraries=[interface], control="\n".join(visible))
 
 
 def simulate(components, bench: str | Sequence[str], *, cache: pathlib.Path,
