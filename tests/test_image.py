@@ -280,6 +280,32 @@ def check_header(image, name, change, said):
         rewritten(image, payload=payload)
 
 
+@pytest.mark.parametrize("name, index, change", [
+    ("layers.0.mlgru", 2, {"scale": 1.001}), ("layers.0.o", 0, {"scale": 0.5}),
+    ("layers.1.glu", 1, {"scale": 2.0}), ("head", 0, {"scale": 1e30}),
+    ("layers.0.mlgru", 0, {"fractions": 1}), ("layers.1.down", 0, {"fractions": -1}),
+])
+def test_scales_of_which_metadata_and_header_say_two(image, name, index, change):
+    """The float reference would compute with one, everything else with the other."""
+    meta = copy.deepcopy(image.meta)
+    stage = meta["stages"][section(image, name).index]
+    stage["matrices"][index][1] *= change.get("scale", 1)
+    stage["fractions"][index] += change.get("fractions", 0)
+    with pytest.raises(BadInput, match=f"stage {name}: The metadata have a scale of .* for "
+                                       f"projection {index}, which is not that of the header"):
+        rewritten(image, meta=meta)
+
+
+def test_a_projection_that_gives_nothing_has_any_scale(tmp_path):
+    class Empty(DummyCheckpoint):
+        def ternary(self, name):
+            codes, scale = super().ternary(name)
+            return codes * ("o_proj" not in name), scale
+
+    image = Image(pack(Empty(CONFIG), tmp_path / "i").path)
+    assert section(image, "layers.0.o").header.scales[0] == Scalar()
+
+
 def patched(image, position, data):
     payload = bytearray(image.payload.tobytes())
     payload[position:position + len(data)] = data

@@ -17,6 +17,9 @@ from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.boards.on_chip import OnChipDevice
+from tritstream_sim.twin.emulator import Emulator
+from tritstream_sim.twin.golden_board import GoldenBoard
+from tritstream_sim.twin.in_process import InProcessTransport
 from tritstream_sim.verilate.passes import Passes, pass_bytes
 from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
@@ -131,28 +134,40 @@ def executable(request):
     return build_stepped(Bench([device]), "refusals", request.config.rootpath / "build" / "sim")
 
 
+@pytest.fixture(params=["rtl", "emulated"])
+def opened(request, image, seed):
+    """Open a device's transport: what refuses a run is the same in gateware and emulator."""
+    if request.param == "emulated":
+        return lambda: InProcessTransport(Emulator(CONFIG, GoldenBoard(image, CONFIG)))
+    executable = request.getfixturevalue("executable")
+    return lambda: SteppedTransport(executable, 0, stall=0, seed=seed)
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
-def test_the_next_run_works(executable, image, seed, streamed):
-    """Without RESET, behind runs whose stages and length disagree."""
-    with contextlib.closing(SteppedTransport(executable, 0, stall=0, seed=seed)) as transport:
+def test_the_next_run_works(opened, image, streamed):
+    """Without RESET, behind runs that are refused or whose stages and length disagree."""
+    whole, refused = image.tape_units, Status.OUT_OF_RANGE
+    unlike = [(image.stages - 1, whole), (1, whole), (image.stages, whole - 1),
+              (2, image.lead_units), (image.stages + 1, whole)]
+    runs = [*((stages, units, Status.BAD_TAPE) for stages, units in unlike),
+            (0, whole, refused), (CONFIG.max_stages + 1, whole, refused),
+            (1, image.lead_units - 1, refused),
+            *((stages, image.units_before(stages), Status.OK)
+              for stages in (image.stages, 1, image.stages))]
+    with contextlib.closing(opened()) as transport:
         device = Device(transport, dead_seconds=1e9, patience_seconds=1e9)
         device.load(image, streamed=streamed)
         device._configure()
         flags = RunFlag.FRESH | (RunFlag.STREAMED if streamed else RunFlag(0))
-        for stages, units in ((image.stages - 1, image.tape_units), (1, image.tape_units),
-                              (image.stages, image.tape_units - 1), (image.stages, None),
-                              (2, image.lead_units), (1, None), (image.stages, None)):
-            units = units or image.units_before(stages)
+        for stages, units, wanted in [*runs, *reversed(runs)]:
             run = Run(flags=flags, token=9, tape_units=units, stages=stages)
             stream = device._stream
             stream.write(bytes([Code.RUN]) + run.pack())
             if streamed:
                 tape, lead = bytes(image.tape(units)), image.lead_units * UNIT
                 stream.write(tape[:lead] + bytes(image.row(9)) + tape[lead:])
-            code, status = stream.read(2)
-            good = units == image.units_before(stages)
-            assert (code, status) == (Code.RUN, Status.OK if good else Status.BAD_TAPE)
-            if good:
+            assert tuple(stream.read(2)) == (Code.RUN, wanted), (stages, units)
+            if wanted == Status.OK:
                 head = PassHead.unpack(stream.read(PassHead.SIZE))
                 rest = stream.read(Candidate.SIZE * head.candidates + Measures.SIZE)
                 assert Measures.unpack(rest[-Measures.SIZE:]).digest == digest_of(image, 9, stages)

@@ -467,10 +467,9 @@ class Device:
         if state.shape != shape or state.dtype.kind not in "iu":
             raise BadInput(f"The state has shape {list(state.shape)} and type {state.dtype}, not "
                            f"integers of shape {list(shape)}: it belongs to another model.")
-        limit = 1 << FORMATS.state_bits - 1
-        if state.size and not (-limit <= state.min() and state.max() < limit):
-            raise BadInput(f"The state holds numbers outside {-limit} to {limit - 1}: it is "
-                           "damaged.")
+        low, high = FORMATS.state_range
+        if state.size and not (low <= state.min() and state.max() <= high):
+            raise BadInput(f"The state holds numbers outside {low} to {high}: it is damaged.")
         self.store(Space.STATE, 0, state.reshape(-1))
 
     def reset_state(self) -> None:

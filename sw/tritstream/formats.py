@@ -72,5 +72,11 @@ class Formats:
         """Fraction bits that the state has more than an element."""
         return self.state_bits - self.element_bits
 
+    @property
+    def state_range(self) -> tuple[int, int]:
+        """Least and largest number of a state: what rounds to an element that fits."""
+        limit = 1 << self.state_bits - 1
+        return -limit, limit - (1 << self.state_extra - 1) - 1
+
 
 FORMATS = Formats()

@@ -1,6 +1,7 @@
 """Images with a right checksum whose parts are not what `pack` writes."""
 
 import contextlib
+import copy
 import dataclasses
 import pathlib
 import random
@@ -152,14 +153,25 @@ def row(rng: random.Random, parts: Parts) -> None:
 
 
 def scale(rng: random.Random, parts: Parts) -> None:
-    """Make outputs smaller, which is allowed, or larger, which may not be."""
+    """Make outputs smaller, which is allowed, or larger, which may not be.
+
+    The metadata go with the header, where they are still such as `pack` wrote them.
+    """
     section = rng.choice(parts.image.sections[1:])
-    index = rng.randrange(section.header.op.projections)
-    start = section.start + 16 + 4 * index      # magic to units are 16 bytes
-    exponent = parts.payload[start + 2:start + 4].view("<i2")
-    exponent[:] = np.clip(int(exponent[0]) + rng.choice((-60, -9, -2, -1, -1, 0, 1, 2, 9)),
-                          -32768, 32767)
-    parts.payload[start] = rng.randrange(256)
+    names = [matrix[0] for matrix in section.meta["matrices"]]
+    chosen, change = rng.choice(names), rng.choice((-60, -9, -2, -1, -1, 0, 1, 2, 9))
+    low = rng.randrange(256)
+    parts.meta = copy.deepcopy(parts.meta)
+    for index in (index for index, name in enumerate(names) if name == chosen):
+        start = section.start + 16 + 4 * index      # magic to units are 16 bytes
+        mantissa = parts.payload[start:start + 2].view("<u2")
+        exponent = parts.payload[start + 2:start + 4].view("<i2")
+        exponent[:] = np.clip(int(exponent[0]) + change, -32768, 32767)
+        before = int(mantissa[0])
+        parts.payload[start] = low
+        with contextlib.suppress(LookupError, TypeError, ZeroDivisionError):
+            parts.meta["stages"][section.index]["matrices"][index][1] *= (
+                int(mantissa[0]) / before * 2.0 ** change)
 
 
 # Mutations that move what is behind them.

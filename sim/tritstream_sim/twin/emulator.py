@@ -58,6 +58,10 @@ class ModelResult:
     records: list[StageRecord]
 
 
+PIECE = 64 * UNIT
+"""Bytes of a streamed pass that are taken together."""
+
+
 class Model(Protocol):
     """What the emulator needs of a model."""
 
@@ -85,6 +89,9 @@ class _Refused(Exception):
         super().__init__(status)
         self.status = status
 
+
+NOTHING = Configuration(rows_unit=0, tape_unit=0, lead_units=0, row_units=0, vocab=0, stop_token=0)
+"""What a device knows of an image before CONFIGURE."""
 
 Program = Iterator[int]
 """Yields how many bytes it needs, is sent them, and may have left a reply when it asks again."""
@@ -115,7 +122,7 @@ class Emulator:
         self.statistics = LinkStatistics()      # of its end of the present connection
         self._identity = Identity.of(config) if identity is None else identity
         self._records = []
-        self._configuration = None
+        self._configuration = NOTHING
         self._output = bytearray()
         self._commands = {
             Code.IDENTIFY: self._identify,
@@ -150,7 +157,7 @@ class Emulator:
     def reset(self) -> None:
         """Forget what the host's RESET makes a device forget."""
         self.resets += 1
-        self._configuration = None
+        self._configuration = NOTHING
         self._output.clear()
         self.model.clear_digest()
 
@@ -204,12 +211,9 @@ class Emulator:
         self._reply(Code.DIGEST, status, crc.to_bytes(4, "little"))
 
     def _configure(self) -> Program:
-        configuration = yield from self._arguments(Configuration)
-        if configuration.vocab > self.config.max_vocab:
-            self._reply(Code.CONFIGURE, Status.OUT_OF_RANGE)
-        else:
-            self._configuration = configuration
-            self._reply(Code.CONFIGURE, Status.OK)
+        self._configuration = yield from self._arguments(Configuration)
+        fits = self._configuration.vocab <= self.config.max_vocab
+        self._reply(Code.CONFIGURE, Status.OK if fits else Status.OUT_OF_RANGE)
 
     def _run(self) -> Program:
         run = yield from self._arguments(Run)
@@ -220,7 +224,7 @@ class Emulator:
 
     def _passes(self, run: Run) -> Program:
         token = run.token
-        count = 1 if run.flags & RunFlag.STREAMED else run.count
+        count = 1 if run.flags & RunFlag.STREAMED else max(1, run.count)
         for index in range(count):
             parts = yield from self._parts(run, token)
             try:
@@ -240,31 +244,50 @@ class Emulator:
             token = best[0][0]
 
     def _parts(self, run: Run, token: int):
-        """Return lead, row and rest of a pass, from the stream or from memory."""
-        configuration = self._configuration
-        if configuration is None:
-            raise _Refused(Status.BAD_TOKEN)
-        sizes = (configuration.lead_units * UNIT, configuration.row_units * UNIT,
-                 (run.tape_units - configuration.lead_units) * UNIT)
-        if run.stages == 0 or run.stages > self.config.max_stages or sizes[2] < 0:
-            raise _Refused(Status.OUT_OF_RANGE)
-        if run.flags & RunFlag.STREAMED:
-            lead = yield sizes[0]
-            row = yield sizes[1]
-            return lead, row, (yield sizes[2])
-        if token >= configuration.vocab:
-            raise _Refused(Status.BAD_TOKEN)
-        lead_unit = configuration.tape_unit
-        rest_unit = lead_unit + configuration.lead_units
-        row_unit = configuration.rows_unit + token * configuration.row_units
-        starts = (lead_unit, row_unit, rest_unit)
-        return tuple(self._fetch(unit, size) for unit, size in zip(starts, sizes, strict=True))
+        """Return lead, row and rest of a pass, from the stream or from memory.
 
-    def _fetch(self, unit: int, size: int) -> bytes:
-        status = self._memory_status(unit, size // UNIT)
+        What is streamed is taken whatever comes of the pass.
+        """
+        configuration = self._configuration
+        lead, row = configuration.lead_units * UNIT, configuration.row_units * UNIT
+        tape, status = run.tape_units * UNIT, self._run_status(run, token)
+        if run.flags & RunFlag.STREAMED:
+            data = yield from self._streamed(tape + row, keep=status == Status.OK)
+            parts = data[:lead], data[lead:lead + row], data[lead + row:]
         if status != Status.OK:
             raise _Refused(status)
-        return bytes(self.memory[unit * UNIT:unit * UNIT + size])
+        if not run.flags & RunFlag.STREAMED:
+            start = configuration.tape_unit * UNIT
+            row_start = (configuration.rows_unit + token * configuration.row_units) * UNIT
+            parts = (self.memory[start:start + lead], self.memory[row_start:row_start + row],
+                     self.memory[start + lead:start + tape])
+        return tuple(map(bytes, parts))
+
+    def _streamed(self, size: int, *, keep: bool):
+        data = bytearray()
+        for start in range(0, size, PIECE):
+            piece = yield min(PIECE, size - start)
+            if keep:
+                data += piece
+        return data
+
+    def _run_status(self, run: Run, token: int) -> Status:
+        """Return what is said of a pass before it is played."""
+        configuration = self._configuration
+        if not (0 < run.stages <= self.config.max_stages
+                and configuration.lead_units <= run.tape_units):
+            return Status.OUT_OF_RANGE
+        if configuration.row_units == 0:
+            return Status.BAD_TOKEN
+        if run.flags & RunFlag.STREAMED:
+            return Status.OK
+        if self.memory and token >= configuration.vocab:
+            return Status.BAD_TOKEN
+        row_unit = configuration.rows_unit + token * configuration.row_units
+        found = {self._memory_status(row_unit, configuration.row_units),
+                 self._memory_status(configuration.tape_unit, run.tape_units),
+                 Status.OK if run.count else Status.OUT_OF_RANGE}
+        return max(found)
 
     def _best(self, logits: np.ndarray | None) -> tuple[tuple[int, int], ...]:
         if logits is None:

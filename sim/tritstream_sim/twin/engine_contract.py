@@ -19,6 +19,7 @@ from tritstream.engines import Conversation, Engine, Pass
 from tritstream.engines.golden import GoldenEngine
 from tritstream.engines.state import FLOATS, INTEGERS, State
 from tritstream.errors import BadInput, DeviceBusy
+from tritstream.formats import FORMATS
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
@@ -331,7 +332,7 @@ def states_of_something_else_are_refused(engine, twin):
     good = prompted(engine).save()
     values = good.values
     other = (INTEGERS, FLOATS)[engine.kind == INTEGERS]
-    worst = 1 << 23 if engine.kind == INTEGERS else np.inf
+    worst = FORMATS.state_range[1] + 1 if engine.kind == INTEGERS else np.inf
     for changes, words in {
         ("kind", other): f"holds {other}, and .* computes in {engine.kind}",
         ("model", "0" * 64): "belongs to model 0000000000000000",
@@ -349,6 +350,18 @@ def states_of_something_else_are_refused(engine, twin):
         with refusal(BadInput, words):
             engine.open(dataclasses.replace(good, **{field: value}))
     check_place(engine.open(good), prompted(twin))
+
+
+def a_state_at_its_limits_goes_on(engine, twin):
+    if engine.kind == FLOATS:
+        return                          # they have none
+    good = prompted(engine).save()
+    for values in itertools.product(FORMATS.state_range, repeat=2):
+        values = np.resize(np.array(values, np.int32), good.values.shape)
+        state = dataclasses.replace(good, values=values)
+        conversations = engine.open(state), twin.open(state)
+        check_passes(*([conversation.step(7)] for conversation in conversations))
+        check_place(*conversations)
 
 
 # What a caller can do wrong.
@@ -387,6 +400,39 @@ def what_is_closed_is_refused(engine, twin):
             call()
 
 
+def closing_while_another_thread_computes(engine, twin):
+    """What was under way is right, or it ends with a sentence; the device is free then."""
+    conversation, found, ends = prompted(engine), [], []
+    computes = threading.Event()
+
+    def run():
+        try:
+            while True:
+                run = conversation.run(PROMPT[-1] if not found else best(found[-1]), 1)
+                computes.set()
+                found.extend(run)
+        except BadInput as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    computes.wait()
+    engine.close()
+    thread.join()
+    (error,) = ends
+    assert re.search("is closed", str(error)) and not engine._lock.locked() and engine._released
+    expected, token = prompted(twin), PROMPT[-1]
+    wanted = []
+    for _ in found:
+        wanted.append(expected.step(token))
+        token = best(wanted[-1])
+    check_passes(found, wanted)
+
+
+def best(result: Pass) -> int:
+    return result.candidates.best
+
+
 CASES = [
     a_run_is_its_steps,
     feeding_is_stepping,
@@ -410,6 +456,8 @@ CASES = [
     a_state_goes_on,
     a_run_goes_on_from_a_state,
     states_of_something_else_are_refused,
+    a_state_at_its_limits_goes_on,
     tokens_out_of_range_are_refused,
     what_is_closed_is_refused,
+    closing_while_another_thread_computes,
 ]

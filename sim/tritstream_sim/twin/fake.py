@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 
 from tritstream.build import BuildConfig
-from tritstream.formats import UNIT
+from tritstream.formats import FORMATS, UNIT
 from tritstream.link.messages import StageRecord
 from tritstream_sim.twin.emulator import ModelResult
 
@@ -94,7 +94,7 @@ class FakeModel:
             crc = zlib.crc32(piece, crc)
         random = np.random.default_rng(crc)
         size = self._image.layers * self._image.hidden
-        self.state[:size] = random.integers(-(1 << 23), 1 << 23, size)
+        self.state[:size] = random.integers(*FORMATS.state_range, size, endpoint=True)
         self.vectors[:] = random.integers(-(1 << 31), 1 << 31, len(self.vectors))
         digests = [int(value) for value in random.integers(0, 1 << 32, stages)]
         self._digest = digests[-1]

@@ -51,6 +51,8 @@ class GoldenBoard:
     def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool,
                  stages: int) -> ModelResult:
         """Play one pass; the tape has to be the image's."""
+        if stages > self._image.stages:
+            raise ValueError(f"the tape has {self._image.stages} stages, not {stages}")
         whole = self._image.tape(self._image.units_before(stages)).tobytes()
         if lead + tape != whole or row not in self._tokens:
             raise ValueError("this is not the tape of the image")

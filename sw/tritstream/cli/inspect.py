@@ -35,7 +35,7 @@ def inspect(
     """Show fitting boards, shapes, scales, zeros, sizes and digest."""
     if (name is None) == (model is None):
         raise BadInput("inspect takes one model: tritstream inspect MODEL.")
-    image = open_model(name or model).image
+    image = open_model(model if name is None else name).image
     table = describe(image)
     if json:
         print_json(table)

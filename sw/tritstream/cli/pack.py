@@ -21,6 +21,7 @@ from tritstream.model.dummy import PRESETS, TOKENIZER_VOCAB, DummyCheckpoint, by
 
 __all__ = ["pack", "pack_with_progress"]
 
+DIGITS = 18                 # of a number; Python refuses to convert thousands
 BEGIN, END = 0, 1           # of the byte tokenizer
 
 
@@ -102,10 +103,10 @@ def _shape(text: str) -> ModelConfig:
         return presets[text.lower()]
     numbers = text.split(",")
     if len(numbers) != 4 or not all(n.isascii() and n.isdigit() for n in numbers):
-        raise BadInput(f"--dummy {text!r} is no shape: give {', '.join(PRESETS)}, or four numbers "
-                       "HIDDEN,INTERMEDIATE,LAYERS,VOCABULARY.")
-    hidden, intermediate, layers, vocab = sizes = tuple(map(int, numbers))
-    if max(sizes) > MOST_ROWS:
-        raise BadInput(f"--dummy {text!r} is too large: no number may exceed {MOST_ROWS}.")
+        raise BadInput(f"--dummy {text[:80]!r} is no shape: give {', '.join(PRESETS)}, or four "
+                       "numbers HIDDEN,INTERMEDIATE,LAYERS,VOCABULARY.")
+    if any(len(n) > DIGITS or int(n) > MOST_ROWS for n in numbers):
+        raise BadInput(f"--dummy {text[:80]!r} is too large: no number may exceed {MOST_ROWS}.")
+    hidden, intermediate, layers, vocab = map(int, numbers)
     return ModelConfig(hidden=hidden, intermediate=intermediate, layers=layers, vocab=vocab,
                        bos=BEGIN, eos=END if vocab > END else None)

@@ -87,9 +87,11 @@ class Engine(abc.ABC):
     """Those of them in which the datapath waited for weights."""
 
     def __init__(self):
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()           # of whoever has the device
+        self._opening = threading.Lock()
         self._open: weakref.WeakSet[Conversation] = weakref.WeakSet()
         self._closed = False
+        self._released = False
         self._current = _nobody         # whose place the device is at
 
     @property
@@ -110,9 +112,10 @@ class Engine(abc.ABC):
         BadInput
             The state is of another model or kind, or damaged; or the engine is closed.
         """
-        self._check_open()
         conversation = Conversation(self, state)
-        self._open.add(conversation)
+        with self._opening:
+            self._check_open()
+            self._open.add(conversation)
         return conversation
 
     def stage_digests(self, tokens: Sequence[int], *, head: bool) -> list[int]:
@@ -134,12 +137,16 @@ class Engine(abc.ABC):
         return FloatModel(checkpoint)
 
     def close(self) -> None:
-        """End all conversations, and leave the device idle and free."""
-        for conversation in list(self._open):
-            conversation.close()
-        if not self._closed:
+        """End all conversations, and leave the device idle and free.
+
+        A call that another thread has under way comes to its end, and frees the device then.
+        """
+        with self._opening:
             self._closed = True
-            self._release()
+            conversations = list(self._open)
+        for conversation in conversations:
+            conversation.close()
+        self._release_if_idle()
 
     def __enter__(self):
         return self
@@ -216,9 +223,22 @@ class Engine(abc.ABC):
             raise DeviceBusy(f"{self.name} is busy with another run or call: take that to its end, "
                              "or close it.")
         try:
+            self._check_open()          # it may have been closed meanwhile
             yield
         finally:
             self._lock.release()
+            if self._closed:
+                self._release_if_idle()
+
+    def _release_if_idle(self) -> None:
+        """Free the device of a closed engine, unless a call has it, which does that at its end."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._released:
+                    self._released = True
+                    self._release()
+            finally:
+                self._lock.release()
 
     def _enter(self, conversation: Conversation) -> None:
         """Put the device behind the last token of a conversation."""

@@ -136,10 +136,15 @@ class Conversation:
                          digest=self._digest, values=self._values)
 
     def close(self) -> None:
-        """End it, and its run if one lives; the engine stays open for others."""
-        for run in list(self._runs):
-            run.close()
+        """End it, and its run if one lives; the engine stays open for others.
+
+        What another thread has under way comes to its end: a call returns its answer, and a run
+        raises `BadInput` behind the pass that it computes.
+        """
         self._closed = True
+        for run in list(self._runs):
+            with contextlib.suppress(ValueError):       # it runs in another thread
+                run.close()
 
     def __enter__(self):
         return self
@@ -154,6 +159,7 @@ class Conversation:
                 self._keep(engine._values())
             with contextlib.closing(engine._run(token, count)) as passes:
                 for left, result in zip(reversed(range(count)), passes, strict=False):
+                    self._check_open()          # another thread may have closed it
                     best = result.candidates.best
                     if not left or best in engine.stop_tokens:
                         break
@@ -168,9 +174,12 @@ class Conversation:
         yield result                        # the last: nothing is under way any more
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
+        self._check_open()
+        return checked_tokens(tokens, self._engine.vocab)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise BadInput("This conversation is closed: open another.")
-        return checked_tokens(tokens, self._engine.vocab)
 
     def _took(self, tokens: list[int], digest: int | None) -> None:
         self._tokens += tokens
@@ -186,8 +195,7 @@ class Conversation:
     @contextlib.contextmanager
     def _turn(self):
         """Have the engine for a call, with the device behind the last token."""
-        if self._closed:
-            raise BadInput("This conversation is closed: open another.")
+        self._check_open()
         engine = self._engine
         with engine._claimed():
             engine._enter(self)

@@ -142,6 +142,6 @@ class State:
     def _in_range(self) -> bool:
         if self.kind == FLOATS:
             return bool(np.isfinite(self.values).all())
-        limit = 1 << FORMATS.state_bits - 1
-        return not self.values.size or bool(-limit <= self.values.min()
-                                            and self.values.max() < limit)
+        low, high = FORMATS.state_range
+        return not self.values.size or bool(low <= self.values.min()
+                                            and self.values.max() <= high)

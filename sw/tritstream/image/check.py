@@ -11,6 +11,7 @@ import numpy as np
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS, NORM_BITS, UNIT, padded
 from tritstream.image.bounds import CHECKED_MARGIN, ROUNDING, longest_row, output_bound
+from tritstream.image.scales import header_scale_log2
 from tritstream.image.stages import Plan
 from tritstream.image.tape import (
     MAX_FRACTION,
@@ -27,6 +28,7 @@ __all__ = ["check_payload", "read_header"]
 
 _MOST_EXPONENT = 400            # of a scalar: far beyond any scale that gives an output
 _MOST_MULTIPLIER = 2.0 ** 26    # of the dequantiser: it only shifts to the right
+_SCALE_ERROR = 2.0 ** -14        # of a logarithm: twice what rounding to 16 bits makes
 _ROWS = 1 << 22                 # bytes of embedding rows checked at a time
 
 
@@ -96,11 +98,12 @@ def check_payload(image) -> None:
         Which stage or row holds what means nothing or could overflow.
     """
     residual = _check_rows(image)
-    gains = _Gains(None, ())
+    gains, before = _Gains(None, ()), None
     for section in image.sections:
         try:
             residual += _check_section(image.payload, section, gains)
-            gains = _read_gains(image.payload, section)
+            _check_scales(image.payload, section, before, gains)
+            gains, before = _read_gains(image.payload, section), section
         except BadInput as error:
             raise BadInput(f"{image.path}, stage {section.name}: {error} Pack the checkpoint "
                            "again.") from None
@@ -154,7 +157,7 @@ def _check_section(payload: np.ndarray, section, source: _Gains) -> float:
     limit = float((1 << bits - 1) - 1)
     bounds = []
     for index in range(header.op.projections):
-        codes = groups[:, index, :header.columns]
+        codes = section.codes(payload, index)
         _check_trits(codes)
         gain = source.inner(index if header.op.vectors > 1 else 0)
         # What adds to the residual is summed up, and has to be known as well as `pack` knew it.
@@ -164,6 +167,24 @@ def _check_section(payload: np.ndarray, section, source: _Gains) -> float:
             raise BadInput(f"The section has outputs of up to {bounds[-1]:.4g} in projection "
                            f"{index}, more than {bits} bits hold.")
     return bounds[0] if header.op is Op.RESIDUAL else 0.0
+
+
+def _check_scales(payload: np.ndarray, section, before, source: _Gains) -> None:
+    """Hold the metadata's scales, with which the float reference computes, to the header's."""
+    header, names = section.header, {}
+    for index, (name, told, *_) in enumerate(section.meta["matrices"]):
+        found = header.scales[index]
+        wanted = header_scale_log2(section.meta, before.meta, index, columns=header.columns,
+                                   vectors=header.op.vectors, stacked=source.pre is not None)
+        if found == Scalar():           # so `pack` writes what only gives zeros
+            codes = section.codes(payload, index)
+            gain = source.inner(index if header.op.vectors > 1 else 0)
+            same = longest_row(codes, gain)[0] == 0
+        else:
+            same = abs(math.log2(found.mantissa) + found.exponent - wanted) <= _SCALE_ERROR
+        if not same or names.setdefault(name, told) != told:
+            raise BadInput(f"The metadata have a scale of {told:.6g} for projection {index}, which "
+                           f"is not that of the header, {_real(found):.6g} in its format.")
 
 
 def _check_norm(header: Header, source: _Gains) -> None:

@@ -57,6 +57,12 @@ class Section:
         """First byte behind the section."""
         return self.start + self.header.units * UNIT
 
+    def codes(self, payload: np.ndarray, projection: int) -> np.ndarray:
+        """Packed trits of a projection, uint8 [row groups, columns]."""
+        body = payload[self.body_start:self.end]
+        groups = body.reshape(-1, self.header.op.projections, self.header.group_bytes)
+        return groups[:, projection, :self.header.columns]
+
 
 def is_image(path: pathlib.Path) -> bool:
     """Whether `path` is a file that starts as an image does."""

@@ -17,6 +17,7 @@ from tritstream.errors import BadInput
 from tritstream.formats import FORMATS, MOST_ROWS, NORM_BITS, padded
 from tritstream.image.bounds import PACKED_MARGIN, ROUNDING, longest_row, output_bound
 from tritstream.image.image import Image, write_image
+from tritstream.image.scales import scale_power
 from tritstream.image.stages import Plan, plans
 from tritstream.image.tape import (
     MAX_FRACTION,
@@ -253,7 +254,8 @@ class _Layout:
         scales = []
         for index, (matrix, fraction) in enumerate(zip(stage.matrices, fractions, strict=True)):
             gain = norms.gains[index if stage.op.vectors > 1 else 0]
-            power = inner - vector - gain.fraction + fraction
+            power = scale_power(fraction=fraction, gain_fraction=gain.fraction,
+                                pre_fraction=norms.pre.fraction if norms.pre else None)
             used = matrix.bound > 0
             scales.append(scalar(matrix.scale * math.sqrt(columns) / 127 * 2.0 ** power)
                           if used else Scalar())

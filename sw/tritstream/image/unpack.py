@@ -86,7 +86,5 @@ class ImageCheckpoint(Weights):
 
     def _codes(self, section: Section, index: int) -> np.ndarray:
         header = section.header
-        body = self.image.payload[section.body_start:section.end]
-        groups = body.reshape(-1, header.op.projections, header.group_bytes)
-        trits = decode(groups[:, index, :header.columns])
+        trits = decode(section.codes(self.image.payload, index))
         return trits.swapaxes(0, 1).reshape(-1, header.columns)[:header.rows]

@@ -1,5 +1,6 @@
 """Text from a prompt on any device, with the time that it took."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -124,8 +125,9 @@ class Generation:
         return next(self._pieces)
 
     def close(self) -> None:
-        """End the text here, and free the device."""
-        self._pieces.close()
+        """End the text here, and free the device, at once or behind a pass of another thread."""
+        with contextlib.suppress(ValueError):       # it runs in another thread
+            self._pieces.close()
         self._conversation.close()
 
     def __enter__(self):

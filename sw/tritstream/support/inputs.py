@@ -32,7 +32,11 @@ def check_input(path: str | Path, *, most: int | None = None) -> int:
         It is absent, or may not be read.
     """
     path = Path(path)
-    found = path.stat()
+    try:
+        found = path.stat()
+    except ValueError:
+        raise BadInput(f"{str(path)!r} has a byte 0, which no name of a file has; give a file."
+                       ) from None
     if not stat.S_ISREG(found.st_mode):
         kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file"
         raise BadInput(f"{path} is {kind}; give the file itself.")
