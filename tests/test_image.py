@@ -14,7 +14,7 @@ import pytest
 from tritstream.errors import BadInput
 from tritstream.formats import UNIT, padded
 from tritstream.image import image as module
-from tritstream.image.image import Image, is_image, write_image
+from tritstream.image.image import Image, write_image
 from tritstream.image.pack import pack
 from tritstream.image.tape import HEADER_FIELDS, ROW_PREFIX, Bank, Header, Op, Scalar
 from tritstream.image.trits import VALID, decode, encode
@@ -87,7 +87,6 @@ def test_a_pack_is_repeatable(image, tmp_path):
 
 def test_reading_checks_everything(image):
     assert Image(image.path).digest == image.digest
-    assert is_image(image.path)
 
 
 @pytest.mark.parametrize("damage, message", [
@@ -413,7 +412,6 @@ def test_lengths_that_disagree(image, field, said):
 def test_what_is_no_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", pathlib.Path("/dev/zero")):
-        assert not is_image(path)
         with pytest.raises(BadInput, match=f"{path} is not a regular file"):
             Image(path)
     with pytest.raises(BadInput, match="is a directory; give the file itself"):

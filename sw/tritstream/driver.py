@@ -22,6 +22,7 @@ from tritstream.link.messages import (
     Counters,
     Extent,
     Identity,
+    Logit,
     PassResult,
     Run,
     StageRecord,
@@ -40,8 +41,8 @@ CHUNK_UNITS = 4096
 DEPTH = 16
 """Passes that are under way without the host having read their answers."""
 
-LOGIT_BYTES = 5
-"""A code and an int32."""
+LOGIT_BYTES = 1 + Logit.SIZE
+"""A message of one logit, its code included."""
 
 STOP_SECONDS = 2.0
 """How long a device that has failed already may take to start anew."""
@@ -471,11 +472,6 @@ class Device:
         if state.size and not (low <= state.min() and state.max() <= high):
             raise BadInput(f"The state holds numbers outside {low} to {high}: it is damaged.")
         self.store(Space.STATE, 0, state.reshape(-1))
-
-    def reset_state(self) -> None:
-        """Make the recurrent state zero."""
-        image = self._loaded()
-        self.restore_state(np.zeros((image.layers, image.hidden), np.int32))
 
     def read_vector(self, name: str, length: int) -> np.ndarray:
         """Return the first `length` elements of the vector ``x`` or ``z``, int32."""

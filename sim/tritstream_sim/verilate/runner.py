@@ -66,7 +66,7 @@ def simulate(components, bench: str | Sequence[str], *, cache: pathlib.Path,
     bench : str or sequence of str
         Names of Python modules with cocotb tests.
     cache : path
-        Where builds are kept, see `verilator.compile_model`.
+        Where builds are kept, see `compile_model`.
     directory : path
         Emptied; then holds ``simulation.log``, ``results.xml`` and, with `waves`, ``dump.fst``.
     config : BuildConfig, optional

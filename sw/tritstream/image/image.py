@@ -24,7 +24,7 @@ from tritstream.model.tokenizer import MOST_BYTES
 from tritstream.support.files import replacing
 from tritstream.support.inputs import check_input
 
-__all__ = ["Image", "Section", "is_image", "write_image"]
+__all__ = ["Image", "Section", "write_image"]
 
 _MAGIC = b"TRITSTRM"
 _VERSION = 1
@@ -62,14 +62,6 @@ class Section:
         body = payload[self.body_start:self.end]
         groups = body.reshape(-1, self.header.op.projections, self.header.group_bytes)
         return groups[:, projection, :self.header.columns]
-
-
-def is_image(path: pathlib.Path) -> bool:
-    """Whether `path` is a file that starts as an image does."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def write_image(path: pathlib.Path, meta: dict, tokenizer: bytes | None, payload) -> None:
