@@ -18,7 +18,7 @@ import pytest
 from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.driver import Device
-from tritstream.errors import BadInput, DeviceError, MissingTool
+from tritstream.errors import BadInput, DeviceBusy, DeviceError, MissingTool
 from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.image.needs import Needs
 from tritstream.image.pack import pack
@@ -422,6 +422,14 @@ def test_a_silent_host_makes_way(cache):
             assert device.identity.build == DEFAULT.digest()
         with pytest.raises(DeviceError, match="closed the connection"):
             silent.read(1.0)
+
+
+@pytest.mark.verilator
+def test_a_second_host_is_told_that_the_board_is_busy(cache):
+    with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as first:
+        with pytest.raises(DeviceBusy, match="busy with another host"):
+            Device.open(board.uri)
+        assert first.identify() == first.identity
 
 
 @pytest.mark.verilator

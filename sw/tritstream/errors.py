@@ -52,7 +52,7 @@ class DeviceError(TritstreamError, OSError):
 
 
 class DeviceBusy(DeviceError):
-    """The device is in the middle of a run, or of a call from another thread."""
+    """The device is in the middle of a run, of a call from another thread, or serves another."""
 
 
 class FitError(TritstreamError):

@@ -15,14 +15,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 
 // Hosts are served one after the other. Bytes under way in either direction are gone when one leaves,
 // as on a serial cable. One that is silent makes way when another waits: after FIRST_SECONDS if it has
 // never said anything, after QUIET_SECONDS otherwise. (The driver, while it waits, says something
-// every second, and waits 10 s for its turn.)
+// every second, and waits 10 s for its turn.) One that has waited for TURN_SECONDS is hung up on
+// without a byte, which tells it that the board is busy.
 class Host {
 public:
-    static constexpr double FIRST_SECONDS = 3, QUIET_SECONDS = 30;
+    static constexpr double FIRST_SECONDS = 3, QUIET_SECONDS = 30, TURN_SECONDS = 5;
+    static constexpr size_t MOST_WAITING = 16;
 
     // Listens on 127.0.0.1; port 0 is any free one.
     explicit Host(uint16_t port, bool watch_stdin) : m_watch_stdin(watch_stdin) {
@@ -44,6 +47,7 @@ public:
 
     ~Host() {
         hang_up();
+        for (const Waiting& one : m_waiting) close(one.connection);
         close(m_listener);
     }
 
@@ -56,18 +60,16 @@ public:
 
     // Exchanges what there is; waits for something to happen at most so many milliseconds.
     void exchange(int milliseconds) {
-        pollfd watched[2] = {{m_connection < 0 ? m_listener : m_connection, LEAVES, 0},
-                             {STDIN_FILENO, POLLIN, 0}};
-        if (m_connection < 0 || m_taken == m_come) watched[0].events |= POLLIN;
+        take_turns();
+        pollfd watched[3] = {{m_connection, LEAVES, 0},       // poll heeds no number below 0
+                             {m_waiting.size() < MOST_WAITING ? m_listener : -1, POLLIN, 0},
+                             {m_watch_stdin ? STDIN_FILENO : -1, POLLIN, 0}};
+        if (m_taken == m_come) watched[0].events |= POLLIN;
         if (m_sent != m_made) watched[0].events |= POLLOUT;
-        const int found = poll(watched, m_watch_stdin ? 2 : 1, milliseconds);
-        if (m_connection >= 0 && is_overdue() && another_waits()) hang_up();
-        if (found <= 0) return;
-        if (watched[1].revents) watch_stdin();
-        if (!watched[0].revents) return;
-        if (watched[0].fd == m_listener) {
-            answer();
-        } else if (m_connection >= 0) {
+        if (poll(watched, 3, milliseconds) <= 0) return;
+        if (watched[2].revents) watch_stdin();
+        if (watched[1].revents) answer();
+        if (watched[0].revents) {
             if (watched[0].revents & LEAVES) hang_up();
             if (m_connection >= 0 && m_sent != m_made) send_some();
             if (m_connection >= 0 && m_taken == m_come) receive_some();
@@ -106,19 +108,35 @@ private:
         return seconds_since(m_changed_at) >= (m_has_spoken ? QUIET_SECONDS : FIRST_SECONDS);
     }
 
-    bool another_waits() const {
-        pollfd listener = {m_listener, POLLIN, 0};
-        return poll(&listener, 1, 0) > 0;
-    }
+    struct Waiting {
+        int connection;
+        Clock::time_point since;
+    };
 
     void answer() {
-        m_connection = accept(m_listener, nullptr, nullptr);
-        if (m_connection < 0) return;
-        m_has_spoken = false;
-        m_changed_at = Clock::now();
+        const int connection = accept(m_listener, nullptr, nullptr);
+        if (connection < 0) return;
         const int yes = 1;
-        setsockopt(m_connection, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-        fcntl(m_connection, F_SETFL, O_NONBLOCK);
+        setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        fcntl(connection, F_SETFL, O_NONBLOCK);
+        m_waiting.push_back({connection, Clock::now()});
+        take_turns();
+    }
+
+    // Serves the first that waits if nobody else is, or a silent one, and tells the others.
+    void take_turns() {
+        if (m_waiting.empty()) return;
+        if (m_connection >= 0 && is_overdue()) hang_up();
+        if (m_connection < 0) {
+            m_connection = m_waiting.front().connection;
+            m_waiting.pop_front();
+            m_has_spoken = false;
+            m_changed_at = Clock::now();
+        }
+        while (!m_waiting.empty() && seconds_since(m_waiting.front().since) >= TURN_SECONDS) {
+            close(m_waiting.front().connection);
+            m_waiting.pop_front();
+        }
     }
 
     void receive_some() {
@@ -163,6 +181,7 @@ private:
 
     int m_listener = -1, m_connection = -1;
     bool m_watch_stdin, m_has_left = false, m_abandoned = false;
+    std::deque<Waiting> m_waiting;                      // hosts whose turn it is not yet
     bool m_has_spoken = false;                          // the host that is connected
     Clock::time_point m_changed_at = Clock::now();      // a host came, spoke or left
     uint8_t m_in[1 << 16], m_out[1 << 16];

@@ -48,15 +48,16 @@ def open_transport(address: Address | str, image=None) -> Transport:
     """
     if isinstance(address, str):
         address = Address.parse(address)
-    opener = _BUILT_IN.get(address.scheme) or _plugin(address)
-    return opener(address, image)
+    if address.scheme in _BUILT_IN:
+        return _BUILT_IN[address.scheme](address, image)
+    return _by_plugin(address, image)
 
 
-def _plugin(address: Address):
+def _by_plugin(address: Address, image) -> Transport:
     found = importlib.metadata.entry_points(group=GROUP, name=address.scheme)
     for entry_point in found:
         try:
-            return entry_point.load()
+            return entry_point.load()(address, image)
         except ImportError as error:
             raise MissingTool(f"What {address.scheme!r} needs is not installed ({error}): run `pip "
                               f"install '{_distribution(entry_point)}[{address.scheme}]'`."

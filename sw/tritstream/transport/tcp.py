@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import socket
 
-from tritstream.errors import BadInput, DeviceError
+from tritstream.errors import BadInput, DeviceBusy, DeviceError
 from tritstream.link.transport import Transport
 from tritstream.transport.address import Address, whole_number
 
@@ -29,6 +29,7 @@ class TcpTransport(Transport):
     def __init__(self, connection: socket.socket, name: str):
         self.name = name
         self._socket = connection
+        self._has_answered = False
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -57,6 +58,7 @@ class TcpTransport(Transport):
             raise self._gone(error.strerror or "the port is closed") from error
         if not data:
             raise self._gone("it closed the connection")
+        self._has_answered = True
         return data
 
     def write(self, data: bytes) -> None:
@@ -72,6 +74,9 @@ class TcpTransport(Transport):
         self._socket.close()
 
     def _gone(self, why: str) -> DeviceError:
+        if not self._has_answered and self._socket.fileno() >= 0:
+            return DeviceBusy(f"The device at {self.name} is busy with another host, or did not "
+                              f"start ({why} without a byte): end the other program, or wait.")
         return DeviceError(f"The device at {self.name} went away ({why}): start it again and "
                            "repeat the command.")
 
