@@ -36,6 +36,7 @@ from cocotb.utils import get_sim_time
 __all__ = [
     "PAUSES",
     "PERIOD",
+    "SOURCE_PAUSES",
     "Monitor",
     "Sink",
     "Source",
@@ -51,6 +52,9 @@ PERIOD = 10
 PAUSES = [(0.0, 0.0, 1), (0.5, 0.0, 1), (0.0, 0.7, 1), (0.5, 0.7, 1), (0.5, 0.7, 16)]
 """What a test of streams goes through: the shares of the cycles in which a source and a sink pause,
 and how long on average, see `stall`."""
+
+SOURCE_PAUSES = [(0.0, 1), (0.5, 1), (0.5, 16)]
+"""The same where only a source may pause."""
 
 
 def start_clock(dut):

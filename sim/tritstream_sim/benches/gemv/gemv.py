@@ -19,6 +19,7 @@ from tritstream_hw.gemv.gemv import Gemv
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_sim.agents.stream import (
     PAUSES,
+    SOURCE_PAUSES,
     Monitor,
     Sink,
     Source,
@@ -196,9 +197,9 @@ async def extremes(dut, act):
 
 
 @cocotb.test
-@cocotb.parametrize(vector=[0, 1, 2], tape_stall=[0.0, 0.4])
-async def activations_are_not_read_before_they_are_there(dut, vector, tape_stall):
-    bench, rng, _ = await start(dut, tape_stall=tape_stall)
+@cocotb.parametrize((("tape_stall", "burst"), SOURCE_PAUSES), vector=[0, 1, 2])
+async def activations_are_not_read_before_they_are_there(dut, vector, tape_stall, burst):
+    bench, rng, _ = await start(dut, tape_stall=tape_stall, burst=burst)
     beats = min(bench.config.column_beats, 9)
     bench.show([0] * VECTORS)
     vectors = rng.integers(-127, 128, (VECTORS, bench.config.max_columns), np.int8)

@@ -9,7 +9,15 @@ from tritstream.build import BuildConfig
 from tritstream_hw.construct import construct
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.head.topk import TopK, best_layout
-from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock
+from tritstream_sim.agents.stream import (
+    SOURCE_PAUSES,
+    Monitor,
+    Source,
+    as_signed,
+    reset,
+    stall,
+    start_clock,
+)
 
 CANDIDATES = [1, 4, 16]
 
@@ -28,10 +36,10 @@ def components() -> dict[str, TopK]:
 class Bench:
     """Agents at the device that keeps so many candidates."""
 
-    def __init__(self, dut, candidates: int, *, i_stall=0.0):
+    def __init__(self, dut, candidates: int, *, i_stall=0.0, burst=1):
         self.dut, self.name, self.config = dut, f"k{candidates}", config(candidates)
         self.source = Source(dut, f"{self.name}__i", sum_layout(self.config.acc_bits),
-                             stall=stall(i_stall))
+                             stall=stall(i_stall, burst))
         self.watch = Monitor(dut, f"{self.name}__i")
         self.port("clear").value = 0
         self.port("index").value = 0
@@ -83,9 +91,10 @@ async def start(dut, candidates: int, **stalls) -> Bench:
 
 
 @cocotb.test
-@cocotb.parametrize(candidates=CANDIDATES, i_stall=[0.0, 0.5], spread=[0, 2, 8000])
-async def the_best_in_order(dut, candidates, i_stall, spread):
-    bench = await start(dut, candidates, i_stall=i_stall)
+@cocotb.parametrize((("i_stall", "burst"), SOURCE_PAUSES), candidates=CANDIDATES,
+                    spread=[0, 2, 8000])
+async def the_best_in_order(dut, candidates, i_stall, burst, spread):
+    bench = await start(dut, candidates, i_stall=i_stall, burst=burst)
     for _ in range(8):
         await bench.rank([random.randint(-spread, spread) for _ in range(100)])
         await bench.clear()

@@ -13,7 +13,15 @@ from tritstream.image.tape import Bank
 from tritstream_hw.construct import construct
 from tritstream_hw.elements.vectors import VectorMemory
 from tritstream_hw.tape.gains import GainBanks, banks_layout, load_layout
-from tritstream_sim.agents.stream import Monitor, Source, as_signed, reset, stall, start_clock
+from tritstream_sim.agents.stream import (
+    SOURCE_PAUSES,
+    Monitor,
+    Source,
+    as_signed,
+    reset,
+    stall,
+    start_clock,
+)
 
 SIZES = [(1, 1), (1, 16), (4, 4), (8, 16), (8, 64), (64, 64)]       # V, P
 HIDDEN = 100
@@ -41,12 +49,12 @@ def components() -> dict[str, GainBanks | VectorMemory]:
 class Bench:
     """Loads and reads the banks, and remembers what they hold."""
 
-    def __init__(self, dut, size, *, gap=0.0):
+    def __init__(self, dut, size, *, gap=0.0, burst=1):
         self.dut, self.name, self.config = dut, f"{name(*size)}_banks", config(*size)
         start_clock(dut)
         self.commands = Source(dut, f"{self.name}__command", load_layout(self.config.gain_beats))
         self.beats = Source(dut, f"{self.name}__beats",
-                            data.ArrayLayout(8, self.config.beat_bytes), stall=stall(gap))
+                            data.ArrayLayout(8, self.config.beat_bytes), stall=stall(gap, burst))
         self.watch = Monitor(dut, f"{self.name}__beats")
         for port in ("half", "read_half", "read_address", "keep_half", "keep_address"):
             self.port(port).value = 0
@@ -106,9 +114,9 @@ async def start(dut, size, **options) -> Bench:
 
 
 @cocotb.test
-@cocotb.parametrize(size=SIZES, gap=[0.0, 0.5])
-async def loads_any_banks_of_any_length(dut, size, gap):
-    bench = await start(dut, size, gap=gap)
+@cocotb.parametrize((("gap", "burst"), SOURCE_PAUSES), size=SIZES)
+async def loads_any_banks_of_any_length(dut, size, gap, burst):
+    bench = await start(dut, size, gap=gap, burst=burst)
     for turn, (banks, rows) in enumerate((
             (~Bank(0), HIDDEN), (Bank.GAIN0, 192), (Bank.KEEP | Bank.PRE | Bank.GAIN0, 64),
             (Bank.GAIN2, 1), (Bank.PRE | Bank.GAIN1, 33), (Bank(0), 5), (~Bank(0), 97))):
