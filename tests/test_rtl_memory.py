@@ -8,7 +8,7 @@ import pytest
 from amaranth import *
 from amaranth.hdl import Assert, Assume
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import UNIT
 from tritstream.link.protocol import Code, Status
@@ -18,9 +18,10 @@ from tritstream_hw.control.reply import ReplySerialiser
 from tritstream_hw.memory.block import BlockMemory
 from tritstream_hw.memory.fetcher import Fetcher
 from tritstream_hw.memory.player import Player, Sink
-from tritstream_hw.memory.port import MOST_BEATS
+from tritstream_hw.memory.port import MOST_BEATS, MemorySignature
 from tritstream_hw.stream.gearbox import Gearbox
 from tritstream_sim.agents.contract import held_until_taken, prove
+from tritstream_sim.agents.memory import Memory
 from tritstream_sim.agents.pysim import collect, feed, run, stalls
 
 STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)]
@@ -123,39 +124,39 @@ def test_block_memory_has_no_gap_between_requests():
 # Fetcher.
 
 
-async def serve(ctx, request, data, log, latency, idle, beat_bytes=4):
-    """Be the memory behind a stream of requests, for ever."""
-    queue = []
-    ctx.set(request.ready, 1)
-    pause, cycle, offered = next(idle), 0, False
-    while True:
-        if not offered and queue and queue[0][0] <= cycle:
-            if pause:
-                pause -= 1
-            else:
-                ctx.set(data.payload, beat_of(queue[0][1], beat_bytes))
-                ctx.set(data.valid, 1)
-                offered = True
-        _, _, valid, beat, beats, taken = await ctx.tick().sample(
-            request.valid, request.p.beat, request.p.beats, data.ready)
-        cycle += 1
-        if offered and taken:
-            queue.pop(0)
-            ctx.set(data.valid, 0)
-            offered, pause = False, next(idle)
-        if valid:
-            log.append((beat, beats))
-            queue += [(cycle + latency, n) for n in range(beat, beat + beats)]
+class Reading(wiring.Component):
+    """A fetcher at the port of a memory, which it does not share; the other ports are its own."""
+
+    def __init__(self):
+        self.fetcher = Fetcher(beat_bytes=4, memory_beats=4096)
+        super().__init__({"memory": Out(MemorySignature(4))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.fetcher = fetcher = self.fetcher
+        command, request = self.memory.command, fetcher.request
+        wiring.connect(m, wiring.flipped(self.memory.data), fetcher.data)
+        m.d.comb += [
+            command.p.beat.eq(request.p.beat),
+            command.p.beats.eq(request.p.beats),
+            command.valid.eq(request.valid),
+            request.ready.eq(command.ready),
+        ]
+        return m
+
+
+def memory_of(port, beats, *, beat_bytes=4, **options):
+    """The memory behind a port, filled."""
+    return Memory(port, [beat_of(n, beat_bytes) for n in range(beats)], **options)
 
 
 def simulate_fetcher(regions, *, latency, i_stall=0.0, o_stall=0.0, seed=1):
-    """Read regions; return the requests and the cycles between the first and the last beat."""
-    dut = Fetcher(beat_bytes=4, memory_beats=4096)
+    """Read regions; return the reads and the cycles between the first and the last beat."""
+    device = Reading()
+    dut, memory = device.fetcher, memory_of(device.memory, 4096, latency=latency,
+                                            idle=stalls(seed, i_stall))
     expected = [beat_of(n) for beat, beats in regions for n in range(beat, beat + beats)]
-    found, log, cycles, lasts = [], [], [], []
-
-    async def memory(ctx):
-        await serve(ctx, dut.request, dut.data, log, latency, stalls(seed, i_stall))
+    found, cycles, lasts = [], [], []
 
     async def asker(ctx):
         asked = [{"beat": beat, "beats": beats} for beat, beats in regions]
@@ -179,19 +180,19 @@ def simulate_fetcher(regions, *, latency, i_stall=0.0, o_stall=0.0, seed=1):
                 assert idle
                 break
 
-    run(dut, asker, consumer, background=[memory])
+    run(device, asker, consumer, background=[memory.run])
     assert found == expected
     assert lasts[-1]
-    return log, cycles[-1] - cycles[0] + 1
+    return memory.reads, cycles[-1] - cycles[0] + 1
 
 
 @pytest.mark.parametrize("i_stall, o_stall", STALLS)
 def test_fetcher_reads_its_regions(i_stall, o_stall, seed):
     most = MOST_BEATS
     regions = [(5, 3), (900, 0), (1000, 2 * most + 7), (0, 1), (7, most)]
-    log, _ = simulate_fetcher(regions, latency=7, i_stall=i_stall, o_stall=o_stall, seed=seed)
-    assert log == [(5, 3), (1000, most), (1000 + most, most), (1000 + 2 * most, 7), (0, 1),
-                   (7, most)]
+    reads, _ = simulate_fetcher(regions, latency=7, i_stall=i_stall, o_stall=o_stall, seed=seed)
+    assert reads == [(5, 3), (1000, most), (1000 + most, most), (1000 + 2 * most, 7), (0, 1),
+                     (7, most)]
 
 
 def test_fetcher_hides_the_latency():
@@ -200,11 +201,9 @@ def test_fetcher_hides_the_latency():
 
 
 def test_fetcher_drops_what_was_abandoned():
-    dut = Fetcher(beat_bytes=4, memory_beats=4096)
+    device = Reading()
+    dut, memory = device.fetcher, memory_of(device.memory, 4096, latency=30)
     found = []
-
-    async def memory(ctx):
-        await serve(ctx, dut.request, dut.data, [], 30, NEVER)
 
     async def testbench(ctx):
         for wait in (0, 1, 2, 3, 29, 33, 60, 400):
@@ -219,7 +218,7 @@ def test_fetcher_drops_what_was_abandoned():
             await feed(ctx, dut.region, [{"beat": 3, "beats": 2}], NEVER)
             found.append(bytes_of(await collect(ctx, dut.o, 2, NEVER)))
 
-    run(dut, testbench, background=[memory])
+    run(device, testbench, background=[memory.run])
     assert found == [[beat_of(3), beat_of(4)]] * 8
 
 
@@ -279,10 +278,10 @@ def test_playlist_splices_the_row(streamed, lead, row, tape):
         for _ in range(2):
             await feed(ctx, dut.i, [what], NEVER)
 
-    async def player(ctx):
+    async def listener(ctx):
         moves.extend(await collect(ctx, dut.o, 2 * len(expected), stalls(2, 0.3)))
 
-    run(dut, host, player)
+    run(dut, host, listener)
     assert [(0 if streamed else move.unit, move.units) for move in moves] == expected * 2
     assert [move.last for move in moves] == ([0] * (len(expected) - 1) + [1]) * 2
     assert all(move.sink == Sink.ACCELERATOR and move.streamed == streamed for move in moves)
@@ -291,19 +290,10 @@ def test_playlist_splices_the_row(streamed, lead, row, tape):
 # Player.
 
 
-class Device(wiring.Component):
-    """A player with 64 units of block memory; the sinks are its ports."""
-
-    def __init__(self, beat_bytes):
-        self.player = Player(beat_bytes=beat_bytes, memory_units=64)
-        self.memory = BlockMemory(beat_bytes=beat_bytes, beats=64 * UNIT // beat_bytes)
-        super().__init__({})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.player, m.submodules.memory = self.player, self.memory
-        wiring.connect(m, self.player.memory, self.memory.bus)
-        return m
+def player(beat_bytes, **options):
+    """A player, and the 64 empty units of memory behind it."""
+    dut, beats = Player(beat_bytes=beat_bytes, memory_units=64), 64 * UNIT // beat_bytes
+    return dut, Memory(dut.memory, [[0] * beat_bytes for _ in range(beats)], **options)
 
 
 def move(sink, unit, units, *, streamed=0, last=0):
@@ -311,11 +301,11 @@ def move(sink, unit, units, *, streamed=0, last=0):
 
 
 @pytest.mark.parametrize("beat_bytes", [1, 4, 64])
-@pytest.mark.parametrize("stall", [0.0, 0.5])
-def test_player_moves_beats(beat_bytes, stall, seed):
+@pytest.mark.parametrize("stall, latency", [(0.0, 0), (0.5, 20)])
+def test_player_moves_beats(beat_bytes, stall, latency, seed):
     """Into the memory, out of it to both sinks, and past it; then again after it was abandoned."""
-    dut = Device(beat_bytes)
-    port = dut.player.control
+    dut, memory = player(beat_bytes, latency=latency, idle=stalls(seed + 4, stall / 2))
+    port = dut.control
     rng = random.Random(seed)
     content = rng.randbytes(12 * UNIT)
     passed = rng.randbytes(3 * UNIT)
@@ -343,9 +333,9 @@ def test_player_moves_beats(beat_bytes, stall, seed):
             await feed(ctx, port.command, [move(Sink.ACCELERATOR, 0, 60)], NEVER)
             for _ in range(rng.randrange(12)):
                 await ctx.tick()
-            ctx.set(dut.player.abandon, 1)
+            ctx.set(dut.abandon, 1)
             await ctx.tick()
-            ctx.set(dut.player.abandon, 0)
+            ctx.set(dut.abandon, 0)
             rounds.append("over")
 
     async def digest(ctx):
@@ -358,40 +348,39 @@ def test_player_moves_beats(beat_bytes, stall, seed):
         for number in range(2):
             while len(rounds) < number:
                 await ctx.tick()
-            beats = await collect(ctx, dut.player.accelerator, 6 * per_unit,
-                                  stalls(seed + 2, stall))
+            beats = await collect(ctx, dut.accelerator, 6 * per_unit, stalls(seed + 2, stall))
             assert flat(beats) == content[:UNIT] + content[11 * UNIT:] + content[UNIT:5 * UNIT]
             assert [beat.last for beat in beats] == [0] * (6 * per_unit - 1) + [1]
-            beats = await collect(ctx, dut.player.accelerator, 3 * per_unit, NEVER)
+            beats = await collect(ctx, dut.accelerator, 3 * per_unit, NEVER)
             assert flat(beats) == passed
             assert [beat.last for beat in beats] == [0] * (3 * per_unit - 1) + [1]
 
-    run(dut, host, digest, accelerator)
+    run(dut, host, digest, accelerator, background=[memory.run])
 
 
 def test_player_makes_no_gap_between_moves():
-    dut = Device(4)
+    dut, memory = player(4)
     valid = []
 
     async def host(ctx):
         moves = [move(Sink.ACCELERATOR, unit, units) for unit, units in ((3, 1), (9, 2), (4, 5))]
-        await feed(ctx, dut.player.control.command, moves, NEVER)
+        await feed(ctx, dut.control.command, moves, NEVER)
 
     async def accelerator(ctx):
-        ctx.set(dut.player.accelerator.ready, 1)
+        ctx.set(dut.accelerator.ready, 1)
         for _ in range(200):
-            _, _, seen = await ctx.tick().sample(dut.player.accelerator.valid)
+            _, _, seen = await ctx.tick().sample(dut.accelerator.valid)
             valid.append(seen)
 
-    run(dut, host, accelerator)
+    run(dut, host, accelerator, background=[memory.run])
     assert "".join(str(int(v)) for v in valid).strip("0") == "1" * (8 * 16)
 
 
 @pytest.mark.parametrize("streamed", [0, 1])
 def test_player_drops_beats(streamed):
     """What is dropped is neither played nor written, though all of it is taken."""
-    dut = Device(4)
-    port, played = dut.player.control, dut.player.accelerator
+    dut, memory = player(4)
+    port, played = dut.control, dut.accelerator
 
     async def host(ctx):
         await feed(ctx, port.command, [move(Sink.ACCELERATOR, 0, 2, streamed=streamed)], NEVER)
@@ -414,7 +403,7 @@ def test_player_drops_beats(streamed):
             _, _, valid = await ctx.tick().sample(played.valid & port.drop)
             assert not valid
 
-    run(dut, watch, host)
+    run(dut, watch, host, background=[memory.run])
 
 
 # WRITE and DIGEST.
@@ -435,7 +424,7 @@ def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
             ctx.set(dut.write.payload, extent)      # both come from the same bytes
             await feed(ctx, dut.digest, [extent], NEVER)
 
-    async def player(ctx):
+    async def beats_of(ctx):
         for content in contents:
             ctx.set(dut.idle, 1)
             moves.extend(await collect(ctx, dut.move, 1, NEVER))
@@ -448,7 +437,7 @@ def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
     async def listener(ctx):
         replies.extend(await collect(ctx, dut.reply, len(extents), stalls(seed + 1, stall)))
 
-    run(dut, host, player, listener)
+    run(dut, host, beats_of, listener)
     assert [(r.unit, r.units, r.sink, r.streamed) for r in moves] == [
         (*extent, Sink.DIGEST, 0) for extent in extents]
     assert [int(reply.data).to_bytes(8, "little")[:6] for reply in replies] == [

@@ -1,4 +1,4 @@
-"""Agent in the place of a memory that a component reads."""
+"""Agent in the place of a block RAM that a component reads."""
 
 from collections.abc import Callable
 

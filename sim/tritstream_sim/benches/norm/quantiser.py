@@ -14,7 +14,7 @@ from tritstream_hw.construct import construct
 from tritstream_hw.gemv.feeder import available_layout
 from tritstream_hw.norm.quantiser import Quantiser, quantise_layout
 from tritstream_hw.norm.scalars import RECIPROCAL
-from tritstream_sim.agents.memory import serve
+from tritstream_sim.agents.block_ram import serve
 from tritstream_sim.agents.stream import Source, as_signed, reset, start_clock
 
 LATENCY = 10

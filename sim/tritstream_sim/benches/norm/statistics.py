@@ -10,7 +10,7 @@ from cocotb.utils import get_sim_time
 from tritstream.golden.quantise import statistics
 from tritstream_hw.elements.layouts import RESULT
 from tritstream_hw.norm.statistics import GAINS, Statistics
-from tritstream_sim.agents.memory import serve
+from tritstream_sim.agents.block_ram import serve
 from tritstream_sim.agents.stream import reset, start_clock
 
 LATENCY = 10
