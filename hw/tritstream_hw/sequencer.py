@@ -31,6 +31,11 @@ class Sequencer(wiring.Component):
     cycle, but for that of the product, which is offered once the quantiser has taken its own: that
     clears what the product's feeder may read.
 
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build: there is a command for every block, as wide as each takes it.
+
     Members
     -------
     start : :py:`In(stream.Signature(START))`, done : :py:`Out(stream.Signature(DONE))`

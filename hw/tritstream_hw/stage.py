@@ -43,6 +43,11 @@ def stage_layout(config: BuildConfig) -> data.StructLayout:
 class StageDecoder(wiring.Component):
     """Makes the control word of a header. Combinational.
 
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build: the word has a command for every block, as wide as each takes it.
+
     Members
     -------
     header : :py:`In(HEADER_LAYOUT)`

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream.formats import FORMATS, HEADER_BYTES, UNIT
+from tritstream.formats import FORMATS, HEADER_BYTES, MOST_ROWS, UNIT
 from tritstream.image.tape import MAGIC, Bank, Op
 from tritstream_hw.tape.layouts import HEADER_LAYOUT, padded_beats
 
@@ -31,7 +31,7 @@ class HeaderJudge(wiring.Component):
     fits : :py:`Out(1)`
         All but `units` is right; from the second cycle on, the first being that in which the header
         is there.
-    bank_units, body_units : :py:`Out(15)`, :py:`Out(32)`
+    bank_units, body_units : :py:`Out(15)`, :py:`Out(...)` for the longest body
         Length of the gain banks and of the trits; from the third cycle on.
     consistent : :py:`Out(1)`
         `units` is right; from the fifth cycle on.
@@ -39,11 +39,12 @@ class HeaderJudge(wiring.Component):
 
     def __init__(self, config: BuildConfig):
         self._config = config
+        self._group_units = range(3 * config.max_columns // UNIT + 1)
         super().__init__({
             "header":     In(HEADER_LAYOUT),
             "fits":       Out(1),
             "bank_units": Out(15),
-            "body_units": Out(32),
+            "body_units": Out(range((MOST_ROWS + 1) * self._group_units.stop)),
             "consistent": Out(1),
         })
 
@@ -56,12 +57,14 @@ class HeaderJudge(wiring.Component):
         limits = Signal(len(conditions))
         excess = Signal(signed(20))                     # rows that fill up the last block
         units_of_bank = Signal(12)
-        units_of_group = Signal(range(3 * self._config.max_columns // UNIT + 1))
+        banks = Signal(range(len(Bank) + 1))
+        units_of_group = Signal(self._group_units)
         columns = padded_beats(header.columns, FORMATS.act_bits, UNIT)
         m.d.sync += [
             limits.eq(conditions),
             excess.eq((header.blocks << 2) + header.blocks - header.rows),
             units_of_bank.eq(padded_beats(header.rows, FORMATS.gain_bits, UNIT)),
+            banks.eq(sum(header.banks[:len(Bank)])),
             units_of_group.eq(columns),
         ]
         with m.Switch(header.op):
@@ -75,7 +78,7 @@ class HeaderJudge(wiring.Component):
         # Second. Additions in place of a multiplication by so few bits.
         m.d.comb += self.fits.eq(limits.all() & (excess >= 0) & (excess < FORMATS.trits_per_byte))
         m.d.sync += [
-            self.bank_units.eq(sum(Mux(bit, units_of_bank, 0) for bit in header.banks[:len(Bank)])),
+            self.bank_units.eq(sum(Mux(bit, units_of_bank << n, 0) for n, bit in enumerate(banks))),
             self.body_units.eq(header.blocks * units_of_group),
         ]
 
