@@ -1,5 +1,6 @@
 """The real driver and a Verilated device in lockstep: time passes only while the host reads."""
 
+import contextlib
 import pathlib
 import struct
 import subprocess
@@ -118,8 +119,9 @@ class SteppedTransport(Transport):
     def step(self, cycles: int) -> bytes:
         """Simulate until something comes, at most for so many cycles; nobody else sees it."""
         request = struct.pack("<III", cycles, self._stall, len(self._pending))
-        self._process.stdin.write(request + self._pending)
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(request + self._pending)
+            self._process.stdin.flush()
         self._pending.clear()
         answer = self._process.stdout.read(8)
         if not answer:
@@ -138,6 +140,7 @@ class SteppedTransport(Transport):
         return self.cycles / (1e6 * MICROSECOND)
 
     def close(self) -> None:
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
