@@ -336,6 +336,17 @@ def test_spaces(connect):
     assert device.read(Space.RECORDS, 0, 2).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("words", [2, CONFIG.max_state + 1])
+def test_a_refused_store_writes_nothing(connect, words):
+    """Its data are taken all the same: the next command is understood."""
+    device = connect()
+    before = device.read(Space.STATE, 0, CONFIG.max_state).tolist()
+    where = Access(space=Space.STATE, address=CONFIG.max_state - 1, words=words)
+    reply = command(device, Code.STORE, where.pack(), bytes([255]) * (4 * words), reply=2)
+    assert reply == bytes([Code.STORE, Status.OUT_OF_RANGE])
+    assert device.read(Space.STATE, 0, CONFIG.max_state).tolist() == before
+
+
 def test_commands_need_not_wait_for_replies(connect):
     device = connect()
     image = Image.random(14)
@@ -344,7 +355,7 @@ def test_commands_need_not_wait_for_replies(connect):
     run = Run(token=3, flags=RunFlag.STREAMED, tape_units=4, stages=6)
     content = random.Random(15).randbytes(3 * UNIT)
     extent = Extent(unit=4, units=3).pack()
-    words = Access(space=Space.STATE, address=8, words=2).pack()
+    words = Access(space=Space.VECTORS, address=8, words=2).pack()
     exchanges = [
         (Code.CONFIGURE, where.pack(), b"", bytes(1)),
         (Code.WRITE, extent, content, bytes(1)),

@@ -11,10 +11,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import UNIT
-from tritstream.link.protocol import Code, Status
-from tritstream_hw.control.extents import Extents
+from tritstream.link.protocol import Code, Space, Status
+from tritstream_hw.control.access import Access
 from tritstream_hw.control.playlist import Playlist
-from tritstream_hw.control.reply import ReplySerialiser
+from tritstream_hw.control.spaces import Spaces
 from tritstream_hw.memory.block import BlockMemory
 from tritstream_hw.memory.fetcher import Fetcher
 from tritstream_hw.memory.player import Player, Sink
@@ -267,7 +267,7 @@ def test_gearbox_takes_a_byte_per_cycle():
 @pytest.mark.parametrize("streamed", [0, 1])
 @pytest.mark.parametrize("lead, row, tape", [(1, 2, 4), (0, 1, 3), (2, 1, 2), (3, 3, 70_000)])
 def test_playlist_splices_the_row(streamed, lead, row, tape):
-    dut = Playlist()
+    dut = Playlist(memory_units=1 << 21)
     what = {"streamed": streamed, "tape": 10, "lead_units": lead, "row": 1 << 20, "row_units": row,
             "tape_units": tape}
     expected = [(0, tape), (0, row)] if streamed else [
@@ -412,7 +412,7 @@ def test_player_drops_beats(streamed):
 @pytest.mark.parametrize("beat_bytes", [1, 2, 4, 16, 64])
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
-    dut = Extents(beat_bytes=beat_bytes, memory_units=64)
+    dut = Access(beat_bytes=beat_bytes, memory_units=64, space_words={Space.STATE: 8})
     rng = random.Random(seed)
     extents = [(3, 2), (0, 1), (63, 1), (5, 0)]
     contents = [rng.randbytes(UNIT * units) for _, units in extents]
@@ -421,7 +421,8 @@ def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
     async def host(ctx):
         for unit, units in extents:
             extent = {"unit": unit, "units": units}
-            ctx.set(dut.write.payload, extent)      # both come from the same bytes
+            # All come from the same bytes.
+            ctx.set(dut.read.payload, {"space": 0, "address": unit, "words": units})
             await feed(ctx, dut.digest, [extent], NEVER)
 
     async def beats_of(ctx):
@@ -435,14 +436,44 @@ def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
         ctx.set(dut.idle, 1)
 
     async def listener(ctx):
-        replies.extend(await collect(ctx, dut.reply, len(extents), stalls(seed + 1, stall)))
+        replies.extend(await collect(ctx, dut.reply, 6 * len(extents), stalls(seed + 1, stall)))
 
     run(dut, host, beats_of, listener)
     assert [(r.unit, r.units, r.sink, r.streamed) for r in moves] == [
         (*extent, Sink.DIGEST, 0) for extent in extents]
-    assert [int(reply.data).to_bytes(8, "little")[:6] for reply in replies] == [
+    assert bytes(replies) == b"".join(
         bytes([Code.DIGEST, Status.OK]) + zlib.crc32(content).to_bytes(4, "little")
-        for content in contents]
+        for content in contents)
+
+
+# READ and STORE.
+
+
+def test_spaces_wait_for_the_end_of_a_pass():
+    """No port is enabled before the accelerator is idle; then the word comes."""
+    dut = Spaces(vector_words=64, max_state=64, max_stages=4)
+    port, write = dut.debug.state_read, dut.debug.state_write
+
+    async def host(ctx):
+        word = {"address": 5, "data": 0, "space": Space.STATE, "write": 0}
+        await feed(ctx, dut.request, [{**word, "write": 1, "data": 9}, word], NEVER)
+
+    async def accelerator(ctx):
+        for enable, idle in ((write.en, 20), (port.en, 30)):
+            ctx.set(dut.debug.idle, 0)
+            for _ in range(idle):
+                _, _, early = await ctx.tick().sample(Cat(port.en, write.en))
+                assert not early
+            ctx.set(dut.debug.idle, 1)
+            enabled = False
+            while not enabled:
+                _, _, enabled = await ctx.tick().sample(enable)
+        ctx.set(port.data, -7)
+        await ctx.tick()
+        ctx.set(port.data, 0)
+        assert await collect(ctx, dut.word, 1, NEVER) == [0xFFFF_FFF9]
+
+    run(dut, host, accelerator)
 
 
 # Proofs.
@@ -478,8 +509,7 @@ class Contract(wiring.Component):
 
 @pytest.mark.parametrize("make, held", [
     (lambda: Gearbox(2), ["o"]),
-    (ReplySerialiser, ["o"]),
     (lambda: Fetcher(beat_bytes=1, memory_beats=64), ["request"]),  # whenever it is abandoned
-], ids=["gearbox", "reply", "fetcher"])
+], ids=["gearbox", "fetcher"])
 def test_offers_stand(make, held, tmp_path):
     prove(Contract(make(), held), tmp_path)

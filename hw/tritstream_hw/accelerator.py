@@ -15,7 +15,6 @@ from amaranth.utils import exact_log2
 from tritstream.build import BuildConfig
 from tritstream.image.tape import Bank
 from tritstream_hw.construct import construct
-from tritstream_hw.debug import DebugPort
 from tritstream_hw.elements.path import ElementPath
 from tritstream_hw.elements.state import StatePorts
 from tritstream_hw.elements.vectors import VectorPorts
@@ -45,7 +44,7 @@ class Accelerator(wiring.Component):
     behind it: the norm's scalars, the part of the quantisation that precedes the first row group,
     and the pipeline's latency at the end; about 150 cycles and `columns / V`.
 
-    The debug port works while no pass runs. The content of all memories survives a reset.
+    The ports for debugging work while no pass runs. The content of all memories survives a reset.
     """
 
     def __init__(self, config: BuildConfig):
@@ -59,8 +58,7 @@ class Accelerator(wiring.Component):
         self.scalars, self.quantiser = Scalars(), construct(Quantiser, config)
         self.activations, self.gemv = construct(ActivationMemory, config), construct(Gemv, config)
         self.elements, self.head = construct(ElementPath, config), construct(Head, config)
-        self.vector_digest, self.sequencer, self.debug = (
-            VectorDigest(), Sequencer(config), DebugPort())
+        self.vector_digest, self.sequencer = VectorDigest(), Sequencer(config)
 
     def elaborate(self, platform):
         m = Module()
@@ -128,19 +126,20 @@ class Accelerator(wiring.Component):
             m.d.comb += [(sink.valid.eq(source.valid), sink.p.eq(source.p)) for sink in sinks]
 
     def _connect_host(self, m):
-        """Ports of the accelerator, the debug port among them."""
-        sequencer, debug, digest = self.sequencer, self.debug, self.vector_digest
+        """Ports of the accelerator, those for debugging among them."""
+        sequencer, debug, digest = self.sequencer, flipped(self.debug), self.vector_digest
         connect(m, flipped(self.start), sequencer.start)
         connect(m, sequencer.done, flipped(self.done))
         connect(m, self.head.logits, flipped(self.logits))
-        connect(m, flipped(self.memory), debug.host)
-        connect(m, debug.vectors, self.vectors.debug)
-        connect(m, debug.state, self.state.debug)
-        connect(m, debug.records, sequencer.records)
+        connect(m, debug.vectors_read, self.vectors.debug_read)
+        connect(m, debug.vectors_write, self.vectors.debug_write)
+        connect(m, debug.state_read, self.state.debug_read)
+        connect(m, debug.state_write, self.state.debug_write)
+        connect(m, debug.records_read, sequencer.records)
         m.d.comb += [
             (getattr(self, name).eq(getattr(sequencer, name))
              for name in ("cycles", "stalls", "beats_taken")),
-            debug.idle.eq(sequencer.idle),
+            self.debug.idle.eq(sequencer.idle),
             self.head.index.eq(self.candidate),
             self.best.eq(self.head.best),
             self.scale.eq(self.scalars.scales.p[0]),

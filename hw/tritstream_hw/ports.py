@@ -4,9 +4,13 @@ import types
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS
+from tritstream.link.messages import RECORD_WORDS
 from tritstream_hw.elements.layouts import SCALE
 from tritstream_hw.memory.port import played_layout
 
@@ -19,6 +23,7 @@ __all__ = [
     "DebugSignature",
     "PassSignature",
     "part",
+    "record_port",
 ]
 
 START = data.StructLayout({"fresh": 1, "logits": 1, "stages": 16})
@@ -32,29 +37,35 @@ BEST = data.StructLayout({"token": 32, "acc": signed(32), "valid": 1})
 
 
 class DebugSignature(wiring.Signature):
-    """Port into the memories of an idle accelerator, as its user has it.
+    """Ports into the memories of an idle accelerator, as their user has them.
+
+    Parameters
+    ----------
+    vector_words, max_state : int
+        Elements of the vectors and of the recurrent state.
+    max_stages : int
+        Stages that have a record.
 
     Members
     -------
-    space, address : :py:`Out(2)`, :py:`Out(32)`
-        Which word; stable from `read` to `data_valid`.
-    read, write : :py:`Out(1)`
-        Strobes.
-    write_data : :py:`Out(32)`
-        Word to be written.
-    data, data_valid : :py:`In(signed(32))`, :py:`In(1)`
-        Word read, and its strobe.
+    idle : :py:`In(1)`
+        No pass runs; else no port may be enabled.
+    vectors_read, state_read, records_read : :py:`In(ReadPort.Signature(...))`
+        Words; those of vectors and state are signed.
+    vectors_write, state_write : :py:`In(WritePort.Signature(...))`
+        The same words.
     """
 
-    def __init__(self):
+    def __init__(self, *, vector_words: int, max_state: int, max_stages: int):
+        vectors = {"addr_width": ceil_log2(vector_words), "shape": signed(FORMATS.vector_bits)}
+        state = {"addr_width": ceil_log2(max_state), "shape": signed(FORMATS.state_bits)}
         super().__init__({
-            "space": Out(2),
-            "address": Out(32),
-            "read": Out(1),
-            "write": Out(1),
-            "write_data": Out(32),
-            "data": In(signed(32)),
-            "data_valid": In(1),
+            "idle": In(1),
+            "vectors_read": In(ReadPort.Signature(**vectors)),
+            "vectors_write": In(WritePort.Signature(**vectors)),
+            "state_read": In(ReadPort.Signature(**state)),
+            "state_write": In(WritePort.Signature(**state)),
+            "records_read": In(record_port(max_stages)),
         })
 
 
@@ -68,7 +79,7 @@ class PassSignature(wiring.Signature):
     logits : :py:`In(stream.Signature(signed(32)))`
         Every logit, if the pass was started so; all are taken before `done` is offered.
     candidate, best : :py:`Out(8)`, :py:`In(BEST)`
-        Which of the best logits is wanted; it is there at most two cycles later.
+        Which of the best logits is wanted; it is there a cycle later.
     scale : :py:`In(SCALE)`
         Of the logits, from `done` on.
     digest : :py:`In(32)`
@@ -102,16 +113,18 @@ class ControlledSignature(wiring.Signature):
         Strobe that restarts the digest.
     beats_taken : :py:`In(64)`
         Since reset.
-    memory : :py:`Out(DebugSignature())`
-        Debug port.
+    debug : :py:`Out(DebugSignature(...))`
+        The memories, while no pass runs.
     """
 
-    def __init__(self):
+    def __init__(self, config: BuildConfig):
         super().__init__({
             **PassSignature().members,
             "clear_digest": Out(1),
             "beats_taken": In(64),
-            "memory": Out(DebugSignature()),
+            "debug": Out(DebugSignature(
+                vector_words=config.vector_words, max_state=config.max_state,
+                max_stages=config.max_stages)),
         })
 
 
@@ -129,9 +142,14 @@ class AcceleratorSignature(wiring.Signature):
 
     def __init__(self, config: BuildConfig):
         super().__init__({
-            **ControlledSignature().members,
+            **ControlledSignature(config).members,
             "beats": Out(stream.Signature(played_layout(config.beat_bytes))),
         })
+
+
+def record_port(max_stages: int) -> ReadPort.Signature:
+    """Words of the records of stages."""
+    return ReadPort.Signature(addr_width=ceil_log2(RECORD_WORDS * max_stages), shape=32)
 
 
 def part(interface, wanted: wiring.Signature):

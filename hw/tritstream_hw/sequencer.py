@@ -9,9 +9,8 @@ from amaranth.utils import exact_log2
 from tritstream.build import BuildConfig
 from tritstream.link.messages import RECORD_WORDS, Measures
 from tritstream.link.protocol import Status
-from tritstream_hw.elements.space import SpaceSignature
 from tritstream_hw.layouts import table_layout
-from tritstream_hw.ports import DONE, START
+from tritstream_hw.ports import DONE, START, record_port
 from tritstream_hw.stage import StageDecoder, stage_layout
 from tritstream_hw.stream.transfer import taken
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
@@ -64,8 +63,8 @@ class Sequencer(wiring.Component):
         has nothing where something is needed.
     beats_taken : :py:`Out(64)`
         Since reset.
-    records : :py:`In(SpaceSignature())`
-        Words of the records; they cannot be written.
+    records : :py:`Out(ReadPort.Signature(...))`
+        Words of the records; reads whether it is enabled or not.
     """
 
     def __init__(self, config: BuildConfig):
@@ -88,7 +87,7 @@ class Sequencer(wiring.Component):
             "cycles":  Out(64),
             "stalls":  Out(64),
             "beats_taken": Out(64),
-            "records": In(SpaceSignature()),
+            "records": Out(record_port(config.max_stages)),
         })
 
     def elaborate(self, platform):
@@ -187,11 +186,11 @@ class Sequencer(wiring.Component):
             measures.cycles.eq(self.cycles),
             measures.stalls.eq(self.stalls),
             write.data.eq(measures),
-            read.addr.eq(self.records.address >> exact_log2(RECORD_WORDS)),
+            read.addr.eq(self.records.addr >> exact_log2(RECORD_WORDS)),
             self.records.data.eq(read.data[word]),
         ]
         m.d.sync += [
-            word.eq(self.records.address),
+            word.eq(self.records.addr),
             self.beats_taken.eq(self.beats_taken + self.takes),
         ]
         with m.If(runs):

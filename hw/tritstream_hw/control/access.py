@@ -1,145 +1,184 @@
-"""READ and STORE: the memories of the accelerator, word by word."""
+"""WRITE, DIGEST, READ and STORE: whatever names places of a memory."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.link.messages import Counters
 from tritstream.link.protocol import Code, Space, Status
+from tritstream.link.spaces import WRITABLE
+from tritstream_hw.control.bounds import beyond
 from tritstream_hw.control.messages import command_members
-from tritstream_hw.control.reply import item
-from tritstream_hw.ports import DebugSignature
+from tritstream_hw.control.reply import Reply
+from tritstream_hw.control.spaces import WORD
+from tritstream_hw.memory.checksum import Checksum
+from tritstream_hw.memory.player import Sink, move_layout
+from tritstream_hw.memory.port import played_layout
 
-__all__ = ["COUNTER_WORDS", "Access"]
-
-COUNTER_WORDS = Counters.SIZE // 4
-"""Words of the space of counters."""
-
-WRITABLE = (Space.VECTORS, Space.STATE)
+__all__ = ["Access"]
 
 
 class Access(wiring.Component):
-    """Carries out READ and STORE, about six cycles per word.
+    """Checks what is named against the size of its space, then moves units or words.
+
+    The memory of the image is moved in units, by the player; READ and STORE move the words of a
+    space one by one, about nine cycles each.
 
     Parameters
     ----------
-    sizes : dict of Space to int
-        Words of the accelerator's spaces.
+    beat_bytes : int
+        `P`.
+    memory_units : int
+        Size of the memory of the image; 0 if there is none.
+    space_words : dict of Space to int
+        Sizes of the spaces.
 
     Members
     -------
-    read, store, reply
+    write, digest, read, store, reply
         See :func:`command_members`.
     bytes : :py:`In(stream.Signature(8))`
         Data of STORE, consumed even if the command cannot be carried out.
-    memory : :py:`Out(DebugSignature())`
-        Debug port of the accelerator.
-    counters : :py:`In(data.ArrayLayout(32, COUNTER_WORDS))`
-        Content of the space of counters.
+    request, word
+        See :class:`Spaces`.
+    move, drop, idle
+        See :class:`PlayerSignature`. The data of a WRITE that cannot be carried out are dropped.
+    beats : :py:`In(stream.Signature(played_layout(P)))`
+        What DIGEST reads.
     """
 
-    def __init__(self, sizes: dict[Space, int]):
-        self._sizes = {**sizes, Space.COUNTERS: COUNTER_WORDS}
+    def __init__(self, *, beat_bytes: int, memory_units: int, space_words: dict[Space, int]):
+        self._beat_bytes = beat_bytes
+        self._memory_units = memory_units
+        self._space_words = space_words
         super().__init__({
-            **command_members(Code.READ, Code.STORE),
+            **command_members(Code.WRITE, Code.DIGEST, Code.READ, Code.STORE),
             "bytes": In(stream.Signature(8)),
-            "memory": Out(DebugSignature()),
-            "counters": In(data.ArrayLayout(32, COUNTER_WORDS)),
+            "request": Out(stream.Signature(WORD)),
+            "word": In(stream.Signature(32)),
+            "move": Out(stream.Signature(move_layout(memory_units))),
+            "drop": Out(1),
+            "idle": In(1),
+            "beats": In(stream.Signature(played_layout(beat_bytes))),
         })
 
     def elaborate(self, platform):
         m = Module()
-        memory = self.memory
-        code, status = Signal(8), Signal(8)
-        space, end = Signal(8), Signal(33)   # asked for; the end of what is asked for
-        size = Signal(range(max(self._sizes.values()) + 1))
-        left, word, count = Signal(32), Signal(32), Signal(2)
+        m.submodules.checksum = checksum = Checksum(beat_bytes=self._beat_bytes)
+        wiring.connect(m, wiring.flipped(self.beats), checksum.i)
+        reply = Reply(m, self.reply, longest=6)
 
-        def begin(this, command):
-            m.d.sync += [
-                code.eq(this),
-                space.eq(command.p.space),
-                memory.space.eq(command.p.space),
-                memory.address.eq(command.p.address),
-                left.eq(command.p.words),
-            ]
+        named = self.read.p         # of all four: the arguments of each are the latest bytes
+        code, status = Signal(8), Signal(8)
+        size, known = self._look_up(m, named.space)
+        ok = status == Status.OK
+        address, left = Signal(range(max(self._space_words.values()))), Signal(32)
+        word, count = Signal(32), Signal(2)         # to be written, and its bytes
+        m.d.comb += code.eq(Mux(self.write.valid, Code.WRITE, Mux(
+            self.digest.valid, Code.DIGEST, Mux(self.read.valid, Code.READ, Code.STORE))))
+        self._move_units(m, named, ok)
 
         def advance():
-            m.d.sync += [memory.address.eq(memory.address + 1), left.eq(left - 1)]
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
 
-        m.d.comb += memory.write_data.eq(word)
         with m.FSM():
             with m.State("IDLE"):
-                m.next = "ADD"
-                with m.If(self.read.valid):
-                    begin(Code.READ, self.read)
-                with m.Elif(self.store.valid):
-                    begin(Code.STORE, self.store)
-                with m.Else():
-                    m.next = "IDLE"
-            with m.State("ADD"):
-                m.d.sync += [end.eq(memory.address + left), status.eq(Status.UNKNOWN_SPACE)]
-                with m.Switch(space):
-                    for known, words in self._sizes.items():
-                        with m.Case(known):
-                            m.d.sync += size.eq(words)
-                            with m.If((code == Code.READ) | C(known in WRITABLE)):
-                                m.d.sync += status.eq(Status.OK)
-                m.next = "CHECK"
+                m.d.comb += checksum.clear.eq(1)
+                m.d.sync += [address.eq(named.address), left.eq(named.words)]
+                with m.If(self.write.valid | self.digest.valid
+                          | self.read.valid | self.store.valid):
+                    m.next = "CHECK"
             with m.State("CHECK"):
-                with m.If((end > size) & (status == Status.OK)):
-                    m.d.sync += status.eq(Status.OUT_OF_RANGE)
-                m.next = "READ STATUS"
-                with m.If(code == Code.STORE):
+                m.d.sync += status.eq(Mux(
+                    known != Status.OK, known,
+                    Mux(beyond(named.address, named.words, size), Status.OUT_OF_RANGE, Status.OK)))
+                m.next = "JUDGED"
+            with m.State("JUDGED"):
+                m.next = "STATUS"
+                with m.If(self.write.valid | (self.digest.valid & ok)):
+                    m.next = "MOVE"
+                with m.If(self.store.valid):
                     m.next = "TAKE"
 
-            with m.State("READ STATUS"):
-                m.d.comb += self.reply.valid.eq(1)
-                m.d.comb += self.reply.payload.eq(item(code, status))
-                with m.If(self.reply.ready):
-                    m.next = "ASK"
-                    with m.If(status != 0):
-                        m.next = "READ END"
-            with m.State("ASK"):
-                m.d.comb += memory.read.eq((left != 0) & (memory.space != Space.COUNTERS))
-                m.d.sync += word.eq(self.counters[memory.address[:3]])
-                m.next = "WAIT"
-                with m.If(left == 0):
-                    m.next = "READ END"
-                with m.Elif(memory.space == Space.COUNTERS):
-                    m.next = "SEND"
-            with m.State("WAIT"):
-                with m.If(memory.data_valid):
-                    m.d.sync += word.eq(memory.data)
-                    m.next = "SEND"
-            with m.State("SEND"):
-                m.d.comb += self.reply.valid.eq(1)
-                m.d.comb += self.reply.payload.eq(item(word))
-                with m.If(self.reply.ready):
-                    advance()
-                    m.next = "ASK"
-            with m.State("READ END"):
-                m.d.comb += self.read.ready.eq(1)
-                m.next = "IDLE"
+            with m.State("MOVE"):
+                m.d.comb += self.move.valid.eq(1)
+                with m.If(self.move.ready):
+                    m.next = "MOVED"
+            with m.State("MOVED"):
+                with m.If(self.idle & ~checksum.busy):
+                    m.next = "STATUS"
 
             with m.State("TAKE"):
+                m.d.comb += self.bytes.ready.eq(left != 0)
                 with m.If(left == 0):
-                    m.next = "STORE STATUS"
-                with m.Else():
-                    m.d.comb += self.bytes.ready.eq(1)
-                    with m.If(self.bytes.valid):
-                        m.d.sync += word.eq(Cat(word[8:], self.bytes.payload))
-                        m.d.sync += count.eq(count + 1)
-                        with m.If(count == 3):
-                            m.next = "PUT"
+                    m.next = "STATUS"
+                with m.Elif(self.bytes.valid):
+                    m.d.sync += [word.eq(Cat(word[8:], self.bytes.payload)),
+                                 count.eq(count + 1)]
+                    with m.If(count == 3):
+                        m.next = "PUT"
             with m.State("PUT"):
-                m.d.comb += memory.write.eq(status == 0)
-                advance()
-                m.next = "TAKE"
-            with m.State("STORE STATUS"):
-                m.d.comb += self.reply.valid.eq(1)
-                m.d.comb += self.reply.payload.eq(item(code, status))
-                m.d.comb += self.store.ready.eq(self.reply.ready)
-                with m.If(self.reply.ready):
-                    m.next = "IDLE"
+                m.d.comb += self.request.valid.eq(ok)
+                with m.If(self.request.ready | ~ok):
+                    advance()
+                    m.next = "TAKE"
+
+            with m.State("STATUS"):
+                with m.If(self.digest.valid):
+                    with m.If(reply.send(code, status, Mux(ok, checksum.crc, 0))):
+                        m.next = "END"
+                with m.Else():
+                    with m.If(reply.send(code, status)):
+                        m.next = "END"
+                        with m.If(self.read.valid & ok):
+                            m.next = "GET"
+            with m.State("GET"):
+                m.d.comb += self.request.valid.eq(left != 0)
+                with m.If(self.word.valid):
+                    sent = reply.send(self.word.payload)
+                    m.d.comb += self.word.ready.eq(sent)
+                    with m.If(sent):
+                        advance()
+                with m.If(left == 0):
+                    m.next = "END"
+            with m.State("END"):
+                m.d.comb += [command.ready.eq(1)
+                             for command in (self.write, self.digest, self.read, self.store)]
+                m.next = "IDLE"
+
+        m.d.comb += [
+            self.request.p.space.eq(named.space),
+            self.request.p.address.eq(address),
+            self.request.p.write.eq(self.store.valid),
+            self.request.p.data.eq(word),
+        ]
         return m
+
+    def _look_up(self, m, space):
+        """Return size and status of what is named, in the second cycle of a command.
+
+        The status is that of a space that cannot be used so, whatever is named of it.
+        """
+        most = max(self._memory_units, *self._space_words.values())
+        size, known = Signal(range(most + 1)), Signal(8)
+        m.d.sync += known.eq(Status.UNKNOWN_SPACE)
+        with m.If(self.write.valid | self.digest.valid):
+            m.d.sync += [size.eq(self._memory_units),
+                         known.eq(Status.OK if self._memory_units else Status.NO_MEMORY)]
+        with m.Else():
+            with m.Switch(space):
+                for one, words in self._space_words.items():
+                    with m.Case(one):
+                        m.d.sync += size.eq(words)
+                        with m.If(self.read.valid | C(one in WRITABLE)):
+                            m.d.sync += known.eq(Status.OK)
+        return size, known
+
+    def _move_units(self, m, named, ok):
+        """Say what WRITE and DIGEST let the player do."""
+        m.d.comb += [
+            self.move.p.streamed.eq(self.write.valid),
+            self.move.p.sink.eq(Mux(self.write.valid, Sink.MEMORY, Sink.DIGEST)),
+            self.move.p.unit.eq(named.address),
+            self.move.p.units.eq(named.words),
+            self.drop.eq(self.write.valid & ~ok),
+        ]

@@ -9,15 +9,14 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream.formats import UNIT
-from tritstream.link.messages import RECORD_WORDS
-from tritstream.link.protocol import Code, Space, Status
+from tritstream.link.protocol import Code
+from tritstream.link.spaces import space_words
 from tritstream_hw.control.access import Access
-from tritstream_hw.control.extents import Extents
+from tritstream_hw.control.configure import Configure
 from tritstream_hw.control.identify import Identify
-from tritstream_hw.control.messages import CONFIGURATION, ITEM
 from tritstream_hw.control.parser import Parser
-from tritstream_hw.control.reply import ReplySerialiser, item
 from tritstream_hw.control.run import Run
+from tritstream_hw.control.spaces import Spaces
 from tritstream_hw.link import COUNTERS
 from tritstream_hw.memory.player import PlayerSignature
 from tritstream_hw.ports import ControlledSignature, PassSignature, part
@@ -40,11 +39,11 @@ class Control(wiring.Component):
     -------
     i, o : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
         Commands and replies.
-    accelerator : :py:`Out(ControlledSignature())`
+    accelerator : :py:`Out(ControlledSignature(config))`
         The accelerator.
     failed : :py:`Out(1)`
         Strobe: the accelerator has given a pass up, and has to be reset.
-    player : :py:`Out(PlayerSignature(P))`
+    player : :py:`Out(PlayerSignature(...))`
         Moves all beats.
     counters : :py:`In(COUNTERS)`
         Of the link.
@@ -56,9 +55,10 @@ class Control(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
-            "accelerator": Out(ControlledSignature()),
+            "accelerator": Out(ControlledSignature(config)),
             "failed": Out(1),
-            "player": Out(PlayerSignature(config.beat_bytes)),
+            "player": Out(PlayerSignature(beat_bytes=config.beat_bytes,
+                                          memory_units=config.memory_bytes // UNIT)),
             "counters": In(COUNTERS),
         })
 
@@ -67,64 +67,59 @@ class Control(wiring.Component):
         config = self._config
         memory_units = config.memory_bytes // UNIT
         m.submodules.parser = parser = Parser()
-        m.submodules.reply = reply = ReplySerialiser()
         m.submodules.identify = identify = Identify(config, self._build_id)
-        m.submodules.extents = extents = Extents(
-            beat_bytes=config.beat_bytes, memory_units=memory_units)
+        m.submodules.configure = configure = Configure(max_vocab=config.max_vocab)
         m.submodules.run = run = Run(
             candidates=config.candidates, token_bits=config.token_bits,
             max_stages=config.max_stages, memory_units=memory_units)
-        m.submodules.access = access = Access({
-            Space.VECTORS: config.vector_words, Space.STATE: config.max_state,
-            Space.RECORDS: RECORD_WORDS * config.max_stages})
+        m.submodules.access = access = Access(
+            beat_bytes=config.beat_bytes, memory_units=memory_units,
+            space_words=space_words(config))
+        m.submodules.spaces = spaces = Spaces(
+            vector_words=config.vector_words, max_state=config.max_state,
+            max_stages=config.max_stages)
 
         # The streams of bytes end at buffers, which cut the paths to and from the link.
         m.submodules.bytes_buffer = bytes_buffer = Skid(8)
-        m.submodules.reply_buffer = reply_buffer = Skid(ITEM)
+        m.submodules.reply_buffer = reply_buffer = Skid(8)
         wiring.connect(m, wiring.flipped(self.i), bytes_buffer.i)
         wiring.connect(m, bytes_buffer.o, parser.i)
-        wiring.connect(m, reply_buffer.o, reply.i)
-        wiring.connect(m, reply.o, wiring.flipped(self.o))
+        wiring.connect(m, reply_buffer.o, wiring.flipped(self.o))
         wiring.connect(m, parser.identify, identify.command)
-        wiring.connect(m, parser.write, extents.write)
-        wiring.connect(m, parser.digest, extents.digest)
+        wiring.connect(m, parser.configure, configure.command)
+        wiring.connect(m, parser.write, access.write)
+        wiring.connect(m, parser.digest, access.digest)
         wiring.connect(m, parser.run, run.command)
         wiring.connect(m, parser.read, access.read)
         wiring.connect(m, parser.store, access.store)
 
         accelerator = wiring.flipped(self.accelerator)
         wiring.connect(m, run.accelerator, part(accelerator, PassSignature()))
-        wiring.connect(m, access.memory, accelerator.memory)
+        wiring.connect(m, access.request, spaces.request)
+        wiring.connect(m, spaces.word, access.word)
+        wiring.connect(m, spaces.debug, accelerator.debug)
         m.d.comb += [
             self.failed.eq(run.failed),
             self.accelerator.clear_digest.eq(parser.identify.valid),
-            access.counters.eq(Cat(self.counters, self.accelerator.beats_taken)),
+            run.configuration.eq(configure.configuration),
+            spaces.counters.eq(Cat(self.counters, self.accelerator.beats_taken)),
         ]
-        self._configure(m, parser, run)
-        self._connect_player(m, parser, extents, run, access)
-        self._join_replies(m, parser, reply_buffer, (identify, extents, run, access))
+        self._connect_player(m, parser, run, access)
+        self._join_replies(m, parser, reply_buffer, (identify, configure, run, access))
         return m
 
-    def _configure(self, m, parser, run):
-        """Keep the arguments of CONFIGURE."""
-        configuration = Signal(CONFIGURATION)
-        m.d.comb += run.configuration.eq(configuration)
-        with m.If(parser.configure.valid):
-            m.d.sync += configuration.eq(parser.configure.payload)
-
-    def _connect_player(self, m, parser, extents, run, access):
+    def _connect_player(self, m, parser, run, access):
         """Moves of the command that is carried out, and its data to whoever takes them."""
         player = self.player
-        wiring.connect(m, wiring.flipped(player.digest), extents.beats)
+        wiring.connect(m, wiring.flipped(player.digest), access.beats)
         m.d.comb += [
-            player.command.valid.eq(run.move.valid | extents.move.valid),
-            player.command.payload.eq(Mux(parser.run.valid, run.move.payload,
-                                          extents.move.payload)),
+            player.command.valid.eq(run.move.valid | access.move.valid),
+            player.command.payload.eq(Mux(parser.run.valid, run.move.payload, access.move.payload)),
             run.move.ready.eq(player.command.ready),
-            extents.move.ready.eq(player.command.ready),
-            player.drop.eq(run.drop | extents.drop),
+            access.move.ready.eq(player.command.ready),
+            player.drop.eq(run.drop | access.drop),
             run.idle.eq(player.idle),
-            extents.idle.eq(player.idle),
+            access.idle.eq(player.idle),
             player.bytes.payload.eq(parser.o.payload),
             access.bytes.payload.eq(parser.o.payload),
             player.bytes.valid.eq(parser.o.valid),
@@ -135,19 +130,15 @@ class Control(wiring.Component):
     def _join_replies(self, m, parser, reply, handlers):
         """Send what the command that is carried out has to say."""
         refused = Signal()
-        fits = parser.configure.p.vocab <= self._config.max_vocab
-        status = Mux(fits, C(Status.OK, 8), C(Status.OUT_OF_RANGE, 8))
         offers = [
-            (parser.configure.valid, item(C(Code.CONFIGURE, 8), status)),
-            (parser.unknown & ~refused, item(C(Code.UNKNOWN, 8))),
-            *((handler.reply.valid, handler.reply.payload.as_value()) for handler in handlers),
+            (parser.unknown & ~refused, C(Code.UNKNOWN, 8)),
+            *((handler.reply.valid, handler.reply.payload) for handler in handlers),
         ]
         # One at most has anything to say.
         m.d.comb += [
             reply.i.valid.eq(Cat(valid for valid, _ in offers).any()),
             reply.i.payload.eq(functools.reduce(
                 operator.or_, (Mux(valid, payload, 0) for valid, payload in offers))),
-            parser.configure.ready.eq(reply.i.ready),
             *(handler.reply.ready.eq(reply.i.ready) for handler in handlers),
         ]
         with m.If(parser.unknown & reply.i.ready):

@@ -10,7 +10,7 @@ from tritstream.link.messages import Configuration
 from tritstream.link.protocol import Code, RunFlag
 from tritstream_hw.layouts import table_layout
 
-__all__ = ["ARGUMENTS", "ARGUMENT_BYTES", "CONFIGURATION", "ITEM", "command_members", "has"]
+__all__ = ["ARGUMENTS", "ARGUMENT_BYTES", "CONFIGURATION", "command_members", "has"]
 
 CONFIGURATION = table_layout(Configuration)
 
@@ -23,9 +23,6 @@ ARGUMENT_BYTES = {
     code: 0 if table is None else table.SIZE for code, table in messages.ARGUMENTS.items()}
 """How many bytes follow the code of each command."""
 
-ITEM = data.StructLayout({"bytes": 4, "data": 64})
-"""One to eight bytes of a reply, the first in the lowest bits."""
-
 
 def has(flags, flag: RunFlag) -> Value:
     """Whether `flags` of RUN has a flag."""
@@ -36,9 +33,9 @@ def command_members(*codes: Code) -> dict[str, wiring.Member]:
     """Return the members that every component carrying out commands has.
 
     Each command comes on `command`, or on a stream of its own name if there are several; its offer
-    stands while it is carried out, and is taken at the end. Items of the reply go to `reply`.
+    stands while it is carried out, and is taken at the end. The bytes of the reply go to `reply`.
     """
-    members = {"reply": Out(stream.Signature(ITEM))}
+    members = {"reply": Out(stream.Signature(8))}
     for code in codes:
         name = "command" if len(codes) == 1 else code.name.lower()
         members[name] = In(stream.Signature(ARGUMENTS[code]))

@@ -4,39 +4,52 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream_hw.memory.player import MOVE, Sink
+from tritstream_hw.memory.player import Sink, move_layout, unit_bits
 
-__all__ = ["PASS", "Playlist"]
+__all__ = ["Playlist", "pass_layout"]
 
-PASS = data.StructLayout({
-    "streamed": 1,
-    "tape": 32,
-    "lead_units": 16,
-    "row": 32,
-    "row_units": 16,
-    "tape_units": 32,
-})
-"""A pass in units: the lead of the tape, an embedding row, the rest of the tape. There is a row."""
+def pass_layout(memory_units: int) -> data.StructLayout:
+    """Layout of a pass: where the lead of the tape, an embedding row and the rest of the tape are.
+
+    There is a row; and a lead and a row that are not streamed lie in the memory, as the rest does.
+    """
+    unit = unit_bits(memory_units)
+    return data.StructLayout({
+        "streamed": 1,
+        "tape": unit,
+        "lead_units": 16,
+        "row": unit,
+        "row_units": 16,
+        "tape_units": 32,
+    })
 
 
 class Playlist(wiring.Component):
     """Names the beats of a pass: lead, row and rest, or what comes by the link.
 
+    Parameters
+    ----------
+    memory_units : int
+        Size of the memory; 0 if there is none.
+
     Members
     -------
-    i : :py:`In(stream.Signature(PASS))`
+    i : :py:`In(stream.Signature(pass_layout(memory_units)))`
         The pass; taken with its last move.
-    o : :py:`Out(stream.Signature(MOVE))`
+    o : :py:`Out(stream.Signature(move_layout(memory_units)))`
         Moves to the accelerator, the last of which is marked.
     """
 
-    def __init__(self):
-        super().__init__({"i": In(stream.Signature(PASS)), "o": Out(stream.Signature(MOVE))})
+    def __init__(self, *, memory_units: int):
+        self._unit_bits = unit_bits(memory_units)
+        super().__init__({"i": In(stream.Signature(pass_layout(memory_units))),
+                          "o": Out(stream.Signature(move_layout(memory_units)))})
 
     def elaborate(self, platform):
         m = Module()
         what, move = self.i.p, self.o.p
-        rest, rests = Signal(32), Signal()          # units behind the lead, and whether any
+        # Units behind the lead, and whether there are any; what is not streamed lies in the memory.
+        rest, rests = Signal(self._unit_bits + 1), Signal()
         m.d.sync += rest.eq(what.tape_units - what.lead_units)
         m.d.comb += [
             rests.eq(rest != 0),

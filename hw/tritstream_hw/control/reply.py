@@ -1,47 +1,49 @@
-"""Cuts the items of a reply into bytes."""
+"""Replies, byte by byte."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
-from tritstream_hw.control.messages import ITEM
-
-__all__ = ["ReplySerialiser", "item"]
+__all__ = ["Reply"]
 
 
-def item(*values) -> Value:
-    """Return an :py:`ITEM` of these values, whose widths are whole bytes, the first one first."""
-    bits = Cat(*values)
-    return Cat(C(len(bits) // 8, 4), bits)
+class Reply:
+    """What a component has to say on a stream of bytes: messages, one byte per cycle.
 
-
-class ReplySerialiser(wiring.Component):
-    """One byte per cycle, with no gap between items; the first byte a cycle after its item.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(ITEM))`
-        Items of one to eight bytes.
-    o : :py:`Out(stream.Signature(8))`
-        Bytes.
+    Parameters
+    ----------
+    m : Module
+        Gets the logic.
+    stream
+        Where to; the interface of the component, seen from inside.
+    longest : int
+        Bytes of the longest message.
     """
 
-    def __init__(self):
-        super().__init__({
-            "i": In(stream.Signature(ITEM)),
-            "o": Out(stream.Signature(8)),
-        })
+    def __init__(self, m: Module, stream, *, longest: int):
+        self._m, self._stream = m, stream
+        self._index = Signal(range(longest), name="reply_index")    # of the byte in its message
+        self._ends = Signal(name="reply_ends")
+        with m.If(stream.valid & stream.ready):
+            m.d.sync += self._index.eq(Mux(self._ends, 0, self._index + 1))
 
-    def elaborate(self, platform):
-        m = Module()
-        left, shift = Signal(4), Signal(64)
-        m.d.comb += [
-            self.o.valid.eq(left != 0),
-            self.o.payload.eq(shift[:8]),
-            self.i.ready.eq((left == 0) | ((left == 1) & self.o.ready)),
+    def send(self, *values) -> Value:
+        """Offer a message, for as long as the state stands that this is called in.
+
+        Parameters
+        ----------
+        *values : ValueLike
+            The message, the first byte in the lowest bits; whole bytes all together.
+
+        Returns
+        -------
+        Value
+            The last byte is taken.
+        """
+        bits = Cat(*values)
+        octets = [bits.word_select(n, 8) for n in range(len(bits) // 8)]
+        ends = self._index == len(octets) - 1
+        self._m.d.comb += [
+            self._stream.valid.eq(1),
+            self._stream.payload.eq(Array(octets)[self._index]),
+            self._ends.eq(ends),
         ]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [left.eq(left - 1), shift.eq(shift[8:])]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [left.eq(self.i.p.bytes), shift.eq(self.i.p.data)]
-        return m
+        return self._stream.ready & ends

@@ -4,11 +4,13 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from tritstream.link.messages import Measures
 from tritstream.link.protocol import Code, RunFlag, Status
+from tritstream_hw.control.bounds import beyond
 from tritstream_hw.control.messages import CONFIGURATION, command_members, has
 from tritstream_hw.control.playlist import Playlist
-from tritstream_hw.control.reply import item
-from tritstream_hw.memory.player import MOVE
+from tritstream_hw.control.reply import Reply
+from tritstream_hw.memory.player import move_layout
 from tritstream_hw.ports import PassSignature
 
 __all__ = ["Run"]
@@ -53,7 +55,7 @@ class Run(wiring.Component):
         super().__init__({
             **command_members(Code.RUN),
             "configuration": In(CONFIGURATION),
-            "move": Out(stream.Signature(MOVE)),
+            "move": Out(stream.Signature(move_layout(memory_units))),
             "drop": Out(1),
             "idle": In(1),
             "accelerator": Out(PassSignature()),
@@ -66,16 +68,17 @@ class Run(wiring.Component):
         if units == 0:
             return C(Status.NO_MEMORY, 8)
         configuration, command = self.configuration, self.command.p
-        beyond = ((row + configuration.row_units > units)
-                  | (configuration.tape_unit + command.tape_units > units)
-                  | (command.count == 0))
+        size = C(units)
+        outside = (beyond(row, configuration.row_units, size)
+                   | beyond(configuration.tape_unit, command.tape_units, size)
+                   | (command.count == 0))
         return Mux(token >= configuration.vocab, C(Status.BAD_TOKEN, 8),
-                   Mux(beyond, C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
+                   Mux(outside, C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
 
     def elaborate(self, platform):
         m = Module()
         command, configuration, accelerator = self.command.p, self.configuration, self.accelerator
-        m.submodules.playlist = playlist = Playlist()
+        m.submodules.playlist = playlist = Playlist(memory_units=self._memory_units)
         wiring.connect(m, playlist.o, wiring.flipped(self.move))
         play = playlist.i
         token, left, fresh = Signal(32), Signal(16), Signal()
@@ -109,9 +112,10 @@ class Run(wiring.Component):
             m.d.sync += named.eq(1)
         m.d.comb += played.eq(named & self.idle)
 
+        reply = Reply(m, self.reply, longest=Measures.SIZE)
+
         def answer(*values, then):
-            m.d.comb += [self.reply.valid.eq(1), self.reply.payload.eq(item(*values))]
-            with m.If(self.reply.ready):
+            with m.If(reply.send(*values)):
                 m.next = then
 
         with m.FSM():
@@ -149,11 +153,8 @@ class Run(wiring.Component):
             with m.State("PLAY"):
                 m.d.comb += play.valid.eq(~named)
                 with m.If(accelerator.logits.valid):
-                    m.d.comb += [
-                        self.reply.valid.eq(1),
-                        self.reply.payload.eq(item(C(Code.LOGIT, 8), accelerator.logits.payload)),
-                        accelerator.logits.ready.eq(self.reply.ready),
-                    ]
+                    m.d.comb += accelerator.logits.ready.eq(
+                        reply.send(C(Code.LOGIT, 8), accelerator.logits.payload))
                 with m.Elif(accelerator.done.valid):
                     m.d.comb += [accelerator.done.ready.eq(1),
                                  self.failed.eq(accelerator.done.p.status != Status.OK)]
@@ -172,8 +173,6 @@ class Run(wiring.Component):
 
             # How many candidates there are has to be known before the first one is sent.
             with m.State("LOOK"):
-                m.next = "LOOK AGAIN"
-            with m.State("LOOK AGAIN"):
                 m.next = "COUNT"
             with m.State("COUNT"):
                 with m.If(candidates == 0):
@@ -193,22 +192,16 @@ class Run(wiring.Component):
                        accelerator.scale.mantissa, accelerator.scale.shift,
                        C(0, 8 - len(accelerator.scale.shift)), then="LIST")
             with m.State("LIST"):
-                m.next = "LIST AGAIN"
-            with m.State("LIST AGAIN"):
                 m.next = "BEST"
             with m.State("BEST"):
                 with m.If(accelerator.candidate == candidates):
                     m.next = "MEASURES"
                 with m.Else():
-                    answer(accelerator.best.token, accelerator.best.acc, then="LIST")
-                    with m.If(self.reply.ready):
+                    with m.If(reply.send(accelerator.best.token, accelerator.best.acc)):
                         m.d.sync += accelerator.candidate.eq(accelerator.candidate + 1)
+                        m.next = "LIST"
             with m.State("MEASURES"):
-                answer(accelerator.digest, then="CYCLES")
-            with m.State("CYCLES"):
-                answer(accelerator.cycles, then="STALLS")
-            with m.State("STALLS"):
-                answer(accelerator.stalls, then="NEXT")
+                answer(accelerator.digest, accelerator.cycles, accelerator.stalls, then="NEXT")
             with m.State("NEXT"):
                 m.d.sync += [left.eq(left - 1), fresh.eq(0)]
                 m.next = "OFFSET"

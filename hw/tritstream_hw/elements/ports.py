@@ -18,6 +18,7 @@ __all__ = [
     "row_port",
     "state_read_port",
     "state_write_port",
+    "vector_read_port",
     "vector_words_port",
     "vector_write_port",
 ]
@@ -36,6 +37,11 @@ def vector_words_port(*, vector_words: int, elements: int) -> ReadPort.Signature
     """A word of `V` elements of the vector memory."""
     return ReadPort.Signature(addr_width=ceil_log2(vector_words // elements),
                               shape=data.ArrayLayout(_VECTOR, elements))
+
+
+def vector_read_port(vector_words: int) -> ReadPort.Signature:
+    """One element of the vector memory."""
+    return ReadPort.Signature(addr_width=ceil_log2(vector_words), shape=_VECTOR)
 
 
 def vector_write_port(vector_words: int) -> WritePort.Signature:

@@ -3,10 +3,9 @@
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from tritstream_hw.elements.ports import state_read_port, state_write_port
-from tritstream_hw.elements.space import SpaceSignature
 
 __all__ = ["StatePorts"]
 
@@ -23,8 +22,8 @@ class StatePorts(wiring.Component):
     -------
     read : :py:`Out(ReadPort.Signature(...))`, write : :py:`Out(WritePort.Signature(...))`
         The mixer.
-    debug : :py:`In(SpaceSignature())`
-        The host, while no pass runs.
+    debug_read, debug_write : likewise
+        The host, while no pass runs; they go first.
     """
 
     def __init__(self, *, max_state: int):
@@ -32,7 +31,8 @@ class StatePorts(wiring.Component):
         super().__init__({
             "read":  Out(state_read_port(max_state)),
             "write": Out(state_write_port(max_state)),
-            "debug": In(SpaceSignature()),
+            "debug_read":  Out(state_read_port(max_state)),
+            "debug_write": Out(state_write_port(max_state)),
         })
 
     def elaborate(self, platform):
@@ -43,16 +43,17 @@ class StatePorts(wiring.Component):
         m.d.comb += [
             read.addr.eq(self.read.addr),
             self.read.data.eq(read.data),
-            self.debug.data.eq(read.data),
+            self.debug_read.data.eq(read.data),
             write.en.eq(self.write.en),
             write.addr.eq(self.write.addr),
             write.data.eq(self.write.data),
         ]
-        with m.If(self.debug.open):
+        with m.If(self.debug_read.en):
+            m.d.comb += read.addr.eq(self.debug_read.addr)
+        with m.If(self.debug_write.en):
             m.d.comb += [
-                read.addr.eq(self.debug.address),
-                write.en.eq(self.debug.write),
-                write.addr.eq(self.debug.address),
-                write.data.eq(self.debug.write_data),
+                write.en.eq(1),
+                write.addr.eq(self.debug_write.addr),
+                write.data.eq(self.debug_write.data),
             ]
         return m

@@ -3,17 +3,17 @@
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 from amaranth.utils import exact_log2
 
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.ports import (
     member_of,
     row_port,
+    vector_read_port,
     vector_words_port,
     vector_write_port,
 )
-from tritstream_hw.elements.space import SpaceSignature
 
 __all__ = ["VectorMemory", "VectorPorts"]
 
@@ -84,8 +84,8 @@ class VectorPorts(wiring.Component):
         The element path: elements of x.
     write : :py:`Out(WritePort.Signature(...))`
         The element path: elements of x or z.
-    debug : :py:`In(SpaceSignature())`
-        The host, while no pass runs.
+    debug_read : :py:`Out(ReadPort.Signature(...))`, debug_write : as `write`
+        The host, while no pass runs: elements of x and z.
     """
 
     def __init__(self, *, vector_words: int, elements: int):
@@ -93,7 +93,8 @@ class VectorPorts(wiring.Component):
             "words": Out(vector_words_port(vector_words=vector_words, elements=elements)),
             "rows":  Out(row_port(signed(FORMATS.vector_bits))),
             "write": Out(vector_write_port(vector_words)),
-            "debug": In(SpaceSignature()),
+            "debug_read":  Out(vector_read_port(vector_words)),
+            "debug_write": Out(vector_write_port(vector_words)),
         })
         self._memory = VectorMemory(vector_words=vector_words, elements=elements)
 
@@ -109,16 +110,17 @@ class VectorPorts(wiring.Component):
             memory.read.addr.eq(Mux(self.words.en, self.words.addr, row >> lane_bits)),
             self.words.data.eq(memory.read.data),
             self.rows.data.eq(element),
-            self.debug.data.eq(element),
+            self.debug_read.data.eq(element),
             memory.write.en.eq(self.write.en),
             memory.write.addr.eq(self.write.addr),
             memory.write.data.eq(self.write.data),
         ]
-        with m.If(self.debug.open):
+        with m.If(self.debug_read.en):
+            m.d.comb += row.eq(self.debug_read.addr)
+        with m.If(self.debug_write.en):
             m.d.comb += [
-                row.eq(self.debug.address),
-                memory.write.en.eq(self.debug.write),
-                memory.write.addr.eq(self.debug.address),
-                memory.write.data.eq(self.debug.write_data),
+                memory.write.en.eq(1),
+                memory.write.addr.eq(self.debug_write.addr),
+                memory.write.data.eq(self.debug_write.data),
             ]
         return m

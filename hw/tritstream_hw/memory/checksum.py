@@ -2,16 +2,16 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
+from tritstream_hw.arithmetic.crc import Crc32
 from tritstream_hw.memory.port import played_layout
 
 __all__ = ["Checksum"]
 
 
 class Checksum(wiring.Component):
-    """CRC-32 (ISO-HDLC, as zlib's) of the bytes of beats, at most four per cycle.
+    """CRC-32 of the bytes of beats, at most four per cycle.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Checksum(wiring.Component):
     crc : :py:`Out(32)`
         Of all beats taken since `clear`, while not `busy`.
     busy : :py:`Out(1)`
-        A beat is being worked on.
+        The last part of a beat has been taken, but is not in the CRC yet.
     """
 
     def __init__(self, *, beat_bytes: int):
@@ -42,20 +42,17 @@ class Checksum(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         step = min(4, self._beat_bytes)
-        steps = self._beat_bytes // step
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8 * step).create()
-        rest = Signal(8 * self._beat_bytes)             # of a beat, not yet in the CRC
-        left = Signal(range(max(2, steps) + 1))
+        parts = self._beat_bytes // step
+        m.submodules.crc = crc = Crc32(data_bits=8 * step)
+        part = Signal(range(max(2, parts)))             # of a beat, which stands till its last one
+        bits = self.i.p.data.as_value()
+        m.d.sync += [crc.data.eq(bits.word_select(part, 8 * step)), crc.valid.eq(self.i.valid)]
+        with m.If(self.i.valid):
+            m.d.sync += part.eq(Mux(self.i.ready, 0, part + 1))
         m.d.comb += [
-            crc.start.eq(self.clear),
-            crc.data.eq(rest),
-            crc.valid.eq(self.busy),
-            self.crc.eq(crc.crc),
-            self.busy.eq(left != 0),
-            self.i.ready.eq(left <= 1),
+            crc.clear.eq(self.clear),
+            self.crc.eq(crc.value),
+            self.busy.eq(crc.valid),
+            self.i.ready.eq(part == parts - 1),
         ]
-        with m.If(self.busy):
-            m.d.sync += [rest.eq(rest >> 8 * step), left.eq(left - 1)]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [rest.eq(self.i.p.data), left.eq(steps)]
         return m

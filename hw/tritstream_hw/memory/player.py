@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import UNIT
 from tritstream_hw.memory.fetcher import Fetcher
@@ -16,7 +16,7 @@ from tritstream_hw.memory.port import (
 from tritstream_hw.stream.gearbox import Gearbox
 from tritstream_hw.stream.register import Register
 
-__all__ = ["MOVE", "Player", "PlayerSignature", "Sink"]
+__all__ = ["Player", "PlayerSignature", "Sink", "move_layout", "unit_bits"]
 
 
 class Sink(enum.Enum, shape=2):
@@ -27,14 +27,20 @@ class Sink(enum.Enum, shape=2):
     ACCELERATOR = 2
 
 
-MOVE = data.StructLayout({
-    "streamed": 1,      # the beats come by the link, else from the memory
-    "sink": Sink,
-    "unit": 32,         # first unit of the memory, read or written
-    "units": 32,
-    "last": 1,          # the last of these beats is marked, and there is one
-})
-"""A number of units that are moved."""
+def unit_bits(memory_units: int) -> int:
+    """Width of the number of a unit of the memory."""
+    return ceil_log2(max(2, memory_units))
+
+
+def move_layout(memory_units: int) -> data.StructLayout:
+    """Layout of a number of units that are moved."""
+    return data.StructLayout({
+        "streamed": 1,      # the beats come by the link, else from the memory
+        "sink": Sink,
+        "unit": unit_bits(memory_units),    # first of the memory, read or written
+        "units": 32,
+        "last": 1,          # the last of these beats is marked, and there is one
+    })
 
 
 class PlayerSignature(wiring.Signature):
@@ -44,10 +50,12 @@ class PlayerSignature(wiring.Signature):
     ----------
     beat_bytes : int
         `P`.
+    memory_units : int
+        Size of the memory; 0 if there is none.
 
     Members
     -------
-    command : :py:`Out(stream.Signature(MOVE))`
+    command : :py:`Out(stream.Signature(move_layout(memory_units)))`
         What to move; taken when all before it is under way.
     bytes : :py:`Out(stream.Signature(8))`
         From the link; no more are taken than the moves name.
@@ -59,9 +67,9 @@ class PlayerSignature(wiring.Signature):
         All that has been taken is done, though the memory may not have taken the last beat yet.
     """
 
-    def __init__(self, beat_bytes: int):
+    def __init__(self, *, beat_bytes: int, memory_units: int):
         super().__init__({
-            "command": Out(stream.Signature(MOVE)),
+            "command": Out(stream.Signature(move_layout(memory_units))),
             "bytes": Out(stream.Signature(8)),
             "digest": In(stream.Signature(played_layout(beat_bytes))),
             "drop": Out(1),
@@ -89,7 +97,7 @@ class Player(wiring.Component):
 
     Members
     -------
-    control : :py:`In(PlayerSignature(P))`
+    control : :py:`In(PlayerSignature(...))`
         What to move.
     accelerator : :py:`Out(stream.Signature(played_layout(P)))`
         Beats of passes.
@@ -103,7 +111,7 @@ class Player(wiring.Component):
         self._beat_bytes = beat_bytes
         self._memory_beats = max(2, memory_units * beats_per_unit(beat_bytes))
         super().__init__({
-            "control": In(PlayerSignature(beat_bytes)),
+            "control": In(PlayerSignature(beat_bytes=beat_bytes, memory_units=memory_units)),
             "accelerator": Out(stream.Signature(played_layout(beat_bytes))),
             "abandon": In(1),
             "memory": Out(MemorySignature(beat_bytes)),
@@ -113,7 +121,7 @@ class Player(wiring.Component):
         self.gearbox = Gearbox(beat_bytes)
         self.fetcher = Fetcher(beat_bytes=beat_bytes, memory_beats=self._memory_beats)
         self.writes = Register(command_layout(beat_bytes))
-        self.move = Signal(MOVE)                                # the latest
+        self.move = Signal(move_layout(memory_units))           # the latest
         self.expects = Signal()                                 # more bytes of the link
         self.left = Signal(32 + exact_log2(UNIT))               # so many
         self.beat = Signal(range(self._memory_beats))           # to be written next

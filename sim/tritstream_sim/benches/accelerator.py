@@ -49,24 +49,25 @@ class Bench:
         self.logits = Sink(dut, "logits", signed(32), stall=stall(o_stall, burst))
 
     async def read(self, space: Space, address: int) -> int:
-        """Read a word through the debug port."""
-        dut, edge = self.dut, RisingEdge(self.dut.clk)
-        dut.memory__space.value, dut.memory__address.value = int(space), address
-        dut.memory__read.value = 1
-        await edge
-        dut.memory__read.value = 0
-        while not dut.memory__data_valid.value:
-            await edge
-        return dut.memory__data.value.to_signed()
+        """Read a word of the accelerator's memories."""
+        dut, port = self.dut, f"debug__{space.name.lower()}_read"
+        while not dut.debug__idle.value:
+            await RisingEdge(dut.clk)
+        dut[f"{port}__addr"].value, dut[f"{port}__en"].value = address, 1
+        await ClockCycles(dut.clk, 2)
+        dut[f"{port}__en"].value = 0
+        return dut[f"{port}__data"].value.to_signed()
 
     async def write(self, space: Space, address: int, value: int):
-        """Write a word through the debug port."""
-        dut = self.dut
-        dut.memory__space.value, dut.memory__address.value = int(space), address
-        dut.memory__write_data.value = value & 0xFFFFFFFF
-        dut.memory__write.value = 1
+        """Write a word of the accelerator's memories."""
+        dut, port = self.dut, f"debug__{space.name.lower()}_write"
+        while not dut.debug__idle.value:
+            await RisingEdge(dut.clk)
+        width = len(dut[f"{port}__data"])
+        dut[f"{port}__addr"].value, dut[f"{port}__en"].value = address, 1
+        dut[f"{port}__data"].value = value & (1 << width) - 1
         await RisingEdge(dut.clk)
-        dut.memory__write.value = 0
+        dut[f"{port}__en"].value = 0
         await RisingEdge(dut.clk)
 
     def send(self, data: bytes):
@@ -141,8 +142,8 @@ class Bench:
 async def begin(dut, image: Image, **stalls) -> Bench:
     """Start clock, agents and reset."""
     start_clock(dut)
-    for name in ("candidate", "clear_digest", "memory__read", "memory__write", "memory__space",
-                 "memory__address", "memory__write_data"):
+    for name in ("candidate", "clear_digest", *(f"debug__{port}__en" for port in (
+            "vectors_read", "vectors_write", "state_read", "state_write", "records_read"))):
         dut[name].value = 0
     bench = Bench(dut, image, **stalls)
     await reset(dut)

@@ -17,6 +17,13 @@ def _taken_early(accelerator):
                for name in COMMANDS if name != "head").any()
 
 
+def _used_by_host(accelerator):
+    """A port for debugging is enabled."""
+    vectors, state = accelerator.vectors, accelerator.state
+    return Cat(port.en for port in (vectors.debug_read, vectors.debug_write, state.debug_read,
+                                    state.debug_write, accelerator.sequencer.records)).any()
+
+
 RULES = {
     "a row of x is read while the quantiser has the vector memory":
         lambda a: a.vectors.rows.en & a.vectors.words.en,
@@ -38,8 +45,8 @@ RULES = {
         lambda a: a.sequencer.ended & ~a.quantiser.command.ready,
     "a stage ends and its scales are left":
         lambda a: a.sequencer.ended & a.scalars.scales.valid & ~a.scalars.scales.ready,
-    "a memory is written by the host while a pass runs":
-        lambda a: ~a.sequencer.idle & (a.debug.vectors.write | a.debug.state.write),
+    "a memory is used by the host while a pass runs":
+        lambda a: ~a.sequencer.idle & _used_by_host(a),
 }
 """What must never be the case, as functions of the accelerator."""
 

@@ -10,7 +10,7 @@ ACTIVATIONS = "hw/tritstream_hw/gemv/activations.py"
 FEEDER = "hw/tritstream_hw/gemv/feeder.py"
 SERIALISER = "hw/tritstream_hw/gemv/serialiser.py"
 TOPK = "hw/tritstream_hw/head/topk.py"
-DIGEST = "hw/tritstream_hw/head/digest.py"
+CRC = "hw/tritstream_hw/arithmetic/crc.py"
 
 RTL_CORE = "tests/test_rtl_core.py::test_core[4]"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
@@ -84,6 +84,10 @@ ULX3S = "hw/tritstream_hw/boards/ulx3s.py"
 CLOCKS = "hw/tritstream_hw/boards/clocks.py"
 RUN = "hw/tritstream_hw/control/run.py"
 ACCESS = "hw/tritstream_hw/control/access.py"
+BOUNDS = "hw/tritstream_hw/control/bounds.py"
+SPACES = "hw/tritstream_hw/control/spaces.py"
+REPLY = "hw/tritstream_hw/control/reply.py"
+CHECKSUM = "hw/tritstream_hw/memory/checksum.py"
 
 RTL_UART = "tests/test_uart.py"
 RTL_BOARD = "tests/test_rtl_board_top.py::test_build_id_is_checked"
@@ -161,7 +165,9 @@ MUTANTS = [
     Mutant("topk.settled-early", "the ranking is called settled as soon as the last logit is taken",
            TOPK, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)", RTL_TOPK),
     Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
-           DIGEST, "crc.start.eq(self.clear)", "crc.start.eq(self.clear & ~self.valid)", RTL_TOPK),
+           CRC, "(remainder | self.clear.replicate(BITS))", "remainder", RTL_TOPK),
+    Mutant("digest.idle", "a clear without a word is not heeded",
+           CRC, "with m.Elif(self.clear):", "with m.Elif(0):", RTL_TOPK),
     Mutant("multiply.limb-sign", "a low limb counts as signed",
            MULTIPLY, "Cat(value[n * _LIMB:(n + 1) * _LIMB], C(0, 1)).as_signed()",
            "value[n * _LIMB:(n + 1) * _LIMB].as_signed()", RTL_ELEMENTWISE),
@@ -433,7 +439,28 @@ MUTANTS = [
     Mutant("board.oscillator", "the PLL's oscillator runs faster than it can",
            CLOCKS, "p_CLKOP_DIV=dividers.output,", "p_CLKOP_DIV=2 * dividers.output,", RTL_BOARD),
     Mutant("access.end", "the last word of a space is out of range",
-           ACCESS, "(end > size)", "(end >= size)", RTL_CONTROL + "::test_spaces"),
+           BOUNDS, "(first[:bits] + count[:bits] > size)", "(first[:bits] + count[:bits] >= size)",
+           RTL_CONTROL + "::test_spaces"),
+    Mutant("access.high", "only the low bits of an address and a length are looked at",
+           BOUNDS, "(first[bits:].any() | count[bits:].any()", "(C(0, 1)",
+           RTL_CONTROL + "::test_spaces"),
+    Mutant("access.writable", "records and counters can be written",
+           ACCESS, "self.read.valid | C(one in WRITABLE)", "1", RTL_CONTROL + "::test_spaces"),
+    Mutant("access.refused", "a word of a refused STORE is written",
+           ACCESS, "self.request.valid.eq(ok)", "self.request.valid.eq(1)",
+           RTL_CONTROL + "::test_a_refused_store_writes_nothing"),
+    Mutant("spaces.kept", "a word is added to the one of another space that was read before",
+           SPACES, "with m.If(request.p.space != space):", "with m.If(0):",
+           RTL_CONTROL + "::test_spaces"),
+    Mutant("spaces.idle", "a word is read and written while a pass runs",
+           SPACES, "request.valid & debug.idle", "request.valid",
+           RTL_MEMORY + "::test_spaces_wait_for_the_end_of_a_pass"),
+    Mutant("reply.gap", "a byte that is not taken counts as sent",
+           REPLY, "with m.If(stream.valid & stream.ready):", "with m.If(stream.valid):",
+           RTL_MEMORY + "::test_digest_is_the_crc_of_the_bytes"),
+    Mutant("checksum.part", "every part of a beat is its first",
+           CHECKSUM, "bits.word_select(part, 8 * step)", "bits.word_select(0, 8 * step)",
+           RTL_MEMORY + "::test_digest_is_the_crc_of_the_bytes"),
     Mutant("sdr.rcd", "a row is read a cycle too soon",
            SDR_ROWS, "waits.start(m, cycles.rcd - 1)", "waits.start(m, cycles.rcd - 2)", SDR),
     Mutant("sdr.row", "whatever row is open is taken for the right one",

@@ -32,6 +32,7 @@ from tritstream.link.messages import (
     record_words,
 )
 from tritstream.link.protocol import Code, RunFlag, Space, Status
+from tritstream.link.spaces import WRITABLE, space_words
 from tritstream.link.stream import LinkReset, LinkStream
 from tritstream.transport import TcpTransport, Transport
 
@@ -117,6 +118,7 @@ class Emulator:
         self.config = config
         self.model = model
         self.memory = bytearray(config.memory_bytes)
+        self._sizes = space_words(config)
         self.link = LinkOptions.for_device() if link is None else link
         self.resets = 0
         self.statistics = LinkStatistics()      # of its end of the present connection
@@ -324,29 +326,32 @@ class Emulator:
             Space.COUNTERS: np.frombuffer(counters.pack(), "<i4"),
         }
 
+    def _words(self, access: Access, *, written: bool) -> np.ndarray:
+        """Return the words that READ or STORE name."""
+        if access.space not in (WRITABLE if written else self._sizes):
+            raise _Refused(Status.UNKNOWN_SPACE)
+        end = access.address + access.words
+        if end > self._sizes[access.space]:
+            raise _Refused(Status.OUT_OF_RANGE)
+        return self._spaces()[access.space][access.address:end]
+
     def _read(self) -> Program:
         access = yield from self._arguments(Access)
-        space, address, words = access.space, access.address, access.words
-        array = self._spaces().get(space)
-        if array is None:
-            self._reply(Code.READ, Status.UNKNOWN_SPACE)
-        elif address + words > len(array):
-            self._reply(Code.READ, Status.OUT_OF_RANGE)
+        try:
+            data = self._words(access, written=False).astype("<i4").tobytes()
+        except _Refused as refusal:
+            self._reply(Code.READ, refusal.status)
         else:
-            data = array[address:address + words].astype("<i4").tobytes()
             self._reply(Code.READ, Status.OK, data)
 
     def _store(self) -> Program:
         access = yield from self._arguments(Access)
-        space, address, words = access.space, access.address, access.words
-        data = np.frombuffer((yield 4 * words), "<i4")
-        array = {Space.VECTORS: self.model.vectors, Space.STATE: self.model.state}.get(space)
-        if array is None:
-            self._reply(Code.STORE, Status.UNKNOWN_SPACE)
-        elif address + words > len(array):
-            self._reply(Code.STORE, Status.OUT_OF_RANGE)
+        data = np.frombuffer((yield 4 * access.words), "<i4")
+        try:
+            self._words(access, written=True)[:] = data
+        except _Refused as refusal:
+            self._reply(Code.STORE, refusal.status)
         else:
-            array[address:address + words] = data
             self._reply(Code.STORE, Status.OK)
 
 

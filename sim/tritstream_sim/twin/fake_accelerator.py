@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 
 from tritstream.build import BuildConfig
 from tritstream.link.messages import RECORD_WORDS
-from tritstream.link.protocol import Space, Status
+from tritstream.link.protocol import Status
 from tritstream_hw.ports import AcceleratorSignature
 
 __all__ = ["STALLS_SHIFT", "FakeAccelerator", "FakePass", "predict"]
@@ -132,19 +132,14 @@ class FakeAccelerator(wiring.Component):
         return m
 
     def _debug_memories(self, m):
-        sizes = {Space.VECTORS: self._config.vector_words, Space.STATE: self._config.max_state,
-                 Space.RECORDS: RECORD_WORDS * self._config.max_stages}
-        memory = self.memory
-        later = Signal()
-        m.d.sync += [later.eq(memory.read), memory.data_valid.eq(later)]
-        for space, size in sizes.items():
-            m.submodules[f"space_{space}"] = store = Memory(shape=32, depth=size, init=range(size))
-            write, read = store.write_port(), store.read_port()
-            m.d.comb += [
-                write.addr.eq(memory.address),
-                write.data.eq(memory.write_data),
-                write.en.eq(memory.write & (memory.space == space)),
-                read.addr.eq(memory.address),
-            ]
-            with m.If(memory.space == space):
-                m.d.comb += memory.data.eq(read.data)
+        debug = self.debug
+        m.d.comb += debug.idle.eq(1)
+        for name, size, read, write in (
+                ("vectors", self._config.vector_words, debug.vectors_read, debug.vectors_write),
+                ("state", self._config.max_state, debug.state_read, debug.state_write),
+                ("records", RECORD_WORDS * self._config.max_stages, debug.records_read, None)):
+            m.submodules[name] = store = Memory(
+                shape=read.data.shape(), depth=size, init=range(size))
+            wiring.connect(m, wiring.flipped(read), store.read_port())
+            if write is not None:
+                wiring.connect(m, wiring.flipped(write), store.write_port())

@@ -22,7 +22,6 @@ namespace {
 
 constexpr uint8_t OK = 0;                   // status in the lowest byte of the payload of `done`
 constexpr uint64_t PATIENCE = 100'000;      // cycles without a beat after which a pass has failed
-constexpr uint8_t RECORDS = 2;              // the debug port's space
 
 bool read_all(void* data, size_t size) { return std::fread(data, 1, size, stdin) == size; }
 
@@ -83,13 +82,9 @@ public:
     }
 
     uint32_t record(uint32_t address) {
-        m_top.memory___05Fspace = RECORDS;
-        m_top.memory___05Faddress = address;
-        m_top.memory___05Fread = 1;
+        m_top.debug___05Frecords_read___05Faddr = address;
         tick();
-        m_top.memory___05Fread = 0;
-        while (!m_top.memory___05Fdata_valid) tick();
-        return m_top.memory___05Fdata;
+        return m_top.debug___05Frecords_read___05Fdata;
     }
 
 private:

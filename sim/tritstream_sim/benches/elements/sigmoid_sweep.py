@@ -5,8 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
+from tritstream_hw.arithmetic.crc import Crc32
 from tritstream_hw.elements.sigmoid import FRACTION_BITS, Sigmoid
-from tritstream_hw.head.digest import Crc32
 
 __all__ = ["SigmoidSweep"]
 
@@ -35,7 +35,7 @@ class SigmoidSweep(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.sigmoid = sigmoid = Sigmoid()
-        m.submodules.digest = digest = Crc32()
+        m.submodules.digest = digest = Crc32(data_bits=32)
 
         count = 1 << FORMATS.element_bits
         position = Signal(range(count + sigmoid.latency + 2))
