@@ -7,7 +7,7 @@ from cocotb.triggers import ClockCycles
 from tritstream.build import BuildConfig
 from tritstream.image import trits as code
 from tritstream_hw.construct import construct
-from tritstream_hw.gemv.core import ROWS, TernaryCore, sums_layout
+from tritstream_hw.gemv.core import ROWS, TernaryCore, operands_layout, sums_layout
 from tritstream_sim.agents.stream import (
     PAUSES,
     Monitor,
@@ -27,15 +27,13 @@ def random_group(rng, config: BuildConfig, beats: int):
             rng.integers(-1, 2, (ROWS, columns), np.int8))
 
 
-def pack(group, config: BuildConfig) -> list[int]:
-    """Beats of a group as the bits of their layout: codes, activations, last."""
+def beats_of(group, config: BuildConfig) -> list[dict]:
+    """Beats of a group: codes, activations, last."""
     acts, trits = group
-    beat_bytes = config.beat_bytes
-    codes = code.encode(trits).reshape(-1, beat_bytes)
-    beats = [int.from_bytes(row.tobytes(), "little")
-             for row in np.hstack([codes, acts.view(np.uint8).reshape(-1, beat_bytes)])]
-    beats[-1] |= 1 << 16 * beat_bytes
-    return beats
+    codes = code.encode(trits).reshape(-1, config.beat_bytes).tolist()
+    acts = acts.reshape(-1, config.beat_bytes).tolist()
+    return [{"codes": these, "acts": those, "last": n == len(codes) - 1}
+            for n, (these, those) in enumerate(zip(codes, acts, strict=True))]
 
 
 def golden(group) -> list[int]:
@@ -49,14 +47,15 @@ class Bench:
 
     def __init__(self, dut, *, i_stall=0.0, o_stall=0.0, burst=1):
         self.config = build_config()
-        self.source = Source(dut, "i", stall=stall(i_stall, burst))
+        self.source = Source(dut, "i", operands_layout(self.config.beat_bytes),
+                             stall=stall(i_stall, burst))
         self.sink = Sink(dut, "o", sums_layout(self.config.acc_bits), stall=stall(o_stall, burst))
         self.watch_i, self.watch_o = Monitor(dut, "i"), Monitor(dut, "o")
 
     async def check(self, groups):
         """Send groups and compare what comes back, including that nothing more does."""
         for group in groups:
-            self.source.send(pack(group, self.config))
+            self.source.send(beats_of(group, self.config))
         for n, value in enumerate(await self.sink.take(len(groups))):
             got, expected = list(value.sums), golden(groups[n])
             assert got == expected, f"group {n}: {got}, expected {expected}"
@@ -128,7 +127,7 @@ async def a_receiver_that_waits_stops_the_core_in_time(dut):
     bench.sink.stall = lambda: True
     groups = [random_group(rng, bench.config, 1) for _ in range(50)]
     for group in groups:
-        bench.source.send(pack(group, bench.config))
+        bench.source.send(beats_of(group, bench.config))
     await ClockCycles(dut.clk, 100)
     assert len(bench.watch_i.payloads) == construct(TernaryCore, bench.config).places
     bench.sink.stall = None
@@ -142,7 +141,7 @@ async def a_receiver_that_waits_stops_the_core_in_time(dut):
 async def reset_forgets_everything(dut, cycles):
     bench, rng = await start(dut, o_stall=0.5)
     for _ in range(10):
-        bench.source.send(pack(random_group(rng, bench.config, 2), bench.config))
+        bench.source.send(beats_of(random_group(rng, bench.config, 2), bench.config))
     await ClockCycles(dut.clk, cycles)
     await reset(dut)
     await bench.check([random_group(rng, bench.config, 3) for _ in range(5)])
