@@ -294,11 +294,16 @@ def test_a_refused_streamed_pass_is_consumed(connect):
 
 
 def test_too_large_a_vocabulary_is_refused(connect):
+    """And changes nothing: a token that the vocabulary before does not have has no row."""
     device = connect()
+    device.load(Image.random(11))
+    device._configure()
     where = Configuration(rows_unit=0, tape_unit=0, lead_units=1, row_units=1, vocab=VOCAB + 1,
                           stop_token=NO_STOP)
     reply = command(device, Code.CONFIGURE, where.pack(), reply=2)
     assert reply == bytes([Code.CONFIGURE, Status.OUT_OF_RANGE])
+    run = Run(token=VOCAB, tape_units=4, stages=6)
+    assert command(device, Code.RUN, run.pack(), reply=2) == bytes([Code.RUN, Status.BAD_TOKEN])
 
 
 @pytest.mark.parametrize("config, unit, units, status", [

@@ -12,7 +12,7 @@ __all__ = ["Configure"]
 
 
 class Configure(wiring.Component):
-    """Keeps the arguments of CONFIGURE, whatever they are, and answers.
+    """Keeps the arguments of CONFIGURE if the vocabulary fits, and answers.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Configure(wiring.Component):
     command, reply
         See :func:`command_members`.
     configuration : :py:`Out(CONFIGURATION)`
-        Of the latest CONFIGURE.
+        Of the latest CONFIGURE that was not refused: tokens below its vocabulary have rows.
     """
 
     def __init__(self, *, max_vocab: int):
@@ -37,6 +37,7 @@ class Configure(wiring.Component):
         fits = self.command.p.vocab <= self._max_vocab
         status = Mux(fits, C(Status.OK, 8), C(Status.OUT_OF_RANGE, 8))
         with m.If(self.command.valid):
-            m.d.sync += self.configuration.eq(self.command.payload)
+            with m.If(fits):
+                m.d.sync += self.configuration.eq(self.command.payload)
             m.d.comb += self.command.ready.eq(reply.send(C(Code.CONFIGURE, 8), status))
         return m

@@ -213,8 +213,10 @@ class Emulator:
         self._reply(Code.DIGEST, status, crc.to_bytes(4, "little"))
 
     def _configure(self) -> Program:
-        self._configuration = yield from self._arguments(Configuration)
-        fits = self._configuration.vocab <= self.config.max_vocab
+        configuration = yield from self._arguments(Configuration)
+        fits = configuration.vocab <= self.config.max_vocab
+        if fits:
+            self._configuration = configuration
         self._reply(Code.CONFIGURE, Status.OK if fits else Status.OUT_OF_RANGE)
 
     def _run(self) -> Program:
