@@ -21,6 +21,7 @@ __all__ = ["run"]
 USAGE = 2
 PIPE = -1                   # nobody reads the output any more
 LONGEST = 2000              # letters of an error
+LONGEST_USAGE = 300         # of one about a wrong word, which some releases of typer repeat whole
 INTERNAL = 70               # sysexits.h: the program itself is wrong
 
 # What typer raises for a wrong command line; it names the class only by its descendants.
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str], loaded: Callable[[], object] = lambda: None) -
     except TritstreamError as error:
         return _failed(str(error), error.exit_code)
     except _UsageError as error:
-        return _failed(error.format_message(), USAGE)
+        return _failed(error.format_message(), USAGE, LONGEST_USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except (BrokenPipeError, SystemExit):       # the latter is what typer makes of it in a help
@@ -150,10 +151,10 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def _failed(sentence: str, code: int) -> int:
+def _failed(sentence: str, code: int, longest: int = LONGEST) -> int:
     sentence = " ".join(sentence.split())
-    if len(sentence) > LONGEST:         # of what somebody gave, the beginning is enough
-        sentence = f"{sentence[:LONGEST // 2]} … {sentence[-LONGEST // 2:]}"
+    if len(sentence) > longest:         # of what somebody gave, the beginning is enough
+        sentence = f"{sentence[:longest // 2]} … {sentence[-longest // 2:]}"
     _note(sentence, failed=True)
     return code
 
