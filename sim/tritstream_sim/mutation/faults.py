@@ -368,7 +368,7 @@ MUTANTS = [
            RTL_MEMORY + "::test_fetcher_drops_what_was_abandoned"),
     Mutant("fetcher.last", "the last beat of a pass is marked too early",
            FETCHER, "self.last.eq(asked & (under_way == 1))", "self.last.eq(under_way == 1)",
-           RTL_MEMORY + "::test_player_moves_beats"),
+           FORMAL_PLAYER),
     Mutant("fetcher.request", "every request asks for as many beats as one may",
            FETCHER, "count.eq(Mux(left < MOST_BEATS, left, MOST_BEATS))", "count.eq(MOST_BEATS)",
            FORMAL_PLAYER),
