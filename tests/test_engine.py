@@ -307,10 +307,11 @@ def test_an_engine_joins_by_its_entry_point(model, monkeypatch):
     class Absent(Entry):
         @staticmethod
         def load():
-            raise ImportError(name="torch")
+            raise ImportError("no torch")
 
     entry = Absent
-    with pytest.raises(MissingTool, match=r"--device other needs torch, .*'tritstream\[other\]'"):
+    with pytest.raises(MissingTool, match=r"other needs is not installed \(no torch\): "
+                                          r".*'tritstream\[other\]'"):
         open_engine("other", model)
 
 
