@@ -235,8 +235,8 @@ def _rtl_section(found: list[dict]) -> str:
 
 
 def _contract_section(found: dict[str, list[str]]) -> str:
-    engines = [f"| `{engine}` | {ENGINES[engine]} | {len(cases)} |"
-               for engine, cases in found.items()]
+    engines = [f"| `{engine}` | {what} | {len(found[engine])} |"
+               for engine, what in ENGINES.items() if engine in found]
     cases = dict.fromkeys(case for cases in found.values() for case in cases)
     return "\n".join([
         "## Engines: one contract, held by all",
