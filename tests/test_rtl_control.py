@@ -330,7 +330,8 @@ def test_spaces(connect):
                          (Space.RECORDS, RECORD_WORDS * CONFIG.max_stages),
                          (Space.COUNTERS, Counters.SIZE // 4)):
         device.read(space, words - 1, 1)
-        for address, count in ((words, 1), (0, words + 1), (0xFFFF_FFFF, 1)):
+        for address, count in ((words, 1), (0, words + 1), (0xFFFF_FFFF, 1), (1 << 31, 1),
+                               (0, 1 << 31)):
             where = Access(space=space, address=address, words=count)
             reply = command(device, Code.READ, where.pack(), reply=2)
             assert reply == bytes([Code.READ, Status.OUT_OF_RANGE])
