@@ -38,7 +38,7 @@ help:
 	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
 	  '  cycles      measure the cycles per token in the README' \
 	  '  mutants     break the RTL in many ways; every one has to be caught' \
-	  '  fuzz        CASES inputs that nobody would write; docs/fuzz.txt is such a run' \
+	  '  fuzz        CASES inputs that nobody would write, from SEED on' \
 	  '  cost        synthesise and route every block alone' \
 	  '  clean       remove build/ and .venv' \
 	  'Variables' \
