@@ -23,7 +23,7 @@ TARGETS: dict[str, Target] = {"checkpoints": checkpoints, "frames": frames, "ima
 """What is tried, by name."""
 
 SHARES = {"checkpoints": 0.2, "frames": 0.6, "images": 0.1, "sessions": 0.1}
-"""How many of all cases each target gets: an image takes as long as a hundred frames."""
+"""How many of all cases each target gets: frames take the least time, images the most."""
 
 CHUNK = 5000                # cases that a process tries at a time
 
