@@ -365,15 +365,16 @@ class Device:
 
     def _send(self, play: Run) -> None:
         self._unanswered += 1
+        weights = ()
         if self._streamed:
             image = self._image
             tape = memoryview(image.tape(play.tape_units))
             lead = image.lead_units * UNIT
+            weights = (tape[:lead], image.row(play.token), tape[lead:])
             play = dataclasses.replace(play, flags=play.flags | RunFlag.STREAMED)
-            self._command(Code.RUN, play.pack(), tape[:lead], image.row(play.token), tape[lead:])
-        else:
-            self._command(Code.RUN, play.pack())
-        self._stream.flush()
+        with self._stream.limited(sum(memoryview(part).nbytes for part in weights)):
+            self._command(Code.RUN, play.pack(), *weights)
+            self._stream.flush()
 
     def _answers(self, play: Run):
         token = play.token

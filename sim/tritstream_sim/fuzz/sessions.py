@@ -25,7 +25,11 @@ CONFIGS = (BuildConfig(memory_bytes=1 << 16, **SHAPE), BuildConfig(**SHAPE))
 IMAGE = FakeImage(tape_units=20)
 RATE = 300_000                  # bytes per second
 DEAD, PATIENCE = 4.0, 8.0       # seconds
-CALL = 2 * PATIENCE + DEAD + STOP_SECONDS + 1   # seconds that a call may take, its failure included
+CALL = 2 * PATIENCE + DEAD + STOP_SECONDS + 1
+"""Seconds that a call may take, or each pass of a run, a failure included."""
+
+PROMPT, COUNT, TAKEN = 19, 3, 4     # most tokens of a prompt, passes behind it, passes of a run
+                                    # that is abandoned
 
 
 @contextlib.contextmanager
@@ -56,7 +60,8 @@ def case(rng: random.Random) -> str:
                 answers.append(answer)
     except (BadInput, DeviceError):
         refused = True
-    assert cable.now() <= CALL * (len(calls) + 3), "a call took longer than it may"
+    longest = CALL * (3 + sum(_passes(call) for call in calls))
+    assert cable.now() <= longest, "a call took longer than it may"
     if kind in ("honest", "faulty"):
         with Device(_cable(config)) as honest:
             expected = list(_answers(honest, calls, random.Random(numbers)))
@@ -110,20 +115,21 @@ def _answers(device: Device, calls, rng: random.Random, cable: InProcessTranspor
     for call in calls:
         began = 0.0 if cable is None else cable.now()
         yield call(device, rng)
-        assert cable is None or cable.now() - began <= CALL, f"{call.__name__} took too long"
+        longest = CALL * _passes(call)
+        assert cable is None or cable.now() - began <= longest, f"{call.__name__} took too long"
 
 
 def _run(device: Device, rng: random.Random):
-    tokens = [rng.randrange(IMAGE.vocab) for _ in range(rng.randrange(1, 20))]
+    tokens = [rng.randrange(IMAGE.vocab) for _ in range(rng.randrange(1, PROMPT + 1))]
     heads = bool(rng.randrange(2))
-    results = list(device.run(tokens, rng.randrange(4), fresh=True, heads=heads,
+    results = list(device.run(tokens, rng.randrange(COUNT + 1), fresh=True, heads=heads,
                               logits=bool(rng.randrange(2))))
     return [_checked(result) for result in results]
 
 
 def _abandon(device: Device, rng: random.Random):
     results = device.run([rng.randrange(IMAGE.vocab)], 50, fresh=True)
-    taken = [_checked(next(results)) for _ in range(rng.randrange(1, 5))]
+    taken = [_checked(next(results)) for _ in range(rng.randrange(1, TAKEN + 1))]
     results.close()
     return taken
 
@@ -151,6 +157,11 @@ def _stop(device: Device, rng: random.Random):
 
 CALLS = (_run, _run, _abandon, _state, _records, _vectors, _stop)
 """What a session is made of; each begins afresh, so that its answer follows from its numbers."""
+
+
+def _passes(call) -> int:
+    """Return the most passes that a call may consist of; each has a bound of its own."""
+    return {_run: PROMPT + COUNT, _abandon: TAKEN}.get(call, 1)
 
 
 def _checked(result):
