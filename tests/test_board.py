@@ -32,7 +32,7 @@ from tritstream_sim.board.configs import BOARDS
 
 DEFAULT = board_config()
 WITHOUT_MEMORY = BuildConfig(
-    beat_bytes=4, elements=4, candidates=5, max_hidden=64, max_intermediate=128, max_vocab=256,
+    beat_bytes=4, vector_width=4, candidates=5, max_hidden=64, max_intermediate=128, max_vocab=256,
     max_state=128, max_stages=16, memory_bytes=0)
 TOKENS = [3, 1, 4, 1, 5, 92, 65]
 
@@ -149,7 +149,7 @@ def test_a_program_that_may_not_run(tmp_path, monkeypatch):
 
 
 def test_elements_keep_pace_with_wide_beats():
-    pairs = {name: (config.beat_bytes, config.elements)
+    pairs = {name: (config.beat_bytes, config.vector_width)
              for name in BOARDS for config in [board_config(name)]}
     assert pairs == {"p1": (1, 1), "p2": (2, 2), "p4": (4, 4), "p8": (8, 8), "p16": (16, 8),
                      "p32": (32, 16), "p64": (64, 32)}
@@ -190,7 +190,7 @@ def test_it_says_what_it_is(cache):
     with Board(DEFAULT, cache=cache) as board, \
             Device.open(board.uri, build=DEFAULT.digest()) as device:
         identity = device.identity
-        assert (identity.beat_bytes, identity.elements, identity.max_hidden) == (16, 8, 256)
+        assert (identity.beat_bytes, identity.vector_width, identity.max_hidden) == (16, 8, 256)
         assert identity.memory_units * 64 == DEFAULT.memory_bytes
 
 
@@ -211,7 +211,7 @@ def test_memory_keeps_what_is_written(cache, seed):
 def test_spaces_keep_what_is_stored(cache, image, seed):
     random = np.random.default_rng(seed)
     state = random.integers(-(1 << 23), 1 << 23, (image.layers, image.hidden))
-    vectors = random.integers(-(1 << 31), 1 << 31, DEFAULT.vector_words)
+    vectors = random.integers(-(1 << 31), 1 << 31, DEFAULT.vector_elements)
     with Board(DEFAULT, cache=cache) as board, Device.open(board.uri) as device:
         device.load(image)
         device.restore_state(state)

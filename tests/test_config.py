@@ -31,9 +31,9 @@ def test_zero_says_that_there_is_none(name):
 
 @pytest.mark.parametrize("bad, message", [
     ({"beat_bytes": 12}, "beat_bytes must be a power of two, not 12."),
-    ({"elements": 3}, "elements must be a power of two, not 3."),
+    ({"vector_width": 3}, "vector_width must be a power of two, not 3."),
     ({"beat_bytes": 128}, "beat_bytes must be at most 64, not 128."),
-    ({"beat_bytes": 4, "elements": 8}, "elements must be at most beat_bytes = 4, not 8."),
+    ({"beat_bytes": 4, "vector_width": 8}, "vector_width must be at most beat_bytes = 4, not 8."),
     ({"lanes": 2}, "lanes must be 1 in this version, not 2."),
     ({"candidates": 256}, "candidates must be at most 255, not 256."),
     ({"max_hidden": 65_536}, "max_hidden must be at most 65535, not 65536."),
@@ -55,13 +55,13 @@ dimensions = st.integers(1, 65_535)
        beat_bytes=st.sampled_from([1, 2, 4, 8, 16, 32, 64]))
 def test_derived_numbers_hold_the_extremes(hidden, intermediate, vocab, beat_bytes):
     config = BuildConfig(max_hidden=hidden, max_intermediate=intermediate, max_vocab=vocab,
-                         beat_bytes=beat_bytes, elements=1)
+                         beat_bytes=beat_bytes, vector_width=1)
     longest = max(hidden, intermediate)
     assert longest <= config.max_columns < longest + UNIT
     assert config.max_columns % UNIT == 0
     assert config.column_beats * beat_bytes == config.max_columns
     assert config.z_base >= hidden
-    assert config.vector_words >= config.z_base + longest
+    assert config.vector_elements >= config.z_base + longest
 
     largest = 127 * config.max_columns
     assert largest < 1 << (config.acc_bits - 1)
@@ -74,13 +74,13 @@ def test_derived_numbers_of_a_known_build():
     assert config.max_columns == 2816
     assert config.column_beats == 176
     assert config.z_base == 1024
-    assert config.vector_words == 1024 + 2816
+    assert config.vector_elements == 1024 + 2816
     assert config.acc_bits == 20            # 127 * 2816 = 357,632 < 2**19
     assert config.token_bits == 15
 
 
 def test_json_round_trip():
-    config = BuildConfig(beat_bytes=64, elements=4, memory_bytes=1 << 25, link_rate=300_000)
+    config = BuildConfig(beat_bytes=64, vector_width=4, memory_bytes=1 << 25, link_rate=300_000)
     assert BuildConfig.from_json(config.to_json()) == config
     assert json.loads(config.to_json())["beat_bytes"] == 64
 
@@ -90,9 +90,9 @@ def test_digest_tells_builds_apart():
     assert default.digest() == BuildConfig().digest()
     assert len(default.digest()) == 8
     for field in dataclasses.fields(BuildConfig):
-        # lanes has one value so far, and elements may not exceed beat_bytes
+        # lanes has one value so far, and vector_width may not exceed beat_bytes
         if field.name != "lanes":
-            change = {"beat_bytes": 32, "elements": 4, "memory_bytes": 64}.get(
+            change = {"beat_bytes": 32, "vector_width": 4, "memory_bytes": 64}.get(
                 field.name, getattr(default, field.name) + 1)
             other = dataclasses.replace(default, **{field.name: change})
             assert other.digest() != default.digest(), field.name

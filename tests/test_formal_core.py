@@ -13,7 +13,7 @@ from tritstream_hw.gemv.serialiser import Serialiser
 from tritstream_hw.head.topk import TopK
 from tritstream_sim.agents.contract import held_until_taken, prove
 
-CONFIG = BuildConfig(beat_bytes=1, elements=1, candidates=3, max_hidden=1, max_intermediate=1)
+CONFIG = BuildConfig(beat_bytes=1, vector_width=1, candidates=3, max_hidden=1, max_intermediate=1)
 
 
 class Contract(wiring.Component):

@@ -7,8 +7,9 @@ from tritstream_sim.benches.watched import WatchedAccelerator
 
 
 @pytest.mark.verilator
-@pytest.mark.parametrize("beat_bytes, elements", [(1, 1), (4, 2), (16, 8), (64, 4)])
-def test_accelerator(simulate, beat_bytes, elements):
-    config = BuildConfig(beat_bytes=beat_bytes, elements=elements, candidates=5, max_hidden=64,
-                         max_intermediate=128, max_vocab=256, max_state=256, max_stages=32)
+@pytest.mark.parametrize("beat_bytes, vector_width", [(1, 1), (4, 2), (16, 8), (64, 4)])
+def test_accelerator(simulate, beat_bytes, vector_width):
+    config = BuildConfig(beat_bytes=beat_bytes, vector_width=vector_width, candidates=5,
+                         max_hidden=64, max_intermediate=128, max_vocab=256, max_state=256,
+                         max_stages=32)
     simulate(WatchedAccelerator(config), "tritstream_sim.benches.accelerator", config=config)

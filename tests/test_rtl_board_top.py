@@ -21,7 +21,7 @@ from tritstream_sim.verilate.stepped import SteppedTransport
 TARGET = TARGETS["ulx3s_85f"]
 MODEL = ModelConfig(hidden=32, intermediate=48, layers=1, vocab=40)
 # The board's own widths, clock and rate; small maxima, so that it compiles in seconds.
-SMALL = BuildConfig(beat_bytes=TARGET.config.beat_bytes, elements=TARGET.config.elements,
+SMALL = BuildConfig(beat_bytes=TARGET.config.beat_bytes, vector_width=TARGET.config.vector_width,
                     candidates=4, max_hidden=64, max_intermediate=64, max_vocab=64, max_state=64,
                     max_stages=8, memory_bytes=16 * 1024)
 CONFIG = clocked(SMALL, TARGET.config.clock_hz, TARGET.baud)

@@ -1,4 +1,4 @@
-"""The device without its core: the real driver talks to the gateware in Amaranth's simulator."""
+"""All but the accelerator: the real driver talks to the gateware in Amaranth's simulator."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ CONFIG = BuildConfig(beat_bytes=8, max_hidden=64, max_intermediate=64, max_vocab
                      max_state=64, max_stages=8, memory_bytes=2048, candidates=3,
                      ack_cycles=500, retry_cycles=5_000)
 NO_MEMORY = dataclasses.replace(CONFIG, memory_bytes=0)
-NARROW = dataclasses.replace(CONFIG, beat_bytes=4, elements=4)
+NARROW = dataclasses.replace(CONFIG, beat_bytes=4, vector_width=4)
 CONFIGS = [CONFIG, NO_MEMORY, NARROW]
 
 pytestmark = pytest.mark.verilator
@@ -326,7 +326,7 @@ def test_spaces(connect):
     device.store(Space.STATE, 5, np.array([-1, 7]))
     assert device.read(Space.STATE, 4, 4).tolist() == [4, -1, 7, 7]
     assert device.read(Space.RECORDS, 31, 1).tolist() == [31]
-    for space, words in ((Space.VECTORS, CONFIG.vector_words), (Space.STATE, CONFIG.max_state),
+    for space, words in ((Space.VECTORS, CONFIG.vector_elements), (Space.STATE, CONFIG.max_state),
                          (Space.RECORDS, RECORD_WORDS * CONFIG.max_stages),
                          (Space.COUNTERS, Counters.SIZE // 4)):
         device.read(space, words - 1, 1)
@@ -414,7 +414,7 @@ def test_reset_in_the_middle_of_replies(connect, cycles):
     device.load(Image.random(3))
     device._configure()
     commands = (
-        (Code.READ, Access(space=Space.VECTORS, address=0, words=CONFIG.vector_words).pack(), 8),
+        (Code.READ, Access(space=Space.VECTORS, address=0, words=CONFIG.vector_elements).pack(), 8),
         (Code.RUN, Run(token=1, count=50, tape_units=4, stages=6).pack(), 1),
         (Code.DIGEST, Extent(unit=0, units=2).pack(), 40),
         (Code.IDENTIFY, b"", 60))

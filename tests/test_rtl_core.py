@@ -33,5 +33,6 @@ def test_decoder_equals_the_table_for_all_codes():
 @pytest.mark.verilator
 @pytest.mark.parametrize("beat_bytes", [1, 4, 16, 64])
 def test_core(simulate, beat_bytes):
-    config = BuildConfig(beat_bytes=beat_bytes, elements=1, max_hidden=128, max_intermediate=128)
+    config = BuildConfig(beat_bytes=beat_bytes, vector_width=1, max_hidden=128,
+                         max_intermediate=128)
     simulate(construct(TernaryCore, config), "tritstream_sim.benches.gemv.core", config=config)

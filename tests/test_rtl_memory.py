@@ -451,7 +451,7 @@ def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
 
 def test_spaces_wait_for_the_end_of_a_pass():
     """No port is enabled before the accelerator is idle; then the word comes."""
-    dut = Spaces(vector_words=64, max_state=64, max_stages=4)
+    dut = Spaces(vector_elements=64, max_state=64, max_stages=4)
     port, write = dut.debug.state_read, dut.debug.state_write
 
     async def host(ctx):

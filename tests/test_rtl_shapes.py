@@ -92,7 +92,7 @@ def published(tmp_path_factory):
 
 @pytest.mark.parametrize("beat_bytes", [4, 16, 64])
 def test_a_layer_and_the_head_of_the_published_370m(cache, published, beat_bytes):
-    config = BuildConfig(beat_bytes=beat_bytes, elements=beat_bytes // 2)
+    config = BuildConfig(beat_bytes=beat_bytes, vector_width=beat_bytes // 2)
     with Passes(Accelerator(config), cache) as passes:
         conversation = Conversation(passes, published)
         conversation.step(5, head=False)
@@ -109,7 +109,7 @@ def test_a_layer_and_the_head_of_the_published_370m(cache, published, beat_bytes
 @pytest.mark.parametrize("width", [2, 8, 32])
 def test_everything_that_ends_at_a_unit(cache, tmp_path, width):
     """P = V, and every edge of a unit on one build."""
-    with Passes(Accelerator(BuildConfig(beat_bytes=width, elements=width, **SMALL)),
+    with Passes(Accelerator(BuildConfig(beat_bytes=width, vector_width=width, **SMALL)),
                 cache) as passes:
         whole = Conversation(passes, resolve("tiny").image)
         for token in (0, 511, 7):
@@ -129,7 +129,7 @@ def test_stalls_are_counted_to_the_cycle(cache, tmp_path):
     """A cycle more is a stall counted, and no other is, but in the shadow of a stage's end."""
     width = 8
     collecting = HEADER_BYTES // width + 3      # cycles of a header that nothing hides then
-    with Passes(Accelerator(BuildConfig(beat_bytes=width, elements=width, **SMALL)),
+    with Passes(Accelerator(BuildConfig(beat_bytes=width, vector_width=width, **SMALL)),
                 cache) as passes:
         conversation = Conversation(passes, dummy(tmp_path, hidden=128, intermediate=200, layers=1,
                                                   vocab=300))

@@ -35,7 +35,7 @@ class Register(wiring.Component):
 
 
 def test_a_right_bench_passes(simulate):
-    config = BuildConfig(beat_bytes=4, elements=2)
+    config = BuildConfig(beat_bytes=4, vector_width=2)
     simulate(Register(), BENCH, config=config, does="pass", beat_bytes=4)
 
 

@@ -17,9 +17,9 @@ EXTREMES = {name: (-(1 << bits - 1), -1, 0, (1 << bits - 1) - 1) if is_signed el
 """What each field is set to; all that its bits can say, but for the operation."""
 
 
-def config(beat_bytes: int, elements: int) -> BuildConfig:
+def config(beat_bytes: int, vector_width: int) -> BuildConfig:
     """Return a build for whatever the fields of a header can say."""
-    return BuildConfig(beat_bytes=beat_bytes, elements=elements, max_hidden=LARGEST,
+    return BuildConfig(beat_bytes=beat_bytes, vector_width=vector_width, max_hidden=LARGEST,
                        max_intermediate=LARGEST)
 
 
@@ -54,8 +54,8 @@ def expected(config: BuildConfig, data: bytes, run: dict) -> dict:
         "is_head": op is Op.HEAD,
         "gains": {"banks": field["banks"] % 32, "beats": bank_bytes // config.beat_bytes},
         "quantiser": {
-            "base": config.z_base // config.elements if op is Op.RESIDUAL else 0,
-            "words": column_bytes // config.elements,
+            "base": config.z_base // config.vector_width if op is Op.RESIDUAL else 0,
+            "words": column_bytes // config.vector_width,
             "vectors": {Op.EMBED: 0, Op.MLGRU: 3}.get(op, 1),
         },
         "scalars": {"factors": scalars[:3], "ratio": scalars[3], "floor": scalars[4],
@@ -90,10 +90,10 @@ def shown(word, like) -> dict | list | int:
     return int(word)
 
 
-@pytest.mark.parametrize("beat_bytes, elements", [(1, 1), (16, 8), (64, 64)])
-def test_every_field_of_every_operation(beat_bytes, elements):
+@pytest.mark.parametrize("beat_bytes, vector_width", [(1, 1), (16, 8), (64, 64)])
+def test_every_field_of_every_operation(beat_bytes, vector_width):
     """The whole control word, field by field; nothing is cut off in a build of the largest size."""
-    build = config(beat_bytes, elements)
+    build = config(beat_bytes, vector_width)
     dut = StageDecoder(build)
 
     async def testbench(ctx):

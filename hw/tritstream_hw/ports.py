@@ -41,7 +41,7 @@ class DebugSignature(wiring.Signature):
 
     Parameters
     ----------
-    vector_words, max_state : int
+    vector_elements, max_state : int
         Elements of the vectors and of the recurrent state.
     max_stages : int
         Stages that have a record.
@@ -56,8 +56,8 @@ class DebugSignature(wiring.Signature):
         The same words.
     """
 
-    def __init__(self, *, vector_words: int, max_state: int, max_stages: int):
-        vectors = {"addr_width": ceil_log2(vector_words), "shape": signed(FORMATS.vector_bits)}
+    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int):
+        vectors = {"addr_width": ceil_log2(vector_elements), "shape": signed(FORMATS.vector_bits)}
         state = {"addr_width": ceil_log2(max_state), "shape": signed(FORMATS.state_bits)}
         super().__init__({
             "idle": In(1),
@@ -123,7 +123,7 @@ class ControlledSignature(wiring.Signature):
             "clear_digest": Out(1),
             "beats_taken": In(64),
             "debug": Out(DebugSignature(
-                vector_words=config.vector_words, max_state=config.max_state,
+                vector_elements=config.vector_elements, max_state=config.max_state,
                 max_stages=config.max_stages)),
         })
 

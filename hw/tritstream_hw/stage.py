@@ -30,8 +30,8 @@ def stage_layout(config: BuildConfig) -> data.StructLayout:
         "is_head":   1,
         "gains":     load_layout(config.gain_beats),
         "quantiser": quantise_layout(
-            vector_words=config.vector_words, column_words=config.column_words,
-            elements=config.elements),
+            vector_elements=config.vector_elements, column_words=config.column_words,
+            vector_width=config.vector_width),
         "scalars":   FACTORS,
         "row":       16,
         "gemv":      product_layout(config.column_beats),
@@ -69,8 +69,8 @@ class StageDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, header, word = self._config, self.header, self.word
-        z_word = config.z_base // config.elements
-        words_per_beat = exact_log2(config.beat_bytes // config.elements)
+        z_word = config.z_base // config.vector_width
+        words_per_beat = exact_log2(config.beat_bytes // config.vector_width)
         column_beats = padded_beats(header.columns, FORMATS.act_bits, config.beat_bytes)
         m.d.comb += [
             word.is_embed.eq(header.op == Op.EMBED),

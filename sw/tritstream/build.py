@@ -24,7 +24,7 @@ class BuildConfig:
     ----------
     beat_bytes : int
         `P`, bytes per beat of the tape: a power of two, 1 to 64. The core does 5 P trits per cycle.
-    elements : int
+    vector_width : int
         `V`, elements per cycle of the quantise pass and gains per cycle of the gain loader: a power
         of two, at most `P`.
     lanes : int
@@ -48,7 +48,7 @@ class BuildConfig:
     """
 
     beat_bytes: int = 16
-    elements: int = 8
+    vector_width: int = 8
     lanes: int = 1
     candidates: int = 16
     max_hidden: int = 1024
@@ -68,14 +68,14 @@ class BuildConfig:
             low = 0 if field.name in ("memory_bytes", "link_rate") else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise BadInput(f"{field.name} must be an integer of at least {low}, not {value!r}.")
-        for name in ("beat_bytes", "elements"):
+        for name in ("beat_bytes", "vector_width"):
             if not _power_of_two(getattr(self, name)):
                 raise BadInput(f"{name} must be a power of two, not {getattr(self, name)}.")
         if self.beat_bytes > MOST_BEAT_BYTES:
             raise BadInput(f"beat_bytes must be at most {MOST_BEAT_BYTES}, not {self.beat_bytes}.")
-        if self.elements > self.beat_bytes:
-            raise BadInput(f"elements must be at most beat_bytes = {self.beat_bytes}, "
-                           f"not {self.elements}.")
+        if self.vector_width > self.beat_bytes:
+            raise BadInput(f"vector_width must be at most beat_bytes = {self.beat_bytes}, "
+                           f"not {self.vector_width}.")
         if self.lanes != 1:
             raise BadInput(f"lanes must be 1 in this version, not {self.lanes}.")
         if self.candidates > 255:
@@ -99,7 +99,7 @@ class BuildConfig:
     @property
     def column_words(self) -> int:
         """Words of `V` elements of the longest input vector of a GEMV."""
-        return self.max_columns // self.elements
+        return self.max_columns // self.vector_width
 
     @property
     def gain_beats(self) -> int:
@@ -107,7 +107,7 @@ class BuildConfig:
         return FORMATS.gain_bits // 8 * self.max_columns // self.beat_bytes
 
     @property
-    def vector_words(self) -> int:
+    def vector_elements(self) -> int:
         """Elements of the vector memory: x, then z, each padded."""
         return self.z_base + self.max_columns
 

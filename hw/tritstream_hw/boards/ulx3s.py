@@ -64,7 +64,7 @@ ULX3S_85F = Target(
     # V = 2 the design is a quarter smaller than with 16 and 8. Block RAM is spread over the whole
     # part, and what is far away is slow: with 128 KiB for the image and 24 Ki words of state the
     # same design was routed at 70 MHz, with these at 80.
-    config=clocked(BuildConfig(beat_bytes=4, elements=2, memory_bytes=32 * 1024,
+    config=clocked(BuildConfig(beat_bytes=4, vector_width=2, memory_bytes=32 * 1024,
                                max_state=8 * 1024), 80_000_000, BAUD),
     nextpnr_options=(),             # router1: with router2, detours made the longest path
     synth_options=("-nowidelut",),  # 16 instead of 49 LUTs for a trit decoder

@@ -67,11 +67,11 @@ BOARD = TARGETS["ulx3s_85f"]
 
 
 def _wide(beat_bytes: int) -> BuildConfig:
-    return dataclasses.replace(CONFIG, beat_bytes=beat_bytes, elements=min(8, beat_bytes))
+    return dataclasses.replace(CONFIG, beat_bytes=beat_bytes, vector_width=min(8, beat_bytes))
 
 
-def _lanes(elements: int) -> BuildConfig:
-    return dataclasses.replace(CONFIG, elements=elements)
+def _vectors(vector_width: int) -> BuildConfig:
+    return dataclasses.replace(CONFIG, vector_width=vector_width)
 
 
 BLOCKS: dict[str, Callable[[], wiring.Component]] = {
@@ -86,7 +86,7 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "Residual": Residual,
     "Statistics": Statistics,
     "Scalars": Scalars,
-    **{f"Quantiser V={width}": lambda width=width: construct(Quantiser, _lanes(width))
+    **{f"Quantiser V={width}": lambda width=width: construct(Quantiser, _vectors(width))
        for width in (1, 8)},
     "GainBanks": lambda: construct(GainBanks, CONFIG),
     "VectorMemory": lambda: construct(VectorMemory, CONFIG),
@@ -174,7 +174,7 @@ def _page(costs: dict[str, Cost]) -> str:
         "",
         f"Written by `make cost`: each block alone between registers, synthesised and routed for "
         f"{PART}; evidence: routed, one seed.",
-        f"P = {CONFIG.beat_bytes}, V = {CONFIG.elements}, hidden {CONFIG.max_hidden}, "
+        f"P = {CONFIG.beat_bytes}, V = {CONFIG.vector_width}, hidden {CONFIG.max_hidden}, "
         f"intermediate {CONFIG.max_intermediate}, vocabulary {CONFIG.max_vocab}, unless named. "
         "Registers of the harness are not counted.",
         "",

@@ -76,7 +76,7 @@ class Control(wiring.Component):
             beat_bytes=config.beat_bytes, memory_units=memory_units,
             space_words=space_words(config))
         m.submodules.spaces = spaces = Spaces(
-            vector_words=config.vector_words, max_state=config.max_state,
+            vector_elements=config.vector_elements, max_state=config.max_state,
             max_stages=config.max_stages)
 
         # The streams of bytes end at buffers, which cut the paths to and from the link.

@@ -25,7 +25,7 @@ class Spaces(wiring.Component):
 
     Parameters
     ----------
-    vector_words, max_state, max_stages : int
+    vector_elements, max_state, max_stages : int
         See :class:`DebugSignature`.
 
     Members
@@ -41,12 +41,12 @@ class Spaces(wiring.Component):
         Content of the space of counters.
     """
 
-    def __init__(self, *, vector_words: int, max_state: int, max_stages: int):
+    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int):
         super().__init__({
             "request": In(stream.Signature(WORD)),
             "word": Out(stream.Signature(32)),
             "debug": Out(DebugSignature(
-                vector_words=vector_words, max_state=max_state, max_stages=max_stages)),
+                vector_elements=vector_elements, max_state=max_state, max_stages=max_stages)),
             "counters": In(data.ArrayLayout(32, COUNTER_WORDS)),
         })
 

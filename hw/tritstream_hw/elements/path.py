@@ -32,7 +32,7 @@ class ElementPath(wiring.Component):
         Width of a row sum.
     max_state : int
         Elements of the recurrent state.
-    vector_words : int
+    vector_elements : int
         Elements of the vector memory.
     z_base : int
         Where z begins in it.
@@ -55,7 +55,7 @@ class ElementPath(wiring.Component):
         The same elements.
     """
 
-    def __init__(self, *, acc_bits: int, max_state: int, vector_words: int, z_base: int):
+    def __init__(self, *, acc_bits: int, max_state: int, vector_elements: int, z_base: int):
         self._z_base = z_base
         super().__init__({
             "command":     In(stream.Signature(ELEMENTS)),
@@ -67,7 +67,7 @@ class ElementPath(wiring.Component):
             "keep":        In(row_port(unsigned(FORMATS.gain_bits))),
             "state_read":  In(state_read_port(max_state)),
             "state_write": In(state_write_port(max_state)),
-            "write":       In(vector_write_port(vector_words)),
+            "write":       In(vector_write_port(vector_elements)),
             "o":           Out(flow(RESULT)),
         })
         self._dequantise = Dequantise(acc_bits=acc_bits)

@@ -33,26 +33,26 @@ def row_port(shape) -> ReadPort.Signature:
     return ReadPort.Signature(addr_width=_ROW_BITS, shape=shape)
 
 
-def vector_words_port(*, vector_words: int, elements: int) -> ReadPort.Signature:
+def vector_words_port(*, vector_elements: int, vector_width: int) -> ReadPort.Signature:
     """A word of `V` elements of the vector memory."""
-    return ReadPort.Signature(addr_width=ceil_log2(vector_words // elements),
-                              shape=data.ArrayLayout(_VECTOR, elements))
+    return ReadPort.Signature(addr_width=ceil_log2(vector_elements // vector_width),
+                              shape=data.ArrayLayout(_VECTOR, vector_width))
 
 
-def vector_read_port(vector_words: int) -> ReadPort.Signature:
+def vector_read_port(vector_elements: int) -> ReadPort.Signature:
     """One element of the vector memory."""
-    return ReadPort.Signature(addr_width=ceil_log2(vector_words), shape=_VECTOR)
+    return ReadPort.Signature(addr_width=ceil_log2(vector_elements), shape=_VECTOR)
 
 
-def vector_write_port(vector_words: int) -> WritePort.Signature:
+def vector_write_port(vector_elements: int) -> WritePort.Signature:
     """One element of the vector memory."""
-    return WritePort.Signature(addr_width=ceil_log2(vector_words), shape=_VECTOR)
+    return WritePort.Signature(addr_width=ceil_log2(vector_elements), shape=_VECTOR)
 
 
-def gain_words_port(*, column_words: int, elements: int) -> ReadPort.Signature:
+def gain_words_port(*, column_words: int, vector_width: int) -> ReadPort.Signature:
     """A word of `V` gains; the upper part of the address is the bank, `gain0` to `gain2`."""
     return ReadPort.Signature(addr_width=ceil_log2(column_words) + 2,
-                              shape=data.ArrayLayout(signed(FORMATS.gain_bits), elements))
+                              shape=data.ArrayLayout(signed(FORMATS.gain_bits), vector_width))
 
 
 def state_read_port(max_state: int) -> ReadPort.Signature:

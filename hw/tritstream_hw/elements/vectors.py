@@ -19,7 +19,7 @@ __all__ = ["VectorMemory", "VectorPorts"]
 
 
 class VectorMemory(wiring.Component):
-    """:py:`vector_words` elements of 32 bits, written one by one and read `V` at a time.
+    """:py:`vector_elements` elements of 32 bits, written one by one and read `V` at a time.
 
     One write and one read per cycle. An element that is written is there for a read that begins in
     the next cycle or later. The content survives a reset. An address beyond the memory reads and
@@ -27,9 +27,9 @@ class VectorMemory(wiring.Component):
 
     Parameters
     ----------
-    vector_words : int
+    vector_elements : int
         Size, in elements.
-    elements : int
+    vector_width : int
         `V`.
 
     Members
@@ -40,21 +40,22 @@ class VectorMemory(wiring.Component):
         Elements :py:`V * addr` and following; reads whether it is enabled or not.
     """
 
-    def __init__(self, *, vector_words: int, elements: int):
-        self._vector_words = vector_words
+    def __init__(self, *, vector_elements: int, vector_width: int):
+        self._vector_elements = vector_elements
         super().__init__({
-            "write": Out(vector_write_port(vector_words)),
-            "read":  Out(vector_words_port(vector_words=vector_words, elements=elements)),
+            "write": Out(vector_write_port(vector_elements)),
+            "read":  Out(vector_words_port(
+                vector_elements=vector_elements, vector_width=vector_width)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        elements = len(self.read.data)
+        width = len(self.read.data)
         m.submodules.memory = memory = Memory(
-            shape=self.read.data.shape(), depth=self._vector_words // elements, init=[])
+            shape=self.read.data.shape(), depth=self._vector_elements // width, init=[])
         write, read = memory.write_port(granularity=1), memory.read_port()
 
-        member = self.write.addr[:exact_log2(elements)]
+        member = self.write.addr[:exact_log2(width)]
         m.d.comb += [
             write.addr.eq(self.write.addr[len(member):]),
             write.en.eq(self.write.en << member),
@@ -73,7 +74,7 @@ class VectorPorts(wiring.Component):
 
     Parameters
     ----------
-    vector_words, elements : int
+    vector_elements, vector_width : int
         As those of `VectorMemory`.
 
     Members
@@ -88,26 +89,27 @@ class VectorPorts(wiring.Component):
         The host, while no pass runs: elements of x and z.
     """
 
-    def __init__(self, *, vector_words: int, elements: int):
+    def __init__(self, *, vector_elements: int, vector_width: int):
         super().__init__({
-            "words": Out(vector_words_port(vector_words=vector_words, elements=elements)),
+            "words": Out(vector_words_port(
+                vector_elements=vector_elements, vector_width=vector_width)),
             "rows":  Out(row_port(signed(FORMATS.vector_bits))),
-            "write": Out(vector_write_port(vector_words)),
-            "debug_read":  Out(vector_read_port(vector_words)),
-            "debug_write": Out(vector_write_port(vector_words)),
+            "write": Out(vector_write_port(vector_elements)),
+            "debug_read":  Out(vector_read_port(vector_elements)),
+            "debug_write": Out(vector_write_port(vector_elements)),
         })
-        self._memory = VectorMemory(vector_words=vector_words, elements=elements)
+        self._memory = VectorMemory(vector_elements=vector_elements, vector_width=vector_width)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = self._memory
-        lane_bits = exact_log2(len(self.words.data))
+        member_bits = exact_log2(len(self.words.data))
         # Wide enough for the debug port, which reads z by rows, too.
         row = Signal(max(len(self.rows.addr), len(self.write.addr)))
-        element = member_of(m, memory.read.data, row, name="lane")
+        element = member_of(m, memory.read.data, row, name="member")
         m.d.comb += [
             row.eq(self.rows.addr),
-            memory.read.addr.eq(Mux(self.words.en, self.words.addr, row >> lane_bits)),
+            memory.read.addr.eq(Mux(self.words.en, self.words.addr, row >> member_bits)),
             self.words.data.eq(memory.read.data),
             self.rows.data.eq(element),
             self.debug_read.data.eq(element),

@@ -18,7 +18,7 @@ class ActivationWrite(wiring.Signature):
 
     Parameters
     ----------
-    elements : int
+    vector_width : int
         `V`.
     column_words : int
         Words of the longest vector.
@@ -32,12 +32,12 @@ class ActivationWrite(wiring.Signature):
     data : :py:`Out(data.ArrayLayout(signed(8), V))`
     """
 
-    def __init__(self, *, elements: int, column_words: int):
+    def __init__(self, *, vector_width: int, column_words: int):
         super().__init__({
             "en":      Out(1),
             "vector":  Out(range(VECTORS)),
             "address": Out(range(column_words)),
-            "data":    Out(data.ArrayLayout(signed(FORMATS.act_bits), elements)),
+            "data":    Out(data.ArrayLayout(signed(FORMATS.act_bits), vector_width)),
         })
 
 
@@ -78,7 +78,7 @@ class ActivationMemory(wiring.Component):
 
     Parameters
     ----------
-    beat_bytes, elements : int
+    beat_bytes, vector_width : int
         `P` and `V`.
     column_beats : int
         Beats of the longest vector.
@@ -90,12 +90,12 @@ class ActivationMemory(wiring.Component):
         Latency one cycle.
     """
 
-    def __init__(self, *, beat_bytes: int, elements: int, column_beats: int):
-        self._elements = elements
-        self._parts = beat_bytes // elements        # words of a beat
+    def __init__(self, *, beat_bytes: int, vector_width: int, column_beats: int):
+        self._vector_width = vector_width
+        self._parts = beat_bytes // vector_width        # words of a beat
         self._column_beats = column_beats
         super().__init__({
-            "write": In(ActivationWrite(elements=elements,
+            "write": In(ActivationWrite(vector_width=vector_width,
                                         column_words=column_beats * self._parts)),
             "read":  In(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats)),
         })
@@ -107,7 +107,7 @@ class ActivationMemory(wiring.Component):
         beats = 1 << (self._column_beats - 1).bit_length()
         m.submodules.memory = memory = Memory(shape=self.read.data.shape(), depth=VECTORS * beats,
                                               init=[])
-        write = memory.write_port(granularity=self._elements)
+        write = memory.write_port(granularity=self._vector_width)
         read = memory.read_port()
 
         part = self.write.address[:(self._parts - 1).bit_length()]
@@ -119,5 +119,5 @@ class ActivationMemory(wiring.Component):
             self.read.data.eq(read.data),
         ]
         for n, element in enumerate(write.data):
-            m.d.comb += element.eq(self.write.data[n % self._elements])
+            m.d.comb += element.eq(self.write.data[n % self._vector_width])
         return m

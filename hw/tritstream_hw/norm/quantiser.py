@@ -14,21 +14,22 @@ from tritstream_hw.gemv.feeder import available_layout
 from tritstream_hw.norm.scalars import ReciprocalsSignature
 from tritstream_hw.stream.delay import delay
 
-__all__ = ["Quantiser", "QuantiserLane", "quantise_layout"]
+__all__ = ["Quantiser", "ElementQuantiser", "quantise_layout"]
 
 _PRODUCT = FORMATS.product_bits - 1     # of a magnitude
 
 
-def quantise_layout(*, vector_words: int, column_words: int, elements: int) -> data.StructLayout:
+def quantise_layout(*, vector_width: int, vector_elements: int,
+                    column_words: int) -> data.StructLayout:
     """Layout of what is to be quantised."""
     return data.StructLayout({
-        "base":    range(vector_words // elements),     # first word of the vector
-        "words":   range(column_words + 1),             # of V elements; whole beats
-        "vectors": range(VECTORS + 1),                  # gain banks, from the first on
+        "base":    range(vector_elements // vector_width),  # first word of the vector
+        "words":   range(column_words + 1),                 # of V elements; whole beats
+        "vectors": range(VECTORS + 1),                      # gain banks, from the first on
     })
 
 
-class QuantiserLane(wiring.Component):
+class ElementQuantiser(wiring.Component):
     """One element: :py:`127 * value * gain / amax`, rounded, see `golden.quantise.quantise`.
 
     Free-running. Right if :py:`abs(value * gain) <= amax`, arbitrary else.
@@ -105,9 +106,9 @@ class Quantiser(wiring.Component):
 
     Parameters
     ----------
-    elements : int
+    vector_width : int
         `V`.
-    vector_words : int
+    vector_elements : int
         Elements of the vector memory.
     column_words, column_beats : int
         Words of `V` elements and beats of the longest vector.
@@ -129,25 +130,30 @@ class Quantiser(wiring.Component):
         Beats of each vector that have been written. Cleared when a command is taken.
     """
 
-    def __init__(self, *, elements: int, vector_words: int, column_words: int, column_beats: int):
+    def __init__(self, *, vector_width: int, vector_elements: int, column_words: int,
+                 column_beats: int):
         self._column_words = column_words
         self._beat_words = column_words // column_beats
         super().__init__({
             "command":     In(stream.Signature(quantise_layout(
-                vector_words=vector_words, column_words=column_words, elements=elements))),
+                vector_width=vector_width, vector_elements=vector_elements,
+                column_words=column_words))),
             "reciprocals": In(ReciprocalsSignature()),
             "reading":     Out(1),
-            "vector":      In(vector_words_port(vector_words=vector_words, elements=elements)),
-            "gain":        In(gain_words_port(column_words=column_words, elements=elements)),
-            "write":       Out(ActivationWrite(elements=elements, column_words=column_words)),
+            "vector":      In(vector_words_port(
+                vector_elements=vector_elements, vector_width=vector_width)),
+            "gain":        In(gain_words_port(
+                column_words=column_words, vector_width=vector_width)),
+            "write":       Out(ActivationWrite(
+                vector_width=vector_width, column_words=column_words)),
             "available":   Out(available_layout(column_beats)),
         })
-        self._lanes = [QuantiserLane() for _ in range(elements)]
+        self._elements = [ElementQuantiser() for _ in range(vector_width)]
 
     @property
     def latency(self) -> int:
         """Cycles from putting out an address to writing the activations."""
-        return 1 + self._lanes[0].latency
+        return 1 + self._elements[0].latency
 
     def elaborate(self, platform):
         m = Module()
@@ -190,22 +196,22 @@ class Quantiser(wiring.Component):
         return m
 
     def _compute(self, m, vectors):
-        lane = self._lanes[0]
-        up = Signal.like(lane.up, reset_less=True)
-        factor = Signal.like(lane.factor, reset_less=True)
-        # An element is in its lane one cycle after its address; these registers take another.
+        first = self._elements[0]
+        up = Signal.like(first.up, reset_less=True)
+        factor = Signal.like(first.factor, reset_less=True)
+        # An element is there one cycle after its address; these registers take another.
         m.d.sync += [
-            up.eq(self.reciprocals.numbers[vectors[lane.up_delay - 1]].up),
-            factor.eq(self.reciprocals.numbers[vectors[lane.factor_delay - 1]].factor),
+            up.eq(self.reciprocals.numbers[vectors[first.up_delay - 1]].up),
+            factor.eq(self.reciprocals.numbers[vectors[first.factor_delay - 1]].factor),
         ]
-        for index, lane in enumerate(self._lanes):
-            m.submodules[f"lane{index}"] = lane
+        for index, element in enumerate(self._elements):
+            m.submodules[f"element{index}"] = element
             m.d.comb += [
-                lane.value.eq(self.vector.data[index]),
-                lane.gain.eq(self.gain.data[index]),
-                lane.up.eq(up),
-                lane.factor.eq(factor),
-                self.write.data[index].eq(lane.o),
+                element.value.eq(self.vector.data[index]),
+                element.gain.eq(self.gain.data[index]),
+                element.up.eq(up),
+                element.factor.eq(factor),
+                self.write.data[index].eq(element.o),
             ]
 
     def _write(self, m, valid, vector, last):

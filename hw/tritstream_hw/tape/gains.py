@@ -43,7 +43,7 @@ class GainBanks(wiring.Component):
 
     Parameters
     ----------
-    beat_bytes, elements : int
+    beat_bytes, vector_width : int
         `P` and `V`.
     max_columns, max_hidden : int
         Gains of the longest bank `gain0`, padded as on the tape, and of the longest other.
@@ -66,32 +66,32 @@ class GainBanks(wiring.Component):
         The same for bank `keep`, which is read where a vector begins, not where it ends.
     """
 
-    def __init__(self, *, beat_bytes: int, elements: int, max_columns: int, max_hidden: int):
-        self._beat_bytes, self._elements = beat_bytes, elements
+    def __init__(self, *, beat_bytes: int, vector_width: int, max_columns: int, max_hidden: int):
+        self._beat_bytes, self._vector_width = beat_bytes, vector_width
         self._max_columns, self._max_hidden = max_columns, max_hidden
         self._gain_beats = _GAIN_BYTES * max_columns // beat_bytes
-        words = range(max_columns // elements)
+        words = range(max_columns // vector_width)
         super().__init__({
             "command":      In(stream.Signature(load_layout(self._gain_beats))),
             "beats":        In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
             "half":         In(1),
             "read_half":    In(1),
             "read_address": In(words),
-            "read_data":    Out(banks_layout(elements)),
+            "read_data":    Out(banks_layout(vector_width)),
             "keep_half":    In(1),
             "keep_address": In(words),
-            "keep_data":    Out(data.ArrayLayout(FORMATS.gain_bits, elements)),
+            "keep_data":    Out(data.ArrayLayout(FORMATS.gain_bits, vector_width)),
         })
 
     def _address_bits(self, bank: Bank) -> int:
         """Bits of the address of a word within a half."""
         hidden = padded(_GAIN_BYTES * self._max_hidden) // _GAIN_BYTES
         gains = self._max_columns if bank is Bank.GAIN0 else hidden
-        return ceil_log2(-(-gains // self._elements))
+        return ceil_log2(-(-gains // self._vector_width))
 
     def elaborate(self, platform):
         m = Module()
-        beat_bytes, word_bytes = self._beat_bytes, _GAIN_BYTES * self._elements
+        beat_bytes, word_bytes = self._beat_bytes, _GAIN_BYTES * self._vector_width
 
         # What is written in a cycle: a part of a word, or a part of a beat.
         chunk_bytes = min(beat_bytes, word_bytes)
@@ -158,7 +158,7 @@ class GainPorts(wiring.Component):
 
     Parameters
     ----------
-    beat_bytes, elements, max_columns, max_hidden : int
+    beat_bytes, vector_width, max_columns, max_hidden : int
         As those of `GainBanks`.
 
     Members
@@ -173,15 +173,15 @@ class GainPorts(wiring.Component):
         The mixer: one minus the lower bound of a row.
     """
 
-    def __init__(self, *, beat_bytes: int, elements: int, max_columns: int, max_hidden: int):
-        self._banks = GainBanks(beat_bytes=beat_bytes, elements=elements, max_columns=max_columns,
-                                max_hidden=max_hidden)
+    def __init__(self, *, beat_bytes: int, vector_width: int, max_columns: int, max_hidden: int):
+        self._banks = GainBanks(beat_bytes=beat_bytes, vector_width=vector_width,
+                                max_columns=max_columns, max_hidden=max_hidden)
         super().__init__({
             "command": In(self._banks.command.signature.flip()),
             "beats":   In(self._banks.beats.signature.flip()),
             "half":    In(1),
-            "words":   Out(gain_words_port(column_words=max_columns // elements,
-                                           elements=elements)),
+            "words":   Out(gain_words_port(column_words=max_columns // vector_width,
+                                           vector_width=vector_width)),
             "rows":    Out(row_port(GAINS)),
             "keep":    Out(row_port(unsigned(FORMATS.gain_bits))),
         })
@@ -192,19 +192,19 @@ class GainPorts(wiring.Component):
         wiring.connect(m, wiring.flipped(self.command), banks.command)
         wiring.connect(m, wiring.flipped(self.beats), banks.beats)
 
-        lane_bits, word_bits = exact_log2(len(banks.keep_data)), len(banks.read_address)
+        member_bits, word_bits = exact_log2(len(banks.keep_data)), len(banks.read_address)
         m.d.comb += [
             banks.half.eq(self.half),
             banks.read_half.eq(self.half ^ self.words.en),
             banks.read_address.eq(Mux(self.words.en, self.words.addr[:word_bits],
-                                      self.rows.addr >> lane_bits)),
+                                      self.rows.addr >> member_bits)),
             banks.keep_half.eq(self.half),
-            banks.keep_address.eq(self.keep.addr >> lane_bits),
-            self.keep.data.eq(member_of(m, banks.keep_data, self.keep.addr, name="keep_lane")),
+            banks.keep_address.eq(self.keep.addr >> member_bits),
+            self.keep.data.eq(member_of(m, banks.keep_data, self.keep.addr, name="keep_member")),
         ]
         for name, _ in GAINS:
             m.d.comb += self.rows.data[name].eq(member_of(
-                m, banks.read_data[name], self.rows.addr, name=f"{name}_lane"))
+                m, banks.read_data[name], self.rows.addr, name=f"{name}_member"))
 
         bank = Signal(len(self.words.addr) - word_bits)
         m.d.sync += bank.eq(self.words.addr[word_bits:])

@@ -249,6 +249,6 @@ async def cycles_follow_the_tape(dut):
     # The core takes a beat per cycle, or what follows it an element; a row is taken byte by byte.
     elements = sum(section.header.rows * section.header.op.projections
                    for section in bench.image.sections)
-    exposed = sum(ALIGNMENT // CONFIG.elements * 4 for _ in bench.image.sections)
+    exposed = sum(ALIGNMENT // CONFIG.vector_width * 4 for _ in bench.image.sections)
     assert cycles < max(beats, elements) + exposed + 170 * bench.image.stages
     assert int(dut.stalls.value) == 0

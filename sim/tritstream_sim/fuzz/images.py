@@ -25,7 +25,7 @@ from tritstream_sim.fuzz.values import mutated_json, odd_integer
 __all__ = ["images"]
 
 CONFIG = BuildConfig(
-    beat_bytes=4, elements=4, candidates=5, max_hidden=64, max_intermediate=128, max_vocab=256,
+    beat_bytes=4, vector_width=4, candidates=5, max_hidden=64, max_intermediate=128, max_vocab=256,
     max_state=128, max_stages=16, memory_bytes=0)
 """The board that all cases share. The host streams the weights, so that no case leaves any."""
 

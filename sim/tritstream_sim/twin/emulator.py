@@ -70,7 +70,7 @@ class Model(Protocol):
     """int32, the recurrent state of all layers one behind the other; written by STORE."""
 
     vectors: np.ndarray
-    """int32 [vector_words], x and z after the last pass."""
+    """int32 [vector_elements], x and z after the last pass."""
 
     def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool,
                  stages: int) -> ModelResult:

@@ -75,7 +75,7 @@ class FakeModel:
         self._image = image
         self._digest = 0
         self.state = np.zeros(config.max_state, np.int32)
-        self.vectors = np.zeros(config.vector_words, np.int32)
+        self.vectors = np.zeros(config.vector_elements, np.int32)
         self.passes = 0
 
     def clear_digest(self) -> None:

@@ -135,7 +135,7 @@ class FakeAccelerator(wiring.Component):
         debug = self.debug
         m.d.comb += debug.idle.eq(1)
         for name, size, read, write in (
-                ("vectors", self._config.vector_words, debug.vectors_read, debug.vectors_write),
+                ("vectors", self._config.vector_elements, debug.vectors_read, debug.vectors_write),
                 ("state", self._config.max_state, debug.state_read, debug.state_write),
                 ("records", RECORD_WORDS * self._config.max_stages, debug.records_read, None)):
             m.submodules[name] = store = Memory(

@@ -35,7 +35,7 @@ class GoldenBoard:
 
     def __init__(self, image: Image, config: BuildConfig, fault=None):
         self.state = np.zeros(config.max_state, np.int32)
-        self.vectors = np.zeros(config.vector_words, np.int32)
+        self.vectors = np.zeros(config.vector_elements, np.int32)
         self._z_base = config.z_base
         self._image = image
         self._golden = GoldenModel(image)

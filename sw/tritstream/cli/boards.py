@@ -41,7 +41,7 @@ def _row(target, models: dict) -> dict:
         "toolchain": target.toolchain,
         "clock_hz": config.clock_hz,
         "P": config.beat_bytes,
-        "V": config.elements,
+        "V": config.vector_width,
         "max_hidden": config.max_hidden,
         "max_intermediate": config.max_intermediate,
         "max_state": config.max_state,

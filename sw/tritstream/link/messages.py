@@ -42,7 +42,7 @@ class Identity(Table):
     formats: int = field("u8", "version of the number formats")
     build: bytes = field("8 bytes", "by which a build is known again")
     beat_bytes: int = field("u8", "P, bytes of a beat")
-    elements: int = field("u8", "V, elements per cycle")
+    vector_width: int = field("u8", "V, elements per cycle")
     lanes: int = field("u8", "T, tokens that share a pass")
     candidates: int = field("u8", "most logits that the answer to a pass lists")
     max_hidden: int = field("u16", "largest hidden size")
@@ -63,8 +63,8 @@ class Identity(Table):
         """Return what a device built from `config` says; its build is known by the digest."""
         return cls(protocol=PROTOCOL, formats=FORMATS.version,
                    build=config.digest() if build is None else build,
-                   beat_bytes=config.beat_bytes, elements=config.elements, lanes=config.lanes,
-                   candidates=config.candidates, max_hidden=config.max_hidden,
+                   beat_bytes=config.beat_bytes, vector_width=config.vector_width,
+                   lanes=config.lanes, candidates=config.candidates, max_hidden=config.max_hidden,
                    max_intermediate=config.max_intermediate, max_state=config.max_state,
                    max_vocab=config.max_vocab, memory_units=config.memory_bytes // UNIT,
                    clock_hz=config.clock_hz, link_rate=config.link_rate)

@@ -13,7 +13,7 @@ WRITABLE = frozenset({Space.VECTORS, Space.STATE})
 def space_words(config: BuildConfig) -> dict[Space, int]:
     """Return how many words each space of a device has."""
     return {
-        Space.VECTORS: config.vector_words,
+        Space.VECTORS: config.vector_elements,
         Space.STATE: config.max_state,
         Space.RECORDS: RECORD_WORDS * config.max_stages,
         Space.COUNTERS: Counters.SIZE // 4,

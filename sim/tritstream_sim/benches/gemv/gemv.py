@@ -124,14 +124,14 @@ class Bench:
     async def write(self, vectors, first: int, last: int):
         """Write the beats from `first` to before `last` of all vectors into the memory."""
         config, clock = self.config, RisingEdge(self.dut.clk)
-        words = config.beat_bytes // config.elements
+        words = config.beat_bytes // config.vector_width
         for vector in range(VECTORS):
             for address in range(first * words, last * words):
-                start = address * config.elements
+                start = address * config.vector_width
                 self.dut.write__vector.value = vector
                 self.dut.write__address.value = address
                 self.dut.write__data.value = int.from_bytes(
-                    vectors[vector, start:start + config.elements].tobytes(), "little")
+                    vectors[vector, start:start + config.vector_width].tobytes(), "little")
                 self.dut.write__en.value = 1
                 await clock
         self.dut.write__en.value = 0

@@ -24,7 +24,7 @@ CANDIDATES = [1, 4, 16]
 
 def config(candidates: int) -> BuildConfig:
     """Return a configuration with narrow sums, so that logits collide."""
-    return BuildConfig(beat_bytes=4, elements=1, candidates=candidates, max_hidden=64,
+    return BuildConfig(beat_bytes=4, vector_width=1, candidates=candidates, max_hidden=64,
                        max_intermediate=64)
 
 

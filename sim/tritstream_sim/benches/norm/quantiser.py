@@ -22,15 +22,15 @@ SIZES = [(1, 1), (4, 4), (8, 16), (8, 64)]      # V, P
 MOST, LEAST = (1 << 31) - 1, -(1 << 31)
 
 
-def config(elements: int, beat_bytes: int) -> BuildConfig:
+def config(vector_width: int, beat_bytes: int) -> BuildConfig:
     """Return a configuration with small memories."""
-    return BuildConfig(beat_bytes=beat_bytes, elements=elements, max_hidden=100,
+    return BuildConfig(beat_bytes=beat_bytes, vector_width=vector_width, max_hidden=100,
                        max_intermediate=256)
 
 
-def name(elements: int, beat_bytes: int) -> str:
+def name(vector_width: int, beat_bytes: int) -> str:
     """Name of the device of this size."""
-    return f"v{elements}p{beat_bytes}"
+    return f"v{vector_width}p{beat_bytes}"
 
 
 def components() -> dict[str, Quantiser]:
@@ -46,17 +46,17 @@ def packed(numbers, bits: int) -> int:
 class Bench:
     """A device with its memories, and a record of what it writes and when."""
 
-    def __init__(self, dut, elements: int, beat_bytes: int):
-        self.dut, self.name = dut, name(elements, beat_bytes)
-        self.config = config(elements, beat_bytes)
+    def __init__(self, dut, vector_width: int, beat_bytes: int):
+        self.dut, self.name = dut, name(vector_width, beat_bytes)
+        self.config = config(vector_width, beat_bytes)
         self.edge = RisingEdge(dut.clk)
-        self.vector = np.zeros(self.config.vector_words, np.int64)
+        self.vector = np.zeros(self.config.vector_elements, np.int64)
         self.gains = np.zeros((3, self.config.max_columns), np.int64)
         self.cycle, self.writes, self.reads = 0, [], []
         start_clock(dut)
         self.commands = Source(dut, f"{self.name}__command", quantise_layout(
-            vector_words=self.config.vector_words, column_words=self.config.column_words,
-            elements=self.config.elements))
+            vector_elements=self.config.vector_elements, column_words=self.config.column_words,
+            vector_width=self.config.vector_width))
         for port in ("reciprocals__numbers", "reciprocals__valid"):
             self.port(port).value = 0
         serve(dut.clk, self.port("vector__data"), self._read_vector)
@@ -68,7 +68,7 @@ class Bench:
         return self.dut[f"{self.name}__{name}"]
 
     def _word(self, memory, address: int, bits: int) -> int:
-        count = self.config.elements
+        count = self.config.vector_width
         first = address * count
         return packed(memory[first:first + count].tolist(), bits)
 
@@ -81,7 +81,7 @@ class Bench:
         return self._word(self.gains[min(bank, 2)], address, FORMATS.gain_bits)
 
     async def _record(self):
-        beat = self.config.beat_bytes // self.config.elements
+        beat = self.config.beat_bytes // self.config.vector_width
         counts, words = [0, 0, 0], [0, 0, 0]
         layout = available_layout(self.config.column_beats)
         while True:
@@ -105,7 +105,7 @@ class Bench:
                 words[vector] += 1
                 data = int(self.port("write__data").value)
                 self.writes.append((self.cycle, vector, address, [
-                    as_signed(data >> 8 * k, 8) for k in range(self.config.elements)]))
+                    as_signed(data >> 8 * k, 8) for k in range(self.config.vector_width)]))
             counts = [count // beat for count in words]
 
     def load(self, vectors, *, base=0, columns=None, peak=None):
@@ -128,7 +128,7 @@ class Bench:
 
     def command(self, vectors, *, base=0, columns=None):
         """Send a command; return the number of words of each vector."""
-        count = self.config.elements
+        count = self.config.vector_width
         columns = columns or self.config.max_columns
         beats = -(-columns // self.config.beat_bytes)
         words = beats * self.config.beat_bytes // count
@@ -252,8 +252,8 @@ async def the_next_command_waits_for_the_last_word(dut, size):
     words = bench.command(1)
     for columns in (64, 128, 64):
         bench.command(1, columns=columns)
-    writes = await bench.written(words + 256 // bench.config.elements)
-    assert bench.taken > writes[-64 // bench.config.elements - 1][0]
+    writes = await bench.written(words + 256 // bench.config.vector_width)
+    assert bench.taken > writes[-64 // bench.config.vector_width - 1][0]
     bench.check(writes[:words], peaks)
     bench.writes.clear()
     await bench.run(3)

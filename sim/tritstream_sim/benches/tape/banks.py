@@ -27,15 +27,15 @@ SIZES = [(1, 1), (1, 16), (4, 4), (8, 16), (8, 64), (64, 64)]       # V, P
 HIDDEN = 100
 
 
-def config(elements: int, beat_bytes: int) -> BuildConfig:
+def config(vector_width: int, beat_bytes: int) -> BuildConfig:
     """Return a configuration with small memories."""
-    return BuildConfig(beat_bytes=beat_bytes, elements=elements, max_hidden=HIDDEN,
+    return BuildConfig(beat_bytes=beat_bytes, vector_width=vector_width, max_hidden=HIDDEN,
                        max_intermediate=192)
 
 
-def name(elements: int, beat_bytes: int) -> str:
+def name(vector_width: int, beat_bytes: int) -> str:
     """Name of the devices of this size."""
-    return f"v{elements}p{beat_bytes}"
+    return f"v{vector_width}p{beat_bytes}"
 
 
 def components() -> dict[str, GainBanks | VectorMemory]:
@@ -86,7 +86,7 @@ class Bench:
 
     async def check(self, half: int):
         """Read back everything in a half; `keep` at the same time in another order."""
-        count = self.config.elements
+        count = self.config.vector_width
         words = self.config.max_columns // count
         for address in range(words):
             keep_address = words - 1 - address
@@ -130,11 +130,11 @@ async def loads_any_banks_of_any_length(dut, size, gap, burst):
 @cocotb.parametrize(size=SIZES)
 async def a_beat_as_soon_as_it_can_be_written(dut, size):
     bench = await start(dut, size)
-    elements, width = size
+    vector_width, beat_bytes = size
     count = bench.send(0, ~Bank(0), HIDDEN)
     await bench.beats.sent()
     await ClockCycles(dut.clk, 3)
-    step = max(1, width // (2 * elements))
+    step = max(1, beat_bytes // (2 * vector_width))
     first = bench.watch.cycles[0]
     assert bench.watch.cycles == list(range(first, first + count * step, step))
     await bench.check(0)
@@ -181,7 +181,7 @@ async def a_reset_in_mid_stream(dut, size, cycles):
 @cocotb.parametrize(size=SIZES[2:])
 async def vectors_are_written_one_by_one_and_read_in_words(dut, size):
     shape = config(*size)
-    count = shape.elements
+    count = shape.vector_width
 
     def port(part):
         return dut[f"{name(*size)}_vectors__{part}"]
@@ -191,8 +191,8 @@ async def vectors_are_written_one_by_one_and_read_in_words(dut, size):
         port(part).value = 0
     await reset(dut)
     edge = RisingEdge(dut.clk)
-    content = [0] * shape.vector_words
-    order = list(range(shape.vector_words))
+    content = [0] * shape.vector_elements
+    order = list(range(shape.vector_elements))
     random.shuffle(order)
     for address in [*order, *order[:20]]:
         content[address] = random.randrange(-(1 << 31), 1 << 31)
@@ -208,7 +208,7 @@ async def vectors_are_written_one_by_one_and_read_in_words(dut, size):
         data = int(port("read__data").value)
         assert as_signed(data >> 32 * (address % count), 32) == content[address]
     await reset(dut)                        # the content survives
-    for address in range(shape.vector_words // count):
+    for address in range(shape.vector_elements // count):
         port("read__addr").value = address
         await edge
         await edge
