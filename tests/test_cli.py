@@ -28,6 +28,7 @@ from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.image.image import Image
 from tritstream.image.needs import Needs
+from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.support.doctor import Check, Status
@@ -459,6 +460,51 @@ def test_boards(good):
 ])
 def test_builds_that_cannot_be(refused, arguments, sentence):
     assert re.search(sentence, refused(2, "build", *arguments))
+
+
+# estimate
+
+def test_estimate_of_a_shape(good):
+    """The cycles are those that were simulated once: 1,081,383."""
+    result = json.loads(good("estimate", "-m", "370M", "--build", "p=64,v=32,clock=250", "--json"))
+    assert result["cycles_per_token"] == pytest.approx(1_081_383, rel=1e-4)
+    assert result["tokens_per_second"] == pytest.approx(250e6 / result["cycles_per_token"])
+    assert result["limit"] == "core" and result["evidence"] == "estimated"
+    assert sum(stage["weights"] for stage in result["stages"].values()) == 341_049_344
+
+
+def test_estimate_says_what_limits(good, image):
+    narrow = json.loads(good("estimate", "-m", image, "--build", "p=16", "--memory", 0.5, "--json"))
+    assert narrow["limit"] == "memory"
+    assert narrow["cycles_per_token"] == 2 * narrow["bytes_per_token"]
+    board = json.loads(good("estimate", "-m", "demo", "--board", "ulx3s_85f", "--json"))
+    assert board["limit"] == "link"
+    assert board["tokens_per_second"] == pytest.approx(300_000 / board["bytes_per_token"])
+    shown = good("estimate", "-m", "demo", "--build", "p=64")
+    assert "limited by the element path" in shown and "(estimated)" in shown
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--build", "q=3"], "'q=3': write whole numbers"),
+    (["--build", "p=16,p=4"], "'p=4': write whole numbers"),
+    (["--build", "p=999999999999"], "write whole numbers"),
+    (["--build", "p=12"], "power of two, not 12"),
+    (["--build", "p=4,v=8"], "at most beat_bytes = 4, not 8"),
+    (["--build", "clock=0"], "clock_hz must be an integer of at least 1, not 0"),
+    (["--memory", "0"], "above 0 and at most .*, not 0"),
+    (["--memory", "nan"], "above 0 and at most .*, not nan"),
+    (["--board", "ulx3s_85f", "--memory", "2"], "leave out --board, or --build and --memory"),
+    (["--board", "ulx3s_85f", "-m", "370M"], "370M is a shape"),
+    (["-m", "371M"], "There is no model '371M'"),
+])
+def test_estimates_that_cannot_be(refused, arguments, sentence):
+    assert re.search(sentence, refused(2, "estimate", *arguments))
+
+
+def test_estimate_of_a_model_that_does_not_fit(refused, tmp_path):
+    image = pack(DummyCheckpoint(dataclasses.replace(CONFIG, hidden=1088)), tmp_path / "wide.trit")
+    assert "hidden size of 1088 exceeds 1024" in refused(
+        2, "estimate", "-m", image.path, "--board", "ulx3s_85f")
 
 
 # bench
@@ -905,7 +951,7 @@ def test_nothing_asked_for_shows_the_help(good):
 def test_help_names_every_verb(good):
     out = good("--help")
     verbs = VERBS | plugin_verbs()
-    assert len(verbs) == 11 and "train" in verbs
+    assert len(verbs) == 12 and "train" in verbs
     for name, verb in verbs.items():
         assert f"{name} " in out
         assert verb.help in " ".join(good(name, "--help").split())

@@ -12,6 +12,7 @@ import pytest
 
 from tritstream.build import BuildConfig
 from tritstream.catalog import resolve
+from tritstream.cli.estimate import image_estimate
 from tritstream.formats import HEADER_BYTES, UNIT
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
@@ -72,6 +73,14 @@ class Conversation:
         return done.records
 
 
+def assert_estimated(image, config, records):
+    """A token takes as many cycles as `estimate` says, within 1 %."""
+    found = sum(record.cycles for record in records)
+    said = image_estimate(image, dataclasses.replace(config, memory_bytes=1 << 30)).cycles
+    print(f"P = {config.beat_bytes}, V = {config.vector_width}: {found} cycles, estimated {said}")
+    assert abs(said - found) <= 0.01 * found
+
+
 def dummy(directory, *, outliers=False, **shape):
     """Return a packed random model."""
     return pack(DummyCheckpoint(ModelConfig(**shape), seed=5, outliers=outliers),
@@ -97,6 +106,7 @@ def test_a_layer_and_the_head_of_the_published_370m(cache, published, beat_bytes
         conversation = Conversation(passes, published)
         conversation.step(5, head=False)
         records = conversation.step(31_999)
+    assert_estimated(published, config, records)
     group = published.hidden // beat_bytes
     for section, record in zip(published.sections, records, strict=True):
         beats = section.header.units * UNIT // beat_bytes
@@ -106,14 +116,32 @@ def test_a_layer_and_the_head_of_the_published_370m(cache, published, beat_bytes
             section.index == 0) + group + DEPTH, section.name
 
 
+# Hidden, intermediate, layers, vocabulary. At each beat width something else limits them.
+ESTIMATED = [(96, 256, 3, 600), (128, 384, 2, 2048), (160, 400, 2, 1000), (200, 333, 2, 501),
+             (250, 700, 1, 3000), (320, 900, 1, 2000), (384, 1024, 1, 1500), (512, 1400, 1, 1200),
+             (600, 601, 1, 700), (768, 2048, 1, 800), (1000, 1500, 1, 100)]
+
+
+@pytest.mark.parametrize("beat_bytes", [4, 16, 64])
+def test_cycles_are_as_estimated(cache, tmp_path, beat_bytes):
+    config = BuildConfig(beat_bytes=beat_bytes, vector_width=beat_bytes // 2)
+    with Passes(Accelerator(config), cache) as passes:
+        models = [resolve("tiny").image, resolve("demo").image]
+        models += [dummy(tmp_path, hidden=hidden, intermediate=intermediate, layers=layers,
+                         vocab=vocab) for hidden, intermediate, layers, vocab in ESTIMATED]
+        for image in models:
+            assert_estimated(image, config, Conversation(passes, image).step(7))
+
+
 @pytest.mark.parametrize("width", [2, 8, 32])
 def test_everything_that_ends_at_a_unit(cache, tmp_path, width):
     """P = V, and every edge of a unit on one build."""
-    with Passes(Accelerator(BuildConfig(beat_bytes=width, vector_width=width, **SMALL)),
-                cache) as passes:
+    config = BuildConfig(beat_bytes=width, vector_width=width, **SMALL)
+    with Passes(Accelerator(config), cache) as passes:
         whole = Conversation(passes, resolve("tiny").image)
         for token in (0, 511, 7):
-            whole.step(token)
+            records = whole.step(token)
+        assert_estimated(whole.image, config, records)
         for outliers, edges in ((False, EDGES), (True, WIDE_EDGES)):
             for number, (edge, (hidden, intermediate)) in enumerate(edges.items()):
                 image = dummy(tmp_path, outliers=outliers, hidden=hidden,

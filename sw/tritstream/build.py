@@ -7,11 +7,21 @@ import json
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS, MOST_BEAT_BYTES, MOST_ROWS, UNIT, padded
 
-__all__ = ["BuildConfig"]
+__all__ = ["BuildConfig", "usual_vector_width"]
 
 
 def _power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
+
+
+def _whole(text: str) -> bool:
+    """Whether a text is a number of a few digits."""
+    return text.isascii() and text.isdigit() and len(text) <= 6
+
+
+def usual_vector_width(width: int) -> int:
+    """Return the `V` that keeps quantiser and gains off the critical path of a wide build."""
+    return max(min(width, 8), width // 2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,6 +135,31 @@ class BuildConfig:
     def token_bits(self) -> int:
         """Width of a token number."""
         return self.max_vocab.bit_length()
+
+    @classmethod
+    def parse(cls, text: str) -> "BuildConfig":
+        """Return the build that a text such as ``p=64,v=32,clock=300`` describes.
+
+        The clock is in MHz. Without ``v``, the elements per cycle are half of a beat's bytes, but
+        not fewer than 8 where there are so many.
+
+        Raises
+        ------
+        BadInput
+            The text names something else, or there is no such build.
+        """
+        numbers = {}
+        for part in text.split(","):
+            name, _, value = part.strip().partition("=")
+            if name not in ("p", "v", "clock") or name in numbers or not _whole(value):
+                raise BadInput(f"The build {text[:60]!r} has {part[:40]!r}: write whole numbers, "
+                               "each once, as in p=64,v=32,clock=300 (bytes per beat, elements per "
+                               "cycle, MHz).")
+            numbers[name] = int(value)
+        width = numbers.get("p", cls.beat_bytes)
+        vector_width = numbers.get("v", usual_vector_width(width))
+        clock_hz = numbers.get("clock", cls.clock_hz // 1_000_000) * 1_000_000
+        return cls(beat_bytes=width, vector_width=vector_width, clock_hz=clock_hz)
 
     def to_json(self) -> str:
         """Return all parameters as a JSON object."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tritstream.build import BuildConfig
+from tritstream.build import BuildConfig, usual_vector_width
 from tritstream.errors import BadInput
 from tritstream.formats import padded
 from tritstream.image.needs import Needs
@@ -15,11 +15,6 @@ BOARDS = {f"p{width}": width for width in (1, 2, 4, 8, 16, 32, 64)}
 DEFAULT = "p16"
 
 _MEBIBYTE = 1 << 20
-
-
-def _vector_width(width: int) -> int:
-    """V of a board: half of P keeps the element path off the critical one, where P is large."""
-    return max(min(width, 8), width // 2)
 
 
 def board_config(board: str | None = None) -> BuildConfig:
@@ -39,7 +34,7 @@ def board_config(board: str | None = None) -> BuildConfig:
     if width is None:
         raise BadInput(f"There is no simulated board {board!r}: use sim, or one of "
                        f"{', '.join(f'sim:{name}' for name in BOARDS)}.")
-    return BuildConfig(beat_bytes=width, vector_width=_vector_width(width), max_hidden=256,
+    return BuildConfig(beat_bytes=width, vector_width=usual_vector_width(width), max_hidden=256,
                        max_intermediate=768, max_vocab=4096, max_state=7 * 256, max_stages=32,
                        memory_bytes=4 * _MEBIBYTE)
 

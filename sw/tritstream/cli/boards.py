@@ -2,17 +2,14 @@
 
 from rich.table import Table
 
-from tritstream.build import BuildConfig
 from tritstream.catalog import bundled_models, resolve
 from tritstream.cli.console import output, print_json, quantity
+from tritstream.cli.estimate import image_estimate
 from tritstream.cli.gateware import gateware
 from tritstream.cli.options import JsonArray
 from tritstream.formats import FORMATS
-from tritstream.image.needs import Needs
 
-__all__ = ["boards", "tokens_per_second"]
-
-STAGE_CYCLES = 150          # of every stage, that its tape does not hide
+__all__ = ["boards"]
 
 
 def boards(json: JsonArray = False):
@@ -47,7 +44,7 @@ def _row(target, models: dict) -> dict:
         "max_state": config.max_state,
         "max_vocab": config.max_vocab,
         "evidence": target.evidence,
-        "tokens_per_second": {name: round(tokens_per_second(config, image), 3)
+        "tokens_per_second": {name: round(image_estimate(image, config).tokens_per_second, 3)
                               for name, image in models.items()},
         "tokens_per_second_evidence": "estimated",
     }
@@ -71,16 +68,3 @@ def _table(row: dict) -> Table:
     }.items():
         table.add_row(name, text)
     return table
-
-
-def tokens_per_second(config: BuildConfig, image) -> float:
-    """Return how fast an image is generated from: as its memory, or else the link, brings the tape.
-
-    Beats of the tape and the latency of the stages are counted; waits of the datapath are not.
-    """
-    needs = Needs.of(image)
-    cycles = needs.token_bytes / config.beat_bytes + STAGE_CYCLES * needs.max_stages
-    seconds = cycles / config.clock_hz
-    if not needs.resident(config.memory_bytes):
-        seconds = max(seconds, needs.token_bytes / config.link_rate)
-    return 1 / seconds

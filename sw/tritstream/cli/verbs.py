@@ -61,6 +61,12 @@ def _verify() -> Callable:
     return verify_device
 
 
+def _estimate() -> Callable:
+    from tritstream.cli.estimate import estimate_model
+
+    return estimate_model
+
+
 def _bench() -> Callable:
     from tritstream.cli.bench import bench
 
@@ -77,6 +83,7 @@ VERBS = {
     "logits": Verb(_logits, "Write all logits after each of some tokens to a NumPy file."),
     "eval": Verb(_eval, "Score a model on a text, in bits per byte."),
     "verify": Verb(_verify, "Compare every stage of every token with the golden model."),
+    "estimate": Verb(_estimate, "Estimate cycles, tokens per second and what limits them."),
     "bench": Verb(_bench, "Measure the speed of prompts (pp) and of generation (tg)."),
 }
 """What a user can ask for, besides the verbs of other packages."""
