@@ -15,7 +15,7 @@ import threading
 
 import numpy as np
 
-from tritstream.engines import Conversation, Engine, Pass
+from tritstream.engines import Conversation, Engine, Pass, Work
 from tritstream.engines.golden import GoldenEngine
 from tritstream.engines.state import FLOATS, INTEGERS, State
 from tritstream.errors import BadInput, DeviceBusy
@@ -232,7 +232,8 @@ def a_device_in_a_run_is_busy(engine, twin):
     passes = [next(run)]
     for call in (lambda: conversation.step(1), lambda: conversation.feed([1]),
                  lambda: conversation.logits([1]), conversation.save, lambda: other.step(1),
-                 lambda: next(other.run(1, 1)), lambda: engine.stage_vector([1], 0)):
+                 lambda: next(other.run(1, 1)), lambda: engine.step([Work(other, [1])]),
+                 lambda: engine.stage_vector([1], 0)):
         with refusal(DeviceBusy, "busy with another run"):
             call()
     expected, wanted = stepped(twin)
@@ -283,6 +284,56 @@ def conversations_side_by_side(engine, twin):
             check_passes([one], [other])
     for pair in pairs:
         check_place(*pair)
+
+
+def conversations_in_one_step(engine, twin):
+    """Of any lengths, with and without the head, new ones and old ones, in any company."""
+    texts = [PROMPT[1:], [7], [2, 11, 7], [9]]
+    there = [engine.open() for _ in texts]
+    alone = [twin.open() for _ in texts]
+    for turn in range(3):
+        works, expected = [], []
+        for number, tokens in enumerate(texts):
+            if (number + turn) % 4 == 0:
+                continue                        # sits this one out
+            head = (number + turn) % 2 == 0
+            works.append(Work(there[number], tokens, head))
+            before = alone[number].feed(tokens[:-1] if head else tokens)
+            expected.append(alone[number].step(tokens[-1]) if head else before[-1])
+        check_passes(engine.step(works), expected)
+        if turn == 0:                           # in between each goes on by itself, too
+            check_passes([there[1].step(3)], [alone[1].step(3)])
+    assert engine.step([]) == []
+    for found, wanted in zip(there, alone, strict=True):
+        check_place(found, wanted)
+
+
+def a_step_that_fails_changes_nothing(engine, twin):
+    conversations = [stepped(engine)[0] for _ in range(2)]
+    expected = [stepped(twin)[0] for _ in range(2)]
+    one, other = conversations
+    closed = engine.open()
+    closed.close()
+    for works, words in (
+            ([Work(one, [1]), Work(other, [engine.vocab])], "out of range"),
+            ([Work(one, [1]), Work(other, [])], "no tokens"),
+            ([Work(one, [1]), Work(one, [2])], "two works"),
+            ([Work(one, [1]), Work(twin.open(), [2])], "another engine"),
+            ([Work(one, [1]), Work(closed, [2])], "closed")):
+        with refusal(BadInput, words):
+            engine.step(works)
+    together = engine._together
+
+    def interrupted(works):
+        together(works)
+        raise KeyboardInterrupt
+
+    engine._together = interrupted
+    with contextlib.suppress(KeyboardInterrupt):
+        engine.step([Work(one, [1]), Work(other, [3, 4])])
+    engine._together = together
+    for found, wanted in zip(conversations, expected, strict=True):
+        check_place(found, wanted)
 
 
 def looking_at_stages_leaves_conversations_where_they_are(engine, twin):
@@ -452,6 +503,8 @@ CASES = [
     closing_a_conversation_ends_its_run,
     a_call_from_another_thread_is_refused,
     conversations_side_by_side,
+    conversations_in_one_step,
+    a_step_that_fails_changes_nothing,
     looking_at_stages_leaves_conversations_where_they_are,
     a_state_goes_on,
     a_run_goes_on_from_a_state,

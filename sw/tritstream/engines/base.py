@@ -17,7 +17,7 @@ from tritstream.engines.state import INTEGERS, State
 from tritstream.errors import BadInput, DeviceBusy
 from tritstream.support.checks import checked_tokens
 
-__all__ = ["Engine", "Pass"]
+__all__ = ["Engine", "Pass", "Work"]
 
 
 class Pass(NamedTuple):
@@ -33,6 +33,24 @@ class Pass(NamedTuple):
 
     candidates: Candidates | None
     digest: int | None
+
+
+class Work(NamedTuple):
+    """What one conversation takes in a step of its engine.
+
+    Parameters
+    ----------
+    conversation : Conversation
+        Of that engine.
+    tokens : sequence of int
+        One or more.
+    head : bool
+        Whether it is asked what comes behind the last of them.
+    """
+
+    conversation: Conversation
+    tokens: Sequence[int]
+    head: bool = True
 
 
 class Engine(abc.ABC):
@@ -67,6 +85,9 @@ class Engine(abc.ABC):
 
     piece: int = 256
     """Tokens of a prompt that are fed together: few enough to tell how far it is."""
+
+    lanes: int = 1
+    """Tokens that it takes in one pass over the weights, of one conversation or of several."""
 
     vocab: int
     """Tokens of the model."""
@@ -117,6 +138,46 @@ class Engine(abc.ABC):
             self._check_open()
             self._open.add(conversation)
         return conversation
+
+    def step(self, works: Sequence[Work]) -> list[Pass]:
+        """Take tokens of several conversations, in as few passes as there are lanes for.
+
+        Each gives what it gives alone. A call that fails, or is interrupted, leaves all of the
+        conversations as they were.
+
+        Returns
+        -------
+        list of Pass
+            Of the last token of each work.
+
+        Raises
+        ------
+        BadInput
+            A work has no tokens or one out of range, or its conversation is closed, of another
+            engine, or has a work already.
+        """
+        works = self._checked_works(works)
+        with self._claimed():
+            marks = [work.conversation._mark() for work in works]
+            try:
+                return self._together(works)
+            except BaseException:
+                self._lose()
+                for work, mark in zip(works, marks, strict=True):
+                    work.conversation._return_to(mark)
+                raise
+
+    def _checked_works(self, works: Sequence[Work]) -> list[Work]:
+        works = [Work(work.conversation, work.conversation._checked(work.tokens), work.head)
+                 for work in works]
+        if any(work.conversation._engine is not self for work in works):
+            raise BadInput(f"A conversation is with another engine than this {self.name}: step "
+                           "each engine with its own.")
+        if len({id(work.conversation) for work in works}) < len(works):
+            raise BadInput("A conversation has two works in one step: join their tokens.")
+        if not all(work.tokens for work in works):
+            raise BadInput("A work has no tokens: give at least one, or leave it out.")
+        return works
 
     def stage_digests(self, tokens: Sequence[int], *, head: bool) -> list[int]:
         """Take tokens afresh, and return the digests after each stage of the last pass."""
@@ -175,6 +236,20 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def _step(self, token: int) -> Pass:
         """Take one token with the head."""
+
+    def _together(self, works: list[Work]) -> list[Pass]:
+        """Take the tokens of works, which is noted in their conversations; here, one by one."""
+        results = []
+        for conversation, tokens, head in works:
+            self._enter(conversation)
+            before = tokens[:-1] if head else tokens
+            if before:
+                result = self._feed(before)[-1]
+            if head:
+                result = self._step(tokens[-1])
+            conversation._took(tokens, result.digest)
+            results.append(result)
+        return results
 
     def _run(self, token: int, count: int) -> Iterator[Pass]:
         """Take a token and go on greedily, for `count` passes or up to `stop_token`."""
