@@ -89,6 +89,9 @@ class Engine(abc.ABC):
     lanes: int = 1
     """Tokens that it takes in one pass over the weights, of one conversation or of several."""
 
+    quantum: int = 1
+    """Steps for which it pays to stay with the same conversations, for the way of their states."""
+
     vocab: int
     """Tokens of the model."""
 

@@ -38,6 +38,7 @@ class DeviceEngine(Engine):
     """
 
     piece = 16                          # a second or two of simulation
+    quantum = 16                        # the state of another comes over the link
 
     def __init__(self, device: Device, image: Image, *, simulated: bool, progress=None):
         super().__init__()
