@@ -3,7 +3,7 @@
 import pytest
 
 from tritstream.build import BuildConfig
-from tritstream_sim.benches.watched import WatchedAccelerator
+from tritstream_hw.accelerator import Accelerator
 
 
 @pytest.mark.verilator
@@ -12,4 +12,4 @@ def test_accelerator(simulate, beat_bytes, vector_width):
     config = BuildConfig(beat_bytes=beat_bytes, vector_width=vector_width, candidates=5,
                          max_hidden=64, max_intermediate=128, max_vocab=256, max_state=256,
                          max_stages=32)
-    simulate(WatchedAccelerator(config), "tritstream_sim.benches.accelerator", config=config)
+    simulate(Accelerator(config), "tritstream_sim.benches.accelerator", config=config)

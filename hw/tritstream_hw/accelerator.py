@@ -22,6 +22,7 @@ from tritstream_hw.gemv.activations import ActivationMemory
 from tritstream_hw.gemv.gemv import Gemv
 from tritstream_hw.head.digest import VectorDigest
 from tritstream_hw.head.head import Head
+from tritstream_hw.invariants import assert_invariants
 from tritstream_hw.memory.port import beat_layout
 from tritstream_hw.norm.quantiser import Quantiser
 from tritstream_hw.norm.scalars import Scalars
@@ -49,7 +50,7 @@ class Accelerator(wiring.Component):
 
     def __init__(self, config: BuildConfig):
         super().__init__(AcceleratorSignature(config).flip())
-        # Attributes, so that a bench can hold them to what they owe each other.
+        # Attributes, so that assertions can hold them to what they owe each other.
         self.beats_skid, self.trits_skid = (
             Skid(self.beats.payload.shape()), Skid(beat_layout(config.beat_bytes)))
         self.reader, self.row = TapeReader(config), construct(RowReader, config)
@@ -69,6 +70,7 @@ class Accelerator(wiring.Component):
         self._connect_commands(m)
         self._connect_vectors(m)
         self._connect_host(m)
+        assert_invariants(m, self)
         return m
 
     def _connect_tape(self, m):
@@ -144,6 +146,5 @@ class Accelerator(wiring.Component):
             self.best.eq(self.head.best),
             self.scale.eq(self.scalars.scales.p[0]),
             digest.clear.eq(self.clear_digest | (taken(self.start) & self.start.p.fresh)),
-            sequencer.digest.eq(digest.value),
-            self.digest.eq(digest.value),
+            self.digest.eq(digest.value), sequencer.digest.eq(digest.value),
         ]

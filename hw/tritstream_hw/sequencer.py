@@ -1,6 +1,7 @@
 """Sequencer: takes a pass stage by stage through the accelerator, and keeps the record of each."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -147,6 +148,9 @@ class Sequencer(wiring.Component):
                 with m.If(self.done.ready):
                     m.next = "IDLE"
 
+        # In the other states a pass has been given up, and waits for its reset.
+        between = fsm.ongoing("HEADER") | fsm.ongoing("BEGIN") | fsm.ongoing("RECORD")
+        m.d.sync += Assert(~self.ended | ~between, "a stage ends twice, or before it has begun")
         m.d.comb += ends.eq(fsm.ongoing("IDLE") | fsm.ongoing("REST") | fsm.ongoing("DONE"))
         m.d.sync += self.idle.eq(fsm.ongoing("IDLE"))
         self._issue(m, begins, decoder.word, stage)

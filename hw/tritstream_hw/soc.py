@@ -1,6 +1,7 @@
 """The whole device between a byte port and a memory port."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -66,6 +67,8 @@ class Soc(wiring.Component):
         m.submodules.control = ResetInserter(reset)(control)
         m.submodules.accelerator = ResetInserter(restart)(accelerator)
         m.d.comb += player.abandon.eq(reset)
+        m.d.sync += Assert(~restart | reset | ~control.accelerator.start.valid,
+                           "a pass is started while the one before is still given up")
         for source, sink in ((link.o, control.i), (control.o, link.i)):
             m.d.comb += [
                 sink.payload.eq(source.payload),

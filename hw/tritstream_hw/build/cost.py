@@ -24,7 +24,7 @@ from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.build.cost_harness import Harness
 from tritstream_hw.build.report import parse_cells
-from tritstream_hw.build.toolchain import TOOLS, ToolRun, version
+from tritstream_hw.build.toolchain import TOOLS, WITHOUT_ASSERTIONS, ToolRun, version
 from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
 from tritstream_hw.elements.dequantise import Dequantise
@@ -55,7 +55,8 @@ __all__ = ["BLOCKS", "Cost", "check", "main", "measure"]
 PART = "LFE5U-85F-6BG381C"
 NEXTPNR = ["--85k", "--package", "CABGA381", "--speed", "6", "--freq", "200", "--seed", "1",
            "--timing-allow-fail", "--lpf-allow-unconstrained"]
-SYNTHESIS = "read_rtlil top.il; synth_ecp5 -nowidelut -top top; write_json top.json"
+SYNTHESIS = (f"read_rtlil top.il; {WITHOUT_ASSERTIONS}; synth_ecp5 -nowidelut -top top; "
+             "write_json top.json")
 
 MOST_PER_TRIT = 32          # TRELLIS_COMB of the core per trit and cycle, at P = 16
 LEAST_MHZ = 150             # of the core, at P = 16

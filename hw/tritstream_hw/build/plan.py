@@ -18,7 +18,7 @@ from tritstream.errors import BadInput
 from tritstream_hw.boards import Target
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
-from tritstream_hw.build.toolchain import TOOLS, ToolRun, find_tool, version
+from tritstream_hw.build.toolchain import TOOLS, WITHOUT_ASSERTIONS, ToolRun, find_tool, version
 
 __all__ = ["SEEDS", "build", "build_id", "plan"]
 
@@ -38,6 +38,7 @@ def plan(target: Target, identity: bytes) -> BuildPlan:
     find_tool("yosys")                  # Amaranth looks for it here already
     return target.platform().prepare(
         target.top(target.config, identity, target.baud), NAME, emit_src=False,
+        script_after_read=WITHOUT_ASSERTIONS,
         synth_opts=list(target.synth_options), nextpnr_opts=list(target.nextpnr_options))
 
 

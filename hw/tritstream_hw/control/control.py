@@ -4,6 +4,7 @@ import functools
 import operator
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -126,6 +127,11 @@ class Control(wiring.Component):
             access.bytes.valid.eq(parser.o.valid),
             parser.o.ready.eq(player.bytes.ready | access.bytes.ready),
         ]
+        m.d.sync += [
+            Assert(~run.move.valid | parser.run.valid, "a move of no RUN"),
+            Assert(~run.move.valid | ~access.move.valid, "moves of two commands at once"),
+            Assert(~player.bytes.ready | ~access.bytes.ready, "a byte goes two ways"),
+        ]
 
     def _join_replies(self, m, parser, reply, handlers):
         """Send what the command that is carried out has to say."""
@@ -134,9 +140,10 @@ class Control(wiring.Component):
             (parser.unknown & ~refused, C(Code.UNKNOWN, 8)),
             *((handler.reply.valid, handler.reply.payload) for handler in handlers),
         ]
-        # One at most has anything to say.
+        speaks = Cat(valid for valid, _ in offers)
+        m.d.sync += Assert(speaks & (speaks - 1) == 0, "two replies at once")
         m.d.comb += [
-            reply.i.valid.eq(Cat(valid for valid, _ in offers).any()),
+            reply.i.valid.eq(speaks.any()),
             reply.i.payload.eq(functools.reduce(
                 operator.or_, (Mux(valid, payload, 0) for valid, payload in offers))),
             *(handler.reply.ready.eq(reply.i.ready) for handler in handlers),

@@ -1,6 +1,7 @@
 """A pass as moves of the player."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -56,6 +57,11 @@ class Playlist(wiring.Component):
             move.streamed.eq(what.streamed),
         ]
 
+        def assert_rest():
+            """What is named lies in the memory, and has been there for a cycle."""
+            m.d.sync += Assert(what.streamed | (rest + what.lead_units == what.tape_units),
+                               "the rest of a tape is not yet known, or longer than the memory")
+
         def name(unit, units, then, *, ends=0):
             m.d.comb += [
                 self.o.valid.eq(1),
@@ -76,10 +82,12 @@ class Playlist(wiring.Component):
                 # In a stream all parts come in their order: it does not matter what they are.
                 name(what.tape, Mux(what.streamed, what.tape_units, what.lead_units), "ROW")
             with m.State("ROW"):
+                assert_rest()
                 ends = what.streamed | ~rests
                 name(what.row, what.row_units, "REST", ends=ends)
                 with m.If(self.o.ready & ends):
                     m.next = "IDLE"
             with m.State("REST"):
+                assert_rest()
                 name(what.tape + what.lead_units, rest, "IDLE", ends=1)
         return m

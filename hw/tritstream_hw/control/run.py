@@ -1,6 +1,7 @@
 """RUN: passes of the accelerator, each fed with the choice of the one before."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -111,6 +112,12 @@ class Run(wiring.Component):
         with m.If(play.valid & play.ready):
             m.d.sync += named.eq(1)
         m.d.comb += played.eq(named & self.idle)
+        looked = Signal(8)                   # which candidate `best` is
+        m.d.sync += [
+            looked.eq(accelerator.candidate),
+            Assert(~accelerator.logits.valid | ~accelerator.done.valid,
+                   "a pass has ended before its last logit was taken"),
+        ]
 
         reply = Reply(m, self.reply, longest=Measures.SIZE)
 
@@ -129,6 +136,10 @@ class Run(wiring.Component):
             with m.State("ROW"):
                 m.next = "CHECK"
             with m.State("CHECK"):
+                m.d.sync += Assert(
+                    (token >= configuration.vocab)
+                    | (row == configuration.rows_unit + token * configuration.row_units),
+                    "a row is checked before it is known, or is that of another token")
                 m.d.sync += named.eq(0)
                 with m.If(impossible):
                     m.d.sync += status.eq(Status.OUT_OF_RANGE)
@@ -175,6 +186,7 @@ class Run(wiring.Component):
             with m.State("LOOK"):
                 m.next = "COUNT"
             with m.State("COUNT"):
+                m.d.sync += Assert(looked == accelerator.candidate, "an old candidate is counted")
                 with m.If(candidates == 0):
                     m.d.sync += token.eq(accelerator.best.token)
                     m.d.sync += last.eq((left == 1) | has(command.flags, RunFlag.STREAMED)
@@ -197,6 +209,7 @@ class Run(wiring.Component):
                 with m.If(accelerator.candidate == candidates):
                     m.next = "MEASURES"
                 with m.Else():
+                    m.d.sync += Assert(looked == accelerator.candidate, "an old candidate is sent")
                     with m.If(reply.send(accelerator.best.token, accelerator.best.acc)):
                         m.d.sync += accelerator.candidate.eq(accelerator.candidate + 1)
                         m.next = "LIST"

@@ -1,6 +1,7 @@
 """The spaces of READ and STORE: the one place that leads an address to its memory."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,6 +61,7 @@ class Spaces(wiring.Component):
                     m.next = "SERVE"
             with m.State("SERVE"):
                 m.d.comb += [serves.eq(1), request.ready.eq(request.p.write)]
+                m.d.sync += Assert(debug.idle, "a pass has begun while a word is asked for")
                 m.next = "COME"
                 with m.If(request.p.write):
                     m.next = "IDLE"

@@ -1,6 +1,7 @@
 """Element path: from row sums to the elements of a stage's output vector, one per cycle."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -86,6 +87,7 @@ class ElementPath(wiring.Component):
             ends.eq(self.o.valid & self.o.p.last),
             self.command.ready.eq(ends),
         ]
+        m.d.sync += Assert(self.command.valid | ~self.o.valid, "an element without a command")
         with m.If(command.embed):
             m.d.comb += dequantise.scales[0].eq(self.row_scale.payload)
             self._take(m, dequantise, self.row, self.row_scale, ends)

@@ -1,6 +1,7 @@
 """Memory of the residual x and the gated vector z, and who uses it when."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
@@ -104,6 +105,7 @@ class VectorPorts(wiring.Component):
         m = Module()
         m.submodules.memory = memory = self._memory
         member_bits = exact_log2(len(self.words.data))
+        m.d.sync += Assert(~(self.words.en & self.rows.en), "x is read while the quantiser reads")
         # Wide enough for the debug port, which reads z by rows, too.
         row = Signal(max(len(self.rows.addr), len(self.write.addr)))
         element = member_of(m, memory.read.data, row, name="member")

@@ -57,13 +57,14 @@ class Gemv(wiring.Component):
             "o":         Out(stream.Signature(sum_layout(acc_bits))),
         })
         self._core = TernaryCore(beat_bytes=beat_bytes, acc_bits=acc_bits)
-        self._feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats)
+        # An attribute, so that assertions can tell when a product is under way.
+        self.feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats)
         self._serialiser = Serialiser(acc_bits=acc_bits, column_beats=column_beats)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.core = core = self._core
-        m.submodules.feeder = feeder = self._feeder
+        m.submodules.feeder = feeder = self.feeder
         m.submodules.serialiser = serialiser = self._serialiser
 
         # A command goes to both ends in the same cycle. The serialiser has room for one to wait.

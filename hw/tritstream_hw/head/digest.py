@@ -1,6 +1,7 @@
 """Digest of what the hardware computes, for comparison with the golden model."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,4 +41,6 @@ class VectorDigest(wiring.Component):
             crc.data.eq(Mux(self.logits.valid, self.logits.payload, self.elements.p.value)),
         ]
         m.d.comb += self.value.eq(crc.value)
+        m.d.sync += Assert(~(self.elements.valid & self.logits.valid),
+                           "an element and a logit in the same cycle")
         return m

@@ -1,6 +1,7 @@
 """Gain banks of a stage, loaded from the tape while those of the stage before are in use."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -192,6 +193,8 @@ class GainPorts(wiring.Component):
         wiring.connect(m, wiring.flipped(self.command), banks.command)
         wiring.connect(m, wiring.flipped(self.beats), banks.beats)
 
+        m.d.sync += Assert(~(self.words.en & self.rows.en),
+                           "gains of a row are read while the quantiser reads")
         member_bits, word_bits = exact_log2(len(banks.keep_data)), len(banks.read_address)
         m.d.comb += [
             banks.half.eq(self.half),

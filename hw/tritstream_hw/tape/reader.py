@@ -1,12 +1,13 @@
 """Reader of the tape: takes it apart into headers, gain banks, trits and embedding rows."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tritstream.build import BuildConfig
-from tritstream.formats import HEADER_BYTES
+from tritstream.formats import HEADER_BYTES, UNIT
 from tritstream.image.tape import Op
 from tritstream_hw.memory.port import beat_layout, beats_per_unit, played_layout
 from tritstream_hw.tape.judge import HeaderJudge
@@ -133,9 +134,18 @@ class TapeReader(wiring.Component):
                 m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += self.header.valid.eq(1)
+                m.d.sync += [
+                    Assert(judge.fits, "a header was judged before its limits were known"),
+                    Assert((banks_left == judge.bank_units << unit_bits)
+                           & (body_left == judge.body_units << unit_bits),
+                           "a section was measured before its length was known"),
+                ]
                 with m.If(self.header.ready):
                     m.next = "BANKS"
             with m.State("BANKS"):
+                units = HEADER_BYTES // UNIT + judge.bank_units + judge.body_units
+                m.d.sync += Assert(judge.consistent == (header.units == units),
+                                   "a header was judged before its length was known")
                 with m.If(~judge.consistent):
                     m.next = "BAD"
                 with m.Elif(~banks_more):
