@@ -200,7 +200,8 @@ def test_a_model_without_a_tokenizer_takes_tokens(tritstream, good, refused, tmp
 
 def test_generate_json(good, image):
     result = json.loads(good("generate", "-m", image, *PROMPT, "-n", 8, "--json"))
-    assert list(result) == ["model", "device", "settings", "text", "tokens", "digest", "timings"]
+    assert list(result) == ["model", "device", "settings", "text", "tokens", "finish_reason",
+                            "digest", "timings"]
     assert (result["model"], result["device"]) == (image, "golden")
     assert result["settings"] == {"count": 8, "temperature": 0.0, "top_k": 16, "top_p": 1.0,
                                   "seed": 0}
@@ -965,6 +966,26 @@ def test_help_needs_none_of_what_the_verbs_need():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert not {"numpy", "tokenizers", "rich.console", "tritstream.engines"} & set(
         done.stdout.split())
+
+
+def test_a_stop_text_ends_the_text(good, image):
+    whole = json.loads(good("generate", "-m", image, *PROMPT, "-n", 20, "--json"))
+    assert whole["finish_reason"] == ("length" if len(whole["tokens"]) == 20 else "stop")
+    stop = whole["text"][5:8]
+    ended = json.loads(good("generate", "-m", image, *PROMPT, "-n", 20, "--json", "--stop", stop,
+                            "--stop", "\n\n\n"))
+    assert ended["text"] == whole["text"][:whole["text"].index(stop)]
+    assert ended["finish_reason"] == "stop"
+    assert ended["tokens"] == whole["tokens"][:len(ended["tokens"])]
+    assert good("generate", "-m", image, *PROMPT, "-n", 20, "--stop", stop) == (
+        f"{PROMPT[1]}{ended['text']}\n")
+
+
+def test_a_bias_decides(good, image):
+    tokens = json.loads(good("generate", "-m", image, *PROMPT, "-n", 3, "--json"))["tokens"]
+    biased = json.loads(good("generate", "-m", image, *PROMPT, "-n", 3, "--json", "--logit-bias",
+                             f"{tokens[0]}=-100"))["tokens"]
+    assert biased[0] != tokens[0]
 
 
 def test_an_option_has_its_value_even_if_that_looks_like_an_option(good, image):

@@ -84,3 +84,50 @@ def test_no_more_candidates_than_the_device_keeps():
             Sampler(temperature=temperature, top_k=17).check(16, "sim")
     with pytest.raises(BadInput, match="top-k is 16, but sim reports only its 5 best"):
         Sampler(temperature=1.0).check(5, "sim")
+
+
+def drawn_one_by_one(count=400, prompt=(), **options):
+    sampler = Sampler(**options)
+    sampler.begin(prompt)
+    return [sampler.choose(FOUR) for _ in range(count)]
+
+
+def test_min_p_keeps_what_is_likely_beside_the_best():
+    assert set(draws(temperature=1.0, min_p=0.3)) == {7, 3, 9}
+    assert set(draws(temperature=1.0, min_p=0.4)) == {7, 3}
+    assert set(draws(temperature=1.0, min_p=1.0)) == {7}
+
+
+def test_a_bias_is_added_to_the_logit():
+    assert draws(10, logit_bias={1: math.log(8) + 1e-9}) == {1: 10}
+    assert draws(10, logit_bias={7: -100, 5: 100}) == {3: 10}      # 5 is no candidate
+    assert not Sampler(logit_bias={7: 1}).greedy
+    counts = draws(temperature=1.0, seed=2, logit_bias={3: math.log(2)})
+    assert counts[3] / 4000 == pytest.approx(8 / 20, abs=0.03)
+
+
+def test_penalties_count_what_was_drawn():
+    """The logits are the logarithms of 8, 4, 3 and 1; each draw costs one more."""
+    assert drawn_one_by_one(5, presence_penalty=0.7) == [7, 3, 7, 7, 7]
+    assert drawn_one_by_one(4, frequency_penalty=0.7) == [7, 3, 7, 9]
+    assert drawn_one_by_one(3, prompt=[7], frequency_penalty=2.0) == [7, 3, 9]
+
+
+def test_repetition_counts_the_prompt_too():
+    assert drawn_one_by_one(2, prompt=[7], repetition_penalty=1.6) == [3, 7]
+    negative = Candidates((4, 2), (-1.0, -1.5))
+    sampler = Sampler(repetition_penalty=2.0)
+    sampler.begin([4])
+    assert sampler.choose(negative) == 2
+    assert sampler.choose(negative) == 4
+
+
+@pytest.mark.parametrize("options, sentence", [
+    (dict(min_p=-0.1), "min-p"), (dict(min_p=1.1), "min-p"), (dict(min_p=math.nan), "min-p"),
+    (dict(repetition_penalty=0), "repetition"), (dict(repetition_penalty=math.inf), "repetition"),
+    (dict(presence_penalty=2.1), "presence"), (dict(frequency_penalty=math.nan), "frequency"),
+    (dict(logit_bias={3: 101}), "token 3"), (dict(logit_bias={3: math.nan}), "token 3"),
+])
+def test_what_is_out_of_range(options, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        Sampler(**options)

@@ -22,9 +22,10 @@ from tritstream.cli.options import (
     result_of,
 )
 from tritstream.engines.candidates import CANDIDATES
-from tritstream.errors import INTERRUPTED
+from tritstream.errors import INTERRUPTED, BadInput
 from tritstream.runtime.generate import Generation, Timings
 from tritstream.runtime.sampling import Sampler
+from tritstream.runtime.stop import StopTexts
 
 __all__ = ["digest_text", "generate"]
 
@@ -42,13 +43,32 @@ def generate(
         help=f"Best candidates that take part, of the {CANDIDATES} that a device reports.",
     )] = CANDIDATES,
     top_p: Annotated[float, typer.Option(help="Probability that suffices.")] = 1.0,
+    min_p: Annotated[float, typer.Option(help="Share of the best one's probability that a "
+                                         "candidate needs.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(
+        "--repeat-penalty", help="Divides the logits of tokens of prompt and text; 1: none.",
+    )] = 1.0,
+    presence_penalty: Annotated[float, typer.Option(
+        help="Subtracted from the logits of tokens of the text.")] = 0.0,
+    frequency_penalty: Annotated[float, typer.Option(
+        help="The same, for each time.")] = 0.0,
+    logit_bias: Annotated[str | None, typer.Option(
+        metavar="TOKEN=BIAS,…", help="Added to the logits of tokens, -100 to 100.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(
+        metavar="TEXT", help="Ends the text, which does not have it; may be given again.")] = None,
     seed: Annotated[int, typer.Option("-s", "--seed", help="Repeats the text.")] = 0,
     json: Json = False,
 ):
     """Go on from a prompt; the text appears as it is made."""
     check_count("-n", count)
     # What no device can do is refused before one is opened.
-    Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed,
+                "min_p": min_p, "repetition_penalty": repetition_penalty,
+                "presence_penalty": presence_penalty, "frequency_penalty": frequency_penalty,
+                "logit_bias": parse_bias(logit_bias)}
+    stop = stop or []
+    Sampler(**sampling)
+    StopTexts(stop)
     opened = open_model(model)
     text, numbers = read_prompt(opened, prompt, file, tokens)
     speaks = opened.tokenizer_if_any is not None
@@ -57,8 +77,7 @@ def generate(
     with open_device(device, opened) as loaded, contextlib.ExitStack() as reading:
         long = len(numbers) > loaded.engine.piece
         show = reading.enter_context(progress("reading the prompt")) if long else None
-        generation = loaded.generate(numbers, count, temperature, top_k, top_p, seed,
-                                     progress=show)
+        generation = loaded.generate(numbers, count, stop=stop, progress=show, **sampling)
         try:
             if not long:
                 writer.begin()
@@ -72,15 +91,28 @@ def generate(
             generation.close()
             writer.finish(generation.text)
     if json:
-        settings = {"count": count, "temperature": temperature, "top_k": top_k, "top_p": top_p,
-                    "seed": seed}
+        settings = {"count": count, "stop": stop, **sampling}
         print_json(result_of(opened, device, settings, {
             "text": generation.text if speaks else None, "tokens": generation.tokens,
+            "finish_reason": generation.finish_reason,
             "digest": digest_text(generation.digest), "timings": generation.timings.to_json()}))
     else:
         _report(generation, device, interrupted)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def parse_bias(text: str | None) -> dict[int, float]:
+    """Read biases of tokens such as ``5=-100,17=2.5``."""
+    biases = {}
+    for part in text.split(",") if text else ():
+        token, _, bias = part.strip().partition("=")
+        try:
+            biases[int(token)] = float(bias)
+        except ValueError:
+            raise BadInput(f"--logit-bias has {part[:40]!r}: write tokens and numbers, as in "
+                           "5=-100,17=2.5.") from None
+    return biases
 
 
 def digest_text(digest: int | None) -> str | None:

@@ -9,6 +9,7 @@ from tritstream.engines import Conversation, Engine
 from tritstream.errors import BadInput
 from tritstream.model.tokenizer import Detokenizer, Tokenizer
 from tritstream.runtime.sampling import Sampler
+from tritstream.runtime.stop import StopTexts
 from tritstream.support.checks import checked_tokens
 
 __all__ = ["Generation", "Timings"]
@@ -82,6 +83,9 @@ class Generation:
         Chooses the tokens. A greedy run goes on by itself on the device.
     tokenizer : Tokenizer or None
         Makes text of tokens; None: all pieces are empty.
+    stop : sequence of str
+        Texts that end the text, which does not have them; what could be the beginning of one comes
+        with the piece that shows that it is none.
     progress : callable or None
         Called with the tokens of the prompt that are done, and with all, while it is read.
 
@@ -94,13 +98,19 @@ class Generation:
 
     def __init__(self, conversation: Conversation, engine: Engine, prompt: Sequence[int],
                  max_tokens: int, sampler: Sampler, *, tokenizer: Tokenizer | None = None,
+                 stop: Sequence[str] = (),
                  progress: Callable[[int, int], None] | None = None):
         if not len(prompt):
             raise BadInput("The prompt is empty; give at least one token.")
         if max_tokens < 1:
             raise BadInput(f"The number of tokens must be at least 1, not {max_tokens}.")
         sampler.check(engine.kept, engine.name)
+        if stop and tokenizer is None:
+            raise BadInput("A model without a tokenizer makes no text that a stop text could end: "
+                           "leave out the stop texts.")
         self.prompt = checked_tokens(prompt, engine.vocab)
+        checked_tokens(sampler.logit_bias, engine.vocab)
+        sampler.begin(self.prompt)
         self.max_tokens = max_tokens
         self.text = ""
         self.tokens: list[int] = []
@@ -111,7 +121,15 @@ class Generation:
         self._sampler = sampler
         self._progress = progress or (lambda done, total: None)
         self._detokenizer = Detokenizer(tokenizer, self.prompt) if tokenizer else None
+        self._stop = StopTexts(stop)
         self._pieces = self._generate()
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the text ends where it does: ``stop`` (a token or a text), or else ``length``."""
+        token = self.tokens[-1] if self.tokens else None
+        stopped = self._stop.found is not None or token in self._engine.stop_tokens
+        return "stop" if stopped else "length"
 
     @property
     def digest(self) -> int | None:
@@ -159,6 +177,8 @@ class Generation:
                     timings.generated_tokens = len(self.tokens)
                     measure()
                     yield self._piece(token)
+                    if self._stop.found is not None:
+                        return
         finally:
             measure()
             rest = self._rest()
@@ -167,13 +187,15 @@ class Generation:
 
     def _piece(self, token: int) -> str:
         piece = self._detokenizer.push(token) if self._detokenizer else ""
-        self.text += piece
-        return piece
+        return self._written(self._stop.push(piece))
 
     def _rest(self) -> str:
         rest = self._detokenizer.finish() if self._detokenizer else ""
-        self.text += rest
-        return rest
+        return self._written(self._stop.push(rest) + self._stop.finish())
+
+    def _written(self, piece: str) -> str:
+        self.text += piece
+        return piece
 
     def _feed(self) -> None:
         before, piece = self.prompt[:-1], self._engine.piece

@@ -51,8 +51,8 @@ class LanguageModel:
 
     def generate(self, prompt: str | Sequence[int], max_tokens: int = 64,
                  temperature: float = 0.0, top_k: int = CANDIDATES, top_p: float = 1.0,
-                 seed: int = 0, *,
-                 progress: Callable[[int, int], None] | None = None) -> Generation:
+                 seed: int = 0, *, stop: str | Sequence[str] = (),
+                 progress: Callable[[int, int], None] | None = None, **sampling) -> Generation:
         """Go on from a prompt.
 
         Parameters
@@ -69,8 +69,13 @@ class LanguageModel:
             Of these, the fewest whose probabilities add up to at least this take part.
         seed : int
             Repeats the text.
+        stop : str or sequence of str
+            Texts that end the text, which does not have them.
         progress : callable or None
             Called with the tokens of the prompt that are done, and with all, while it is read.
+        sampling
+            `min_p`, `repetition_penalty`, `presence_penalty`, `frequency_penalty`, `logit_bias`,
+            see `tritstream.runtime.sampling.Sampler`.
 
         Returns
         -------
@@ -82,10 +87,11 @@ class LanguageModel:
         BadInput
             An argument cannot be used.
         """
-        sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, **sampling)
         tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
         generation = Generation(self.open(), self.engine, tokens, max_tokens, sampler,
-                                tokenizer=self.source.tokenizer_if_any, progress=progress)
+                                tokenizer=self.source.tokenizer_if_any,
+                                stop=(stop,) if isinstance(stop, str) else stop, progress=progress)
         generation.timings.load_seconds = self.load_seconds
         return generation
 

@@ -139,6 +139,7 @@ class Scheduler:
         if max_tokens < 1:
             raise BadInput(f"The number of tokens must be at least 1, not {max_tokens}.")
         sampler.check(self._engine.kept, self._engine.name)
+        sampler.begin(prompt)
         if conversation is None:
             conversation = self._engine.open()
         answer = Answer(conversation, prompt, max_tokens, sampler, self._notify)
