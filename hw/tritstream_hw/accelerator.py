@@ -49,7 +49,7 @@ class Accelerator(wiring.Component):
     """
 
     def __init__(self, config: BuildConfig):
-        super().__init__(AcceleratorSignature(config).flip())
+        super().__init__(construct(AcceleratorSignature, config).flip())
         # Attributes, so that assertions can hold them to what they owe each other.
         self.beats_skid, self.trits_skid = (
             Skid(self.beats.payload.shape()), Skid(beat_layout(config.beat_bytes)))

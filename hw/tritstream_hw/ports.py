@@ -8,7 +8,6 @@ from amaranth.lib.memory import ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS
 from tritstream.link.messages import RECORD_WORDS
 from tritstream_hw.elements.layouts import SCALE
@@ -105,6 +104,11 @@ class PassSignature(wiring.Signature):
 class ControlledSignature(wiring.Signature):
     """What the control needs of an accelerator: all of its ports but the beats.
 
+    Parameters
+    ----------
+    vector_elements, max_state, max_stages : int
+        See :class:`DebugSignature`.
+
     Members
     -------
     start, done, ...
@@ -117,19 +121,25 @@ class ControlledSignature(wiring.Signature):
         The memories, while no pass runs.
     """
 
-    def __init__(self, config: BuildConfig):
+    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int):
         super().__init__({
             **PassSignature().members,
             "clear_digest": Out(1),
             "beats_taken": In(64),
             "debug": Out(DebugSignature(
-                vector_elements=config.vector_elements, max_state=config.max_state,
-                max_stages=config.max_stages)),
+                vector_elements=vector_elements, max_state=max_state, max_stages=max_stages)),
         })
 
 
 class AcceleratorSignature(wiring.Signature):
     """All ports of an accelerator, as its user has them.
+
+    Parameters
+    ----------
+    beat_bytes : int
+        `P`.
+    vector_elements, max_state, max_stages : int
+        See :class:`DebugSignature`.
 
     Members
     -------
@@ -140,10 +150,13 @@ class AcceleratorSignature(wiring.Signature):
         ends with status `BAD_TAPE`.
     """
 
-    def __init__(self, config: BuildConfig):
+    def __init__(self, *, beat_bytes: int, vector_elements: int, max_state: int,
+                 max_stages: int):
+        controlled = ControlledSignature(
+            vector_elements=vector_elements, max_state=max_state, max_stages=max_stages)
         super().__init__({
-            **ControlledSignature(config).members,
-            "beats": Out(stream.Signature(played_layout(config.beat_bytes))),
+            **controlled.members,
+            "beats": Out(stream.Signature(played_layout(beat_bytes))),
         })
 
 

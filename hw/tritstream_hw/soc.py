@@ -78,7 +78,8 @@ class Soc(wiring.Component):
 
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
-        wiring.connect(m, control.accelerator, part(accelerator, ControlledSignature(config)))
+        wiring.connect(m, control.accelerator,
+                       part(accelerator, construct(ControlledSignature, config)))
         wiring.connect(m, control.player, player.control)
         wiring.connect(m, player.accelerator, accelerator.beats)
         m.d.comb += control.counters.eq(link.counters)

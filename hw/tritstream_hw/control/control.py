@@ -10,8 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream.formats import UNIT
+from tritstream.link.messages import Identity
 from tritstream.link.protocol import Code
 from tritstream.link.spaces import space_words
+from tritstream_hw.construct import construct
 from tritstream_hw.control.access import Access
 from tritstream_hw.control.configure import Configure
 from tritstream_hw.control.identify import Identify
@@ -32,7 +34,7 @@ class Control(wiring.Component):
     Parameters
     ----------
     config : :class:`BuildConfig`
-        What was built.
+        What was built: IDENTIFY tells most of it.
     build_id : bytes
         Eight bytes that tell builds apart.
 
@@ -40,7 +42,7 @@ class Control(wiring.Component):
     -------
     i, o : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
         Commands and replies.
-    accelerator : :py:`Out(ControlledSignature(config))`
+    accelerator : :py:`Out(ControlledSignature(...))`
         The accelerator.
     failed : :py:`Out(1)`
         Strobe: the accelerator has given a pass up, and has to be reset.
@@ -56,7 +58,7 @@ class Control(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
-            "accelerator": Out(ControlledSignature(config)),
+            "accelerator": Out(construct(ControlledSignature, config)),
             "failed": Out(1),
             "player": Out(PlayerSignature(beat_bytes=config.beat_bytes,
                                           memory_units=config.memory_bytes // UNIT)),
@@ -68,17 +70,16 @@ class Control(wiring.Component):
         config = self._config
         memory_units = config.memory_bytes // UNIT
         m.submodules.parser = parser = Parser()
-        m.submodules.identify = identify = Identify(config, self._build_id)
-        m.submodules.configure = configure = Configure(max_vocab=config.max_vocab)
+        m.submodules.identify = identify = Identify(
+            identity=Identity.of(config, self._build_id))
+        m.submodules.configure = configure = construct(Configure, config)
         m.submodules.run = run = Run(
             candidates=config.candidates, token_bits=config.token_bits,
             max_stages=config.max_stages, memory_units=memory_units)
         m.submodules.access = access = Access(
             beat_bytes=config.beat_bytes, memory_units=memory_units,
             space_words=space_words(config))
-        m.submodules.spaces = spaces = Spaces(
-            vector_elements=config.vector_elements, max_state=config.max_state,
-            max_stages=config.max_stages)
+        m.submodules.spaces = spaces = construct(Spaces, config)
 
         # The streams of bytes end at buffers, which cut the paths to and from the link.
         m.submodules.bytes_buffer = bytes_buffer = Skid(8)

@@ -3,7 +3,6 @@
 from amaranth import *
 from amaranth.lib import wiring
 
-from tritstream.build import BuildConfig
 from tritstream.link.messages import Identity
 from tritstream.link.protocol import Code
 from tritstream_hw.control.messages import command_members
@@ -17,16 +16,13 @@ class Identify(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`BuildConfig`
+    identity : Identity
         What was built.
-    build_id : bytes
-        Eight bytes that tell builds apart.
     """
 
-    def __init__(self, config: BuildConfig, build_id: bytes):
-        if len(build_id) != 8:
-            raise ValueError(f"build_id must have 8 bytes, not {len(build_id)}")
-        identity = Identity.of(config, build_id)
+    def __init__(self, *, identity: Identity):
+        if len(identity.build) != 8:
+            raise ValueError(f"build must have 8 bytes, not {len(identity.build)}")
         self._message = bytes([Code.IDENTIFY]) + identity.pack()
         super().__init__(command_members(Code.IDENTIFY))
 

@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS, HEADER_BYTES, MOST_ROWS, UNIT
 from tritstream.image.tape import MAGIC, Bank, Op
 from tritstream_hw.tape.layouts import HEADER_LAYOUT, padded_beats
@@ -21,8 +20,8 @@ class HeaderJudge(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`BuildConfig`
-        What to build: a header is held against all of its maxima.
+    max_hidden, max_intermediate, max_columns, max_vocab, max_state : int
+        What a header is held against.
 
     Members
     -------
@@ -37,9 +36,12 @@ class HeaderJudge(wiring.Component):
         `units` is right; from the fifth cycle on.
     """
 
-    def __init__(self, config: BuildConfig):
-        self._config = config
-        self._group_units = range(3 * config.max_columns // UNIT + 1)
+    def __init__(self, *, max_hidden: int, max_intermediate: int, max_columns: int,
+                 max_vocab: int, max_state: int):
+        self._max_hidden, self._max_intermediate = max_hidden, max_intermediate
+        self._max_columns, self._max_vocab = max_columns, max_vocab
+        self._max_state = max_state
+        self._group_units = range(3 * max_columns // UNIT + 1)
         super().__init__({
             "header":     In(HEADER_LAYOUT),
             "fits":       Out(1),
@@ -91,10 +93,10 @@ class HeaderJudge(wiring.Component):
         return m
 
     def _conditions(self):
-        config, header = self._config, self.header
-        most_rows = Mux(header.op == Op.HEAD, config.max_vocab,
-                        Mux(header.op == Op.GLU, config.max_intermediate, config.max_hidden))
-        most_columns = Mux(header.op == Op.RESIDUAL, config.max_columns, config.max_hidden)
+        header = self.header
+        most_rows = Mux(header.op == Op.HEAD, self._max_vocab,
+                        Mux(header.op == Op.GLU, self._max_intermediate, self._max_hidden))
+        most_columns = Mux(header.op == Op.RESIDUAL, self._max_columns, self._max_hidden)
         return [
             header.magic == MAGIC,
             header.op <= max(Op),
@@ -103,5 +105,5 @@ class HeaderJudge(wiring.Component):
             header.rows <= most_rows,
             (header.columns != 0) | (header.op == Op.EMBED),
             header.columns <= most_columns,
-            (header.op != Op.MLGRU) | (header.state_base + header.rows <= config.max_state),
+            (header.op != Op.MLGRU) | (header.state_base + header.rows <= self._max_state),
         ]

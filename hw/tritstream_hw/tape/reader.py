@@ -9,6 +9,7 @@ from amaranth.utils import exact_log2
 from tritstream.build import BuildConfig
 from tritstream.formats import HEADER_BYTES, UNIT
 from tritstream.image.tape import Op
+from tritstream_hw.construct import construct
 from tritstream_hw.memory.port import beat_layout, beats_per_unit, played_layout
 from tritstream_hw.tape.judge import HeaderJudge
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
@@ -29,7 +30,7 @@ class TapeReader(wiring.Component):
     Parameters
     ----------
     config : :class:`BuildConfig`
-        What to build: a tape is held against all of its maxima.
+        What to build: a header is held against all of its maxima.
 
     Members
     -------
@@ -83,7 +84,7 @@ class TapeReader(wiring.Component):
 
         unit, collected = Signal(8 * HEADER_BYTES), Signal(range(header_beats + 1))
         header = Signal(HEADER_LAYOUT)
-        m.submodules.judge = judge = HeaderJudge(self._config)
+        m.submodules.judge = judge = construct(HeaderJudge, self._config)
         m.d.comb += [
             header.eq(unit[:HEADER_LAYOUT.size]),
             self.header.payload.eq(header),

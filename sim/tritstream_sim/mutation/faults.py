@@ -233,7 +233,7 @@ MUTANTS = [
     Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
            JUDGE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
     Mutant("tape.state-check", "a section whose state is out of range is let through",
-           JUDGE, "header.state_base + header.rows <= config.max_state", "1", RTL_ACCELERATOR),
+           JUDGE, "header.state_base + header.rows <= self._max_state", "1", RTL_ACCELERATOR),
     Mutant("tape.blocks", "a section with fewer blocks than its rows make is let through",
            JUDGE, "(excess >= 0) & (excess <", "(excess <", RTL_REFUSALS + "[blocks-too-few]"),
     Mutant("tape.units", "a section whose length its dimensions do not make is let through",

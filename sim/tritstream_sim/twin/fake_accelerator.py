@@ -9,6 +9,7 @@ from amaranth.lib.memory import Memory
 from tritstream.build import BuildConfig
 from tritstream.link.messages import RECORD_WORDS
 from tritstream.link.protocol import Status
+from tritstream_hw.construct import construct
 from tritstream_hw.ports import AcceleratorSignature
 
 __all__ = ["STALLS_SHIFT", "FakeAccelerator", "FakePass", "predict"]
@@ -58,8 +59,8 @@ class FakeAccelerator(wiring.Component):
     def __init__(self, config: BuildConfig, *, vocab: int):
         self._config = config
         self._vocab = vocab
-        super().__init__({name: member.flip()
-                          for name, member in AcceleratorSignature(config).members.items()})
+        ports = construct(AcceleratorSignature, config).members
+        super().__init__({name: member.flip() for name, member in ports.items()})
 
     def elaborate(self, platform):
         m = Module()
