@@ -203,8 +203,10 @@ def test_generate_json(good, image):
     assert list(result) == ["model", "device", "settings", "text", "tokens", "finish_reason",
                             "digest", "timings"]
     assert (result["model"], result["device"]) == (image, "golden")
-    assert result["settings"] == {"count": 8, "temperature": 0.0, "top_k": 16, "top_p": 1.0,
-                                  "seed": 0}
+    assert result["settings"] == {
+        "count": 8, "stop": [], "temperature": 0.0, "top_k": 16, "top_p": 1.0, "seed": 0,
+        "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0,
+        "frequency_penalty": 0.0, "logit_bias": {}}
     assert isinstance(result["text"], str) and len(result["tokens"]) <= 8
     assert re.fullmatch("[0-9a-f]{8}", result["digest"])
     timings = result["timings"]
