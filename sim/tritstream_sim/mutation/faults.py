@@ -256,7 +256,7 @@ MUTANTS = [
     Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
            SEQUENCER, "index + 1 == run.stages", "index == run.stages", RTL_ACCELERATOR),
     Mutant("sequencer.record", "records hold stalls in place of cycles",
-           SEQUENCER, "measures.cycles.eq(self.cycles)", "measures.cycles.eq(self.stalls)",
+           SEQUENCER, "data.cycles.eq(self.cycles)", "data.cycles.eq(self.stalls)",
            RTL_ACCELERATOR),
     Mutant("sequencer.half", "gain banks are overwritten while they are in use",
            SEQUENCER, "self.half.eq(index[0])", "self.half.eq(0)", RTL_ACCELERATOR),
