@@ -1,6 +1,7 @@
 """The best tokens of a pass, of which one becomes the next."""
 
 import dataclasses
+import math
 
 __all__ = ["CANDIDATES", "Candidates"]
 
@@ -17,6 +18,16 @@ class Candidates:
 
     tokens: tuple[int, ...]
     scores: tuple[float, ...]
+
+    @property
+    def log_probabilities(self) -> tuple[float, ...]:
+        """Natural logarithms of their probabilities among themselves, as if there were no others.
+
+        Those among all tokens are lower, each by as much.
+        """
+        peak = self.scores[0]
+        total = peak + math.log(sum(math.exp(score - peak) for score in self.scores))
+        return tuple(score - total for score in self.scores)
 
     @property
     def best(self) -> int:

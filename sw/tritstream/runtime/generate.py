@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tritstream.engines import Conversation, Engine
 from tritstream.errors import BadInput
-from tritstream.model.tokenizer import Detokenizer, Tokenizer
+from tritstream.model.tokenizer import Tokenizer
+from tritstream.runtime.pieces import Pieces
 from tritstream.runtime.sampling import Sampler
-from tritstream.runtime.stop import StopTexts
 from tritstream.support.checks import checked_tokens
 
 __all__ = ["Generation", "Timings"]
@@ -105,14 +105,10 @@ class Generation:
         if max_tokens < 1:
             raise BadInput(f"The number of tokens must be at least 1, not {max_tokens}.")
         sampler.check(engine.kept, engine.name)
-        if stop and tokenizer is None:
-            raise BadInput("A model without a tokenizer makes no text that a stop text could end: "
-                           "leave out the stop texts.")
         self.prompt = checked_tokens(prompt, engine.vocab)
         checked_tokens(sampler.logit_bias, engine.vocab)
         sampler.begin(self.prompt)
         self.max_tokens = max_tokens
-        self.text = ""
         self.tokens: list[int] = []
         self.timings = Timings(engine.evidence, prompt_tokens=len(self.prompt),
                                clock_hz=engine.clock_hz)
@@ -120,15 +116,19 @@ class Generation:
         self._engine = engine
         self._sampler = sampler
         self._progress = progress or (lambda done, total: None)
-        self._detokenizer = Detokenizer(tokenizer, self.prompt) if tokenizer else None
-        self._stop = StopTexts(stop)
+        self._text = Pieces(tokenizer, self.prompt, stop)
         self._pieces = self._generate()
+
+    @property
+    def text(self) -> str:
+        """What there is so far, but for what could be the beginning of a stop text."""
+        return self._text.text
 
     @property
     def finish_reason(self) -> str:
         """Why the text ends where it does: ``stop`` (a token or a text), or else ``length``."""
         token = self.tokens[-1] if self.tokens else None
-        stopped = self._stop.found is not None or token in self._engine.stop_tokens
+        stopped = self._text.stopped or token in self._engine.stop_tokens
         return "stop" if stopped else "length"
 
     @property
@@ -176,26 +176,14 @@ class Generation:
                     self.tokens.append(token)
                     timings.generated_tokens = len(self.tokens)
                     measure()
-                    yield self._piece(token)
-                    if self._stop.found is not None:
+                    yield self._text.push(token)
+                    if self._text.stopped:
                         return
         finally:
             measure()
-            rest = self._rest()
+            rest = self._text.finish()
         if rest:
             yield rest
-
-    def _piece(self, token: int) -> str:
-        piece = self._detokenizer.push(token) if self._detokenizer else ""
-        return self._written(self._stop.push(piece))
-
-    def _rest(self) -> str:
-        rest = self._detokenizer.finish() if self._detokenizer else ""
-        return self._written(self._stop.push(rest) + self._stop.finish())
-
-    def _written(self, piece: str) -> str:
-        self.text += piece
-        return piece
 
     def _feed(self) -> None:
         before, piece = self.prompt[:-1], self._engine.piece

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tritstream.engines import Conversation, Engine, Work
 from tritstream.engines.base import Pass
+from tritstream.engines.candidates import Candidates
 from tritstream.errors import BadInput, DeviceBusy
 from tritstream.runtime.sampling import Sampler
 from tritstream.support.checks import checked_tokens
@@ -27,14 +28,17 @@ class Answer:
     """
 
     def __init__(self, conversation: Conversation, prompt: list[int], max_tokens: int,
-                 sampler: Sampler, changed: Callable[[], None]):
+                 sampler: Sampler, changed: Callable[[], None],
+                 tell: Callable[[int | None | BaseException], None] | None):
         self.conversation = conversation
         self.tokens: list[int] = []
+        self.candidates: list[Candidates] = []      # among which each of the tokens was chosen
         self._pending = prompt              # not yet taken
         self._max_tokens = max_tokens
         self._sampler = sampler
         self._changed = changed
-        self._events: queue.SimpleQueue = queue.SimpleQueue()   # tokens, then None or an error
+        self._events: queue.SimpleQueue = queue.SimpleQueue()
+        self._tell = self._events.put if tell is None else tell
         self._cancelled = False
         self._ended = False
 
@@ -71,11 +75,12 @@ class Answer:
         token = self._sampler.choose(result.candidates)
         self.tokens.append(token)
         self._pending = [token]
-        self._events.put(token)
+        self.candidates.append(result.candidates)
+        self._tell(token)
         return len(self.tokens) == self._max_tokens or token in stop_tokens
 
     def _end(self, error: BaseException | None = None) -> None:
-        self._events.put(error)
+        self._tell(error)
 
 
 class Scheduler:
@@ -111,7 +116,8 @@ class Scheduler:
         self._thread.start()
 
     def submit(self, prompt: Sequence[int], max_tokens: int, sampler: Sampler | None = None, *,
-               conversation: Conversation | None = None) -> Answer:
+               conversation: Conversation | None = None,
+               tell: Callable[[int | None | BaseException], None] | None = None) -> Answer:
         """Ask for a text.
 
         Parameters
@@ -124,6 +130,9 @@ class Scheduler:
             Chooses the tokens, for this text alone; None: the best ones.
         conversation : Conversation or None
             Where to go on, with no other text under way; None: a new one.
+        tell : callable or None
+            Called in the scheduler's thread with each token, and with None or an error at the end;
+            None: the answer is an iterator of its tokens.
 
         Raises
         ------
@@ -142,7 +151,7 @@ class Scheduler:
         sampler.begin(prompt)
         if conversation is None:
             conversation = self._engine.open()
-        answer = Answer(conversation, prompt, max_tokens, sampler, self._notify)
+        answer = Answer(conversation, prompt, max_tokens, sampler, self._notify, tell)
         with self._changed:
             self._check_open()
             if any(other.conversation is conversation
@@ -167,6 +176,12 @@ class Scheduler:
         if error is not None:
             raise error
         return result
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many texts are being made, and how many wait."""
+        with self._changed:
+            return len(self._active), len(self._waiting)
 
     def close(self) -> None:
         """End all texts behind the pass that is under way."""
