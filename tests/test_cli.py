@@ -465,6 +465,23 @@ def test_builds_that_cannot_be(refused, arguments, sentence):
     assert re.search(sentence, refused(2, "build", *arguments))
 
 
+# serve
+
+def test_servers_that_cannot_be(refused, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("short\n")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"127.0.0.1:{port} cannot be listened at" in refused(2, "serve", "--port", port)
+    for arguments, words in ((["--host", "0.0.0.0"], "give --api-key-file FILE"),
+                             (["--port", 70_000], "0 to 65535, not 70000"),
+                             (["--api-key-file", key], "key of 5 letters"),
+                             (["--api-key-file", tmp_path / "none"], "cannot be read"),
+                             (["--slots", 0], "active must be at least 1, not 0"),
+                             (["--host", "::1::", "--api-key-file", __file__], "listened at")):
+        assert words in refused(2, "serve", *arguments)
+
+
 # estimate
 
 def test_estimate_of_a_shape(good):
@@ -954,7 +971,7 @@ def test_nothing_asked_for_shows_the_help(good):
 def test_help_names_every_verb(good):
     out = good("--help")
     verbs = VERBS | plugin_verbs()
-    assert len(verbs) == 12 and "train" in verbs
+    assert len(verbs) == 13 and "train" in verbs
     for name, verb in verbs.items():
         assert f"{name} " in out
         assert verb.help in " ".join(good(name, "--help").split())

@@ -1,0 +1,87 @@
+"""`tritstream serve`: a model behind OpenAI's interface."""
+
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tritstream.catalog import DEFAULT_MODEL
+from tritstream.cli.console import notes
+from tritstream.cli.options import Device, ModelName, open_device, open_model
+from tritstream.errors import BadInput, MissingTool
+
+__all__ = ["serve"]
+
+SHUTDOWN_SECONDS = 30       # in which texts that are under way may come to their end
+MOST_CONNECTIONS = 2_000
+LEAST_KEY = 8               # letters of a key
+
+
+def serve(
+    model: ModelName = DEFAULT_MODEL,
+    device: Device = "golden",
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0: any that is free.")] = 8080,
+    api_key_file: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Has the key that clients need, in its first line.")] = None,
+    slots: Annotated[int, typer.Option(help="Texts that are made side by side.")] = 64,
+):
+    """Serve a model to clients of OpenAI's interface."""
+    try:
+        import uvicorn
+
+        from tritstream.runtime.scheduler import Scheduler
+        from tritstream.server.app import application
+    except ImportError as error:
+        raise MissingTool(f"What `tritstream serve` needs is not installed ({error}): run "
+                          "`pip install 'tritstream[serve]'`.") from error
+
+    key = None if api_key_file is None else _read_key(api_key_file)
+    if key is None and not _loopback(host):
+        raise BadInput(f"Others could use a server at {host}: give --api-key-file FILE, or listen "
+                       "at 127.0.0.1.")
+    if not 0 <= port <= 65_535:
+        raise BadInput(f"--port must be 0 to 65535, not {port}.")
+    opened = open_model(model)
+    listener = _listen(host, port)
+    with listener, open_device(device, opened) as loaded, \
+            Scheduler(loaded.engine, active=slots) as scheduler:
+        where = f"http://{host}:{listener.getsockname()[1]}"
+        notes().print(f"{opened.name} on {device} at {where}/v1 (Ctrl-C ends it)")
+        config = uvicorn.Config(
+            application(loaded, opened.name, scheduler, key=key), log_level="warning",
+            access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            limit_concurrency=MOST_CONNECTIONS, server_header=False)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _read_key(path: Path) -> str:
+    from tritstream.analysis.texts import read_text
+
+    lines = read_text(path).splitlines()
+    key = lines[0].strip() if lines else ""
+    if len(key) < LEAST_KEY:
+        raise BadInput(f"{path} has a key of {len(key)} letters in its first line: give at least "
+                       f"{LEAST_KEY}.")
+    return key
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"{host[:100]}:{port} cannot be listened at ({reason}): give another --host "
+                       "or --port.") from error

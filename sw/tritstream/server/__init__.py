@@ -1,0 +1,1 @@
+"""A model behind HTTP, as clients of OpenAI's interface expect it."""

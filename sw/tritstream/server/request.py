@@ -1,0 +1,99 @@
+"""What a client asks for, checked once."""
+
+import asyncio
+import json
+
+import pydantic
+from starlette.requests import Request
+
+from tritstream.engines.candidates import CANDIDATES
+from tritstream.runtime.sampling import Sampler
+from tritstream.server.errors import Refused
+
+__all__ = ["CompletionRequest", "read_body"]
+
+MOST_BYTES = 4 << 20        # of a body
+BODY_SECONDS = 30.0         # in which it has to come
+MOST_CHOICES = 16
+MOST_TOKENS = 1_000_000
+
+
+class CompletionRequest(pydantic.BaseModel):
+    """The body of ``/v1/completions``; fields that are not here are not looked at."""
+
+    model_config = pydantic.ConfigDict(strict=False, extra="ignore")
+
+    model: str | None = None
+    prompt: str | list[int] | list[str] = pydantic.Field(default="", union_mode="left_to_right")
+    max_tokens: int = pydantic.Field(default=16, ge=1, le=MOST_TOKENS)
+    n: int = pydantic.Field(default=1, ge=1, le=MOST_CHOICES)
+    stream: bool = False
+    stream_options: dict | None = None
+    echo: bool = False
+    logprobs: int | None = pydantic.Field(default=None, ge=0, le=CANDIDATES)
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = CANDIDATES
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: dict[int, float] | None = None
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """Each of the prompts."""
+        texts = isinstance(self.prompt, list) and self.prompt and isinstance(self.prompt[0], str)
+        return self.prompt if texts else [self.prompt]
+
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """Texts that end a text."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def usage(self) -> bool:
+        """Whether a stream ends with what it cost."""
+        return bool((self.stream_options or {}).get("include_usage"))
+
+    def sampler(self, number: int) -> Sampler:
+        """Return what draws the tokens of the n-th choice."""
+        return Sampler(temperature=self.temperature, top_p=self.top_p, top_k=self.top_k,
+                       min_p=self.min_p, repetition_penalty=self.repetition_penalty,
+                       presence_penalty=self.presence_penalty,
+                       frequency_penalty=self.frequency_penalty, logit_bias=self.logit_bias,
+                       seed=(self.seed or 0) + number)
+
+
+async def read_body(request: Request, form: type[pydantic.BaseModel]):
+    """Read a JSON body of a form.
+
+    Raises
+    ------
+    Refused
+        It is too large, too slow, no JSON, or of another form.
+    """
+    data = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > MOST_BYTES:
+                    raise Refused(413, f"The body has more than {MOST_BYTES:,} bytes.")
+    except TimeoutError:
+        raise Refused(408, f"The body has not come within {BODY_SECONDS:g} s.") from None
+    try:
+        table = json.loads(bytes(data))
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"The body is no JSON: {str(error)[:200]}.") from None
+    if not isinstance(table, dict):
+        raise Refused(400, "The body must be a JSON object.")
+    try:
+        return form.model_validate({name: value for name, value in table.items()
+                                    if value is not None})
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(map(str, first["loc"][:1]))
+        raise Refused(400, f"{field} cannot be used: {first['msg']}.", field) from None

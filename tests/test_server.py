@@ -1,0 +1,261 @@
+"""The server, by the client that it is for, and by those that it is not for."""
+
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import openai
+import pytest
+import uvicorn
+
+import tritstream
+from tritstream.errors import DeviceError
+from tritstream.runtime.scheduler import Scheduler
+from tritstream.server.app import application
+
+PROMPT = "It was a dark night, and"
+KEY = "correct horse"
+WAIT = 60                   # seconds, far more than anything here takes
+
+
+@pytest.fixture(scope="module")
+def model():
+    with tritstream.load("tiny") as model:
+        yield model
+
+
+@contextlib.contextmanager
+def serving(model, **options):
+    """A server of a model, in a thread; its port and its scheduler."""
+    with Scheduler(model.engine) as scheduler, socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(application(model, "tiny", scheduler, **options),
+                                log_level="warning", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield listener.getsockname()[1], scheduler
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def served(model):
+    with serving(model) as (port, scheduler):
+        yield port, scheduler
+
+
+@pytest.fixture
+def client(served):
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{served[0]}/v1", api_key="none",
+                       max_retries=0) as client:
+        yield client
+
+
+def asked(port, method, path, body=None, **headers):
+    """Status and body of a plain request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
+    try:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def alone(seed=0, count=12, prompt=PROMPT, **options):
+    """What a text is on an engine of its own."""
+    with tritstream.load("tiny") as other:
+        text = other.generate(prompt, count, 0.7, seed=seed, **options)
+        for _ in text:
+            pass
+        return text
+
+
+def test_a_completion_is_the_text_of_the_model(client):
+    answer = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=12, seed=3,
+                                       temperature=0.7)
+    expected = alone(seed=3)
+    (choice,) = answer.choices
+    assert (choice.text, choice.finish_reason) == (expected.text, expected.finish_reason)
+    assert answer.usage.completion_tokens == len(expected.tokens)
+    assert answer.usage.prompt_tokens == len(expected.prompt)
+    assert answer.timings["digests"] == [f"{expected.digest:08x}"]
+    assert answer.timings["evidence"] == "measured"
+
+
+def test_a_stream_is_the_same_in_pieces(client):
+    stream = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=12, seed=3,
+                                       temperature=0.7, stream=True,
+                                       stream_options={"include_usage": True})
+    *events, last = list(stream)
+    expected = alone(seed=3)
+    assert "".join(event.choices[0].text for event in events) == expected.text
+    assert [event.choices[0].finish_reason for event in events if
+            event.choices[0].finish_reason] == [expected.finish_reason]
+    assert len(events) > 3
+    assert last.choices == [] and last.usage.completion_tokens == len(expected.tokens)
+
+
+def test_choices_and_prompts(client):
+    answer = client.completions.create(model="tiny", prompt=[PROMPT, "Once"], n=2, max_tokens=6,
+                                       seed=5, temperature=0.7, echo=True)
+    prompts = [PROMPT, PROMPT, "Once", "Once"]
+    assert [choice.text for choice in answer.choices] == [
+        prompt + alone(seed=5 + number, count=6, prompt=prompt).text
+        for number, prompt in enumerate(prompts)]
+
+
+def test_stop_texts_biases_and_log_probabilities(client, model):
+    whole = alone(seed=1, count=20)
+    stop = whole.text[8:11]
+    answer = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=20, seed=1,
+                                       temperature=0.7, stop=[stop, "\0"], logprobs=2)
+    (choice,) = answer.choices
+    assert choice.text == whole.text[:whole.text.index(stop)] and choice.finish_reason == "stop"
+    assert len(choice.logprobs.tokens) == answer.usage.completion_tokens
+    assert all(len(best) == 2 and max(best.values()) <= 0 for best in choice.logprobs.top_logprobs)
+    first = whole.tokens[0]
+    biased = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=1, temperature=0,
+                                       logit_bias={str(first): -100}, logprobs=1)
+    assert biased.choices[0].text != model.tokenizer.decode([first])
+
+
+def test_many_clients_at_once(client):
+    """Each has the text that it has alone."""
+    def ask(seed):
+        return client.completions.create(model="tiny", prompt=PROMPT, max_tokens=8, seed=seed,
+                                         temperature=0.7).choices[0].text
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        texts = list(pool.map(ask, range(24)))
+    assert texts == [alone(seed=seed, count=8).text for seed in range(24)]
+
+
+def test_a_client_that_goes_away_ends_its_text(served):
+    port, scheduler = served
+    for stream in (True, False):
+        body = json.dumps({"prompt": PROMPT, "max_tokens": 1_000_000, "stream": stream,
+                           "logit_bias": {"0": -100, "1": -100, "2": -100}}).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
+        connection.request("POST", "/v1/completions", body)
+        until(lambda: scheduler.load[0] == 1)
+        connection.sock.close()
+        connection.close()
+        until(lambda: scheduler.load == (0, 0))
+
+
+def until(true):
+    ends = time.monotonic() + WAIT
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def test_a_device_that_fails_is_a_503(client, model, monkeypatch):
+    def failing(works):
+        raise DeviceError("The device at golden is gone: plug it in again.")
+
+    monkeypatch.setattr(model.engine, "step", failing)
+    with pytest.raises(openai.InternalServerError, match="plug it in again") as raised:
+        client.completions.create(model="tiny", prompt=PROMPT)
+    assert raised.value.status_code == 503
+    monkeypatch.undo()
+    assert client.completions.create(model="tiny", prompt=PROMPT, max_tokens=2).choices[0].text
+
+
+def test_what_is_refused(client):
+    create = client.completions.create
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt-4'"):
+        create(model="gpt-4", prompt=PROMPT)
+    for options, words in ((dict(max_tokens=0), "max_tokens cannot"), (dict(n=17), "n can"),
+                           (dict(temperature=-1), "temperature"), (dict(top_p=0), "top-p"),
+                           (dict(prompt=""), "prompt is empty"), (dict(prompt=[10 ** 6]), "range"),
+                           (dict(stop=[""]), "stop text is empty"),
+                           (dict(extra_body={"top_k": 17}), "top-k is 17")):
+        with pytest.raises(openai.BadRequestError, match=words):
+            create(**{"model": "tiny", "prompt": PROMPT, **options})
+    with pytest.raises(openai.BadRequestError, match="has no chat template"):
+        client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "Hi"}])
+
+
+@pytest.mark.parametrize("body, words", [
+    (b"", "no JSON"), (b"\xff\xfe", "no JSON"), (b"[1]", "JSON object"),
+    (b"[" * 200_000, "no JSON"), (b'{"prompt": {"a": 1}}', "prompt cannot be used"),
+    (b'{"prompt": [1, "a"]}', "prompt cannot be used"), (b" " * (5 << 20), "more than"),
+    (b'{"prompt": "a", "logit_bias": {"x": 1}}', "logit_bias cannot be used"),
+])
+def test_bodies_that_nobody_should_send(served, body, words):
+    status, answer = asked(served[0], "POST", "/v1/completions", body)
+    assert status in (400, 413) and words in json.loads(answer)["error"]["message"]
+
+
+def test_what_else_there_is(served, client):
+    port, _ = served
+    assert [entry.id for entry in client.models.list()] == ["tiny"]
+    assert asked(port, "GET", "/health") == (200, b'{"status":"ok"}')
+    assert json.loads(asked(port, "GET", "/props")[1])["device"] == "golden"
+    assert json.loads(asked(port, "GET", "/slots")[1])["lanes"] == 16
+    before = asked(port, "GET", "/metrics")[1].decode()
+    client.completions.create(model="tiny", prompt=PROMPT, max_tokens=3)
+    after = asked(port, "GET", "/metrics")[1].decode()
+    count, then = (int(text.split("\ntritstream_requests_total ")[1].split()[0])
+                   for text in (before, after))
+    assert then == count + 1
+    for method, path, status in (("GET", "/v1/completions", 405), ("GET", "/../etc", 404)):
+        found, answer = asked(port, method, path)
+        assert found == status and "error" in json.loads(answer)
+    assert asked(port, "GET", "/v1/models", origin="http://elsewhere.example")[0] == 403
+    assert asked(port, "GET", "/v1/models", origin=f"http://127.0.0.1:{port}")[0] == 200
+
+
+def test_a_key(model):
+    with serving(model, key=KEY) as (port, _):
+        for key, status in ((None, 401), ("wrong", 401), (KEY, 200)):
+            headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+            found, answer = asked(port, "GET", "/v1/models", **headers)
+            assert found == status and KEY not in answer.decode()
+        assert asked(port, "GET", "/health")[0] == 200
+
+
+@contextlib.contextmanager
+def process(*arguments):
+    """`tritstream serve` as a user starts it; the process, and its port."""
+    command = [sys.executable, "-m", "tritstream", "serve", "-m", "tiny", "--port", "0", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            line = running.stderr.readline()
+            yield running, int(line.split("127.0.0.1:")[1].split("/")[0])
+        finally:
+            running.kill()
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_behind_what_is_under_way(number, code):
+    with process() as (running, port):
+        until(lambda: answers(port))
+        body = json.dumps({"prompt": PROMPT, "max_tokens": 60, "stream": True})
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/completions", body)
+            with connection.getresponse() as response:
+                response.readline()
+                os.kill(running.pid, number)
+                assert response.read().endswith(b"[DONE]\r\n\r\n")
+        assert running.wait(WAIT) == code
+
+
+def answers(port) -> bool:
+    try:
+        return asked(port, "GET", "/health")[0] == 200
+    except OSError:
+        return False
