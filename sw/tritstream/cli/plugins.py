@@ -1,12 +1,11 @@
 """Verbs: how they are loaded, and those of other packages, which join by an entry point."""
 
-import importlib.metadata
 from collections.abc import Callable
 from typing import NamedTuple
 
 import typer
 
-from tritstream.errors import MissingTool
+from tritstream.support.plugins import Plugin, plugins
 
 __all__ = ["GROUP", "Verb", "plugin_verbs"]
 
@@ -33,31 +32,28 @@ class Verb(NamedTuple):
 class _Missing(NamedTuple):
     """A verb whose package cannot be imported; it says so, whatever its options."""
 
-    name: str
+    plugin: Plugin
     error: ImportError
 
     @property
     def help(self) -> str:
-        return f"Not installed: pip install 'tritstream[{self.name}]'."
+        return f"Not installed: pip install '{self.plugin.extra}'."
 
     def load(self) -> Callable:
         def missing(words: typer.Context):
-            raise MissingTool(f"What `tritstream {self.name}` needs is not installed "
-                              f"({self.error}): run `pip install 'tritstream[{self.name}]'`.")
+            with self.plugin.needed(f"`tritstream {self.plugin.entry.name}`"):
+                raise self.error
         missing.__doc__ = self.help
         return missing
 
 
 def plugin_verbs() -> dict[str, Verb | _Missing]:
-    """Verbs of all packages that are installed, by name.
-
-    What one needs is, by convention, the extra of the same name.
-    """
-    return {entry.name: _loaded(entry) for entry in importlib.metadata.entry_points(group=GROUP)}
+    """Verbs of all packages that are installed, by name."""
+    return {name: _loaded(plugin) for name, plugin in plugins(GROUP).items()}
 
 
-def _loaded(entry: importlib.metadata.EntryPoint) -> Verb | _Missing:
+def _loaded(plugin: Plugin) -> Verb | _Missing:
     try:
-        return entry.load()
+        return plugin.entry.load()
     except ImportError as error:
-        return _Missing(entry.name, error)
+        return _Missing(plugin, error)

@@ -1,15 +1,13 @@
 """Devices by the names that a user gives them.
 
 Engines outside this package join by the entry point group `GROUP`: the name is the scheme, the
-object a function ``(Address, Model, progress) -> Engine``. What it needs besides is, by
-convention, the extra of the same name. Any other scheme is that of a transport to a board, see
-`tritstream.transport.registry`.
+object a function ``(Address, Model, progress) -> Engine``. Any other scheme is that of a transport
+to a board, see `tritstream.transport.registry`.
 """
 
-import importlib.metadata
-
 from tritstream.engines.base import Engine
-from tritstream.errors import BadInput, MissingTool
+from tritstream.errors import BadInput
+from tritstream.support.plugins import plugins
 from tritstream.transport import Address
 
 __all__ = ["DEVICES", "GROUP", "open_engine"]
@@ -55,9 +53,11 @@ def open_engine(uri: str, model, *, progress=None, **options) -> Engine:
     if address.text in _HERE:
         opener = _HERE[address.text]
     else:
-        opener = _plugin(address.scheme)
-        if opener is None:
+        plugin = plugins(GROUP).get(address.scheme)
+        if plugin is None:
             return _board(address, model, progress, options)
+        with plugin.needed(f"--device {address.scheme}"):
+            opener = plugin.entry.load()
     if options:
         raise BadInput(f"{uri} has no option {next(iter(options))}: only boards have options.")
     return opener(address, model, progress)
@@ -96,15 +96,3 @@ def _board(address: Address, model, progress, options: dict) -> Engine:
     except BaseException:
         device.close()
         raise
-
-
-def _plugin(scheme: str):
-    """Return what opens an engine of another package; None if there is none of that name."""
-    for entry_point in importlib.metadata.entry_points(group=GROUP, name=scheme):
-        try:
-            return entry_point.load()
-        except ImportError as error:
-            package = "tritstream" if entry_point.dist is None else entry_point.dist.name
-            raise MissingTool(f"What --device {scheme} needs is not installed ({error}): run "
-                              f"`pip install '{package}[{scheme}]'`.") from error
-    return None

@@ -1,14 +1,12 @@
 """Which transport an address means.
 
 Transports outside this package join by the entry point group `GROUP`: the name is the scheme, the
-object a function ``(Address, Image or None) -> Transport``. What it needs besides is, by
-convention, the extra of the same name.
+object a function ``(Address, Image or None) -> Transport``.
 """
 
-import importlib.metadata
-
-from tritstream.errors import BadInput, MissingTool
+from tritstream.errors import BadInput
 from tritstream.link.transport import Transport
+from tritstream.support.plugins import plugins
 from tritstream.transport.address import Address
 from tritstream.transport.replay import ReplayTransport
 from tritstream.transport.serial import SerialTransport
@@ -50,21 +48,9 @@ def open_transport(address: Address | str, image=None) -> Transport:
         address = Address.parse(address)
     if address.scheme in _BUILT_IN:
         return _BUILT_IN[address.scheme](address, image)
-    return _by_plugin(address, image)
-
-
-def _by_plugin(address: Address, image) -> Transport:
-    found = importlib.metadata.entry_points(group=GROUP, name=address.scheme)
-    for entry_point in found:
-        try:
-            return entry_point.load()(address, image)
-        except ImportError as error:
-            raise MissingTool(f"What {address.scheme!r} needs is not installed ({error}): run `pip "
-                              f"install '{_distribution(entry_point)}[{address.scheme}]'`."
-                              ) from error
-    raise BadInput(f"{address.text[:200]!r} is not a device: use float, golden, cuda, sim, "
-                   "tcp:HOST:PORT or serial:PORT.")
-
-
-def _distribution(entry_point) -> str:
-    return "tritstream" if entry_point.dist is None else entry_point.dist.name
+    plugin = plugins(GROUP).get(address.scheme)
+    if plugin is None:
+        raise BadInput(f"{address.text[:200]!r} is not a device: use float, golden, cuda, sim, "
+                       "tcp:HOST:PORT or serial:PORT.")
+    with plugin.needed(repr(address.scheme)):       # some of that shows only when it is called
+        return plugin.entry.load()(address, image)
