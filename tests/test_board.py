@@ -302,6 +302,16 @@ def test_damaged_bytes_change_nothing(cache, image, seed):
 # A host that leaves, and a board that does.
 
 @pytest.mark.verilator
+def test_a_board_that_does_not_open_its_port(tmp_path, monkeypatch):
+    program = tmp_path / "board"
+    program.write_text("#!/bin/sh\nexec sleep 100\n")
+    program.chmod(0o700)
+    monkeypatch.setattr("tritstream_sim.board.process.build", lambda config, cache: program)
+    monkeypatch.setattr("tritstream_sim.board.process.START_SECONDS", 0.2)
+    with pytest.raises(DeviceError, match="has not opened its port within 0 s"):
+        Board(DEFAULT)
+
+
 def test_host_that_hangs_up_in_mid_run(cache, image):
     with Board(DEFAULT, cache=cache) as board:
         cable = open_transport(board.uri)

@@ -12,12 +12,13 @@ from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from tritstream.build import BuildConfig
-from tritstream.errors import BadInput, FitError, MissingTool
+from tritstream.errors import BadInput, FitError, MissingTool, ToolFailed
 from tritstream.support.manifest import read_build_id
 from tritstream_hw.boards import TARGETS, Target
 from tritstream_hw.boards.clocks import Dividers
 from tritstream_hw.boards.target import clocked
 from tritstream_hw.build import cost
+from tritstream_hw.build import toolchain as toolchain_module
 from tritstream_hw.build.plan import build, plan
 from tritstream_hw.build.report import (
     Clock,
@@ -27,7 +28,6 @@ from tritstream_hw.build.report import (
     parse_report,
     parse_utilisation,
 )
-from tritstream_hw.build.toolchain import ToolFailed
 
 ROOT = pathlib.Path(__file__).parents[1]
 MHZ = 1_000_000
@@ -254,6 +254,21 @@ def test_a_tool_that_cannot_say_its_version(directory, tmp_path, monkeypatch):
     monkeypatch.setenv("YOSYS", str(program))
     with pytest.raises(ToolFailed, match=f"^{program} -V ended with status 1: OSError: no room$"):
         build(TARGET, directory)
+
+
+def test_a_tool_that_does_not_end(tmp_path, monkeypatch):
+    program = tmp_path / "yosys"
+    program.write_text("#!/bin/sh\nsleep 100\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("YOSYS", str(program))
+    monkeypatch.setattr(toolchain_module, "VERSION_SECONDS", 0.2)
+    with pytest.raises(ToolFailed, match=f"^{program} has not ended within 0 s and was killed"):
+        toolchain_module.version("yosys")
+    monkeypatch.setattr(toolchain_module, "STEP_HOURS", 0.2 / 3600)
+    run = toolchain_module.ToolRun(["yosys"], tmp_path, "log")
+    with pytest.raises(ToolFailed, match=f"^yosys has not ended within .* hours: see {tmp_path}"):
+        bool(run.succeeded)
+    run.stop()
 
 
 def test_places_that_cannot_be_written(toolchain, tmp_path):

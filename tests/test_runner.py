@@ -1,8 +1,10 @@
 """The runner, its cache, and the agents: that they pass what is right and fail what is wrong."""
 
+import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from amaranth import *
@@ -10,10 +12,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream.errors import MissingTool
+from tritstream.errors import MissingTool, ToolFailed
 from tritstream_sim.verilate import runner
-from tritstream_sim.verilate.compile import compile_model
-from tritstream_sim.verilate.export import BuildFailed, export
+from tritstream_sim.verilate.compile import _run, compile_model
+from tritstream_sim.verilate.export import export
 
 pytestmark = pytest.mark.verilator
 BENCH = "tritstream_sim.benches.agents"
@@ -96,7 +98,7 @@ def test_a_build_is_used_again_only_if_it_is_the_same(tmp_path):
 
 
 def test_a_refused_design_shows_the_log(tmp_path):
-    with pytest.raises(BuildFailed, match="Can't find definition of variable: 'missing'"):
+    with pytest.raises(ToolFailed, match="Can't find definition of variable: 'missing'"):
         compile_model("module bad(output o); assign o = missing; endmodule", "bad", tmp_path)
 
 
@@ -117,8 +119,22 @@ def test_a_yosys_that_fails_is_told_in_a_line(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\necho Traceback: >&2\necho 'OSError: no room' >&2\nexit 1\n")
     program.chmod(0o700)
     monkeypatch.setenv("YOSYS", str(program))
-    with pytest.raises(BuildFailed, match=f"^{program} failed: OSError: no room$"):
+    with pytest.raises(ToolFailed, match=f"^{program} failed: OSError: no room$"):
         export(Register(), "register")
+
+
+def test_programs_that_do_not_end_are_ended_with_what_they_started(tmp_path, monkeypatch):
+    monkeypatch.setattr("tritstream_sim.verilate.compile.STEP_SECONDS", 0.5)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program = tmp_path / "make"
+    program.write_text(f"#!/bin/sh\nsleep 100 &\necho $! > {tmp_path}/pid\nwait\n")
+    program.chmod(0o700)
+    with pytest.raises(ToolFailed, match="^make has not ended within 0 s and was killed"):
+        _run(["make"], what="it", log=None, directory=tmp_path)
+    with pytest.raises(ProcessLookupError):
+        while True:                     # until init has buried it
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+            time.sleep(0.01)
 
 
 def test_a_python_without_a_shared_library_is_told_in_a_line(simulate, monkeypatch):

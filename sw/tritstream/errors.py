@@ -8,6 +8,7 @@ __all__ = [
     "FitError",
     "MissingTool",
     "Mismatch",
+    "ToolFailed",
     "TritstreamError",
     "TritstreamWarning",
 ]
@@ -43,6 +44,12 @@ class MissingTool(TritstreamError):
     """A program or library that is needed is not installed."""
 
     exit_code = 3
+
+
+class ToolFailed(TritstreamError):
+    """A program that is installed fails, or does not end, and what it was given is not why."""
+
+    exit_code = MissingTool.exit_code       # what is installed does not do
 
 
 class DeviceError(TritstreamError, OSError):

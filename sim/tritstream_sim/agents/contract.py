@@ -10,9 +10,12 @@ import subprocess
 from amaranth import *
 from amaranth.back import rtlil
 
-from tritstream.support.tools import find_yosys
+from tritstream.support.tools import find_yosys, run_bounded
 
 __all__ = ["NotProved", "held_until_taken", "prove", "stands"]
+
+
+PROOF_SECONDS = 3600.0      # the longest proof takes two minutes
 
 
 class NotProved(AssertionError):
@@ -60,14 +63,16 @@ def prove(component, directory: pathlib.Path, *, depth: int = 20):
     ------
     NotProved
         With the counterexample, or the end of Yosys' output.
+    ToolFailed
+        Yosys has not ended within an hour.
     """
     (directory / "top.il").write_text(rtlil.convert(component, name="top"))
     script = ("read_rtlil top.il; prep -flatten -top top; memory_map; opt -full; async2sync; "
               "chformal -lower; dffunmap; "
               f"sat -tempinduct -maxsteps {depth} -prove-asserts -set-assumes -set-init-zero "
               "-set rst 0 -show-ports -verify")
-    done = subprocess.run([find_yosys(), "-p", script], cwd=directory, capture_output=True,
-                          text=True)
+    done = run_bounded([find_yosys(), "-p", script], PROOF_SECONDS, cwd=directory,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode:
         raise NotProved(f"not proved within {depth} steps:\n"
                         f"{done.stdout[-4000:]}{done.stderr[-2000:]}")

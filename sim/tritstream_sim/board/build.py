@@ -49,7 +49,7 @@ def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
         The cache cannot be written.
     MissingTool
         No Yosys, Verilator, make or g++.
-    BuildFailed
+    ToolFailed
         With the end of the compiler's log.
     """
     def make(path: pathlib.Path) -> None:

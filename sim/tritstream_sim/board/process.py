@@ -3,16 +3,18 @@
 import contextlib
 import json
 import pathlib
+import select
 import subprocess
 import tempfile
 
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput, DeviceError
+from tritstream.support.tools import end_process
 from tritstream_sim.board.build import build
 
 __all__ = ["Board"]
 
-_CLOSE_SECONDS = 5.0
+START_SECONDS = 120.0       # a preloaded board first reads its memory
 
 
 class Board:
@@ -48,7 +50,7 @@ class Board:
     BadInput
         The cache cannot hold it, or its programs may not run.
     DeviceError
-        It ends at once.
+        It ends at once, or does not open its port.
     """
 
     def __init__(self, config: BuildConfig, *, bandwidth: float | None = None, latency: int = 0,
@@ -85,6 +87,12 @@ class Board:
             raise BadInput(f"{command[0]} does not start ({error.strerror}): remove it, or set "
                            "XDG_CACHE_HOME to a directory whose programs may run.") from error
         try:
+            if not select.select([self._process.stdout], [], [], START_SECONDS)[0]:
+                self._process.kill()
+                self.close()
+                raise DeviceError("The simulated board has not opened its port within "
+                                  f"{START_SECONDS:.0f} s: repeat the command when the machine "
+                                  "does less.")
             self.port = json.loads(self._process.stdout.readline())["port"]
         except ValueError:
             self.close()
@@ -99,14 +107,7 @@ class Board:
 
     def close(self) -> None:
         """End it, unless it is kept."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(_CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        end_process(self._process)
 
     def __enter__(self):
         return self

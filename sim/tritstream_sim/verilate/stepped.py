@@ -9,6 +9,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from tritstream.support.tools import end_process
 from tritstream.transport import Transport
 from tritstream_sim.verilate.compile import compile_model
 from tritstream_sim.verilate.export import export
@@ -140,7 +141,4 @@ class SteppedTransport(Transport):
         return self.cycles / (1e6 * MICROSECOND)
 
     def close(self) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+        end_process(self._process)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tritstream.errors import MissingTool
+from tritstream.errors import MissingTool, ToolFailed
 from tritstream.support.cache import provide_home
 from tritstream.support.tools import find_program, find_verilator, install_command, requirement
 
@@ -179,7 +179,7 @@ def _verilator() -> Check:
     name, needed_for = "verilator", "the simulated board, the RTL benches"
     try:
         found = find_verilator()
-    except MissingTool as error:
+    except (MissingTool, ToolFailed) as error:
         return Check(name=name, status=Status.FAIL, found=str(error), needed_for=needed_for,
                      mend=install_command("verilator"))
     return Check(name=name, status=Status.OK, needed_for=needed_for,

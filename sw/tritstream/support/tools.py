@@ -1,5 +1,6 @@
 """Where the programs are that others wrote: Verilator, Yosys, nextpnr, make, g++."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -7,23 +8,29 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 
-from tritstream.errors import MissingTool
+from tritstream.errors import MissingTool, ToolFailed
 from tritstream.support.cache import provide_home
 
 __all__ = [
     "Verilator",
     "complaint",
+    "end_process",
     "find_program",
     "find_verilator",
     "find_yosys",
     "install_command",
     "requirement",
+    "run_bounded",
 ]
 
+VERSION_SECONDS = 60.0      # for a program to say its version
+END_SECONDS = 5.0           # for a process to end that was told to
 MIN_VERILATOR = (5, 36)     # what cocotb 2.1 needs; it does not check itself
 
 
@@ -55,6 +62,58 @@ def complaint(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
     return (errors or lines or ["it said nothing"])[-1]
+
+
+def run_bounded(command: Sequence, seconds: float, *, text: str | None = None,
+                **options) -> subprocess.CompletedProcess:
+    """Run a program to its end, without a terminal's input.
+
+    Neither it nor what it has started lives on behind the bound, an error or Ctrl-C.
+
+    Parameters
+    ----------
+    command : sequence
+        The program and its arguments.
+    seconds : float
+        Within which it ends on the slowest machine.
+    text : str or None
+        What its standard input holds; None: nothing.
+    options
+        Of `subprocess.Popen`.
+
+    Raises
+    ------
+    ToolFailed
+        It has not ended.
+    OSError
+        It does not start.
+    """
+    given = subprocess.DEVNULL if text is None else subprocess.PIPE
+    with subprocess.Popen(command, stdin=given, text=True, process_group=0, **options) as process:
+        try:
+            output, errors = process.communicate(text, timeout=seconds)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            raise ToolFailed(f"{command[0]} has not ended within {seconds:.0f} s and was killed: "
+                             "run the command again when the machine does less, or install the "
+                             "program again.") from None
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def end_process(process: subprocess.Popen) -> None:
+    """Close the standard input of a process, which tells it to end, and kill it if it does not."""
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in filter(None, (process.stdout, process.stderr)):
+        stream.close()
 
 
 def find_program(*names: str) -> str | None:
@@ -106,6 +165,8 @@ def find_verilator() -> Verilator:
     ------
     MissingTool
         If there is none, or it is older than cocotb 2.1 can use.
+    ToolFailed
+        It does not say its version.
     """
     found = _wheel() or _native()
     if found is None:
@@ -130,7 +191,8 @@ def _native() -> Verilator | None:
     binary = shutil.which("verilator_bin")
     if binary is None:
         return None
-    text = subprocess.run([binary, "-V"], capture_output=True, text=True).stdout
+    text = run_bounded([binary, "-V"], VERSION_SECONDS, stdout=subprocess.PIPE,
+                       stderr=subprocess.DEVNULL).stdout
     version = re.search(r"Verilator (\d+)\.(\d+)", text)
     root = re.search(r"VERILATOR_ROOT\s*=\s*(\S+)", text)
     if version is None or root is None:
