@@ -482,6 +482,25 @@ def test_servers_that_cannot_be(refused, tmp_path):
         assert words in refused(2, "serve", *arguments)
 
 
+# profile
+
+@pytest.mark.verilator
+def test_profile(good, refused, tmp_path):
+    """The stages are all there, and add up to what the device counts; so does the trace."""
+    result = json.loads(good("profile", "-m", "tiny", "--device", "sim", "-o", "trace.json",
+                             "--json"))
+    cycles = sum(stage["cycles"] for stage in result["stages"])
+    assert len(result["stages"]) == 22 and result["evidence"] == "simulated"
+    events = [event for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+              if event["ph"] == "X"]
+    assert sum(event["args"]["cycles"] for event in events) == cycles
+    last = events[-1]
+    assert last["ts"] + last["dur"] == pytest.approx(cycles * 1e6 / result["clock_hz"])
+    shown = good("profile", "-m", "tiny", "--tokens", "1,2", "--device", "sim")
+    assert "head and top-k" in shown and "(simulated)" in shown
+    assert "golden has no clock" in refused(2, "profile", "-m", "tiny", "--device", "golden")
+
+
 # estimate
 
 def test_estimate_of_a_shape(good):
@@ -971,7 +990,7 @@ def test_nothing_asked_for_shows_the_help(good):
 def test_help_names_every_verb(good):
     out = good("--help")
     verbs = VERBS | plugin_verbs()
-    assert len(verbs) == 13 and "train" in verbs
+    assert len(verbs) == 14 and "train" in verbs
     for name, verb in verbs.items():
         assert f"{name} " in out
         assert verb.help in " ".join(good(name, "--help").split())

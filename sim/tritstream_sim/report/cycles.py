@@ -8,6 +8,7 @@ import argparse
 import collections
 import pathlib
 
+from tritstream.analysis.kinds import KINDS, kind_of
 from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.driver import Device
 from tritstream.errors import TritstreamError
@@ -18,13 +19,6 @@ __all__ = ["main", "measure", "table"]
 
 TOKENS = (0, 262, 762)
 MARKS = "<!-- cycles: written by `make cycles` -->", "<!-- end of cycles -->"
-KINDS = {"embed": "embedding row", "mlgru": "i, f, g and MLGRU", "o": "o and residual",
-         "glu": "gate, up and GLU", "down": "down and residual", "head": "head and top-k"}
-
-
-def kind(stage: str) -> str:
-    """What a stage of this name is, whatever its layer."""
-    return stage.rsplit(".", 1)[-1]
 
 
 def weights(image: Image) -> dict[str, int]:
@@ -32,7 +26,7 @@ def weights(image: Image) -> dict[str, int]:
     count = collections.Counter()
     for section in image.sections:
         header = section.header
-        count[kind(section.name)] += header.rows * header.columns * header.op.projections
+        count[kind_of(section.name)] += header.rows * header.columns * header.op.projections
     return count
 
 
@@ -44,7 +38,7 @@ def measure(image: Image, width: int) -> dict[str, int]:
             pass
         cycles = collections.Counter()
         for section, record in zip(image.sections, device.records(), strict=True):
-            cycles[kind(section.name)] += record.cycles
+            cycles[kind_of(section.name)] += record.cycles
     return cycles
 
 

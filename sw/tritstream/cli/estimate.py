@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from tritstream.analysis.estimate import Estimate, Limit, estimate
+from tritstream.analysis.kinds import KINDS, kind_of
 from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json
@@ -19,8 +20,6 @@ from tritstream.model.dummy import PRESETS
 
 __all__ = ["estimate_model", "image_estimate"]
 
-KINDS = {"embed": "embedding row", "mlgru": "i, f, g and MLGRU", "o": "o and residual",
-         "glu": "gate, up and GLU", "down": "down and residual", "head": "head and top-k"}
 DEFAULT_BUILD = "p=16"
 MOST_RATE = 1e6             # bytes per cycle; far beyond every memory
 
@@ -98,7 +97,7 @@ def describe(found: Estimate) -> dict:
     """Return everything that `estimate` tells, ready for JSON."""
     stages = {}
     for stage in found.stages:
-        kind = stage.name.rsplit(".", 1)[-1]
+        kind = kind_of(stage.name)
         sums = stages.setdefault(kind, {"weights": 0, "beats": 0, "sums": 0, "cycles": 0,
                                         "limit": stage.limit})
         for name in ("weights", "beats", "sums", "cycles"):

@@ -73,6 +73,12 @@ def _estimate() -> Callable:
     return estimate_model
 
 
+def _profile() -> Callable:
+    from tritstream.cli.profile import profile_token
+
+    return profile_token
+
+
 def _bench() -> Callable:
     from tritstream.cli.bench import bench
 
@@ -91,6 +97,7 @@ VERBS = {
     "eval": Verb(_eval, "Score a model on a text, in bits per byte."),
     "verify": Verb(_verify, "Compare every stage of every token with the golden model."),
     "estimate": Verb(_estimate, "Estimate cycles, tokens per second and what limits them."),
+    "profile": Verb(_profile, "Show where the cycles of a prompt's last token go, by stage."),
     "bench": Verb(_bench, "Measure the speed of prompts (pp) and of generation (tg)."),
 }
 """What a user can ask for, besides the verbs of other packages."""

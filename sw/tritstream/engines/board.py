@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from tritstream.engines.base import Engine, Pass
 from tritstream.engines.candidates import Candidates
 from tritstream.image.image import Image
 from tritstream.image.tape import Op
-from tritstream.link.messages import PassResult
+from tritstream.link.messages import PassResult, StageRecord
 from tritstream.link.protocol import RunFlag
+from tritstream.support.checks import checked_tokens
 from tritstream.support.crc import Shift
 
 __all__ = ["DeviceEngine"]
@@ -109,6 +110,13 @@ class DeviceEngine(Engine):
         self._partial(tokens, stage + 1)
         name = "z" if header.op in (Op.MLGRU, Op.GLU) else "x"
         return self._device.read_vector(name, header.rows)
+
+    def profile(self, tokens: Sequence[int]) -> list[StageRecord]:
+        """Take tokens afresh, and return what each stage of the last pass took."""
+        tokens = checked_tokens(tokens, self.vocab)
+        with self._afresh():
+            self._partial(tokens, self.image.stages)
+            return self._device.records()
 
     def _release(self) -> None:
         self._device.close()
