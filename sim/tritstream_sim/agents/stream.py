@@ -1,9 +1,7 @@
 """cocotb agents for Amaranth streams, whose ports are ``<name>__payload/valid/ready``.
 
-A payload is given and taken as the gateware's shape has it: with a layout, a dict goes in and a
-constant with fields comes out; an array of bytes is `bytes`; a plain shape is a number. Without a
-shape a payload is the bits of the port, as a number. What is not offered means nothing: a source
-drives noise beside a low `valid`.
+Payloads have types, see `tritstream_sim.agents.payload`. What is not offered means nothing: a
+source drives noise beside a low `valid`.
 
 A reset ends everything. While it lasts a source offers nothing, and forgets what is queued; a sink
 takes nothing, and forgets what it has taken; so does a monitor.
@@ -16,13 +14,9 @@ import abc
 import collections
 import random
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import cocotb
-from amaranth import Shape
-from amaranth.lib import data
 from cocotb.clock import Clock
-from cocotb.handle import LogicArrayObject
 from cocotb.triggers import (
     ClockCycles,
     Event,
@@ -33,6 +27,8 @@ from cocotb.triggers import (
 )
 from cocotb.utils import get_sim_time
 
+from tritstream_sim.agents.payload import encoder, packer, unpacker
+
 __all__ = [
     "PAUSES",
     "PERIOD",
@@ -40,7 +36,6 @@ __all__ = [
     "Monitor",
     "Sink",
     "Source",
-    "as_signed",
     "reset",
     "stall",
     "start_clock",
@@ -106,46 +101,6 @@ def stall(share: float, burst: float = 1) -> Callable[[], bool] | None:
     return pause
 
 
-def as_signed(value: int, bits: int) -> int:
-    """Read the low `bits` bits of `value` as two's complement."""
-    half = 1 << (bits - 1)
-    return ((value + half) & ((1 << bits) - 1)) - half
-
-
-def _is_bytes(shape) -> bool:
-    return isinstance(shape, data.ArrayLayout) and Shape.cast(shape.elem_shape).width == 8
-
-
-def _packer(shape) -> Callable[[Any], int]:
-    """Return the function that makes bits of a payload."""
-    if shape is None or isinstance(shape, Shape):
-        return lambda value: value
-    if _is_bytes(shape):
-        return lambda value: int.from_bytes(value, "little")
-    return lambda value: shape.const(value).as_bits()
-
-
-def _unpacker(shape) -> Callable[[int], Any]:
-    """Return the inverse of `_packer`."""
-    if shape is None:
-        return lambda bits: bits
-    if isinstance(shape, Shape):
-        return (lambda bits: as_signed(bits, shape.width)) if shape.signed else (lambda bits: bits)
-    if _is_bytes(shape):
-        return lambda bits: bits.to_bytes(shape.length, "little")
-    return shape.from_bits
-
-
-def _encoder(handle) -> Callable[[int], int]:
-    """Return the function that makes of bits or a number what cocotb accepts for this port."""
-    if not isinstance(handle, LogicArrayObject):
-        return lambda value: value
-    modulus = 1 << len(handle)      # what does not fit is left alone, for cocotb to refuse
-    if handle.is_signed:
-        return lambda value: value if value < modulus >> 1 else value - modulus
-    return lambda value: value if value >= 0 else value + modulus
-
-
 class _Agent(abc.ABC):
     """A task `_run` at one stream, from now on and again after each reset."""
 
@@ -154,7 +109,7 @@ class _Agent(abc.ABC):
         self.edge = RisingEdge(dut.clk)
         self.payload, self.valid, self.ready = (
             dut[f"{name}__{member}"] for member in ("payload", "valid", "ready"))
-        self._unpack = _unpacker(shape)
+        self._unpack = unpacker(shape)
         self._task = cocotb.start_soon(self._run())
         cocotb.start_soon(self._forget_at_reset(dut.rst))
 
@@ -197,7 +152,7 @@ class Source(_Agent):
         self._noise = random.Random(f"{name} {cocotb.RANDOM_SEED}")
         payload = dut[f"{name}__payload"]
         self._width = len(payload)
-        self._pack, self._encode = _packer(shape), _encoder(payload)
+        self._pack, self._encode = packer(shape), encoder(payload)
         super().__init__(dut, name, shape)
 
     def send(self, payloads: Iterable):

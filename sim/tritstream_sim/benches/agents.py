@@ -6,7 +6,8 @@ import random
 import cocotb
 from amaranth import signed
 
-from tritstream_sim.agents.stream import Monitor, Sink, Source, as_signed, reset, stall, start_clock
+from tritstream_sim.agents.payload import as_signed
+from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config, parameters
 
 DOES = parameters()["does"]

@@ -4,9 +4,10 @@ import random
 
 import cocotb
 import numpy as np
+from amaranth.lib import data
 
 from tritstream.golden.elementwise import dequantise
-from tritstream_hw.elements.layouts import ELEMENT, SCALE
+from tritstream_hw.elements.layouts import ELEMENT
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_sim.benches.elements.elementwise import CONFIG, Device, spread, with_gaps
 
@@ -34,35 +35,32 @@ class Bench:
     def scale(self, scales: list[tuple[int, int]]):
         """Apply scales, `(mantissa, shift)` each."""
         self.scales = scales
-        words = [SCALE.const({"mantissa": mantissa, "shift": shift}).as_bits()
-                 for mantissa, shift in scales]
-        self.device.port("scales").value = sum(
-            word << n * SCALE.size for n, word in enumerate(words))
+        self.device.port("scales").value = [
+            {"mantissa": mantissa, "shift": shift} for mantissa, shift in scales]
 
-    def offers(self, count: int) -> list[int]:
+    def offers(self, count: int) -> list[data.Const]:
         """Draw row sums, extreme ones first."""
         low = -(1 << BITS - 1)
         accs = [low, -low - 1] * 3 + [spread(BITS) for _ in range(count - 6)]
         return [LAYOUT.const({
             "acc": acc, "projection": n // 2 % 3 if n < 6 else random.randrange(3),
-            "row": random.getrandbits(16), "last": random.getrandbits(1)}).as_bits()
+            "row": random.getrandbits(16), "last": random.getrandbits(1)})
             for n, acc in enumerate(accs)]
 
     async def check(self, offers):
         """Play offers, with None for a gap, and compare every result and its cycle."""
         expected = []
-        for cycle, offer in enumerate(offers):
-            if offer is not None:
-                i = LAYOUT.from_bits(offer)
+        for cycle, i in enumerate(offers):
+            if i is not None:
                 mantissa, shift = self.scales[i.projection]
                 value = int(dequantise(np.int64(i.acc), mantissa, shift, 32))
                 expected.append((cycle + LATENCY, ELEMENT.const({
                     "value": value, "projection": i.projection, "row": i.row,
-                    "last": i.last}).as_bits()))
+                    "last": i.last})))
         got = await self.device.play(offers)
         for (cycle, want), (when, have) in zip(expected, got, strict=True):
             assert have == want, (f"cycle {cycle}, scales {self.scales}: "
-                                  f"{ELEMENT.from_bits(have)}, not {ELEMENT.from_bits(want)}")
+                                  f"{have}, not {want}")
             assert when == cycle
 
 
@@ -98,7 +96,7 @@ async def rounds_half_up_at_every_shift(dut):
         half = 1 << max(shift - 11, 0)
         accs = {0, 1, -1, half, -half, half - 1, -half - 1, 3 * half, -3 * half}
         low, high = -1 << BITS - 1, (1 << BITS - 1) - 1
-        await bench.check([LAYOUT.const({"acc": acc}).as_bits()
+        await bench.check([LAYOUT.const({"acc": acc})
                            for acc in accs if low <= acc <= high])
 
 

@@ -1,7 +1,9 @@
 """Devices of the element-wise datapath in one top, and what their benches share."""
 
+import functools
 import random
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import cocotb
 from amaranth import *
@@ -14,6 +16,7 @@ from tritstream_hw.elements.dequantise import Dequantise
 from tritstream_hw.elements.mixer import Mixer
 from tritstream_hw.elements.residual import Residual
 from tritstream_hw.elements.sigmoid import Sigmoid
+from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import reset, start_clock
 from tritstream_sim.benches.elements.sigmoid_sweep import SigmoidSweep
 
@@ -44,7 +47,7 @@ def spread(bits: int, *, sign: bool = True) -> int:
     return random.randint(low, high) >> random.randrange(bits)
 
 
-def with_gaps(offers: Iterable[int], probability: float) -> list[int | None]:
+def with_gaps(offers: Iterable[Any], probability: float) -> list[Any | None]:
     """Return the offers with gaps (None) between them, in each cycle with this probability."""
     spaced = []
     for offer in offers:
@@ -69,6 +72,7 @@ class Device:
         self.dut, self.name = dut, name
         self.edge = RisingEdge(dut.clk)
         self.component = DEVICES[name]
+        self._ports = {}
 
     @classmethod
     async def started(cls, dut, name: str) -> "Device":
@@ -80,21 +84,24 @@ class Device:
         await reset(dut)
         return cls(dut, name)
 
-    def port(self, name: str):
-        """Return the handle of a port."""
-        return self.dut[f"{self.name}__{name}"]
+    def port(self, name: str) -> Port:
+        """Return a port, whose values have the shape that the component gives them."""
+        if name not in self._ports:
+            member = functools.reduce(getattr, name.split("__"), self.component)
+            self._ports[name] = Port(self.dut, f"{self.name}__{name}", member.shape())
+        return self._ports[name]
 
     def idle(self):
         """Offer nothing."""
         self.port("i__valid").value = 0
 
-    async def play(self, offers: Iterable[int | None], *, tail: int = 48,
-                   answer: Callable[[int], None] = lambda cycle: None) -> list[tuple[int, int]]:
+    async def play(self, offers: Iterable[Any | None], *, tail: int = 48,
+                   answer: Callable[[int], None] = lambda cycle: None) -> list[tuple[int, Any]]:
         """Offer a payload or nothing in each cycle, and return what comes out and when.
 
         Parameters
         ----------
-        offers : iterable of int or None
+        offers : iterable of payloads or None
             One per cycle. With nothing, the payload port carries noise.
         tail : int
             Cycles without offer at the end.
@@ -108,17 +115,20 @@ class Device:
         """
         valid, payload = self.port("i__valid"), self.port("i__payload")
         out_valid, out_payload = self.port("o__valid"), self.port("o__payload")
-        width, results = len(payload), []
+        results = []
         for cycle, offer in enumerate([*offers, *[None] * tail]):
             valid.value = offer is not None
-            payload.value = random.getrandbits(width) if offer is None else offer
+            if offer is None:
+                payload.poison()
+            else:
+                payload.value = offer
             await self.edge
             if out_valid.value:
-                results.append((cycle, int(out_payload.value)))
+                results.append((cycle, out_payload.value))
             answer(cycle)
         return results
 
-    async def interrupt(self, offers: Iterable[int | None], cycles: int):
+    async def interrupt(self, offers: Iterable[Any | None], cycles: int):
         """Offer something for some cycles, then reset while the flow is idle."""
         playing = cocotb.start_soon(self.play(offers))
         await ClockCycles(self.dut.clk, cycles)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import cocotb
 import numpy as np
+from amaranth.lib import data
 
 from tritstream.golden.elementwise import glu, mlgru
-from tritstream_hw.elements.layouts import ELEMENT, ELEMENTS, RESULT
-from tritstream_sim.agents.stream import as_signed
+from tritstream_hw.elements.layouts import ELEMENT, RESULT
 from tritstream_sim.benches.elements.elementwise import CONFIG, Device, spread, with_gaps
 
 STATE_LATENCY, GATE_LATENCY, FACTOR_LATENCY = 17, 16, 5
@@ -32,11 +32,11 @@ class Bench:
     def set(self, *, glu: int, fractions=(12, 12), fresh: int = 0, state_base: int = 0):
         """Set the command."""
         self.glu, self.fractions, self.fresh, self.base = glu, fractions, fresh, state_base
-        self.device.port("command").value = ELEMENTS.const({
+        self.device.port("command").value = {
             "glu": glu, "fraction0": fractions[0], "fraction1": fractions[1], "fresh": fresh,
-            "state_base": state_base}).as_bits()
+            "state_base": state_base}
 
-    def offers(self, vectors: Sequence[Sequence[Sequence[int]]]) -> list[int]:
+    def offers(self, vectors: Sequence[Sequence[Sequence[int]]]) -> list[data.Const]:
         """Return elements of vectors, each given as its projections, in the order of the core."""
         offers = []
         for projections in vectors:
@@ -47,14 +47,14 @@ class Bench:
                     end = row == rows - 1 and p == len(projections) - 1
                     offers.append(ELEMENT.const({
                         "value": values[row], "projection": p, "row": row,
-                        "last": end}).as_bits())
+                        "last": end}))
         return offers
 
     def draw(self, rows: int, *, bits: int = 18) -> list[list[int]]:
         """Draw the projections of a vector."""
         return [[spread(bits) for _ in range(rows)] for _ in range(2 if self.glu else 3)]
 
-    def expect(self, vectors) -> tuple[list[int], list[tuple[int, int]]]:
+    def expect(self, vectors) -> tuple[list[data.Const], list[tuple[int, int]]]:
         """Return golden results, and golden writes as `(address, state)`; advances the states."""
         results, writes = [], []
         for projections in vectors:
@@ -69,7 +69,7 @@ class Bench:
                 first = arrays[2]
                 writes += zip(addresses, h.tolist(), strict=True)
             results += [RESULT.const({"value": value, "first": g, "row": row,
-                                      "last": row == rows - 1}).as_bits()
+                                      "last": row == rows - 1})
                         for row, (value, g) in enumerate(zip(out.tolist(), first.tolist(),
                                                              strict=True))]
         return results, writes
@@ -77,20 +77,19 @@ class Bench:
     def answer(self, cycle: int):
         """Be the memories."""
         port = self.device.port
-        row, address = int(port("keep__addr").value), int(port("state_read__addr").value)
+        row, address = port("keep__addr").value, port("state_read__addr").value
         port("keep__data").value = self.keep[row] if row < len(self.keep) else 0xdead
         port("state_read__data").value = (self.states[address] if address < len(self.states)
                                          else 0x2dead)
         if port("state_write__en").value:
-            address = int(port("state_write__addr").value)
-            value = as_signed(int(port("state_write__data").value), 24)
+            address, value = port("state_write__addr").value, port("state_write__data").value
             self.states[address] = value
             self.writes.append((cycle, address, value))
 
     def times(self, offers) -> tuple[list[int], list[int]]:
         """Return in which cycles the results and the writes have to come."""
         when = [[cycle for cycle, offer in enumerate(offers)
-                 if offer is not None and ELEMENT.from_bits(offer).projection == p]
+                 if offer is not None and offer.projection == p]
                 for p in range(3)]
         writes = [] if self.glu else [cycle + STATE_LATENCY for cycle in when[1]]
         ready = [cycle + 1 for cycle in when[0]] if self.glu else writes
@@ -116,8 +115,7 @@ class Bench:
         got = await self.device.play(offers, answer=self.answer)
         due, write_due = self.times(offers)
         for n, (have, want) in enumerate(zip(got, results, strict=True)):
-            assert have[1] == want, (f"result {n}: {RESULT.from_bits(have[1])}, "
-                                     f"not {RESULT.from_bits(want)}")
+            assert have[1] == want, f"result {n}: {have[1]}, not {want}"
         assert [cycle for cycle, _ in got] == due
         assert self.writes == [(cycle, *write) for cycle, write
                                in zip(write_due, writes, strict=True)]

@@ -3,6 +3,7 @@
 import random
 
 import cocotb
+from amaranth.lib import data
 
 from tritstream_hw.elements.layouts import ELEMENT, RESULT
 from tritstream_sim.benches.elements.elementwise import Device, spread, with_gaps
@@ -17,7 +18,7 @@ class Bench:
     def __init__(self, device: Device):
         self.device, self.x = device, {}
 
-    def offers(self, count: int, *, embed: int) -> list[int]:
+    def offers(self, count: int, *, embed: int) -> list[data.Const]:
         """Draw x, and what is added to it so that the sum fits; extremes first."""
         offers = []
         for n in range(count):
@@ -27,24 +28,23 @@ class Bench:
             if not embed:
                 value = min(max(value, LOW - self.x[row]), HIGH - self.x[row])
             offers.append(ELEMENT.const({"value": value, "projection": random.randrange(3),
-                                         "row": row, "last": random.getrandbits(1)}).as_bits())
+                                         "row": row, "last": random.getrandbits(1)}))
         return offers
 
     def answer(self, cycle: int):
         """Be the memory."""
-        row = int(self.device.port("x__addr").value)
+        row = self.device.port("x__addr").value
         self.device.port("x__data").value = self.x.get(row, 12345)
 
     async def check(self, offers, *, embed: int):
         """Play offers, with None for a gap, and compare every result and its cycle."""
         self.device.port("embed").value = embed
         expected = []
-        for cycle, offer in enumerate(offers):
-            if offer is not None:
-                i = ELEMENT.from_bits(offer)
+        for cycle, i in enumerate(offers):
+            if i is not None:
                 value = i.value + (0 if embed else self.x[i.row])
                 expected.append((cycle + LATENCY, RESULT.const({
-                    "value": value, "first": value, "row": i.row, "last": i.last}).as_bits()))
+                    "value": value, "first": value, "row": i.row, "last": i.last})))
         assert await self.device.play(offers, answer=self.answer) == expected
 
 

@@ -9,11 +9,11 @@ from tritstream.build import BuildConfig
 from tritstream_hw.construct import construct
 from tritstream_hw.gemv.layouts import sum_layout
 from tritstream_hw.head.topk import TopK, best_layout
+from tritstream_sim.agents.payload import as_signed
 from tritstream_sim.agents.stream import (
     SOURCE_PAUSES,
     Monitor,
     Source,
-    as_signed,
     reset,
     stall,
     start_clock,

@@ -4,6 +4,8 @@ import random
 
 import cocotb
 import numpy as np
+from amaranth import signed
+from amaranth.lib import data
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
@@ -13,9 +15,10 @@ from tritstream.golden.scalars import reciprocal
 from tritstream_hw.construct import construct
 from tritstream_hw.gemv.feeder import available_layout
 from tritstream_hw.norm.quantiser import Quantiser, quantise_layout
-from tritstream_hw.norm.scalars import RECIPROCAL
+from tritstream_hw.norm.scalars import ReciprocalsSignature
 from tritstream_sim.agents.block_ram import serve
-from tritstream_sim.agents.stream import Source, as_signed, reset, start_clock
+from tritstream_sim.agents.port import Port
+from tritstream_sim.agents.stream import Source, reset, start_clock
 
 LATENCY = 10
 SIZES = [(1, 1), (4, 4), (8, 16), (8, 64)]      # V, P
@@ -57,8 +60,12 @@ class Bench:
         self.commands = Source(dut, f"{self.name}__command", quantise_layout(
             vector_elements=self.config.vector_elements, column_words=self.config.column_words,
             vector_width=self.config.vector_width))
-        for port in ("reciprocals__numbers", "reciprocals__valid"):
-            self.port(port).value = 0
+        self.reciprocals, self.available, self.activations = (
+            Port(dut, f"{self.name}__{port}", shape) for port, shape in (
+                ("reciprocals__numbers", ReciprocalsSignature().members["numbers"].shape),
+                ("available", available_layout(self.config.column_beats)),
+                ("write__data", data.ArrayLayout(signed(8), vector_width))))
+        self.offer([], valid=0)
         serve(dut.clk, self.port("vector__data"), self._read_vector)
         serve(dut.clk, self.port("gain__data"), self._read_gain)
         cocotb.start_soon(self._record())
@@ -83,7 +90,6 @@ class Bench:
     async def _record(self):
         beat = self.config.beat_bytes // self.config.vector_width
         counts, words = [0, 0, 0], [0, 0, 0]
-        layout = available_layout(self.config.column_beats)
         while True:
             await self.edge
             self.cycle += 1
@@ -94,7 +100,7 @@ class Bench:
                 words = counts = [0, 0, 0]
                 continue
             if self.cycle > 1:
-                got = list(layout.from_bits(int(self.port("available").value)))
+                got = list(self.available.value)
                 assert got == counts, f"{got} beats are available, {counts} written"
             if self.port("reading").value:
                 self.reads.append(self.cycle)
@@ -103,9 +109,7 @@ class Bench:
                 address = int(self.port("write__address").value)
                 assert address == words[vector], "words are written in order, each once"
                 words[vector] += 1
-                data = int(self.port("write__data").value)
-                self.writes.append((self.cycle, vector, address, [
-                    as_signed(data >> 8 * k, 8) for k in range(self.config.vector_width)]))
+                self.writes.append((self.cycle, vector, address, list(self.activations.value)))
             counts = [count // beat for count in words]
 
     def load(self, vectors, *, base=0, columns=None, peak=None):
@@ -121,9 +125,8 @@ class Bench:
 
     def offer(self, peaks, valid=None):
         """Set the reciprocals of these maxima."""
-        self.port("reciprocals__numbers").value = packed(
-            [RECIPROCAL.const({"factor": reciprocal(peak), "up": 48 - peak.bit_length()}).as_bits()
-             for peak in peaks], RECIPROCAL.size)
+        self.reciprocals.value = [
+            {"factor": reciprocal(peak), "up": 48 - peak.bit_length()} for peak in peaks]
         self.port("reciprocals__valid").value = (1 << len(peaks)) - 1 if valid is None else valid
 
     def command(self, vectors, *, base=0, columns=None):

@@ -16,8 +16,10 @@ from tritstream.golden.scalars import (
     squared_norm,
 )
 from tritstream.image.tape import Scalar
-from tritstream_hw.elements.layouts import SCALE
-from tritstream_hw.norm.scalars import FACTORS, RECIPROCAL, Scalars
+from tritstream_hw.elements.layouts import SCALES
+from tritstream_hw.norm.scalars import FACTORS, ReciprocalsSignature, Scalars
+from tritstream_hw.norm.statistics import StatisticsSignature
+from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import PERIOD, Source, reset, start_clock
 
 MOST = (1 << FORMATS.product_bits - 1) - 1
@@ -39,11 +41,6 @@ def scalar(low: int, high: int) -> Scalar:
     return Scalar(random.randrange(1 << 15, 1 << 16), random.randint(low, high))
 
 
-def split(value: int, bits: int) -> list[int]:
-    """Cut an array of three elements."""
-    return [value >> bits * k & (1 << bits) - 1 for k in range(3)]
-
-
 def expected(stats: Statistics, scales, ratio, floor, vectors):
     """Scales of the golden model; None if an operand does not fit, as `pack` sees to it."""
     try:
@@ -62,13 +59,17 @@ class Bench:
         self.slowest = [0, 0]
         start_clock(dut)
         self.commands = Source(dut, "command", FACTORS)
+        self.peaks = Port(dut, "statistics__amax", StatisticsSignature().members["amax"].shape)
+        self.reciprocals = Port(dut, "reciprocals__numbers",
+                                ReciprocalsSignature().members["numbers"].shape)
+        self.scales = Port(dut, "scales__payload", SCALES)
         dut.scales__ready.value = 0
 
     def begin(self, stats, scales, ratio, floor, vectors):
         """Set all operands; return the time at which the cycle of the command begins."""
         dut = self.dut
         dut.statistics__s1.value, dut.statistics__s2.value = stats.s1, stats.s2
-        dut.statistics__amax.value = sum(peak << 47 * k for k, peak in enumerate(stats.amax))
+        self.peaks.value = stats.amax
         self.commands.send([{
             "factors": [dataclasses.asdict(scale) for scale in scales],
             "ratio": dataclasses.asdict(ratio), "floor": dataclasses.asdict(floor),
@@ -94,14 +95,13 @@ class Bench:
         await clock
         assert int(dut.reciprocals__valid.value) == 7 and dut.scales__valid.value == 1
         assert not self.commands.pending, "the command was not taken"
-        for k, bits in enumerate(split(int(dut.reciprocals__numbers.value), RECIPROCAL.size)):
+        for k, got in enumerate(self.reciprocals.value):
             peak = stats.amax[k if vectors == 3 else 0]
-            got = RECIPROCAL.from_bits(bits)
             assert got.factor == reciprocal(peak), f"reciprocal {k} of {peak}"
             if peak:
                 assert got.up == FORMATS.product_bits - peak.bit_length()
-        got = [SCALE.from_bits(bits) for bits in split(int(dut.scales__payload.value), SCALE.size)]
-        assert [(one.mantissa, one.shift) for one in got] == want, (stats, scales, ratio, floor)
+        got = [(one.mantissa, one.shift) for one in self.scales.value]
+        assert got == want, (stats, scales, ratio, floor)
         dut.scales__ready.value = 1
         await clock
         dut.scales__ready.value = 0

@@ -9,14 +9,16 @@ from cocotb.utils import get_sim_time
 
 from tritstream.golden.quantise import statistics
 from tritstream_hw.elements.layouts import RESULT
-from tritstream_hw.norm.statistics import GAINS, Statistics
+from tritstream_hw.norm.statistics import GAINS, Statistics, StatisticsSignature
 from tritstream_sim.agents.block_ram import serve
+from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import reset, start_clock
 
 LATENCY = 10
 ROWS = 4096
 MOST, LEAST = (1 << 31) - 1, -(1 << 31)
 GAIN_MOST, GAIN_LEAST = (1 << 15) - 1, -(1 << 15)
+AMAX = StatisticsSignature().members["amax"].shape
 NAMES = ("pre", "gain0", "gain1", "gain2")
 
 
@@ -38,6 +40,7 @@ class Bench:
         self.gains = [dict.fromkeys(NAMES, 0)] * ROWS
         self.words = [0] * ROWS
         self.strobes = []       # times
+        self.element, self.peaks = Port(dut, "i__payload", RESULT), Port(dut, "o__amax", AMAX)
         start_clock(dut)
         for port in ("i__valid", "i__payload", "clear", "use_pre"):
             dut[port].value = 0
@@ -68,16 +71,14 @@ class Bench:
         for row, (value, first) in enumerate(elements):
             while random.random() < gap:
                 await self.edge
-            dut.i__payload.value = RESULT.const({
-                "value": value, "first": first, "row": row,
-                "last": last and row == len(elements) - 1}).as_bits()
+            self.element.value = {"value": value, "first": first, "row": row,
+                                  "last": last and row == len(elements) - 1}
             dut.i__valid.value = 1
             dut.clear.value = clear and not row
             await self.edge
             dut.i__valid.value = 0
             dut.clear.value = 0
-            # Without valid, a payload means nothing.
-            dut.i__payload.value = random.getrandbits(RESULT.size)
+            self.element.poison()
 
     async def done(self):
         """Wait for the strobe; return in how many cycles it came. Results are checked in it."""
@@ -94,9 +95,7 @@ class Bench:
                  for name in NAMES}
         (want,) = statistics(value, divided, gains["pre"] if pre else None,
                              [gains[name] for name in NAMES[1:]])
-        peaks = int(self.dut.o__amax.value)
-        got = (int(self.dut.o__s1.value), int(self.dut.o__s2.value),
-               tuple(peaks >> 47 * k & (1 << 47) - 1 for k in range(3)))
+        got = (int(self.dut.o__s1.value), int(self.dut.o__s2.value), tuple(self.peaks.value))
         assert got == (want.s1, want.s2, want.amax)
 
     async def vector(self, elements, gains, *, pre=1, **options):

@@ -13,11 +13,11 @@ from tritstream.image.tape import Bank
 from tritstream_hw.construct import construct
 from tritstream_hw.elements.vectors import VectorMemory
 from tritstream_hw.tape.gains import GainBanks, banks_layout, load_layout
+from tritstream_sim.agents.payload import as_signed
 from tritstream_sim.agents.stream import (
     SOURCE_PAUSES,
     Monitor,
     Source,
-    as_signed,
     reset,
     stall,
     start_clock,
