@@ -1,6 +1,7 @@
 """The primitives of streams in Amaranth's simulator, and their contracts proved."""
 
 import itertools
+import random
 
 import pytest
 from amaranth import *
@@ -11,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from tritstream_hw.stream.delay import delay
+from tritstream_hw.stream.packet_queue import PacketQueue
 from tritstream_hw.stream.reader import Reader
 from tritstream_hw.stream.register import Register
 from tritstream_hw.stream.skid import Skid
@@ -140,3 +142,75 @@ class ReaderContract(Contract):
 ], ids=["skid", "register", "reader"])
 def test_contract(contract, tmp_path):
     prove(contract(), tmp_path)
+
+
+@pytest.mark.parametrize("accepts", PATTERNS)
+def test_a_packet_counts_once_it_is_committed(accepts, seed):
+    """Packets of 0 to 8 payloads, of which some are taken back, into a queue of 8 places."""
+    dut, rng = PacketQueue(8, 8), random.Random(seed)
+    expected, got = [], []
+
+    async def write(ctx):
+        for _ in range(60):
+            packet = [rng.randrange(256) for _ in range(rng.randrange(9))]
+            while ctx.get(dut.room) < len(packet):
+                await ctx.tick()
+            await strobe(ctx, dut.begin)
+            for payload in packet:
+                ctx.set(dut.i.valid, 1)
+                ctx.set(dut.i.payload, payload)
+                await ctx.tick()
+                ctx.set(dut.i.valid, 0)
+                if rng.randrange(2):
+                    await ctx.tick()
+            if rng.randrange(3):
+                expected.extend(packet)
+                await strobe(ctx, dut.commit)
+                await ctx.tick()                # until then `room` does not know of it
+        await ctx.tick().repeat(80)
+
+    async def strobe(ctx, signal):
+        ctx.set(signal, 1)
+        await ctx.tick()
+        ctx.set(signal, 0)
+
+    async def read(ctx):
+        for accept in itertools.cycle(accepts):
+            ctx.set(dut.o.ready, accept)
+            _, _, valid, payload = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            if valid and accept:
+                got.append(payload)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(write)
+    simulator.add_testbench(read, background=True)
+    simulator.run()
+    assert got == expected and len(got) > 60
+
+
+def test_a_cleared_queue_is_empty_and_has_all_its_room():
+    dut = PacketQueue(8, 4)
+
+    async def testbench(ctx):
+        for first in (1, 5):
+            ctx.set(dut.i.valid, 1)
+            for payload in range(first, first + 4):
+                ctx.set(dut.i.payload, payload)
+                await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+            ctx.set(dut.commit, 1)
+            await ctx.tick()
+            ctx.set(dut.commit, 0)
+            await ctx.tick().repeat(3)
+            assert (ctx.get(dut.o.valid), ctx.get(dut.o.payload)) == (1, first)
+            assert ctx.get(dut.room) == 1           # the reader holds one
+            ctx.set(dut.clear, 1)
+            await ctx.tick()
+            ctx.set(dut.clear, 0)
+            assert (ctx.get(dut.o.valid), ctx.get(dut.room)) == (0, 4)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()

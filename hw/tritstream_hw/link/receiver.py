@@ -1,23 +1,21 @@
 """Incoming half of the link: from frames to an ordered stream of bytes."""
 
 from amaranth import *
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import DEVICE_ROOM, MAX_PAYLOAD, Kind
 from tritstream_hw.link.frame import HEADER
-from tritstream_hw.stream.reader import Reader
+from tritstream_hw.stream.packet_queue import PacketQueue
 
 __all__ = ["Receiver"]
-
-RING = DEVICE_ROOM * MAX_PAYLOAD
 
 
 class Receiver(wiring.Component):
     """Keeps the payloads that are whole and in order.
 
-    A payload is written to a ring memory as it comes. Only a right CRC makes it part of the stream;
-    otherwise the write pointer rolls back. The stream yields one byte per cycle.
+    A payload goes into the queue as it comes. Only a right CRC makes it part of the stream. The
+    stream yields one byte per cycle.
 
     Members
     -------
@@ -53,28 +51,21 @@ class Receiver(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.ring = ring = memory.Memory(shape=8, depth=RING, init=[])
-        write, read = ring.write_port(), ring.read_port()
-
-        # Pointers have one bit more than an address: full and empty are told apart.
-        head, end, tail = (Signal(range(2 * RING), name=name) for name in ("head", "end", "tail"))
-        room = Signal(range(RING + 1), init=RING)      # a cycle late, so never too large
+        m.submodules.queue = queue = PacketQueue(8, DEVICE_ROOM * MAX_PAYLOAD)
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
         keep = Signal()
-        m.d.sync += room.eq(RING - (head - tail)[:len(head)])
-        m.d.comb += self.credit.eq(room >> (MAX_PAYLOAD - 1).bit_length())
-
         with m.If(self.begin):
-            m.d.sync += end.eq(head)
             m.d.sync += keep.eq((self.header.kind == Kind.DATA)
                                 & (self.header.seq == self.expected)
-                                & (self.header.length <= room))
+                                & (self.header.length <= queue.room))
         m.d.comb += [
-            write.addr.eq(end),
-            write.data.eq(self.payload),
-            write.en.eq(self.payload_valid & keep),
+            queue.begin.eq(self.begin),
+            queue.i.payload.eq(self.payload),
+            queue.i.valid.eq(self.payload_valid & keep),
+            queue.commit.eq(self.accepted),
+            queue.clear.eq(self.clear),
+            self.credit.eq(queue.room >> (MAX_PAYLOAD - 1).bit_length()),
         ]
-        with m.If(write.en):
-            m.d.sync += end.eq(end + 1)
 
         ahead = (self.header.seq - self.expected)[:8]
         with m.If(self.good & (self.header.kind == Kind.DATA)):
@@ -82,19 +73,8 @@ class Receiver(wiring.Component):
             m.d.comb += self.gap.eq(~keep & (ahead != 0) & ~ahead[-1])
             m.d.comb += self.repeated.eq(~keep & ((ahead == 0) | ahead[-1]))
         with m.If(self.accepted):
-            m.d.sync += head.eq(end)
             m.d.sync += self.expected.eq(self.expected + 1)
 
-        reader = Reader(len(read.addr), 8)
-        m.submodules.reader = ResetInserter(self.clear)(reader)
-        wiring.connect(m, reader.memory, read)
-        wiring.connect(m, reader.o, wiring.flipped(self.o))
-        m.d.comb += [reader.i.valid.eq(tail != head), reader.i.payload.eq(tail)]
-        with m.If(reader.i.valid & reader.i.ready):
-            m.d.sync += tail.eq(tail + 1)
-
         with m.If(self.clear):
-            for register in head, end, tail, self.expected, keep:
-                m.d.sync += register.eq(0)
-            m.d.sync += room.eq(RING)
+            m.d.sync += [self.expected.eq(0), keep.eq(0)]
         return m

@@ -75,7 +75,7 @@ BLOCK = "hw/tritstream_hw/memory/block.py"
 PLAYLIST = "hw/tritstream_hw/control/playlist.py"
 JUDGE = "hw/tritstream_hw/tape/judge.py"
 DEFRAMER = "hw/tritstream_hw/link/deframer.py"
-RECEIVER = "hw/tritstream_hw/link/receiver.py"
+PACKET_QUEUE = "hw/tritstream_hw/stream/packet_queue.py"
 ACKNOWLEDGER = "hw/tritstream_hw/link/acknowledger.py"
 OUTBOX = "hw/tritstream_hw/link/outbox.py"
 WINDOW = "hw/tritstream_hw/link/window.py"
@@ -407,7 +407,7 @@ MUTANTS = [
            "m.next = \"CHECK\"\n                with m.Elif(0):",
            RTL_LINK + "::test_a_half_frame_is_given_up"),
     Mutant("receiver.rollback", "the payload of a damaged frame is not rolled back",
-           RECEIVER, "m.d.sync += end.eq(head)", "m.d.sync += end.eq(end)",
+           PACKET_QUEUE, "m.d.sync += end.eq(head)", "m.d.sync += end.eq(end)",
            RTL_LINK + "::test_faults_lose_nothing"),
     Mutant("acknowledger.thrift", "every frame is acknowledged",
            ACKNOWLEDGER, ">= DEVICE_ROOM // 2", ">= 1",
