@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib.metadata
 import os
 import shutil
@@ -440,6 +441,20 @@ def test_a_second_host_is_told_that_the_board_is_busy(cache):
         with pytest.raises(DeviceBusy, match="busy with another host"):
             Device.open(board.uri)
         assert first.identify() == first.identity
+
+
+@pytest.mark.parametrize("raised, code, sentence", [
+    (KeyboardInterrupt(), 130, "interrupted\n"),
+    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "cannot be used: No space left")])
+def test_a_board_by_hand_that_cannot_start(monkeypatch, capsys, raised, code, sentence):
+    def fail():
+        raise raised
+
+    monkeypatch.setattr("tritstream_sim.board.__main__.build", lambda config, trace: "board")
+    monkeypatch.setattr("tritstream_sim.board.__main__.tempfile.TemporaryFile", fail)
+    with pytest.raises(SystemExit) as ended:
+        main(["-m", "tiny"])
+    assert ended.value.code == code and sentence in capsys.readouterr().err
 
 
 @pytest.mark.verilator

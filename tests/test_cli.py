@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import io
 import json
@@ -902,6 +903,26 @@ def test_every_line_ends_with_a_code_that_is_known(tritstream, image, pristine, 
         told = [text for text in err.splitlines() if text.startswith("error: ")]
         assert code in (0, 2, 3, 4) and len(told) == (code != 0), (line, code, err)
         assert "Traceback" not in err and "fault of the program" not in err
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors",
+                                  "tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("line", [["generate", "-p", "x", "-n", "1", "-m"], ["inspect", "-m"],
+                                  ["pack", "-o", "out.trit"]])
+def test_files_of_a_checkpoint_that_may_not_be_read(refused, checkpoint, monkeypatch, name, line):
+    for beside in ("generation_config.json", "tokenizer_config.json"):
+        (checkpoint / beside).write_text("{}")
+    openly = io.open
+
+    def forbid(path, *options, **more):
+        if str(path) == str(checkpoint / name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return openly(path, *options, **more)
+
+    monkeypatch.setattr(io, "open", forbid)         # root may read everything
+    monkeypatch.setattr("builtins.open", forbid)
+    assert f"{checkpoint / name} cannot be read: Permission denied" in refused(
+        2, *line, checkpoint)
 
 
 @pytest.mark.parametrize("line, extra", [

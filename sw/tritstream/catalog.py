@@ -142,6 +142,8 @@ def resolve(name: str, progress=None) -> Model:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
+    except PermissionError:             # what opens it says that it may not be seen
+        return len(path.parts) > 1
     except (OSError, ValueError):       # too long, not allowed, or with a byte 0
         return False
 
@@ -168,9 +170,17 @@ def _digest(path: Path, checkpoint: Checkpoint) -> str:
     digest = hashlib.sha256()
     sources = [Path(__file__).parent / name for name in PACKERS]
     beside = [path / name for name in ("generation_config.json", "tokenizer_config.json")]
-    files = [*checkpoint.files, *beside, checkpoint.tokenizer_path]
-    for file in filter(Path.exists, [*sources, *files]):
+    optional = filter(Path.exists, [*beside, checkpoint.tokenizer_path])
+    for file in [*sources, *checkpoint.files, *optional]:
+        digest.update(file.name.encode() + b"\0" + _digest_of(file))
+    return digest.hexdigest()[:32]
+
+
+def _digest_of(file: Path) -> bytes:
+    try:
         check_input(file)
         with file.open("rb") as contents:
-            digest.update(hashlib.file_digest(contents, "sha256").digest())
-    return digest.hexdigest()[:32]
+            return hashlib.file_digest(contents, "sha256").digest()
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read: {error.strerror}; make it readable, or fetch the "
+                       "checkpoint again.") from error

@@ -12,6 +12,7 @@ import numpy as np
 from tritstream.errors import BadInput
 from tritstream.model.weights import Weights
 from tritstream.support.blas import product
+from tritstream.support.checks import check_vocabulary
 
 __all__ = ["FloatModel"]
 
@@ -90,10 +91,7 @@ class FloatModel:
             A token is not below the vocabulary's size.
         """
         tokens = np.asarray(tokens, np.int64)
-        bad = tokens[(tokens < 0) | (tokens >= self.config.vocab)]
-        if bad.size:
-            raise BadInput(f"Token {bad[0]} is out of range: this model has tokens 0 to "
-                           f"{self.config.vocab - 1}.")
+        check_vocabulary(tokens, self.config.vocab)
         if state is None:
             state = self.new_state(*tokens.shape[:-1])
         trace = {} if trace is None else trace

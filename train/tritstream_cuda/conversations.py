@@ -13,8 +13,8 @@ import torch
 import triton
 
 from tritstream.engines.candidates import CANDIDATES
-from tritstream.errors import BadInput
 from tritstream.image.tape import Op
+from tritstream.support.checks import check_vocabulary
 from tritstream_cuda import decode, ranking
 from tritstream_cuda.model import CudaModel, Rows
 from tritstream_cuda.recorded import Recorded
@@ -129,10 +129,7 @@ class Conversations:
     def _checked(self, tokens) -> np.ndarray:
         """Tokens as int32 [count, T], if they are in the vocabulary."""
         tokens = np.asarray(tokens, np.int64).reshape(self.count, -1)
-        outside = tokens[(tokens < 0) | (tokens >= self.model.image.vocab)]
-        if outside.size:
-            raise BadInput(f"Token {outside[0]} is out of range: this model has tokens 0 to "
-                           f"{self.model.image.vocab - 1}.")
+        check_vocabulary(tokens, self.model.image.vocab)
         return tokens.astype(np.int32)
 
     def vectors(self, token: int) -> torch.Tensor:

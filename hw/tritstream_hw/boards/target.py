@@ -8,12 +8,12 @@ from amaranth.hdl import Elaboratable
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
 from tritstream.link.frames import MAX_FRAME
+from tritstream.transport.serial import BITS_PER_BYTE
 from tritstream_hw.phy.uart import SLOWEST
 
 __all__ = ["Target"]
 
 RETRIES_PER_SECOND = 8      # of the link; a USB adapter's own latency is 1/60 s
-BITS_PER_BYTE = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import os
 import tempfile
 
 from tritstream.catalog import DEFAULT_MODEL, resolve
-from tritstream.errors import TritstreamError
+from tritstream.errors import INTERRUPTED, BadInput, TritstreamError
 from tritstream.image.needs import Needs
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
@@ -16,11 +16,22 @@ def main(argv: list[str] | None = None) -> None:
     """Build the board and become its process."""
     parser, given = _parse(argv)
     try:
-        image = resolve(given.model).image
-        config = config_for(Needs.of(image), given.board)
-        program = build(config, trace=given.trace is not None)
+        _become(given)
     except TritstreamError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
+    except OSError as error:
+        parser.exit(BadInput.exit_code, f"error: {error.filename or 'The memory of the board'} "
+                    f"cannot be used: {error.strerror or error}; make room, or set TMPDIR and "
+                    "XDG_CACHE_HOME to other places.\n")
+    except KeyboardInterrupt:
+        parser.exit(INTERRUPTED, "interrupted\n")
+
+
+def _become(given: argparse.Namespace) -> None:
+    """Build the board that was asked for; this process goes on as it."""
+    image = resolve(given.model).image
+    config = config_for(Needs.of(image), given.board)
+    program = build(config, trace=given.trace is not None)
     command = [str(program), "--memory", str(config.memory_bytes)]
     if not given.empty:
         file = tempfile.TemporaryFile()

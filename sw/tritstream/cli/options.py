@@ -15,6 +15,7 @@ from tritstream.engines import DEVICES
 from tritstream.errors import BadInput
 from tritstream.model.tokenizer import decode_utf8
 from tritstream.runtime.language_model import LanguageModel
+from tritstream.support.checks import no_such_token
 
 __all__ = [
     "Count",
@@ -100,8 +101,7 @@ def parse_tokens(text: str, vocab: int) -> list[int]:
                            "numbers with commas between them, as in 5,6,7.")
         if len(digits) > DIGITS or not 0 <= int(digits) < vocab:
             shown = digits if len(digits) <= DIGITS else f"{digits[:DIGITS]}…"
-            raise BadInput(f"Token {shown} is out of range: this model has tokens 0 to "
-                           f"{vocab - 1}.")
+            raise no_such_token(shown, vocab)
         tokens.append(int(digits))
     return tokens
 

@@ -20,6 +20,7 @@ from tritstream.image.image import Image
 from tritstream.image.rows import read_rows
 from tritstream.image.trits import decode
 from tritstream.support.blas import product
+from tritstream.support.checks import check_vocabulary
 
 __all__ = ["GoldenModel", "Logits", "candidates", "chain"]
 
@@ -125,10 +126,7 @@ class GoldenModel:
             raise BadInput(f"The state must be {list(wanted)}, not {list(state.shape)}: take it "
                            "from `new_state`.")
         tokens = tokens.astype(np.int64)
-        outside = tokens[(tokens < 0) | (tokens >= self.image.vocab)]
-        if outside.size:
-            raise BadInput(f"Token {outside.flat[0]} is out of range: this model has tokens 0 to "
-                           f"{self.image.vocab - 1}.")
+        check_vocabulary(tokens, self.image.vocab)
         stages = self.image.stages if stages is None else stages
         step = max(1, _CHUNK // len(tokens))
         parts = [_Pass(self, tokens[:, start:start + step], state, observe).run(stages)

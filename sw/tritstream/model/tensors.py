@@ -105,6 +105,9 @@ class TensorFile:
                 if size < 8 or length > min(HEADER_LIMIT, size - 8):
                     raise self._bad(f"its header should be {length} bytes in a file of {size}")
                 header = file.read(length)
+        except PermissionError as error:
+            raise BadInput(f"{self.path} cannot be read: {error.strerror}; make it readable."
+                           ) from error
         except OSError as error:
             raise self._bad(error.strerror or str(error)) from error
         self.entries = self._parse(header, 8 + length, size)

@@ -161,7 +161,11 @@ def _panics_told(name: str) -> Iterator[None]:
 def _first_token(data: bytes, path: Path, config: ModelConfig) -> int | None:
     """Token that transformers puts before a text; None if it puts none there."""
     settings = path.with_name("tokenizer_config.json")
-    table = read_json(settings, most=MOST_BYTES) if settings.exists() else {}
+    try:
+        table = read_json(settings, most=MOST_BYTES) if settings.exists() else {}
+    except OSError as error:
+        raise BadInput(f"{settings} cannot be read: {error.strerror}; make it readable, or remove "
+                       "it.") from error
     asked = table.get("add_bos_token")
     if asked is False:
         return None

@@ -3,9 +3,23 @@
 import operator
 from collections.abc import Iterable
 
+import numpy as np
+
 from tritstream.errors import BadInput
 
-__all__ = ["checked_tokens"]
+__all__ = ["check_vocabulary", "checked_tokens", "no_such_token"]
+
+
+def no_such_token(token: object, vocab: int) -> BadInput:
+    """Return the error for a token that is not in a vocabulary."""
+    return BadInput(f"Token {token} is out of range: this model has tokens 0 to {vocab - 1}.")
+
+
+def check_vocabulary(tokens: np.ndarray, vocab: int) -> None:
+    """Raise `BadInput` if one of an array of integers is not in 0 to `vocab` - 1."""
+    outside = tokens[(tokens < 0) | (tokens >= vocab)]
+    if outside.size:
+        raise no_such_token(outside.flat[0], vocab)
 
 
 def checked_tokens(tokens: Iterable[int], vocab: int) -> list[int]:
@@ -23,6 +37,5 @@ def checked_tokens(tokens: Iterable[int], vocab: int) -> list[int]:
         except TypeError:
             raise BadInput(f"{token!r} is no token: give numbers of 0 to {vocab - 1}.") from None
         if not 0 <= token < vocab:
-            raise BadInput(f"Token {token} is out of range: this model has tokens 0 to "
-                           f"{vocab - 1}.")
+            raise no_such_token(token, vocab)
     return tokens

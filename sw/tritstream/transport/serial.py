@@ -10,11 +10,13 @@ from tritstream.link.transport import Transport
 from tritstream.support.tools import install_command
 from tritstream.transport.address import Address
 
-__all__ = ["SerialTransport"]
+__all__ = ["BITS_PER_BYTE", "SerialTransport"]
 
 DEFAULT_BAUD = 3_000_000
 BAUDS = 300, 100_000_000
-BITS_PER_BYTE = 10          # start bit, eight bits, stop bit
+BITS_PER_BYTE = 10
+"""On a serial line: a start bit, eight bits, a stop bit."""
+
 WRITE_SECONDS = 10.0
 SLICE_SECONDS = 0.005       # pyserial's own timeout, set once: changing it reconfigures the port
 LATENCY_SECONDS = 0.1       # of USB adapters and of the operating system
