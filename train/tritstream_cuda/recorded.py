@@ -1,10 +1,31 @@
 """Kernels launched together."""
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 
 import torch
 
-__all__ = ["Recorded"]
+__all__ = ["Recorded", "recording"]
+
+
+@contextlib.contextmanager
+def recording(**options) -> Iterator[torch.cuda.CUDAGraph]:
+    """Yield a graph that records what is launched; options are those of `torch.cuda.graph`.
+
+    Python's collector waits: what it frees in the middle, an older graph for one, would break the
+    recording off.
+    """
+    graph = torch.cuda.CUDAGraph()
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        with torch.cuda.graph(graph, **options):
+            yield graph
+    finally:
+        if collects:
+            gc.enable()
 
 
 class Recorded:
@@ -30,9 +51,9 @@ class Recorded:
     def __call__(self) -> None:
         """Do the work, or have it done."""
         if self._graph is None and self._compiled and self._device.type == "cuda":
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with recording() as graph:
                 self._work()
+            self._graph = graph
         if self._graph is None:
             self._work()
             self._compiled = True

@@ -6,6 +6,8 @@ them. A graph starts all of them at once.
 
 import torch
 
+from tritstream_cuda.recorded import recording
+
 __all__ = ["GraphedLoss"]
 
 WARM_UP = 2                 # passes before the capture: kernels are compiled, workspaces allocated
@@ -42,8 +44,7 @@ class GraphedLoss:
             for _ in range(WARM_UP):
                 self._pass()
         torch.cuda.current_stream(device).wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=stream):
+        with recording(stream=stream) as self._graph:
             self._loss = self._pass()
         self._gradients = [parameter.grad for parameter in model.parameters()]
         self.zero_grad()
