@@ -60,7 +60,8 @@ def _copy(directory: pathlib.Path):
         (cache / runtime.name).symlink_to(runtime)
 
 
-def _pytest(directory: pathlib.Path, nodes: Iterable[str], seed: int) -> tuple[int | None, str]:
+def _pytest(directory: pathlib.Path, nodes: Iterable[str], seed: int,
+            patience: int = PATIENCE) -> tuple[int | None, str]:
     """Run pytest in a copy; return its status, or none if it did not end, and the first failure."""
     results = directory / "results.xml"
     paths = [str(directory / name) for name in ("sw", "hw", "sim")]
@@ -72,11 +73,11 @@ def _pytest(directory: pathlib.Path, nodes: Iterable[str], seed: int) -> tuple[i
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              start_new_session=True)
     try:
-        output, _ = child.communicate(timeout=PATIENCE)
+        output, _ = child.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)        # the simulator is a child of this child
         child.wait()
-        return None, f"no end within {PATIENCE} s"
+        return None, f"no end within {patience} s"
     return child.returncode, _first_failure(results) or output[-1500:]
 
 
@@ -141,7 +142,7 @@ def run(mutants: Sequence[Mutant], *, jobs: int = 1, seed: int = 1,
         directory = pathlib.Path(name)
         _copy(directory)
         nodes = dict.fromkeys(node for mutant in mutants for node in mutant.nodes)
-        status, reason = _pytest(directory, nodes, seed)
+        status, reason = _pytest(directory, nodes, seed, PATIENCE * (1 + len(mutants) // 20))
     if status != 0:
         raise TritstreamError(f"The tests fail without any mutant; mend them first: {reason}")
 
