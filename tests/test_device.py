@@ -10,7 +10,7 @@ import pytest
 
 from tritstream.build import BuildConfig
 from tritstream.driver import CHUNK_UNITS, DEPTH, STOP_SECONDS, Device
-from tritstream.errors import BadInput, DeviceError
+from tritstream.errors import BadInput, DeviceBusy, DeviceError
 from tritstream.formats import UNIT
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import Identity, Run
@@ -382,6 +382,18 @@ def test_however_many_bytes_are_damaged_every_call_ends(image, seed, damage, end
         with Device(InProcessTransport(Emulator(CONFIG, FakeModel(image, CONFIG)))) as device:
             device.load(image)
             assert results == digests(device.run([1, 2, 3], 20, fresh=True))
+
+
+def test_a_second_host_is_told_that_the_device_is_busy(image):
+    """As a board behind a socket does; the first is not disturbed, and then there is room."""
+    emulator = Emulator(CONFIG, FakeModel(image, CONFIG))
+    with Server(emulator, turn_seconds=0.3) as server:
+        with Device.open(server.uri) as first:
+            with pytest.raises(DeviceBusy, match="busy with another host"):
+                Device.open(server.uri)
+            assert first.identify() == first.identity
+        with Device.open(server.uri) as second:
+            assert second.identity == first.identity
 
 
 def test_device_goes_away_in_a_run(server, image):

@@ -59,6 +59,8 @@ class ModelResult:
     records: list[StageRecord]
 
 
+TURN_SECONDS = 5.0          # as host.h has it
+
 PIECE = 64 * UNIT
 """Bytes of a streamed pass that are taken together."""
 
@@ -360,19 +362,25 @@ class Emulator:
 class Server:
     """An emulator that listens on a TCP port of this machine, one host after the other.
 
+    As the simulated board does, it hangs up without a byte on one that has waited too long.
+
     Parameters
     ----------
     emulator : Emulator
         Answers every connection; its memory lives on between them.
     wrap : callable or None
         Given the transport of each connection, returns the one to use.
+    turn_seconds : float
+        How long a host may wait for its turn.
     """
 
-    def __init__(self, emulator: Emulator, *, wrap=None):
+    def __init__(self, emulator: Emulator, *, wrap=None, turn_seconds: float = TURN_SECONDS):
         self.emulator = emulator
         self._wrap = wrap or (lambda transport: transport)
+        self._turn_seconds = turn_seconds
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._connection = None
+        self._turn = threading.Lock()
+        self._connection = None         # of the host whose turn it is, or was
         self._closing = False
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -398,13 +406,25 @@ class Server:
         self._listener.close()
 
     def _listen(self) -> None:
-        while True:
+        hosts = []
+        while not self._closing:
             connection, _ = self._listener.accept()
-            if self._closing:
-                connection.close()
+            hosts = [host for host in hosts if host.is_alive()]
+            hosts.append(threading.Thread(target=self._answer, args=[connection], daemon=True))
+            hosts[-1].start()
+        for host in hosts:
+            host.join()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection:
+            if not self._turn.acquire(timeout=self._turn_seconds):
                 return
-            self._connection = connection
-            self.emulator.serve(self._wrap(TcpTransport(connection, self.uri)))
+            try:
+                self._connection = connection
+                if not self._closing:
+                    self.emulator.serve(self._wrap(TcpTransport(connection, self.uri)))
+            finally:
+                self._turn.release()
 
     def __enter__(self):
         return self
