@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import importlib.metadata
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -30,6 +31,8 @@ from tritstream.transport import Faults, FaultyTransport, open_transport
 from tritstream_sim.board import Board, board_config, build, config_for, launch
 from tritstream_sim.board.__main__ import main
 from tritstream_sim.board.configs import BOARDS
+from tritstream_sim.board.launch import _BoardTransport
+from tritstream_sim.board.process import read_note
 
 DEFAULT = board_config()
 WITHOUT_MEMORY = BuildConfig(
@@ -418,6 +421,45 @@ def test_a_board_that_is_kept_serves_the_next_command(image, tmp_path, cache):
         wait_until(lambda uri=uri: refuses(uri), 2.5)       # to ask is to use it
 
 
+@pytest.mark.verilator
+def test_another_board_at_the_port_of_one_that_was_killed(image, tmp_path, cache):
+    """Its memory is not taken for what the other was started with."""
+    program = build(DEFAULT, cache)
+    place = tmp_path / "cache"
+    shutil.copytree(program.parent, place, copy_function=os.link,
+                    ignore=lambda _, names: [name for name in names if name != program.name])
+    with Device(launch("sim?keep=60", image, cache=place)) as device:
+        assert device.load(image) == 0
+    (note,) = [path for path in place.glob("kept-*") if path.suffix != ".lock"]
+    uri = read_note(note)
+    transport = _BoardTransport(uri, "sim", image.payload, note=note)
+    assert transport.preloaded is image.payload
+    transport.close()
+    kill_holder(note)
+    assert note.read_text() == uri and read_note(note) is None
+    with subprocess.Popen([program, "--port", uri.rpartition(":")[2], "--memory",
+                           str(DEFAULT.memory_bytes)], stdout=subprocess.PIPE) as other:
+        try:
+            assert b"port" in other.stdout.readline()
+            with Device(_BoardTransport(uri, "sim", image.payload, note=note)) as device:
+                assert device.load(image) > 0
+            with Device(launch("sim?keep=1", image, cache=place)) as device:
+                assert device.load(image) == 0
+                assert digests_of(device, TOKENS)[-1] == golden_digest(image, TOKENS)
+                assert read_note(note) not in (None, uri)
+        finally:
+            other.kill()
+
+
+def kill_holder(note):
+    """Kill the process that has a lock on a file, and wait until it is gone."""
+    inode = f":{note.stat().st_ino} "
+    (line,) = [line for line in pathlib.Path("/proc/locks").read_text().splitlines()
+               if "FLOCK" in line and inode in line]
+    os.kill(int(line.split()[4]), signal.SIGKILL)
+    wait_until(lambda: read_note(note) is None, 0.01)
+
+
 def refuses(uri):
     with contextlib.suppress(DeviceError), open_transport(uri):
         return False
@@ -441,6 +483,24 @@ def test_a_second_host_is_told_that_the_board_is_busy(cache):
         with pytest.raises(DeviceBusy, match="busy with another host"):
             Device.open(board.uri)
         assert first.identify() == first.identity
+
+
+@pytest.mark.verilator
+@pytest.mark.parametrize("program, redirection, reason", [
+    ("", ">&-", "Bad file descriptor"), ("", "<&- >&-", "Bad file descriptor"),
+    ("", ">/dev/full", "No space left on device"), ("", "| true", "Broken pipe"),
+    ("'{}' -m tritstream_sim.board -m tiny", ">&-", "Bad file descriptor")])
+def test_a_port_that_cannot_be_told(cache, tmp_path, program, redirection, reason):
+    board = build(DEFAULT, cache)
+    (tmp_path / "tritstream" / "boards").mkdir(parents=True)
+    os.link(board, tmp_path / "tritstream" / "boards" / board.name)
+    line = program.format(sys.executable) or f"'{board}'"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {line} {redirection}"], timeout=60,
+                          env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+                          capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (f"board: its port cannot be told ({reason}): give it an output that can "
+                           "be written.\n")
 
 
 @pytest.mark.parametrize("raised, code, sentence", [

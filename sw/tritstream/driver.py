@@ -75,7 +75,6 @@ class Device:
             transport, LinkOptions(retry_seconds=transport.retry_seconds),
             dead_seconds=dead_seconds, patience_seconds=patience_seconds)
         self.name = transport.name
-        self._preloaded = transport.preloaded
         self._image = None
         self._streamed = False
         self._configured = False
@@ -84,6 +83,7 @@ class Device:
             self._stream.reset()
             self.identity = self.identify()
             self._accept(self.identity, build)
+            self._preloaded = transport.preloaded       # not before: now it is this host's turn
         except BaseException:
             transport.close()
             raise

@@ -5,6 +5,7 @@ import os
 import tempfile
 
 from tritstream.catalog import DEFAULT_MODEL, resolve
+from tritstream.cli.process import repair_streams
 from tritstream.errors import INTERRUPTED, BadInput, TritstreamError
 from tritstream.image.needs import Needs
 from tritstream_sim.board.build import build
@@ -100,4 +101,5 @@ def _refresh(text: str) -> str:
 
 
 if __name__ == "__main__":
+    repair_streams()                    # the board has them too
     main()

@@ -18,7 +18,7 @@ from tritstream.support.cache import get_or_make
 __all__ = ["build"]
 
 _HERE = pathlib.Path(__file__).parent
-_SOURCES = [_HERE / "main.cpp", _HERE / "host.h", _HERE / "memory.h"]
+_SOURCES = [_HERE / "main.cpp", _HERE / "host.h", _HERE / "memory.h", _HERE / "note.h"]
 
 # Measured with the default board on one core: -O2 builds in 25 s of processor time, 4 s of them
 # Amaranth's and 3 s Verilator's, and runs 700 k cycles/s. -O1 builds in 23 s and is a fifth slower;

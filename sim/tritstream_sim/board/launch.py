@@ -14,7 +14,7 @@ from tritstream.image.needs import Needs
 from tritstream.transport import Address, Transport, open_transport
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import board_config, config_for
-from tritstream_sim.board.process import Board
+from tritstream_sim.board.process import Board, read_note
 
 __all__ = ["launch"]
 
@@ -24,15 +24,35 @@ LOCK_SECONDS = 60.0         # that others may take to find one
 
 
 class _BoardTransport(Transport):
-    """The cable to a board that is ended with it, unless it is kept."""
+    """The cable to a board that is ended with it, unless it is kept.
 
-    def __init__(self, uri: str, name: str, board: Board | None = None):
+    Parameters
+    ----------
+    uri, name : str
+        Its address, and what the user calls it.
+    content : bytes-like or None
+        What its memory was started with.
+    board : Board or None
+        What ends with the cable.
+    note : path or None
+        By which the board was found.
+    """
+
+    def __init__(self, uri: str, name: str, content, *, board: Board | None = None,
+                 note: pathlib.Path | None = None):
         self._board = board or contextlib.nullcontext()
+        self._uri, self._content, self._note = uri, content, note
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._board)
             self._tcp = open_transport(uri)
             stack.pop_all()
         self._tcp.name = self.name = name
+
+    @property
+    def preloaded(self):
+        # What has answered is the board of the note if that one lives now.
+        known = self._note is None or read_note(self._note) == self._uri
+        return self._content if known else None
 
     def read(self, timeout: float) -> bytes:
         return self._tcp.read(timeout)
@@ -75,37 +95,31 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
         options["preload"] = image.payload
     if "keep" not in address.options:
         board = Board(config, cache=cache, **options)
-        transport = _BoardTransport(board.uri, address.text, board)
-    else:
-        keep = address.number("keep", 0, 1, MOST_KEPT)
-        transport = _BoardTransport(_kept(config, cache, keep, options), address.text)
-    transport.preloaded = options.get("preload")
-    return transport
+        return _BoardTransport(board.uri, address.text, options.get("preload"), board=board)
+    keep = address.number("keep", 0, 1, MOST_KEPT)
+    uri, note = _kept(config, cache, keep, options)
+    return _BoardTransport(uri, address.text, options.get("preload"), note=note)
 
 
-def _kept(config: BuildConfig, cache: pathlib.Path | None, keep: int, options: dict) -> str:
-    """Return the address of a kept board that is free, started now if there is none.
-
-    A note leads to it as long as its memory is what it was.
-    """
+def _kept(config: BuildConfig, cache: pathlib.Path | None, keep: int,
+          options: dict) -> tuple[str, pathlib.Path]:
+    """Return address and note of a kept board that is free, started now if there is none."""
     directory = build(config, cache).parent
     note = directory / f"kept-{_key(config, options)}"
     try:
         with filelock.FileLock(f"{note}.lock", timeout=LOCK_SECONDS):
-            with contextlib.suppress(OSError, TritstreamError):
-                uri = note.read_text()
-                if _is_free(uri, config) and note.exists():
-                    return uri
-            uri = Board(config, cache=cache, keep=keep, note=note, **options).uri
-            note.write_text(uri)
+            with contextlib.suppress(TritstreamError):
+                uri = read_note(note)
+                if uri is not None and _is_free(uri, config):
+                    return uri, note
+            return Board(config, cache=cache, keep=keep, note=note, **options).uri, note
     except filelock.Timeout as error:
         raise DeviceError(f"Other commands have been starting this board for {LOCK_SECONDS:.0f} "
                           "s: end them, or leave out keep.") from error
-    return uri
 
 
 def _is_free(uri: str, config: BuildConfig) -> bool:
-    """Whether there is a board of this build behind an old note, and it serves nobody else."""
+    """Whether the board of this build behind an old note serves nobody else."""
     with contextlib.suppress(DeviceError), Device(
             open_transport(uri), build=config.digest(), dead_seconds=CHECK_SECONDS,
             patience_seconds=CHECK_SECONDS):

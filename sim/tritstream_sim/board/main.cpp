@@ -5,10 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <memory>
 #include <string>
@@ -16,6 +18,7 @@
 #include "Vtop.h"
 #include "host.h"
 #include "memory.h"
+#include "note.h"
 #include "verilated.h"
 #if VM_TRACE
 #include "verilated_fst_c.h"
@@ -35,7 +38,7 @@ struct Options {
     uint64_t max_cycles = UINT64_MAX;
     std::string trace;
     double keep_seconds = 0;        // in the background without a host; 0: in the foreground
-    std::string note;               // file that leads to the board; see `remove_note`
+    std::string note;               // file that leads to the board; empty: none
     bool quit_on_disconnect = false;
     bool watch_stdin = false;
     bool stats = false;
@@ -124,6 +127,14 @@ Options parse(int count, char** arguments) {
     return options;
 }
 
+// A stream that was closed is replaced, or the next file that is opened would take its number; to
+// write to it fails as before.
+void reserve_streams() {
+    int number;
+    while ((number = open("/dev/null", O_RDONLY)) <= STDERR_FILENO && number >= 0) {}
+    if (number >= 0) close(number);
+}
+
 // A process that whoever started it need not wait for, nor for what it could print.
 class Background {
 public:
@@ -168,7 +179,7 @@ public:
     Board(const Options& options, Background& background)
         : m_options(options), m_background(background), m_top(&m_context),
           m_memory(m_top, options.memory),
-          m_host(options.port, options.watch_stdin) {
+          m_host(options.port, options.watch_stdin), m_note(options.note) {
 #if VM_TRACE
         if (!options.trace.empty()) {
             m_context.traceEverOn(true);
@@ -187,8 +198,8 @@ public:
     }
 
     void run() {
-        std::printf("{\"port\": %u}\n", m_host.port());
-        std::fflush(stdout);
+        m_note.write(m_host.port());
+        tell_port();
         m_background.detach();
         while (!over()) {
             // Time stands still while nobody is connected, and when the board has nothing to do.
@@ -203,9 +214,9 @@ public:
                 m_host.exchange(m_host.room() ? 0 : SLEEP_MILLISECONDS);
             }
             for (unsigned left = POLL_CYCLES; left; --left) cycle();
-            if (m_memory.written()) remove_note();
+            if (m_memory.written()) m_note.remove();
         }
-        remove_note();
+        m_note.remove();
         if (m_options.stats) {
             const double seconds = double(std::clock()) / CLOCKS_PER_SEC;
             std::fprintf(stderr, "{\"cycles\": %llu, \"cpu_seconds\": %.3f, \"rate\": %.0f}\n",
@@ -220,13 +231,14 @@ private:
                || (m_options.keep_seconds && m_host.alone_seconds() >= m_options.keep_seconds);
     }
 
-    // Where the note is, there is this board, with its memory as it was at the start.
-    void remove_note() {
-        if (!m_noted) return;
-        m_noted = false;
-        std::remove(m_options.note.c_str());
+    void tell_port() {
+        std::printf("{\"port\": %u}\n", m_host.port());
+        if (std::fflush(stdout) == 0) return;
+        std::fprintf(stderr, "board: its port cannot be told (%s): give it an output that can be "
+                     "written.\n", std::strerror(errno));
+        m_note.remove();
+        std::exit(2);
     }
-
 
     void cycle() {
         m_top.rx_valid = m_host.incoming();
@@ -259,10 +271,10 @@ private:
     Vtop m_top;
     typename MemoryOf<Vtop>::Type m_memory;
     Host m_host;
+    Note m_note;
 #if VM_TRACE
     std::unique_ptr<VerilatedFstC> m_trace;
 #endif
-    bool m_noted = !m_options.note.empty();
     uint64_t m_cycle = 0;
     uint64_t m_quiet = 0;               // cycles in which nothing happened at any port
 };
@@ -270,8 +282,10 @@ private:
 }  // namespace
 
 int main(int count, char** arguments) {
+    reserve_streams();
     const Options options = parse(count, arguments);
     for (int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { g_stop = 1; });
+    std::signal(SIGPIPE, SIG_IGN);          // a reader who has left is an error like another
     Background background(options.keep_seconds > 0);
     auto board = std::make_unique<Board>(options, background);
     board->run();

@@ -1,6 +1,7 @@
 """A simulated board that runs."""
 
 import contextlib
+import fcntl
 import json
 import pathlib
 import select
@@ -12,7 +13,7 @@ from tritstream.errors import BadInput, DeviceError
 from tritstream.support.tools import end_process
 from tritstream_sim.board.build import build
 
-__all__ = ["Board"]
+__all__ = ["Board", "read_note"]
 
 START_SECONDS = 120.0       # a preloaded board first reads its memory
 
@@ -41,7 +42,8 @@ class Board:
         and ends when no host has been connected for so many seconds; None: it ends with this
         object.
     note : path or None
-        File that the board removes when its memory is written to, and when it ends.
+        File in which the board keeps its address, and on which it keeps a lock, until its memory
+        is written to or it ends; see `read_note`.
     cache : path or None
         Where builds are kept, see `build`.
 
@@ -114,3 +116,16 @@ class Board:
 
     def __exit__(self, *exception):
         self.close()
+
+
+def read_note(note: pathlib.Path) -> str | None:
+    """Return the address of the board that has written a note, None if there is none any more.
+
+    Its memory is as it was at the start. The system takes the lock of a board that was killed.
+    """
+    with contextlib.suppress(OSError), note.open(encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read()
+    return None

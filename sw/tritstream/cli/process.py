@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from tritstream.cli.app import run
 from tritstream.errors import INTERRUPTED
 
-__all__ = ["run_process"]
+__all__ = ["repair_streams", "run_process"]
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)        # what a user or a scheduler ends a program with
 
@@ -34,7 +34,7 @@ def run_process(arguments: Sequence[str], interrupt: Callable | int | None) -> N
     `interrupt` is what Ctrl-C does from the start of the verb on. An exception in the middle of
     an import before it may be lost in a callback, or come out as another one.
     """
-    _repair_streams()
+    repair_streams()
     for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:      # what is ignored stays so, as in nohup
             signal.signal(number, _terminate)
@@ -53,7 +53,7 @@ def _terminate(number: int, frame) -> None:
     raise _Terminated(number)
 
 
-def _repair_streams() -> None:
+def repair_streams() -> None:
     """Give the process three streams, whatever it was started with.
 
     A stream that was closed is replaced, or the next file that is opened would take its number.

@@ -24,8 +24,8 @@ class Transport(abc.ABC):
     """Bytes per second that it carries in each direction at best; None: unknown."""
 
     preloaded = None
-    """What the device's memory has held from its first byte on since this program started it,
-    bytes-like; None: whatever it holds."""
+    """What the device's memory has held from its first byte on since it was started, bytes-like;
+    None: whatever it holds. It is asked for behind the device's first answer."""
 
     @abc.abstractmethod
     def read(self, timeout: float) -> bytes:
