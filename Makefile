@@ -22,7 +22,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu sim lint waves bitstream bench bench-full cycles mutants cost clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bench bench-full cycles mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	  '  demo        generate text from MODEL on the simulated board' \
 	  '  test        every test; JUnit results in build/test/results.xml' \
 	  '  test-gpu    the tests that need a CUDA GPU' \
+  '  lowest      the host with the lowest versions that pyproject.toml admits, and as a bare wheel' \
 	  '  sim         the RTL benches in Verilator; JUnit results in build/sim/results.xml' \
 	  '  lint        ruff' \
 	  '  waves       sim with WAVES=1' \
@@ -79,6 +80,28 @@ test: $(DEVELOPS)
 
 test-gpu: $(DEVELOPS)
 	$(Q)$(PYTEST) tests/gpu --junitxml=build/$@/results.xml
+
+# What a host does without a simulator. LOW has the oldest of all that is named, BARE no extra.
+LOW  = build/lowest/low/bin
+BARE = build/lowest/bare/bin
+
+lowest:
+	$(Q)rm -rf build/lowest
+	$(Q)$(PYTHON) -m venv build/lowest/low && $(PYTHON) -m venv build/lowest/bare
+	$(Q)$(LOW)/python -m pip install --quiet --disable-pip-version-check uv
+	$(Q)$(LOW)/uv pip compile --quiet --python $(LOW)/python pyproject.toml --extra serve --extra hub --extra test \
+	  --resolution lowest-direct -o build/lowest/requirements.txt
+	$(Q)$(LOW)/uv pip install --quiet --python $(LOW)/python -r build/lowest/requirements.txt
+	$(Q)$(LOW)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(Q)$(BARE)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/lowest .
+	$(Q)$(BARE)/python -m pip install --quiet --disable-pip-version-check build/lowest/*.whl
+	$(Q)cd build/lowest && bare/bin/tritstream --help >/dev/null && bare/bin/tritstream inspect demo >/dev/null
+	$(Q)cd build/lowest && bare/bin/tritstream generate -m demo -p Once -n 4
+	$(Q)cd build/lowest && bare/bin/python -c 'import tritstream; tritstream.load().close()'
+	$(Q)cd build/lowest && for verb in 'generate --device sim -p Once -n 4' serve; do \
+	  bare/bin/tritstream $$verb; [ $$? = 3 ] || exit 1; done
+	$(Q)$(LOW)/python -m pytest -q --seed $(SEED) -m 'not verilator' tests/test_python.py tests/test_image.py \
+	  tests/test_link.py tests/test_scheduler.py tests/test_server.py
 
 sim: $(TESTS)
 	$(Q)$(PYTEST) $(PARALLEL) --ignore tests/train -m verilator $(if $(filter 1,$(WAVES)),--waves)

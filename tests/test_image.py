@@ -225,7 +225,7 @@ def test_metadata_that_lack_something(image, key):
     (b"[" * 100_000, "no JSON .nested too deep"), (b"{", "no JSON"), (b"\xff", "no JSON"),
     (b'{"formats": ' + b"9" * 5000 + b"}", "no JSON"),
     (b" " * (17 << 20), "metadata of 17825792 bytes, more than 16777216"),
-])
+], ids=["deep", "open", "bytes", "digits", "long"])
 def test_metadata_that_are_none(image, monkeypatch, text, said):
     monkeypatch.setattr(module.json, "dumps", lambda *arguments, **options: text.decode("latin-1"))
     with pytest.raises(BadInput, match=said):
