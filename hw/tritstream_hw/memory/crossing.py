@@ -1,16 +1,16 @@
 """The memory port from one clock to another."""
 
 from amaranth import *
-from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from tritstream_hw.memory.port import MemorySignature, beat_layout, command_layout
+from tritstream_hw.stream.crossing_queue import CrossingQueue
+from tritstream_hw.stream.handoff import Handoff
+from tritstream_hw.stream.skid import Skid
 
 __all__ = ["MemoryCrossing"]
 
-COMMANDS = 4                # that wait: enough to see the next read while one goes on
 
 
 class MemoryCrossing(wiring.Component):
@@ -56,26 +56,18 @@ class MemoryCrossing(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        command, beat = self.bus.command, self.bus.data
-        m.submodules.commands = commands = AsyncFIFOBuffered(
-            width=len(command.payload.as_value()), depth=COMMANDS + 1, w_domain="sync",
-            r_domain=self._domain)
-        m.submodules.beats = beats = AsyncFIFOBuffered(
-            width=len(beat.payload.as_value()), depth=self._beats + 1, w_domain=self._domain,
-            r_domain="sync")
-        m.d.comb += [
-            commands.w_data.eq(command.payload),
-            commands.w_en.eq(command.valid),
-            command.ready.eq(commands.w_rdy),
-            self.command.payload.eq(commands.r_data),
-            self.command.valid.eq(commands.r_rdy),
-            commands.r_en.eq(self.command.ready),
-            beats.w_data.eq(self.data.payload),
-            beats.w_en.eq(self.data.valid),
-            beat.payload.eq(beats.r_data),
-            beat.valid.eq(beats.r_rdy),
-            beats.r_en.eq(beat.ready),
-        ]
-        m.d[self._domain] += Assert(beats.w_rdy | ~self.data.valid)
-        m.d[self._domain] += self.room.eq(beats.w_level <= self._beats - self._margin)
+        m.submodules.handoff = handoff = Handoff(command_layout(self._beat_bytes),
+                                                 i_domain="sync", o_domain=self._domain)
+        # Two commands wait here: the next read is seen while one goes on.
+        skid = Skid(command_layout(self._beat_bytes))
+        m.submodules.skid = DomainRenamer(self._domain)(skid)
+        wiring.connect(m, wiring.flipped(self.bus.command), handoff.i)
+        wiring.connect(m, handoff.o, skid.i)
+        wiring.connect(m, skid.o, wiring.flipped(self.command))
+        m.submodules.queue = queue = CrossingQueue(
+            beat_layout(self._beat_bytes), depth=self._beats, i_domain=self._domain,
+            o_domain="sync")
+        wiring.connect(m, wiring.flipped(self.data), queue.i)
+        wiring.connect(m, queue.o, wiring.flipped(self.bus.data))
+        m.d[self._domain] += self.room.eq(queue.level <= self._beats - self._margin)
         return m

@@ -65,21 +65,22 @@ class Columns(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         reads, writes = Signal(), Signal()
-        recovers = Signal(range(self._cycles.wr + 1))           # cycles until a bank may be closed
-        clears = Signal(range(self._clear_cycles + 1))          # cycles until the pins are free
+        # Cycles until a bank may be closed, and until the pins are free, less one.
+        recovers = Signal(range(-1, self._cycles.wr), init=-1)
+        clears = Signal(range(-1, self._clear_cycles), init=-1)
         column = Signal(self._chip.column_bits)
         read_ends, write_ends = self._read(m, reads, column), self._write(m, writes, column)
-        m.d.comb += self.done.eq(~reads & ~writes & (recovers == 0))
-        m.d.sync += [recovers.eq(recovers - (recovers != 0)), clears.eq(clears - (clears != 0))]
+        m.d.comb += self.done.eq(~reads & ~writes & (recovers < 0))
+        m.d.sync += [recovers.eq(recovers - (recovers >= 0)), clears.eq(clears - (clears >= 0))]
         with m.If(reads):
-            m.d.sync += clears.eq(self._clear_cycles)
+            m.d.sync += clears.eq(self._clear_cycles - 1)
         with m.If(writes):
-            m.d.sync += recovers.eq(self._cycles.wr)
+            m.d.sync += recovers.eq(self._cycles.wr - 1)
 
         # A write waits until all is read; a read follows whatever came before at once.
         idle = ~reads & ~writes
         m.d.comb += self.i.ready.eq(
-            Mux(self.i.p.write, idle & (clears == 0), idle | read_ends | write_ends))
+            Mux(self.i.p.write, idle & (clears < 0), idle | read_ends | write_ends))
         with m.If(read_ends):
             m.d.sync += reads.eq(0)
         with m.If(write_ends):

@@ -54,7 +54,7 @@ class SdrController(wiring.Component):
         self._read_cycles = chip.cas_latency + 2 if read_cycles is None else read_cycles
         self._words = beat_bytes // chip.word_bytes
         # A burst that is asked for now, and those whose words are still on their way.
-        self.margin = -(-(2 * BURST + self._read_cycles + 4) // self._words)
+        self.margin = -(-(2 * BURST + self._read_cycles + 5) // self._words)
         super().__init__({
             "command": In(stream.Signature(command_layout(beat_bytes))),
             "data": Out(stream.Signature(beat_layout(beat_bytes), always_ready=True)),
@@ -74,17 +74,28 @@ class SdrController(wiring.Component):
         wiring.connect(m, wiring.flipped(self.command), segments.i)
         wiring.connect(m, segments.o, rows.i)
         wiring.connect(m, rows.o, columns.i)
-        busy = columns.command != Command.NOTHING
-        m.d.comb += [rows.busy.eq(busy), rows.used.eq(columns.used), rows.done.eq(columns.done)]
+
+        # What the columns say is a cycle old before the rows have to heed it.
+        command, bank = Signal.like(columns.command), Signal.like(columns.used)
+        address, word = Signal.like(columns.address), Signal.like(columns.o)
+        m.d.comb += rows.used.eq(columns.used)
+        m.d.sync += [
+            rows.busy.eq(columns.command != Command.NOTHING),
+            command.eq(columns.command),
+            bank.eq(columns.used),
+            address.eq(columns.address),
+            word.eq(columns.o),
+            rows.done.eq(columns.done),
+        ]
         m.d.sync += [
             columns.room.eq(self.room),
-            pads.command.eq(Mux(busy, columns.command, rows.command)),
-            pads.bank.eq(Mux(busy, columns.used, rows.bank)),
-            pads.address.eq(Mux(busy, columns.address, rows.address)),
-            pads.write.eq(columns.command == Command.WRITE),
-            pads.o.eq(columns.o),
+            pads.command.eq(Mux(rows.busy, command, rows.command)),
+            pads.bank.eq(Mux(rows.busy, bank, rows.bank)),
+            pads.address.eq(Mux(rows.busy, address, rows.address)),
+            pads.write.eq(command == Command.WRITE),
+            pads.o.eq(word),
         ]
-        self._gather(m, delay(m, columns.wanted, 1 + self._read_cycles, name="wanted",
+        self._gather(m, delay(m, columns.wanted, 2 + self._read_cycles, name="wanted",
                               reset_less=False))
         return m
 

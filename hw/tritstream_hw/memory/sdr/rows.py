@@ -26,7 +26,7 @@ class _Timer:
             m.d.sync += self._count.eq(self._count - 1)
 
     def start(self, m: Module, cycles: int):
-        m.d.sync += self._count.eq(cycles - 2)
+        m.d.sync += self._count.eq(max(cycles - 2, -1))
 
 
 class Rows(wiring.Component):
@@ -53,7 +53,7 @@ class Rows(wiring.Component):
     used : :py:`In(2)`
         Bank of the segment that was taken last.
     done : :py:`In(1)`
-        That segment is, and its bank may be closed.
+        That segment is, and its bank may be closed; known two cycles after it was taken.
     command : :py:`Out(Command)`
     bank, address : :py:`Out(2)`, :py:`Out(row_bits)`
         What belongs to `command`.
@@ -81,7 +81,8 @@ class Rows(wiring.Component):
         is_open = Signal(banks)
         rows = Array(Signal(chip.row_bits, name=f"row_{n}") for n in range(banks))
         due, served = self._count_refreshes(m)
-        waits = _Timer(m, "waits", most=cycles.power_up + 1, init=cycles.power_up)
+        powers_up = _Timer(m, "powers_up", most=cycles.power_up + 1, init=cycles.power_up)
+        waits = _Timer(m, "waits", most=max(cycles.rp, cycles.rfc, cycles.rcd, cycles.mrd))
         active = _Timer(m, "active", most=cycles.ras)       # the row that was opened last
         free = waits.over & ~self.busy
         segment, row, opened, hit = self.i.p, Signal(chip.row_bits), Signal(), Signal()
@@ -92,9 +93,12 @@ class Rows(wiring.Component):
             self.address.eq(segment.row),
             self.o.payload.eq(self.i.payload),
         ]
-        with m.FSM(init="Close all"):
+        with m.FSM(init="Power up"):
+            with m.State("Power up"):
+                with m.If(powers_up.over):
+                    m.next = "Close all"
             with m.State("Close all"):
-                with m.If(free & active.over):
+                with m.If(free & active.over & self.done):
                     m.d.comb += [self.command.eq(Command.PRECHARGE), self.address.eq(ALL_BANKS)]
                     m.d.sync += is_open.eq(0)
                     waits.start(m, cycles.rp)
@@ -114,8 +118,7 @@ class Rows(wiring.Component):
                 m.d.sync += [row.eq(rows[segment.bank]), opened.eq(is_open.bit_select(
                     segment.bank, 1))]
                 with m.If(due):
-                    with m.If(self.done):
-                        m.next = "Close all"
+                    m.next = "Close all"
                 with m.Elif(self.i.valid):
                     m.next = "Compare"
             with m.State("Compare"):
@@ -138,7 +141,7 @@ class Rows(wiring.Component):
                     m.d.comb += self.command.eq(Command.ACTIVATE)
                     m.d.sync += [is_open.bit_select(segment.bank, 1).eq(1),
                                  rows[segment.bank].eq(segment.row)]
-                    waits.start(m, cycles.rcd - 1)      # the columns take a cycle themselves
+                    waits.start(m, cycles.rcd - 2)      # the columns take two cycles themselves
                     active.start(m, cycles.ras)
                     m.next = "Offer"
             with m.State("Offer"):
@@ -148,14 +151,19 @@ class Rows(wiring.Component):
                     m.next = "Next"
         return m
 
-    def _count_refreshes(self, m) -> tuple[Value, Signal]:
-        """Return whether a refresh is due, and what to raise in the cycle in which it is given."""
+    def _count_refreshes(self, m) -> tuple[Signal, Signal]:
+        """Return whether a refresh is due, and what to raise in the cycle in which it is given.
+
+        The former is two cycles late.
+        """
         interval = Signal(range(self._cycles.refi), init=self._cycles.refi - 1)
         count, served = Signal(range(MOST_DUE + 1), init=AT_START), Signal()
+        due = Signal(init=1)
         again = interval == 0
+        m.d.sync += due.eq(count != 0)
         m.d.sync += interval.eq(Mux(again, self._cycles.refi - 1, interval - 1))
         with m.If(again & ~served & (count != MOST_DUE)):
             m.d.sync += count.eq(count + 1)
         with m.If(served & ~again):
             m.d.sync += count.eq(count - 1)
-        return count != 0, served
+        return due, served

@@ -1,0 +1,89 @@
+"""A queue between two clocks."""
+
+from amaranth import *
+from amaranth.hdl import Assert
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+__all__ = ["CrossingQueue"]
+
+
+class CrossingQueue(wiring.Component):
+    """A queue whose source knows by `level` that there is room, and never waits.
+
+    Amaranth's own queues ask in the cycle of a write whether they are full, which takes longer than
+    a DRAM's clock allows. The places are counted in Gray code on both sides, and only these counts
+    are synchronised: what they say is late, but true.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Of the payload.
+    depth : int
+        Places, a power of two.
+    i_domain, o_domain : str
+        Where payloads come from, and where they go.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(shape, always_ready=True))`
+        In `i_domain`.
+    level : :py:`Out(range(depth + 1))`
+        In `i_domain`: places that are taken, at most, by all but the payload of the cycle before.
+    o : :py:`Out(stream.Signature(shape))`
+        In `o_domain`, from a register.
+    """
+
+    def __init__(self, shape, *, depth: int, i_domain: str, o_domain: str):
+        self._shape = shape
+        self._bits = exact_log2(depth)
+        self._i_domain = i_domain
+        self._o_domain = o_domain
+        super().__init__({
+            "i": In(stream.Signature(shape, always_ready=True)),
+            "level": Out(range(depth + 1)),
+            "o": Out(stream.Signature(shape)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.store = store = memory.Memory(shape=self._shape, depth=1 << self._bits,
+                                                   init=[])
+        write = store.write_port(domain=self._i_domain)
+        read = store.read_port(domain=self._o_domain)
+
+        come, come_code, _ = self._count(m, self._i_domain, self.i.valid)
+        moves, there = Signal(), Signal.like(come_code)
+        gone, gone_code, following = self._count(m, self._o_domain, moves)
+        m.submodules.there = FFSynchronizer(come_code, there, o_domain=self._o_domain)
+        back = Signal.like(gone_code)
+        m.submodules.back = FFSynchronizer(gone_code, back, o_domain=self._i_domain)
+
+        m.d.comb += [write.addr.eq(come), write.data.eq(self.i.payload),
+                     write.en.eq(self.i.valid)]
+        seen = Signal.like(come)
+        m.d[self._i_domain] += [seen.eq(_decoded(back)), self.level.eq((come - seen)[:len(come)])]
+        m.d[self._i_domain] += Assert(self.level <= 1 << self._bits)
+
+        # The memory reads ahead: its word is that of `gone`.
+        m.d.comb += [
+            moves.eq((there != gone_code) & (self.o.ready | ~self.o.valid)),
+            read.addr.eq(following),
+        ]
+        with m.If(self.o.ready | ~self.o.valid):
+            m.d[self._o_domain] += [self.o.valid.eq(moves), self.o.payload.eq(read.data)]
+        return m
+
+    def _count(self, m, domain: str, counts) -> tuple[Signal, Signal, Value]:
+        """Return a count, the same in Gray code, and what it is in the next cycle."""
+        count, code = Signal(self._bits + 1), Signal(self._bits + 1)
+        following = (count + counts)[:len(count)]
+        m.d[domain] += [count.eq(following), code.eq(following ^ following[1:])]
+        return count, code, following
+
+
+def _decoded(code: Value) -> Value:
+    """Return the number that is `code` in Gray code."""
+    return Cat(code[n:].xor() for n in range(len(code)))
