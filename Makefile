@@ -22,7 +22,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bench bench-full cycles mutants cost clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bench bench-full cycles board mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,7 +38,8 @@ help:
 	  '  bitstream   synthesise, place and route for BOARD' \
 	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
 	  '  cycles      measure the cycles per token in the README' \
-	  '  mutants     break the RTL in many ways; every one has to be caught' \
+	  '  board       upload tiny to the simulated pads of ulx3s_85f, and generate; the speed of demo' \
+  '  mutants     break the RTL in many ways; every one has to be caught' \
 	  '  fuzz        CASES inputs that nobody would write, from SEED on' \
 	  '  cost        synthesise and route every block alone' \
 	  '  clean       remove build/ and .venv' \
@@ -120,6 +121,10 @@ bench bench-full: $(INSTALLED)
 
 cycles: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.cycles --readme README.md
+
+board: $(INSTALLED)
+	$(Q).venv/bin/python -m tritstream_sim.report.board --upload
+	$(Q).venv/bin/python -m tritstream_sim.report.board -m demo
 
 mutants: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.mutation.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')

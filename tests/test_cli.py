@@ -418,7 +418,7 @@ def test_inspect(good, image, checkpoint):
 
 def test_inspect_ends_with_its_verdict(good, image, checkpoint):
     shown = good("inspect", checkpoint)
-    assert shown.splitlines()[-1] == "ulx3s_85f: yes, in its memory"
+    assert shown.splitlines()[-1] == "ulx3s_85f_bram: yes, in its memory"
     assert len(shown.splitlines()) < 25             # one screen, however many layers there are
     assert re.search(r"mlp\.gate_proj, gate +48 +32 +0\.\d{3}-0\.\d{3} ", shown)
     assert Image(image).digest[:16] in shown
@@ -450,7 +450,7 @@ def test_inspect_without_gateware(good, image, monkeypatch):
 def test_boards(good):
     row, = [row for row in json.loads(good("boards", "--json")) if row["name"] == "ulx3s_85f"]
     assert row["fpga"].startswith("LFE5U-85F") and row["luts"] == 83_640
-    assert row["evidence"] in ("routed", "measured-silicon")
+    assert row["evidence"] in ("simulated", "routed", "measured-silicon")
     assert "ulx3s_85f" in good("boards")
 
 
@@ -517,9 +517,12 @@ def test_estimate_says_what_limits(good, image):
     narrow = json.loads(good("estimate", "-m", image, "--build", "p=16", "--memory", 0.5, "--json"))
     assert narrow["limit"] == "memory"
     assert narrow["cycles_per_token"] == 2 * narrow["bytes_per_token"]
-    board = json.loads(good("estimate", "-m", "demo", "--board", "ulx3s_85f", "--json"))
+    board = json.loads(good("estimate", "-m", "demo", "--board", "ulx3s_85f_bram", "--json"))
     assert board["limit"] == "link"
     assert board["tokens_per_second"] == pytest.approx(300_000 / board["bytes_per_token"])
+    board = json.loads(good("estimate", "-m", "demo", "--board", "ulx3s_85f", "--json"))
+    assert board["limit"] == "memory"
+    assert board["tokens_per_second"] == pytest.approx(261e6 / board["bytes_per_token"])
     shown = good("estimate", "-m", "demo", "--build", "p=64")
     assert "limited by the element path" in shown and "(estimated)" in shown
 

@@ -1,4 +1,4 @@
-"""A board from pad to pad: its top as the bitstream has it, and the real driver at its UART."""
+"""A board with block RAM from pad to pad: its top as in the bitstream, the driver at its UART."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ from tritstream_hw.boards.target import clocked
 from tritstream_sim.verilate.pads import build_board
 from tritstream_sim.verilate.stepped import SteppedTransport
 
-TARGET = TARGETS["ulx3s_85f"]
+TARGET = TARGETS["ulx3s_85f_bram"]
 MODEL = ModelConfig(hidden=32, intermediate=48, layers=1, vocab=40)
 # The board's own widths, clock and rate; small maxima, so that it compiles in seconds.
 SMALL = BuildConfig(beat_bytes=TARGET.config.beat_bytes, vector_width=TARGET.config.vector_width,

@@ -12,7 +12,8 @@ from tritstream_hw.phy.uart import UartReceiver, UartTransmitter, bit_ratio
 from tritstream_sim.agents.contract import held_until_taken, prove
 from tritstream_sim.agents.pysim import collect, feed, run, stalls
 
-RATES = [(80_000_000, 3_000_000), (48_000_000, 3_000_000), (25_000_000, 3_000_000)]
+RATES = [(80_000_000, 3_000_000), (83_333_333, 3_000_000), (48_000_000, 3_000_000),
+         (25_000_000, 3_000_000)]
 CLOCK, BAUD = RATES[0]
 BIT = CLOCK / BAUD
 

@@ -1,12 +1,9 @@
-"""Everything below the pins of a board whose link is a UART and whose memory is block RAM."""
+"""A device behind a UART."""
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.build import BuildConfig
-from tritstream_hw.accelerator import Accelerator
-from tritstream_hw.boards.on_chip import OnChipDevice
 from tritstream_hw.phy.uart import UartReceiver, UartTransmitter
 from tritstream_hw.stream.skid import Skid
 
@@ -14,14 +11,14 @@ __all__ = ["SerialDevice"]
 
 
 class SerialDevice(wiring.Component):
-    """`OnChipDevice` with the accelerator, behind a UART.
+    """A device whose link is a UART.
 
     Parameters
     ----------
-    config : :class:`BuildConfig`
-        What to build; `clock_hz` has to be the frequency of the domain ``sync``.
-    build_id : bytes
-        Eight bytes by which the driver knows the build again.
+    device : wiring.Component
+        With streams of bytes, `rx` and `tx`, as `OnChipDevice` has them.
+    clock_hz : int
+        Frequency of the domain ``sync``.
     baud : int
         Rate of the line.
 
@@ -31,18 +28,17 @@ class SerialDevice(wiring.Component):
         Lines from and to the host.
     """
 
-    def __init__(self, config: BuildConfig, build_id: bytes, baud: int):
-        self._config = config
-        self._build_id = build_id
+    def __init__(self, device: wiring.Component, *, clock_hz: int, baud: int):
+        self._device = device
+        self._clock_hz = clock_hz
         self._baud = baud
         super().__init__({"rx": In(1), "tx": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        config = self._config
-        m.submodules.device = device = OnChipDevice(config, self._build_id, Accelerator(config))
-        m.submodules.receiver = receiver = UartReceiver(config.clock_hz, self._baud)
-        m.submodules.transmitter = transmitter = UartTransmitter(config.clock_hz, self._baud)
+        m.submodules.device = device = self._device
+        m.submodules.receiver = receiver = UartReceiver(self._clock_hz, self._baud)
+        m.submodules.transmitter = transmitter = UartTransmitter(self._clock_hz, self._baud)
         wiring.connect(m, receiver.o, device.rx)
         m.submodules.buffer = buffer = Skid(8)
         wiring.connect(m, device.tx, buffer.i)

@@ -9,6 +9,7 @@ from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
 from tritstream.link.frames import MAX_FRAME
 from tritstream.transport.serial import BITS_PER_BYTE
+from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_hw.phy.uart import SLOWEST
 
 __all__ = ["Target"]
@@ -30,6 +31,10 @@ class Target:
         What the part has; of block RAM, pieces of 18 Kbit.
     memory, link : str
         Where an image lies and how the host is connected, in a few words.
+    chip : SdrChip or None
+        What is behind the resource ``sdram``, if that is used.
+    memory_rate : int or None
+        Bytes per second that the memory delivers in the long run; None: a beat per cycle.
     toolchain : str
         What places and routes.
     platform : callable
@@ -45,7 +50,7 @@ class Target:
     nextpnr_options, synth_options : tuple of str
         What was found to help, see the comments of each target.
     evidence : str
-        How sure it is that the board works: ``routed``, ``measured-silicon``.
+        How sure it is that the board works: ``simulated``, ``routed``, ``measured-silicon``.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Target:
     block_rams: int
     memory: str
     link: str
+    chip: SdrChip | None = None
+    memory_rate: int | None = None
     toolchain: str
     platform: Callable[[], object]
     top: Callable[[BuildConfig, bytes, int], Elaboratable]
@@ -63,6 +70,11 @@ class Target:
     nextpnr_options: tuple[str, ...] = ()
     synth_options: tuple[str, ...] = ()
     evidence: str
+
+    @property
+    def memory_bytes_per_cycle(self) -> float | None:
+        """What the memory delivers per cycle of the system clock; None: a beat."""
+        return self.memory_rate and self.memory_rate / self.config.clock_hz
 
     def at(self, clock_hz: int) -> "Target":
         """Return the target with another system clock; the link's timers stay what they are.

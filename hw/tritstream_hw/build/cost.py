@@ -64,7 +64,7 @@ CORE = "TernaryCore P=16"
 
 CONFIG = BuildConfig()
 MEMORY_BYTES = 32 << 20    # of the player, which counts its beats
-BOARD = TARGETS["ulx3s_85f"]
+BOARD = TARGETS["ulx3s_85f_bram"]
 
 
 def _wide(beat_bytes: int) -> BuildConfig:
@@ -102,8 +102,8 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "Control": lambda: Control(CONFIG, bytes(8)),
     "UartReceiver": lambda: UartReceiver(BOARD.config.clock_hz, BOARD.baud),
     "UartTransmitter": lambda: UartTransmitter(BOARD.config.clock_hz, BOARD.baud),
-    "Accelerator of ulx3s_85f": lambda: Accelerator(BOARD.config),
-    "Soc of ulx3s_85f": lambda: Soc(BOARD.config, bytes(8), Accelerator(BOARD.config)),
+    "Accelerator of ulx3s_85f_bram": lambda: Accelerator(BOARD.config),
+    "Soc of ulx3s_85f_bram": lambda: Soc(BOARD.config, bytes(8), Accelerator(BOARD.config)),
 }
 """Blocks by name; where no parameter is named, it is that of `BuildConfig`."""
 

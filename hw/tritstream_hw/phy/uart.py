@@ -1,6 +1,6 @@
 """Asynchronous serial port: one start bit, eight data bits, one stop bit."""
 
-import math
+from fractions import Fraction
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -11,10 +11,13 @@ __all__ = ["SLOWEST", "BitClock", "UartReceiver", "UartTransmitter", "bit_ratio"
 
 SLOWEST = 8             # cycles per bit that the receiver needs to find the middle of a bit
 FRAME_BITS = 10
+MOST_PARTS = 1000       # in which a cycle is divided: what is lost is less than a part in 10,000
 
 
 def bit_ratio(clock_hz: int, baud: int) -> tuple[int, int]:
     """Return the parts of a bit, and how many of them pass in a cycle.
+
+    Frequencies that are not of whole hertz have small parts, too: 83,333,333 Hz is 250 / 3 MHz.
 
     Raises
     ------
@@ -24,8 +27,7 @@ def bit_ratio(clock_hz: int, baud: int) -> tuple[int, int]:
     if not 0 < SLOWEST * baud <= clock_hz:
         raise ValueError(f"clock_hz must be at least {SLOWEST} times the baud rate of {baud}, "
                          f"and that more than 0, not {clock_hz}")
-    divisor = math.gcd(clock_hz, baud)
-    return clock_hz // divisor, baud // divisor
+    return Fraction(clock_hz, baud).limit_denominator(MOST_PARTS).as_integer_ratio()
 
 
 class BitClock(wiring.Component):

@@ -51,6 +51,7 @@ STAGE_DECODER = "tests/test_stage.py"
 SDR_ROWS = "hw/tritstream_hw/memory/sdr/rows.py"
 SDR_COLUMNS = "hw/tritstream_hw/memory/sdr/columns.py"
 CROSSING = "hw/tritstream_hw/memory/crossing.py"
+SDR_PHY = "hw/tritstream_hw/phy/sdr.py"
 SDR = "tests/test_rtl_sdr.py"
 
 STATISTICS = "hw/tritstream_hw/norm/statistics.py"
@@ -91,6 +92,7 @@ CHECKSUM = "hw/tritstream_hw/memory/checksum.py"
 
 RTL_UART = "tests/test_uart.py"
 RTL_BOARD = "tests/test_rtl_board_top.py::test_build_id_is_checked"
+RTL_SDRAM = "tests/test_rtl_board_sdram.py::test_tiny_generates_at_the_speed_of_the_memory"
 RTL_MEMORY = "tests/test_rtl_memory.py"
 FORMAL_PLAYER = "tests/test_formal_player.py"
 RTL_LINK = "tests/test_rtl_link.py"
@@ -435,12 +437,12 @@ MUTANTS = [
            RUN, "[left.eq(left - 1), fresh.eq(0)]", "[left.eq(left - 1)]",
            RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
     Mutant("board.inverted", "the line to the host is inverted",
-           ULX3S, "tx.o.eq(device.tx)", "tx.o.eq(~device.tx)", RTL_BOARD),
+           ULX3S, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),
     Mutant("board.feedback", "the PLL makes another clock than the UART counts on",
            CLOCKS, "p_CLKFB_DIV=dividers.feedback,", "p_CLKFB_DIV=dividers.feedback + 1,",
            RTL_BOARD),
     Mutant("board.oscillator", "the PLL's oscillator runs faster than it can",
-           CLOCKS, "p_CLKOP_DIV=dividers.output,", "p_CLKOP_DIV=2 * dividers.output,", RTL_BOARD),
+           CLOCKS, 'f"p_{name}_DIV": divider', 'f"p_{name}_DIV": 2 * divider', RTL_BOARD),
     Mutant("access.end", "the last word of a space is out of range",
            BOUNDS, "(first[:bits] + count[:bits] > size)", "(first[:bits] + count[:bits] >= size)",
            RTL_CONTROL + "::test_spaces"),
@@ -464,16 +466,24 @@ MUTANTS = [
     Mutant("checksum.part", "every part of a beat is its first",
            CHECKSUM, "bits.word_select(part, 8 * step)", "bits.word_select(0, 8 * step)",
            RTL_MEMORY + "::test_digest_is_the_crc_of_the_bytes"),
-    Mutant("sdr.rcd", "a row is read a cycle too soon",
-           SDR_ROWS, "waits.start(m, cycles.rcd - 1)", "waits.start(m, cycles.rcd - 2)", SDR),
+    Mutant("sdr.rfc", "a row is opened a cycle too soon after a refresh",
+           SDR_ROWS, "waits.start(m, cycles.rfc)", "waits.start(m, cycles.rfc - 1)", SDR),
     Mutant("sdr.row", "whatever row is open is taken for the right one",
            SDR_ROWS, "opened & (row == segment.row)", "opened", SDR),
     Mutant("sdr.refresh", "nothing is refreshed after the start",
            SDR_ROWS, "m.d.sync += count.eq(count + 1)", "pass", SDR),
     Mutant("sdr.turnaround", "a write does not wait for the words of the reads before it",
-           SDR_COLUMNS, "idle & (clears == 0)", "idle", SDR),
+           SDR_COLUMNS, "idle & (clears < 0)", "idle", SDR),
     Mutant("sdr.last", "the last word of a read is left out",
            SDR_COLUMNS, "(word <= last)", "(word < last)", SDR),
+    Mutant("pins.ras", "a row is closed a cycle too soon after it was opened",
+           SDR_ROWS, "active.start(m, cycles.ras)", "active.start(m, cycles.ras - 1)", RTL_SDRAM),
+    Mutant("pins.refresh", "nothing is refreshed after the start",
+           SDR_ROWS, "m.d.sync += count.eq(count + 1)", "pass", RTL_SDRAM),
+    Mutant("pins.phase", "the chip's clock is in phase with the controller's",
+           ULX3S, "CHIP_DEGREES = 180", "CHIP_DEGREES = 0", RTL_SDRAM),
+    Mutant("pins.bank", "the two pins of the bank are swapped",
+           SDR_PHY, '"ba": pads.bank', '"ba": pads.bank[::-1]', RTL_SDRAM),
     Mutant("crossing.room", "reads go on until there is no room for what is on its way",
            CROSSING, "self._beats - self._margin", "self._beats", SDR),
 ]

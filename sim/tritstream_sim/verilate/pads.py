@@ -3,32 +3,40 @@
 import pathlib
 
 from tritstream_hw.boards import Target
+from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_sim.verilate.compile import compile_model
 from tritstream_sim.verilate.export import export, ports
 from tritstream_sim.verilate.stepped import SOURCE
 
 __all__ = ["build_board"]
 
-_PRIMITIVES = sorted((pathlib.Path(__file__).parent / "primitives").glob("*.v"))
+_HERE = pathlib.Path(__file__).parent
+_MODELS = sorted([*_HERE.glob("primitives/*.v"), *_HERE.glob("chips/*.v")])
 _ARGUMENTS = ["--timing", "--no-sched-zero-delay", "--timescale", "1ns/1fs",
               "-CFLAGS", "-std=c++20"]      # which the wheel's makefile does not ask for
 
 _LINES = {"uart_0__rx__io": "rx", "uart_0__tx__io": "tx"}
 _WRAPPER = """
 module {name}(input rx, output tx);
-    {oscillators}
+    {parts}
     {design} pads({connections});
 endmodule
 """
 _OSCILLATOR = "reg {pad} = 0; always #({half_period}) {pad} = ~{pad};"
+
+# Pins of the chip and their widths, by the names that boards give them.
+_SDR = {"clk": ("clk", 1), "clk_en": ("cke", 1), "cs": ("cs_n", 1), "ras": ("ras_n", 1),
+        "cas": ("cas_n", 1), "we": ("we_n", 1), "dqm": ("dqm", 2), "ba": ("ba", 2), "a": ("a", 0),
+        "dq": ("dq", 16)}
 
 
 def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib.Path:
     """Compile the top of a board, made for its platform, for a `SteppedTransport`.
 
     Its pads are those of the platform's file. An oscillator stands at each that has a clock there,
-    the host's UART at the resource ``uart``. What Amaranth or the board's own file takes from the
-    vendor is modelled in ``primitives``.
+    the host's UART at the resource ``uart``, the target's chip at ``sdram``. What Amaranth or the
+    board's own file takes from the vendor is modelled in ``primitives``, the chip in ``chips``;
+    both say what of them a run can set.
 
     Parameters
     ----------
@@ -47,15 +55,30 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
     platform, name = target.platform(), f"board_{target.name}"
     text = export(target.top(target.config, build_id, target.baud), target.name, platform)
     clocks = {port.name: hz for port, hz in platform.iter_port_clock_constraints()}
+    parts = [_OSCILLATOR.format(pad=pad, half_period=1e9 / hz / 2) for pad, hz in clocks.items()]
     stands = _LINES | {pad: pad for pad in clocks}
+    if target.chip is not None:
+        pins = {f"sdram_0__{resource}__io": (pin, width or target.chip.row_bits)
+                for resource, (pin, width) in _SDR.items()}
+        parts.append(_chip(target.chip, pins))
+        stands |= {pad: pad for pad in pins}
     pads = ports(text, target.name)
     if unknown := sorted(set(pads) - set(stands)):
         raise ValueError(f"nothing stands at {target.name}'s pads {', '.join(unknown)}")
     wrapper = _WRAPPER.format(
-        name=name, design=target.name,
-        oscillators="\n    ".join(_OSCILLATOR.format(pad=pad, half_period=1e9 / hz / 2)
-                                  for pad, hz in clocks.items()),
+        name=name, design=target.name, parts="\n    ".join(parts),
         connections=", ".join(f".{pad}({stands[pad]})" for pad in pads))
-    models = [path.read_text() for path in _PRIMITIVES]
+    models = [path.read_text() for path in _MODELS]
     return compile_model("\n".join([text, wrapper, *models]), name, cache, arguments=_ARGUMENTS,
                          sources=[SOURCE])
+
+
+def _chip(chip: SdrChip, pins: dict[str, tuple[str, int]]) -> str:
+    """Return the chip and its wires, each called as the pad where it ends."""
+    wires = [f"wire [{width - 1}:0] {pad};" for pad, (_, width) in pins.items()]
+    numbers = {name.upper(): getattr(chip, name) for name in (
+        "column_bits", "row_bits", "cas_latency", "mrd_cycles", "rcd", "rp", "ras", "rfc", "wr",
+        "refi", "power_up")}
+    values = ", ".join(f".{name}({value})" for name, value in numbers.items())
+    connections = ", ".join(f".{pin}_pin({pad})" for pad, (pin, _) in pins.items())
+    return "\n    ".join([*wires, f"sdr #({values}) chip({connections});"])

@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include <unistd.h>
+
 #include "Vtop.h"
 #include "verilated.h"
 
@@ -184,11 +186,14 @@ bool read_all(void* data, size_t size) { return std::fread(data, 1, size, stdin)
 double sc_time_stamp() { return 0; }
 
 int main(int count, char** arguments) {
-    if (count != 3) {
-        std::fprintf(stderr, "usage: step DEVICE_OR_CYCLES_PER_BIT SEED\n");
+    if (count < 3) {
+        std::fprintf(stderr, "usage: step DEVICE_OR_CYCLES_PER_BIT SEED [+NAME=VALUE]...\n");
         return 2;
     }
+    std::FILE* const answers = fdopen(dup(STDOUT_FILENO), "wb");
+    dup2(STDERR_FILENO, STDOUT_FILENO);     // what the models have to say is for people
     VerilatedContext context;
+    context.commandArgs(count, arguments);
     Vtop top{&context};
     PortOf<Vtop>::Type port(top, std::strtod(arguments[1], nullptr));
     Traffic traffic;
@@ -210,9 +215,9 @@ int main(int count, char** arguments) {
             ++cycles;
         }
         const uint32_t answer[2] = {cycles, uint32_t(traffic.come.size())};
-        std::fwrite(answer, sizeof answer, 1, stdout);
-        std::fwrite(traffic.come.data(), 1, traffic.come.size(), stdout);
-        std::fflush(stdout);
+        std::fwrite(answer, sizeof answer, 1, answers);
+        std::fwrite(traffic.come.data(), 1, traffic.come.size(), answers);
+        std::fflush(answers);
     }
     return 0;
 }

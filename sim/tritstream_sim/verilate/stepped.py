@@ -85,20 +85,23 @@ class SteppedTransport(Transport):
         Percentage of cycles in which each stream pauses, or of bytes before which the UART does.
     seed : int
         Of the pauses.
+    settings : dict
+        Of the models in a board, by their names: ``sdr_rcd``, ``pads_out``.
     """
 
     name = "simulator"
     retry_seconds = 60.0                # of the host's clock, of which the simulation knows nothing
 
     def __init__(self, executable: pathlib.Path, select: int = 0, *,
-                 baud: float | None = None, stall: int = 0, seed: int = 1):
+                 baud: float | None = None, stall: int = 0, seed: int = 1, **settings):
         self.cycles = 0
         self._received_at = 0
         self._stall = stall
         self._pending = bytearray()
         self._unread = bytearray()
         port = select if baud is None else 1e6 * MICROSECOND / baud
-        self._process = subprocess.Popen([executable, str(port), str(seed)],
+        plus = [f"+{name}={value}" for name, value in settings.items()]
+        self._process = subprocess.Popen([executable, str(port), str(seed), *plus],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def read(self, timeout: float) -> bytes:

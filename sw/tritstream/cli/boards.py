@@ -44,10 +44,15 @@ def _row(target, models: dict) -> dict:
         "max_state": config.max_state,
         "max_vocab": config.max_vocab,
         "evidence": target.evidence,
-        "tokens_per_second": {name: round(image_estimate(image, config).tokens_per_second, 3)
+        "tokens_per_second": {name: round(_rate(image, target), 3)
                               for name, image in models.items()},
         "tokens_per_second_evidence": "estimated",
     }
+
+
+def _rate(image, target) -> float:
+    return image_estimate(image, target.config,
+                          memory_rate=target.memory_bytes_per_cycle).tokens_per_second
 
 
 def _table(row: dict) -> Table:

@@ -50,11 +50,12 @@ def estimate_model(
         where = f"a build of {build or DEFAULT_BUILD}"
         found = _free_estimate(model, BuildConfig.parse(build or DEFAULT_BUILD), memory)
     else:
-        where, config = board, find_target(board).config
+        where, target = board, find_target(board)
         if model in PRESETS:
             raise BadInput(f"{model} is a shape, of which no image says whether it fits {board}: "
                            "give --build, or pack a model of that shape.")
-        found = image_estimate(open_model(model).image, config)
+        found = image_estimate(open_model(model).image, target.config,
+                               memory_rate=target.memory_bytes_per_cycle)
     result = {"model": model, "build": where, **describe(found)}
     if json:
         print_json(result)
@@ -69,8 +70,17 @@ def _free_estimate(model: str, config: BuildConfig, memory: float | None) -> Est
     return estimate(_shape(image), config, wide_rows=_wide(image), memory_rate=memory)
 
 
-def image_estimate(image, config: BuildConfig) -> Estimate:
+def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = None) -> Estimate:
     """Estimate an image on a board: from its memory, or else over its link.
+
+    Parameters
+    ----------
+    image : Image
+        The model.
+    config : BuildConfig
+        The board's.
+    memory_rate : float or None
+        Bytes per cycle that its memory delivers; None: a beat.
 
     Raises
     ------
@@ -81,7 +91,8 @@ def image_estimate(image, config: BuildConfig) -> Estimate:
     lack, resident = needs.lack(config), needs.resident(config.memory_bytes)
     if lack:
         raise BadInput(f"The model does not fit the board: its {lack}; use another build.")
-    return estimate(_shape(image), config, wide_rows=_wide(image), streamed=not resident)
+    return estimate(_shape(image), config, wide_rows=_wide(image), streamed=not resident,
+                    memory_rate=memory_rate if resident else None)
 
 
 def _shape(image) -> ModelConfig:

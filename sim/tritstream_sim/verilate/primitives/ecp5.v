@@ -8,6 +8,34 @@ module OBZ(input I, input T, output O);
     assign O = T ? 1'bz : I;
 endmodule
 
+module BB(input I, input T, output O, inout B);
+    assign B = T ? 1'bz : I;
+    assign O = B;
+endmodule
+
+// Flip-flops of pads. The time that their ways to and from the chip take is modelled there.
+module OFS1P3DX(input SCLK, input SP, input CD, input D, output reg Q = 0);
+    always @(posedge SCLK) if (SP) Q <= D && !CD;
+endmodule
+
+module IFS1P3DX(input SCLK, input SP, input CD, input D, output reg Q = 0);
+    always @(posedge SCLK) if (SP) Q <= D && !CD;
+endmodule
+
+// D0 is out in the first half of a period, D1 in the second, two periods later.
+module ODDRX1F(input SCLK, input RST, input D0, input D1, output Q);
+    reg [1:0] first = 0, second = 0;
+    always @(posedge SCLK) begin
+        first <= {first[0], D0 && !RST};
+        second <= {second[0], D1 && !RST};
+    end
+    assign Q = SCLK ? first[1] : second[1];
+endmodule
+
+module FD1S3AX(input CK, input D, output reg Q = 0);
+    always @(posedge CK) Q <= D;
+endmodule
+
 // Gate of a clock. The enable is heeded while the clock is low, so that there is no glitch.
 module DCCA(input CLKI, input CE, output CLKO);
     reg enabled = 0;
@@ -15,15 +43,15 @@ module DCCA(input CLKI, input CE, output CLKO);
     assign CLKO = CLKI & enabled;
 endmodule
 
-// PLL whose feedback is its output. Its oscillator makes CLKFB / CLKFB_DIV as fast as
-// CLKI / CLKI_DIV, and CLKOP is a CLKOP_DIV-th of it. Phases are not modelled.
+// PLL whose feedback is its output CLKOP. Its oscillator makes CLKFB / CLKFB_DIV as fast as
+// CLKI / CLKI_DIV, and each output is a part of it. The phases of outputs to each other are right.
 module EHXPLLL #(
     parameter CLKI_DIV = 1,
     parameter CLKFB_DIV = 1,
-    parameter CLKOP_DIV = 8,
-    parameter CLKOP_CPHASE = 0,
-    parameter CLKOP_FPHASE = 0,
-    parameter CLKOP_ENABLE = "DISABLED",
+    parameter CLKOP_DIV = 8, CLKOS_DIV = 8, CLKOS2_DIV = 8,
+    parameter CLKOP_CPHASE = 0, CLKOS_CPHASE = 0, CLKOS2_CPHASE = 0,
+    parameter CLKOP_FPHASE = 0, CLKOS_FPHASE = 0, CLKOS2_FPHASE = 0,
+    parameter CLKOP_ENABLE = "DISABLED", CLKOS_ENABLE = "DISABLED", CLKOS2_ENABLE = "DISABLED",
     parameter FEEDBK_PATH = "CLKOP"
 ) (
     input CLKI,
@@ -37,7 +65,11 @@ module EHXPLLL #(
     input PHASELOADREG,
     input PLLWAKESYNC,
     input ENCLKOP,
-    output reg CLKOP = 0,
+    input ENCLKOS,
+    input ENCLKOS2,
+    output CLKOP,
+    output CLKOS,
+    output CLKOS2,
     output reg LOCK = 0
 );
     // ECP5 and ECP5-5G Family Data Sheet, sysCLOCK PLL Timing, in MHz, beside what is rounded.
@@ -45,7 +77,7 @@ module EHXPLLL #(
     localparam real MARGIN = 1.0001;
     localparam PERIODS = 16;    // of the phase detector, until the lock is certain
 
-    realtime risen = 0, half_period = 0;
+    realtime risen = 0, period = 0;     // the latter of the oscillator
     real clki_mhz, vco_mhz;
     always @(posedge CLKI) begin
         if (risen != 0) begin
@@ -55,7 +87,7 @@ module EHXPLLL #(
                 $fatal(1, "EHXPLLL: CLKI is at %g MHz", clki_mhz);
             if (vco_mhz * MARGIN < VCO_LOWEST || vco_mhz > VCO_HIGHEST * MARGIN)
                 $fatal(1, "EHXPLLL: the oscillator would run at %g MHz", vco_mhz);
-            half_period = 1e3 * CLKOP_DIV / vco_mhz / 2;
+            period = 1e3 / vco_mhz;
         end
         risen = $realtime;
     end
@@ -63,10 +95,14 @@ module EHXPLLL #(
     initial if (FEEDBK_PATH != "CLKOP" || CLKOP_ENABLE != "ENABLED")
         $fatal(1, "EHXPLLL: only a feedback from CLKOP is modelled");
 
-    always begin
-        wait (half_period > 0 && !RST && !STDBY);
-        #(half_period) CLKOP = ~CLKOP;
-    end
+    wire runs = period > 0 && !RST && !STDBY;
+    ehxplll_output #(CLKOP_DIV, CLKOP_CPHASE, CLKOP_FPHASE) op(runs, period, CLKOP);
+    generate
+        if (CLKOS_ENABLE == "ENABLED")
+            ehxplll_output #(CLKOS_DIV, CLKOS_CPHASE, CLKOS_FPHASE) os(runs, period, CLKOS);
+        if (CLKOS2_ENABLE == "ENABLED")
+            ehxplll_output #(CLKOS2_DIV, CLKOS2_CPHASE, CLKOS2_FPHASE) os2(runs, period, CLKOS2);
+    endgenerate
 
     // It locks only if its output does come back.
     integer come = 0;
@@ -84,6 +120,24 @@ module EHXPLLL #(
         if (RST || STDBY) begin
             alike <= 0;
             LOCK <= 0;
+        end
+    end
+endmodule
+
+// An output of the PLL: with a CPHASE of DIV - 1 it rises with the oscillator's common start.
+module ehxplll_output #(
+    parameter DIV = 8,
+    parameter CPHASE = 0,
+    parameter FPHASE = 0
+) (input runs, input realtime period, output reg clock = 0);
+    always begin
+        wait (runs);
+        #((CPHASE + FPHASE / 8.0 + 1) * period);
+        while (runs) begin
+            clock = 1;
+            #(DIV * period / 2);
+            clock = 0;
+            #(DIV * period / 2);
         end
     end
 endmodule

@@ -1,0 +1,87 @@
+"""A board with a memory from pad to pad: upload by its UART, tokens against golden, and its speed.
+
+``python -m tritstream_sim.report.board [-m MODEL] [--upload]``. Every bit on the board's lines and
+every command to its chip is simulated, some 6,000 times slower than the board; so the chip holds
+the model from the start, unless `--upload` is given: 100 kB of it take 0.3 s of the board's time,
+and minutes of yours.
+"""
+
+import argparse
+import pathlib
+import tempfile
+
+from tritstream.catalog import resolve
+from tritstream.driver import Device
+from tritstream.engines.golden import GoldenEngine
+from tritstream.errors import DeviceError, TritstreamError
+from tritstream_hw.boards import TARGETS
+from tritstream_sim.verilate.pads import build_board
+from tritstream_sim.verilate.stepped import SteppedTransport
+
+__all__ = ["main", "measure"]
+
+BOARD = "ulx3s_85f"
+BUILD_ID = bytes(range(1, 9))
+TOKENS = (0, 262, 762)
+COUNT = 4
+
+
+def measure(name: str, cache: pathlib.Path, *, upload: bool) -> str:
+    """Load a model, generate from it, and say what was found.
+
+    Raises
+    ------
+    DeviceError
+        A token is not that of the golden model.
+    """
+    target, image = TARGETS[BOARD], resolve(name).image
+    executable = build_board(target, BUILD_ID, cache)
+    with tempfile.NamedTemporaryFile() as content:
+        settings = {}
+        if not upload:
+            content.write(image.payload)
+            content.flush()
+            settings["sdr_image"] = content.name
+        transport = SteppedTransport(executable, baud=target.baud, **settings)
+        with Device(transport, build=BUILD_ID, dead_seconds=1e9, patience_seconds=1e9) as device:
+            began = transport.clock()
+            written = device.load(image)
+            took = transport.clock() - began
+            _check(device, image)
+            cycles = sum(record.cycles for record in device.records())
+    lines = []
+    if written:
+        lines.append(f"{written:,} bytes uploaded in {took:.3f} s of the board's time: "
+                     f"{written / took / target.config.link_rate:.1%} of the UART's rate")
+    rate = target.config.clock_hz / cycles
+    lines.append(f"{COUNT} tokens of {name} equal golden; {cycles:,} cycles a token, {rate:,.1f} "
+                 f"tok/s, {image.tape().nbytes * rate / 1e6:.1f} MB/s of tape (simulated)")
+    return "\n".join(lines)
+
+
+def _check(device: Device, image) -> None:
+    prompt = [token % image.vocab for token in TOKENS]
+    golden = GoldenEngine(image).open()
+    expected = [*golden.feed(prompt[:-1]), *golden.run(prompt[-1], COUNT)]
+    found = list(device.run(prompt, COUNT, fresh=True))
+    for number, (result, entry) in enumerate(zip(found, expected, strict=True)):
+        if result.digest != entry.digest:
+            raise DeviceError(f"Pass {number} on {BOARD} has the digest {result.digest:08x}, not "
+                              f"{entry.digest:08x}: compare it with `tritstream verify`.")
+
+
+def main(argv=None) -> None:
+    """Print what was found."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.board",
+                                     description=__doc__)
+    parser.add_argument("-m", "--model", default="tiny", help="default: tiny")
+    parser.add_argument("--upload", action="store_true", help="by the UART")
+    options = parser.parse_args(argv)
+    try:
+        print(measure(options.model, pathlib.Path("build/sim"), upload=options.upload))
+    except TritstreamError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The board with an SDRAM, as in its bitstream: the real driver at its UART, a chip at its pins.
+
+The chip holds its controller to every time of its data sheet: a run that ends well has kept them.
+"""
+
+import contextlib
+import random
+
+import pytest
+
+from tritstream.catalog import resolve
+from tritstream.driver import Device
+from tritstream.engines.golden import GoldenEngine
+from tritstream.errors import DeviceError
+from tritstream.formats import UNIT
+from tritstream.image.image import Image
+from tritstream.image.pack import pack
+from tritstream.model.config import ModelConfig
+from tritstream.model.dummy import DummyCheckpoint
+from tritstream_hw.boards import TARGETS
+from tritstream_sim.verilate.pads import build_board
+from tritstream_sim.verilate.stepped import SteppedTransport
+
+TARGET = TARGETS["ulx3s_85f"]
+BUILD_ID = bytes(range(1, 9))
+MEMORY_RATE = 2 * 400e6 / 3             # bytes per second, at most
+
+pytestmark = pytest.mark.verilator
+
+
+@pytest.fixture(scope="module")
+def executable(request):
+    return build_board(TARGET, BUILD_ID, request.config.rootpath / "build" / "sim")
+
+
+@pytest.fixture
+def connect(executable, seed):
+    """Open the driver on the board, whose models have other settings than their own."""
+    with contextlib.ExitStack() as stack:
+        def open_device(**settings):
+            transport = SteppedTransport(executable, baud=TARGET.baud, seed=seed, **settings)
+            stack.callback(transport.close)
+            return Device(transport, build=BUILD_ID, dead_seconds=1e9, patience_seconds=1e9)
+        yield open_device
+
+
+def check_tokens(device, image: Image, prompt, count: int):
+    """Generate greedily, and compare every digest and candidate with the golden model."""
+    golden = GoldenEngine(image).open()
+    expected = [*golden.feed(prompt[:-1]), *golden.run(prompt[-1], count)]
+    results = list(device.run(prompt, count, fresh=True))
+    assert [result.digest for result in results] == [entry.digest for entry in expected]
+    for result, entry in zip(results[len(prompt) - 1:], expected[len(prompt) - 1:], strict=True):
+        assert tuple(token for token, _ in result.candidates) == entry.candidates.tokens
+    assert device.statistics.bad == device.statistics.resent == 0
+
+
+def test_a_model_is_uploaded_and_generates(connect, tmp_path):
+    model = ModelConfig(hidden=16, intermediate=16, layers=1, vocab=20)
+    image = pack(DummyCheckpoint(model, seed=5), tmp_path / "dummy.trit")
+    device = connect()
+    assert device.load(image) == len(image.payload)
+    check_tokens(device, image, [3, 17], 2)
+
+
+def test_tiny_generates_at_the_speed_of_the_memory(connect, tmp_path):
+    """What the chip holds from the start is found to be the image, and not sent again."""
+    image = resolve("tiny").image
+    content = tmp_path / "content"
+    content.write_bytes(image.payload)
+    device = connect(sdr_image=content)
+    assert device.load(image) == 0
+    check_tokens(device, image, [0, 262, 61], 4)
+    cycles = sum(record.cycles for record in device.records())
+    seconds = cycles / TARGET.config.clock_hz
+    print(f"{cycles} cycles, {1 / seconds:.1f} tok/s")
+    assert image.tape().nbytes / seconds >= 0.97 * MEMORY_RATE
+
+
+@pytest.mark.parametrize("name, value, rule", [
+    ("rcd", 30, "tRCD"), ("rp", 60, "tRP"), ("ras", 1000, "tRAS"), ("rfc", 100, "tRFC"),
+    ("wr", 8000, "tWR"), ("refi", 4000, "refresh is late"), ("power_up", 201_000, "power up"),
+    ("setup", 3.8, "tS"), ("hold", 3.8, "tH"),
+])
+def test_a_slower_chip_is_not_served(connect, seed, capfd, name, value, rule):
+    """No time is far longer than it has to be, nor unchecked."""
+    with pytest.raises(EOFError):
+        connect(**{f"sdr_{name}": value}).upload(random.Random(seed).randbytes(2 * UNIT))
+    assert rule in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("out, back, reads", [
+    (1.0, 0.5, True), (4.0, 1.5, True), (0.5, 0.5, False), (4.5, 2.0, False)])
+def test_the_ways_of_the_pads_may_take_long(connect, seed, out, back, reads):
+    """1.5 to 5.5 ns in all, as the phase of the chip's clock allows."""
+    device = connect(pads_out=out, pads_in=back)
+    content = random.Random(seed).randbytes(UNIT)
+    if reads:
+        assert device.upload(content) == UNIT
+    else:
+        with pytest.raises(DeviceError, match="does not hold what was written"):
+            device.upload(content)
