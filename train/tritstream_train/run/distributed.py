@@ -139,7 +139,7 @@ class Processes:
         own = rows // self.count
         return self.rank * own, (self.rank + 1) * own
 
-    def first_s(self, make: Callable[[], bytes]) -> bytes:
+    def first_s(self, make: Callable[[], bytes | None]) -> bytes | None:
         """Return what the first process makes, in every process."""
         if self.count == 1:
             return make()

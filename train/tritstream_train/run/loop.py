@@ -159,11 +159,12 @@ class _Trainer:
         self._run = run or Run.begin(directory, config, digests)
         self._config = config
         # All that may be wrong is told before the first long work.
+        given = processes.first_s(self._given_tokenizer)
         held_back = None if config.valid is None else read_texts(config.valid)
         new = dataclasses.replace(config, start=None)
         if config.device == "cpu" and processes.first:
             self._forecast(lambda: build(new, shape or config.model), shape or config.model)
-        self._tokenizer_json = tokenizer = processes.first_s(self._tokenizer)
+        self._tokenizer_json = tokenizer = given or processes.first_s(self._learned_tokenizer)
         if shape is None or shape.bos is None:
             shape = with_marks(shape or config.model, tokenizer)
         self._run.shape = self._shape = shape
@@ -205,12 +206,15 @@ class _Trainer:
             found.check(self._config)
             self._report.say(str(found))
 
-    def _tokenizer(self) -> bytes:
-        """Contents of the run's `tokenizer.json`: as it was, given, or learned."""
-        config = self._config
-        own = self._run.tokenizer
+    def _given_tokenizer(self) -> bytes | None:
+        """Contents of the run's own or the given `tokenizer.json`; None: it has to be learned."""
+        config, own = self._config, self._run.tokenizer
         if own.exists() or config.tokenizer is not None:
             return checked_tokenizer(own if own.exists() else Path(config.tokenizer), config.vocab)
+        return None
+
+    def _learned_tokenizer(self) -> bytes:
+        config = self._config
         self._report.say(f"learning a tokenizer of {config.vocab} tokens")
         return learn_tokenizer(read_texts(config.data), config.vocab)
 
