@@ -2,6 +2,7 @@
 
 import functools
 import re
+import signal
 import time
 
 import pytest
@@ -25,6 +26,9 @@ def pytest_report_header(config):
 
 def pytest_sessionstart(session):
     session.config.stash[STARTED] = time.time()
+    # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter, config):
