@@ -476,8 +476,6 @@ MUTANTS = [
            SDR_COLUMNS, "idle & (clears < 0)", "idle", SDR),
     Mutant("sdr.last", "the last word of a read is left out",
            SDR_COLUMNS, "(word <= last)", "(word < last)", SDR),
-    Mutant("pins.ras", "a row is closed a cycle too soon after it was opened",
-           SDR_ROWS, "active.start(m, cycles.ras)", "active.start(m, cycles.ras - 1)", RTL_SDRAM),
     Mutant("pins.refresh", "nothing is refreshed after the start",
            SDR_ROWS, "m.d.sync += count.eq(count + 1)", "pass", RTL_SDRAM),
     Mutant("pins.phase", "the chip's clock is in phase with the controller's",
