@@ -1,6 +1,7 @@
 """The SDR SDRAM controller behind its clock crossing, against a chip that checks every time."""
 
 import dataclasses
+import itertools
 import random
 
 import pytest
@@ -113,6 +114,22 @@ def test_reads_see_the_writes_before_them(beat_bytes, stall, seed):
 
     run(dut, master, consumer)
     assert [list(beat) for beat in found] == expected
+
+
+def test_a_row_stays_open_for_as_long_as_a_slow_chip_wants():
+    """One of 150 ns: what else keeps a row open, the words of a short read, takes less."""
+    chip = dataclasses.replace(CHIP, ras=150.0)
+    dut, beat_bytes, count = Device(2, chip), 2, 12
+    across = 4 * PAGE // beat_bytes         # beats to the next row of the same bank
+
+    async def master(ctx):
+        await feed(ctx, dut.bus.command, [reads(n * across, 1, beat_bytes) for n in range(count)],
+                   itertools.repeat(0))
+
+    async def consumer(ctx):
+        await collect(ctx, dut.bus.data, count, itertools.repeat(0))
+
+    run(dut, master, consumer, model=SdrModel(chip, CLOCK_HZ))
 
 
 def test_long_reads_are_at_the_peak_of_the_chip():
