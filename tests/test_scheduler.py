@@ -1,5 +1,6 @@
 """Many texts on one engine: each says what it says alone, whatever the company."""
 
+import dataclasses
 import threading
 
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 from tritstream.engines import Work
 from tritstream.engines.golden import GoldenEngine
+from tritstream.engines.state import State
 from tritstream.errors import BadInput, DeviceBusy, DeviceError
+from tritstream.runtime.history import History
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.scheduler import Scheduler
 from tritstream_sim.twin.engine_contract import SMALL, contract_model
@@ -67,26 +70,98 @@ def test_each_text_is_what_it_is_alone(image, texts, lanes, quantum, active, dat
                 pass
             expected, digest = alone(image, *text)
             if number not in cancelled:
-                assert (answer.tokens, answer.conversation.digest) == (expected, digest)
+                assert (answer.tokens, answer.digest) == (expected, digest)
             assert answer.tokens == expected[:len(answer.tokens)]
 
 
 def test_a_conversation_goes_on(engine, image):
+    """From its place on the device, from its bytes elsewhere, and twice from the same place."""
     with Scheduler(engine) as scheduler:
-        first = scheduler.submit([1, 2, 3], 4)
+        first = scheduler.submit([1, 2, 3], 4, keep=True)
         tokens = list(first)
-        with held(engine):
-            second = scheduler.submit([tokens[-1], 7], 3, conversation=first.conversation)
-            with pytest.raises(BadInput, match="text of this conversation is under way"):
-                scheduler.submit([1], 1, conversation=second.conversation)
-        list(second)
-        state = scheduler.call(second.conversation.save)
+        assert first.state.text == (1, 2, 3, *tokens) and first.state.pending == (tokens[-1],)
+        prompt = [*first.state.pending, 7]
+        second = scheduler.submit(prompt, 3, start=first.state, keep=True)
+        forked = scheduler.submit(prompt, 3, start=first.state, keep=True)
+        assert list(second) == list(forked) and second.state == forked.state
+        assert scheduler.submit([5], 1, keep=False).state is None
+        data = first.state.to_bytes()
+    with GoldenEngine(image) as other, Scheduler(other) as scheduler:
+        third = scheduler.submit(prompt, 3, start=State.from_bytes(data), keep=True)
+        assert list(third) == second.tokens and third.state == second.state
     twin = GoldenEngine(image).open()
     for begin, *made in ([1, 2, 3], *tokens[:-1]), ([tokens[-1], 7], *second.tokens[:-1]):
         twin.feed(begin[:-1])
         for token in (begin[-1], *made):
             twin.step(token)
+    state = second.state
     assert (state.tokens, state.digest) == (twin.tokens, twin.digest)
+    assert second.digest == twin.digest and state.heads == twin.save().heads
+
+
+def test_going_on_is_as_if_it_had_not_ended(engine):
+    """A text in two parts, with nothing in between, is the text in one."""
+    with Scheduler(engine) as scheduler:
+        whole = scheduler.submit([1, 2, 3], 9, keep=True)
+        list(whole)
+        part = scheduler.submit([1, 2, 3], 4, keep=True)
+        list(part)
+        rest = scheduler.submit(part.state.pending, 5, start=part.state, keep=True)
+        assert part.tokens + list(rest) == whole.tokens and rest.state == whole.state
+
+
+def test_a_text_that_is_cancelled_is_kept_at_its_last_token(engine):
+    with Scheduler(engine) as scheduler:
+        answer = scheduler.submit([1, 2], 10 ** 6, keep=True)
+        tokens = [next(answer)]
+        answer.cancel()
+        tokens += list(answer)
+        assert answer.state.text == (1, 2, *tokens)
+        with held(engine):
+            unread = scheduler.submit([1, 2], 4, keep=True)
+            unread.cancel()
+        assert list(unread) == unread.tokens
+        assert (unread.state is None) == (not unread.tokens)
+
+
+def test_a_text_ends_where_it_is_told_to(engine, image):
+    expected, _ = alone(image, [1, 2, 3], 8, 0.0, 0)
+    with Scheduler(engine) as scheduler:
+        seen = []
+        answer = scheduler.submit([1, 2, 3], 8, keep=True,
+                                  stop=lambda token: seen.append(token) or len(seen) == 3)
+        assert list(answer) == seen == expected[:3] and answer.state.pending == (seen[-1],)
+
+
+@settings(max_examples=25, deadline=None)
+@given(turns=st.lists(st.tuples(st.lists(TOKENS, max_size=9), st.integers(1, 6)), min_size=1,
+                      max_size=5), marks=st.sampled_from([1, 2, 16]), data=st.data())
+def test_the_way_back(image, turns, marks, data):
+    """Each earlier place has the state and digest that it had, and goes on as it did."""
+    engine = GoldenEngine(image)
+    with engine, Scheduler(engine) as scheduler, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tritstream.runtime.history.MARKS", marks)
+        history = History(State.beginning(engine.model, engine.kind, engine.shape))
+        for prompt, count in turns:
+            start = history.state
+            answer = scheduler.submit([*start.pending, *prompt] or [3], count, start=start,
+                                      keep=True)
+            list(answer)
+            history.advance(answer.state)
+        text, heads = history.state.text, history.state.heads
+        count = data.draw(st.integers(0, len(text)))
+        found = history.before(count, scheduler)
+        twin = GoldenEngine(image).open()
+        for token, head in zip(text[:max(0, count - 1)], heads, strict=False):
+            twin.step(token) if head else twin.feed([token])
+        assert found.text == text[:count] and found.tokens == twin.tokens
+        assert dataclasses.replace(found, pending=()) == twin.save()
+        if count < len(text) and count and heads[count - 1]:
+            again = scheduler.submit(found.pending, 1, start=found)
+            assert list(again) == [text[count]]
+        for wrong in (-1, len(text) + 1):
+            with pytest.raises(BadInput, match=f"give a number of 0 to {len(text)}, not {wrong}"):
+                history.before(wrong, scheduler)
 
 
 def test_short_texts_do_not_wait_for_long_ones(engine):
@@ -101,7 +176,7 @@ def test_short_texts_do_not_wait_for_long_ones(engine):
         assert len(list(short)) == 1
         assert len(list(long)) == 1
     least = next(index for index, works in enumerate(steps)
-                 if any(work.conversation is short.conversation for work in works))
+                 if any(list(work.tokens) == [2] for work in works))
     assert least <= 1 and all(len(work.tokens) == 1 for work in steps[least])
     assert all(len(work.tokens) <= engine.piece for works in steps for work in works)
 
@@ -145,7 +220,7 @@ def test_a_device_that_fails_ends_the_texts_of_that_pass(engine, image):
 
     with Scheduler(engine) as scheduler:
         with held(engine):
-            answers = [scheduler.submit([1, 2], 5)]
+            answers = [scheduler.submit([1, 2], 5, keep=True)]
             while scheduler._waiting:
                 pass
             answers.append(scheduler.submit([3], 5))
@@ -153,9 +228,46 @@ def test_a_device_that_fails_ends_the_texts_of_that_pass(engine, image):
         for answer in answers:
             with pytest.raises(DeviceError, match="is gone"):
                 list(answer)
-            assert list(answer) == []
-        again = scheduler.submit([3], 5, conversation=answers[1].conversation)
+            assert list(answer) == [] and answer.state is None
+        again = scheduler.submit([3], 5)
         assert list(again) == alone(image, [3], 5, 0.0, 0)[0]
+
+
+def test_a_device_that_is_lost_is_opened_again(image):
+    """As soon as it can be; what was kept goes on as if nothing had been."""
+    engines, there = [], []
+
+    def opened():
+        if not there:
+            raise DeviceError("No device answers at golden: plug it in.")
+        engines.append(GoldenEngine(image))
+        return engines[-1]
+
+    there.append(True)
+    with Scheduler(opened(), reopen=opened) as scheduler:
+        first = scheduler.submit([1, 2, 3], 4, keep=True)
+        list(first)
+        prompt = [*first.state.pending, 7]
+
+        def gone(works):
+            raise DeviceError("The device at golden went away.")
+
+        engines[0].step = gone
+        there.clear()
+        with pytest.raises(DeviceError, match="went away"):
+            list(scheduler.submit(prompt, 3, start=first.state))
+        assert scheduler.broken
+        for _ in range(2):
+            with pytest.raises(DeviceError, match="No device answers"):
+                list(scheduler.submit(prompt, 3, start=first.state))
+        there.append(True)
+        second = scheduler.submit(prompt, 3, start=first.state, keep=True)
+        assert list(second)
+        assert not scheduler.broken and scheduler.engine is engines[-1] and len(engines) == 2
+    with GoldenEngine(image) as engine, Scheduler(engine) as scheduler:
+        expected = scheduler.submit(prompt, 3, start=first.state, keep=True)
+        list(expected)
+    assert second.state == expected.state
 
 
 def test_closing_ends_everything(engine):

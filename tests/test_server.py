@@ -20,6 +20,7 @@ import tritstream
 from tritstream.errors import DeviceError
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.app import application
+from tritstream.server.store import Store
 
 PROMPT = "It was a dark night, and"
 KEY = "correct horse"
@@ -33,10 +34,11 @@ def model():
 
 
 @contextlib.contextmanager
-def serving(model, **options):
+def serving(model, directory, **options):
     """A server of a model, in a thread; its port and its scheduler."""
-    with Scheduler(model.engine) as scheduler, socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(application(model, "tiny", scheduler, **options),
+    with (Store(directory, model.engine) as store, Scheduler(model.engine) as scheduler,
+          socket.create_server(("127.0.0.1", 0)) as listener):
+        config = uvicorn.Config(application(model, "tiny", scheduler, store, **options),
                                 log_level="warning", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -49,8 +51,8 @@ def serving(model, **options):
 
 
 @pytest.fixture(scope="module")
-def served(model):
-    with serving(model) as (port, scheduler):
+def served(model, tmp_path_factory):
+    with serving(model, tmp_path_factory.mktemp("conversations")) as (port, scheduler):
         yield port, scheduler
 
 
@@ -202,7 +204,7 @@ def test_bodies_that_nobody_should_send(served, body, words):
 def test_what_else_there_is(served, client):
     port, _ = served
     assert [entry.id for entry in client.models.list()] == ["tiny"]
-    assert asked(port, "GET", "/health") == (200, b'{"status":"ok"}')
+    assert asked(port, "GET", "/health") == (200, b'{"status":"ok","device":"ok"}')
     assert json.loads(asked(port, "GET", "/props")[1])["device"] == "golden"
     assert json.loads(asked(port, "GET", "/slots")[1])["lanes"] == 16
     before = asked(port, "GET", "/metrics")[1].decode()
@@ -218,8 +220,8 @@ def test_what_else_there_is(served, client):
     assert asked(port, "GET", "/v1/models", origin=f"http://127.0.0.1:{port}")[0] == 200
 
 
-def test_a_key(model):
-    with serving(model, key=KEY) as (port, _):
+def test_a_key(model, tmp_path):
+    with serving(model, tmp_path, key=KEY) as (port, _):
         for key, status in ((None, 401), ("wrong", 401), (KEY, 200)):
             headers = {} if key is None else {"Authorization": f"Bearer {key}"}
             found, answer = asked(port, "GET", "/v1/models", **headers)

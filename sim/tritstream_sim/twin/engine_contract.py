@@ -82,7 +82,7 @@ def check_place(found: Conversation, expected: Conversation) -> None:
     assert found.tokens == expected.tokens
     assert found.digest == expected.digest
     one, other = found.save(), expected.save()
-    assert (one.tokens, one.digest) == (other.tokens, other.digest)
+    assert (one.tokens, one.heads, one.digest) == (other.tokens, other.heads, other.digest)
     assert np.allclose(one.values, other.values, rtol=1e-12, atol=0)
     check_passes([found.step(7)], [expected.step(7)])
 
@@ -392,7 +392,9 @@ def states_of_something_else_are_refused(engine, twin):
         ("values", "shape"): "shape .* damaged",
         ("values", "type"): "type .* damaged",
         ("values", "range"): "outside the range",
-        ("tokens", (0, engine.vocab)): f"outside 0 to {engine.vocab - 1}",
+        ("tokens", (0, 1, engine.vocab)): f"outside 0 to {engine.vocab - 1}",
+        ("pending", (engine.vocab,)): f"outside 0 to {engine.vocab - 1}",
+        ("heads", b"\1"): "of 1 tokens whether their heads were played, and has 3",
         ("digest", 5 if good.digest is None else None): "digest",
     }.items():
         field, value = changes

@@ -22,12 +22,13 @@ from tritstream.cli.options import (
     result_of,
 )
 from tritstream.engines.candidates import CANDIDATES
+from tritstream.engines.state import digest_text
 from tritstream.errors import INTERRUPTED, BadInput
 from tritstream.runtime.generate import Generation, Timings
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.stop import StopTexts
 
-__all__ = ["digest_text", "generate"]
+__all__ = ["generate"]
 
 
 def generate(
@@ -113,11 +114,6 @@ def parse_bias(text: str | None) -> dict[int, float]:
             raise BadInput(f"--logit-bias has {part[:40]!r}: write tokens and numbers, as in "
                            "5=-100,17=2.5.") from None
     return biases
-
-
-def digest_text(digest: int | None) -> str | None:
-    """Write a digest as eight hexadecimal digits."""
-    return None if digest is None else f"{digest:08x}"
 
 
 class _Writer:

@@ -8,7 +8,6 @@ import typer
 
 from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json
-from tritstream.cli.generate import digest_text
 from tritstream.cli.options import (
     Device,
     Json,
@@ -18,6 +17,7 @@ from tritstream.cli.options import (
     parse_tokens,
     result_of,
 )
+from tritstream.engines.state import digest_text
 from tritstream.support.files import replacing
 
 __all__ = ["logits"]

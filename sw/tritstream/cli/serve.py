@@ -1,7 +1,9 @@
 """`tritstream serve`: a model behind OpenAI's interface."""
 
+import contextlib
 import ipaddress
 import socket
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +29,8 @@ def serve(
     api_key_file: Annotated[Path | None, typer.Option(
         metavar="FILE", help="Has the key that clients need, in its first line.")] = None,
     slots: Annotated[int, typer.Option(help="Texts that are made side by side.")] = 64,
+    conversations: Annotated[Path | None, typer.Option(
+        metavar="DIR", help="Keeps conversations when the server ends.")] = None,
 ):
     """Serve a model to clients of OpenAI's interface."""
     try:
@@ -34,6 +38,7 @@ def serve(
 
         from tritstream.runtime.scheduler import Scheduler
         from tritstream.server.app import application
+        from tritstream.server.store import Store
     except ImportError as error:
         raise MissingTool(f"What `tritstream serve` needs is not installed ({error}): run "
                           "`pip install 'tritstream[serve]'`.") from error
@@ -46,12 +51,18 @@ def serve(
         raise BadInput(f"--port must be 0 to 65535, not {port}.")
     opened = open_model(model)
     listener = _listen(host, port)
-    with listener, open_device(device, opened) as loaded, \
-            Scheduler(loaded.engine, active=slots) as scheduler:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(listener)
+        if conversations is None:
+            conversations = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        loaded = stack.enter_context(open_device(device, opened))
+        store = stack.enter_context(Store(conversations, loaded.engine))
+        scheduler = stack.enter_context(
+            Scheduler(loaded.engine, reopen=loaded.reopen, active=slots))
         where = f"http://{host}:{listener.getsockname()[1]}"
         notes().print(f"{opened.name} on {device} at {where}/v1 (Ctrl-C ends it)")
         config = uvicorn.Config(
-            application(loaded, opened.name, scheduler, key=key), log_level="warning",
+            application(loaded, opened.name, scheduler, store, key=key), log_level="warning",
             access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             limit_concurrency=MOST_CONNECTIONS, server_header=False)
         uvicorn.Server(config).run(sockets=[listener])

@@ -5,7 +5,6 @@ import dataclasses
 from tritstream.analysis.verify import Verification, verify
 from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json, progress
-from tritstream.cli.generate import digest_text
 from tritstream.cli.options import (
     Count,
     Device,
@@ -20,6 +19,7 @@ from tritstream.cli.options import (
     read_prompt,
     result_of,
 )
+from tritstream.engines.state import digest_text
 from tritstream.errors import BadInput, Mismatch
 
 __all__ = ["verify_device"]

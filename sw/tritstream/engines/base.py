@@ -250,7 +250,7 @@ class Engine(abc.ABC):
                 result = self._feed(before)[-1]
             if head:
                 result = self._step(tokens[-1])
-            conversation._took(tokens, result.digest)
+            conversation._took(tokens, result.digest, heads=int(head))
             results.append(result)
         return results
 

@@ -43,6 +43,7 @@ class Conversation:
     def __init__(self, engine: "Engine", state: State | None = None):
         self._engine = engine
         self._tokens: list[int] = []
+        self._heads = bytearray()       # for each of them, whether the head was played behind it
         self._digest = 0 if engine.kind == INTEGERS else None
         self._values: np.ndarray | None = None      # where the device can be put; None: zeros
         self._since: list[int] = []                 # tokens taken since then
@@ -52,6 +53,7 @@ class Conversation:
             state.check(model=engine.model, kind=engine.kind, shape=engine.shape,
                         vocab=engine.vocab, device=engine.name)
             self._tokens = list(state.tokens)
+            self._heads = bytearray(state.heads)
             self._digest = state.digest
             self._values = state.values
 
@@ -77,7 +79,7 @@ class Conversation:
             return []
         with self._turn():
             results = self._engine._feed(tokens)
-            self._took(tokens, results[-1].digest)
+            self._took(tokens, results[-1].digest, heads=0)
         return results
 
     def step(self, token: int) -> "Pass":
@@ -85,7 +87,7 @@ class Conversation:
         (token,) = self._checked([token])
         with self._turn():
             result = self._engine._step(token)
-            self._took([token], result.digest)
+            self._took([token], result.digest, heads=1)
         return result
 
     def run(self, token: int, count: int) -> "Iterator[Pass]":
@@ -108,7 +110,7 @@ class Conversation:
             return np.empty((0, self._engine.vocab), np.float32)
         with self._turn():
             rows, digest = self._engine._logits(tokens)
-            self._took(tokens, digest)
+            self._took(tokens, digest, heads=len(tokens))
         return rows
 
     def score(self, tokens: Sequence[int],
@@ -125,7 +127,7 @@ class Conversation:
             return 0.0, np.empty(0, np.int64)
         with self._turn():
             nats, favourites, digest = self._engine._score(tokens, targets)
-            self._took(tokens, digest)
+            self._took(tokens, digest, heads=len(tokens))
         return nats, favourites
 
     def save(self) -> State:
@@ -133,7 +135,7 @@ class Conversation:
         with self._turn():
             self._keep(self._engine._values())
             return State(model=self._engine.model, kind=self._engine.kind, tokens=self.tokens,
-                         digest=self._digest, values=self._values)
+                         heads=bytes(self._heads), digest=self._digest, values=self._values)
 
     def close(self) -> None:
         """End it, and its run if one lives; the engine stays open for others.
@@ -163,14 +165,14 @@ class Conversation:
                     best = result.candidates.best
                     if not left or best in engine.stop_tokens:
                         break
-                    self._took([token], result.digest)
+                    self._took([token], result.digest, heads=1)
                     yield result
                     token = best
                 if not left or best == engine.stop_token:
                     next(passes, None)      # the device ends by itself
                 elif engine.runs_ahead:
                     engine._lose()
-            self._took([token], result.digest)
+            self._took([token], result.digest, heads=1)
         yield result                        # the last: nothing is under way any more
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
@@ -181,8 +183,10 @@ class Conversation:
         if self._closed:
             raise BadInput("This conversation is closed: open another.")
 
-    def _took(self, tokens: list[int], digest: int | None) -> None:
+    def _took(self, tokens: list[int], digest: int | None, heads: int) -> None:
+        """Note tokens, behind the last `heads` of which the head was played."""
         self._tokens += tokens
+        self._heads += bytes(len(tokens) - heads) + b"\1" * heads
         self._since += tokens
         self._digest = digest
 
@@ -193,7 +197,7 @@ class Conversation:
     def _return_to(self, mark: tuple) -> None:
         """Be again where `_mark` was called; the device may be anywhere."""
         count, self._digest, self._values, self._since = mark
-        del self._tokens[count:]
+        del self._tokens[count:], self._heads[count:]
 
     def _keep(self, values: np.ndarray) -> None:
         """Note the recurrent state behind the last token, to go on from there."""

@@ -102,8 +102,8 @@ class GoldenEngine(Engine):
             places.append(self._place)
         self._bodies(works, places)
         results = self._heads(works, places)
-        for (conversation, tokens, _), place, result in zip(works, places, results, strict=True):
-            conversation._took(tokens, result.digest)
+        for (conversation, tokens, head), place, result in zip(works, places, results, strict=True):
+            conversation._took(tokens, result.digest, heads=int(head))
             conversation._keep(place.state.astype(np.int32))
         return results
 

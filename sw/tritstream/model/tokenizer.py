@@ -98,6 +98,16 @@ class Tokenizer:
                           "out.", TritstreamWarning, stacklevel=2)
         return self._prefix + tokens
 
+    def encode_more(self, text: str | bytes) -> list[int]:
+        """Tokens of a text that goes on from another: the model's first token is not put before it.
+
+        Raises
+        ------
+        BadInput
+            The text is empty, or not UTF-8.
+        """
+        return self._encode(_as_text(text)).ids
+
     def encode_with_ends(self, text: str | bytes) -> tuple[np.ndarray, np.ndarray]:
         """Tokens as `encode`, and for each how many bytes of the text end with it; both int64 [T].
 

@@ -26,14 +26,18 @@ class LanguageModel:
         Image, checkpoint and tokenizer.
     engine : Engine
         The device with the image in it; it is closed with the model.
+    opener : callable
+        Opens the device once more; called with no arguments.
     load_seconds : float
         How long that took.
     """
 
-    def __init__(self, source: Model, engine: Engine, load_seconds: float = 0.0):
+    def __init__(self, source: Model, engine: Engine, opener: Callable[[], Engine],
+                 load_seconds: float = 0.0):
         self.source = source
         self.engine = engine
         self.load_seconds = load_seconds
+        self._opener = opener
 
     @classmethod
     def load(cls, model: str | Path | Model = DEFAULT_MODEL, device: str = "golden", *,
@@ -42,7 +46,8 @@ class LanguageModel:
         source = model if isinstance(model, Model) else resolve(str(model))
         began = time.perf_counter()
         engine = open_engine(device, source, progress=progress, **options)
-        return cls(source, engine, time.perf_counter() - began)
+        return cls(source, engine, lambda: open_engine(device, source, **options),
+                   time.perf_counter() - began)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -103,6 +108,18 @@ class LanguageModel:
     def open(self, state: State | None = None) -> Conversation:
         """Begin a conversation, or go on from a saved state."""
         return self.engine.open(state)
+
+    def reopen(self) -> Engine:
+        """Open the device again after it has failed; its conversations have ended.
+
+        Raises
+        ------
+        DeviceError
+            It is still not there.
+        """
+        self.engine.close()
+        self.engine = self._opener()
+        return self.engine
 
     def close(self) -> None:
         """End all conversations, and leave the device idle and free."""

@@ -1,6 +1,8 @@
 """Many texts on one engine, each made as if it were alone."""
 
 import collections
+import dataclasses
+import functools
 import itertools
 import queue
 import threading
@@ -9,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from tritstream.engines import Conversation, Engine, Work
 from tritstream.engines.base import Pass
 from tritstream.engines.candidates import Candidates
-from tritstream.errors import BadInput, DeviceBusy
+from tritstream.engines.state import State
+from tritstream.errors import BadInput, DeviceBusy, DeviceError
 from tritstream.runtime.sampling import Sampler
 from tritstream.support.checks import checked_tokens
 
@@ -17,28 +20,47 @@ __all__ = ["Answer", "Scheduler"]
 
 ACTIVE = 64                 # texts that are made side by side
 WAITING = 256               # texts that wait for a place among them
+RESTING = 64                # conversations between two texts that keep their places on the device
 
 
 class Answer:
     """One text of a scheduler: an iterator of its tokens, as they are made.
 
     A text that is ended by `cancel` just ends. One that the device fails raises its error where the
-    next token would be. In each case the conversation stays behind the last token that it has
-    taken, which is the one before the last of `tokens`: whoever goes on begins with that.
+    next token would be.
+
+    Attributes
+    ----------
+    tokens : list of int
+        What is made so far.
+    candidates : list of Candidates
+        Among which each of the tokens was chosen.
+    digest : int or None
+        Running digest behind the last token that was taken, which is the one before the last of
+        `tokens`.
+    state : State or None
+        Where the conversation is at the end, if that was asked for and a token was made; the last
+        token is pending.
     """
 
-    def __init__(self, conversation: Conversation, prompt: list[int], max_tokens: int,
-                 sampler: Sampler, changed: Callable[[], None],
-                 tell: Callable[[int | None | BaseException], None] | None):
-        self.conversation = conversation
+    def __init__(self, prompt: list[int], max_tokens: int, sampler: Sampler, *,
+                 start: State | None, keep: bool, stop: Callable[[int], bool] | None,
+                 changed: Callable[[], None],
+                 tell: "Callable[[Answer, int | None | BaseException], None] | None"):
         self.tokens: list[int] = []
-        self.candidates: list[Candidates] = []      # among which each of the tokens was chosen
+        self.candidates: list[Candidates] = []
+        self.digest = None if start is None else start.digest
+        self.state: State | None = None
+        self._start = start
+        self._keep = keep
+        self._conversation: Conversation | None = None      # from its first pass on
         self._pending = prompt              # not yet taken
         self._max_tokens = max_tokens
         self._sampler = sampler
+        self._stop = stop
         self._changed = changed
         self._events: queue.SimpleQueue = queue.SimpleQueue()
-        self._tell = self._events.put if tell is None else tell
+        self._tell = self._events.put if tell is None else functools.partial(tell, self)
         self._cancelled = False
         self._ended = False
 
@@ -63,13 +85,18 @@ class Answer:
 
     # What the scheduler does with it, in its own thread.
 
+    @property
+    def _got_somewhere(self) -> bool:
+        return bool(self.tokens)
+
     def _work(self, most: int) -> Work:
         tokens = self._pending[:most]
-        return Work(self.conversation, tokens, head=len(tokens) == len(self._pending))
+        return Work(self._conversation, tokens, head=len(tokens) == len(self._pending))
 
     def _took(self, work: Work, result: Pass, stop_tokens: Sequence[int]) -> bool:
         """Go on by what a work gave; return whether the text has ended."""
         del self._pending[:len(work.tokens)]
+        self.digest = result.digest
         if not work.head:
             return False
         token = self._sampler.choose(result.candidates)
@@ -77,10 +104,32 @@ class Answer:
         self._pending = [token]
         self.candidates.append(result.candidates)
         self._tell(token)
-        return len(self.tokens) == self._max_tokens or token in stop_tokens
+        return (len(self.tokens) == self._max_tokens or token in stop_tokens
+                or self._stop is not None and self._stop(token))
 
-    def _end(self, error: BaseException | None = None) -> None:
-        self._tell(error)
+
+class _Replay(Answer):
+    """Tokens that were taken already, taken in the same way once more; it makes none."""
+
+    def __init__(self, tokens: list[int], heads: bytes, start: State | None, pending: list[int],
+                 changed: Callable[[], None]):
+        super().__init__(tokens + pending, 1, Sampler(), start=start, keep=True, stop=None,
+                         changed=changed, tell=None)
+        self._heads = heads             # of the tokens that are left to take
+
+    @property
+    def _got_somewhere(self) -> bool:
+        return not self._heads
+
+    def _work(self, most: int) -> Work:
+        count = self._heads.find(1, 0, most) + 1 or min(most, len(self._heads))
+        return Work(self._conversation, self._pending[:count], head=bool(self._heads[count - 1]))
+
+    def _took(self, work: Work, result: Pass, stop_tokens: Sequence[int]) -> bool:
+        del self._pending[:len(work.tokens)]
+        self._heads = self._heads[len(work.tokens):]
+        self.digest = result.digest
+        return not self._heads
 
 
 class Scheduler:
@@ -90,21 +139,33 @@ class Scheduler:
     the prompts. Texts come and go between passes, and take turns where there are more of them than
     lanes. What a text says, and its digest, do not depend on its company.
 
+    A device that fails ends the texts that are being made; those that come later, and those that
+    wait, have it opened again.
+
     Parameters
     ----------
     engine : Engine
         Nobody else uses it; it stays open.
+    reopen : callable or None
+        Returns the engine in the place of one that has failed; None: that is tried again itself,
+        and only the texts of the pass that failed end.
     active : int
         Texts that take turns.
     waiting : int
         Texts that wait for one of these to end.
     """
 
-    def __init__(self, engine: Engine, *, active: int = ACTIVE, waiting: int = WAITING):
+    def __init__(self, engine: Engine, *, reopen: Callable[[], Engine] | None = None,
+                 active: int = ACTIVE, waiting: int = WAITING):
         for name, value in (("active", active), ("waiting", waiting)):
             if value < 1:
                 raise BadInput(f"{name} must be at least 1, not {value}.")
         self._engine = engine
+        self._reopen = reopen
+        self._broken = False                # the engine has to be opened again
+        # Conversations between two texts, by where they are; the one that was used last is last.
+        self._resting: collections.OrderedDict[int, tuple[State, Conversation]] = (
+            collections.OrderedDict())
         self._most_active, self._most_waiting = active, waiting
         self._changed = threading.Condition()
         self._waiting: collections.deque[Answer] = collections.deque()
@@ -115,24 +176,39 @@ class Scheduler:
         self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
         self._thread.start()
 
+    @property
+    def engine(self) -> Engine:
+        """The engine, which is another one where the device had to be opened again."""
+        return self._engine
+
+    @property
+    def broken(self) -> bool:
+        """Whether the device has failed, and has not been opened again so far."""
+        return self._broken
+
     def submit(self, prompt: Sequence[int], max_tokens: int, sampler: Sampler | None = None, *,
-               conversation: Conversation | None = None,
-               tell: Callable[[int | None | BaseException], None] | None = None) -> Answer:
+               start: State | None = None, keep: bool = False,
+               stop: Callable[[int], bool] | None = None,
+               tell: Callable[[Answer, int | None | BaseException], None] | None = None) -> Answer:
         """Ask for a text.
 
         Parameters
         ----------
         prompt : sequence of int
-            At least one token.
+            At least one token, those that are pending at the start before all others.
         max_tokens : int
             Tokens to make; a stop token ends the text earlier.
         sampler : Sampler or None
             Chooses the tokens, for this text alone; None: the best ones.
-        conversation : Conversation or None
-            Where to go on, with no other text under way; None: a new one.
+        start : State or None
+            Where to go on; None: a new conversation.
+        keep : bool
+            Whether the answer has a state at its end, to go on from there.
+        stop : callable or None
+            Called in the scheduler's thread with each token; what is true ends the text behind it.
         tell : callable or None
-            Called in the scheduler's thread with each token, and with None or an error at the end;
-            None: the answer is an iterator of its tokens.
+            Called in the scheduler's thread with the answer and each token, or None or an error at
+            the end; None: the answer is an iterator of its tokens.
 
         Raises
         ------
@@ -148,16 +224,35 @@ class Scheduler:
         if max_tokens < 1:
             raise BadInput(f"The number of tokens must be at least 1, not {max_tokens}.")
         sampler.check(self._engine.kept, self._engine.name)
-        sampler.begin(prompt)
-        if conversation is None:
-            conversation = self._engine.open()
-        answer = Answer(conversation, prompt, max_tokens, sampler, self._notify, tell)
+        sampler.begin(prompt if start is None else itertools.chain(start.tokens, prompt))
+        return self._enqueue(Answer(prompt, max_tokens, sampler, start=start, keep=keep, stop=stop,
+                                    changed=self._notify, tell=tell))
+
+    def replay(self, tokens: Sequence[int], heads: bytes, *, start: State,
+               pending: Sequence[int] = ()) -> Answer:
+        """Ask for tokens to be taken as they were before, see `State`.
+
+        Parameters
+        ----------
+        tokens : sequence of int
+            At least one.
+        heads : bytes
+            For each whether the head is played behind it.
+        start : State
+            Where they were taken.
+        pending : sequence of int
+            Tokens that come behind them, not to be taken yet.
+
+        Returns
+        -------
+        Answer
+            It makes no tokens, and has a state at its end.
+        """
+        return self._enqueue(_Replay(list(tokens), heads, start, list(pending), self._notify))
+
+    def _enqueue(self, answer: Answer) -> Answer:
         with self._changed:
             self._check_open()
-            if any(other.conversation is conversation
-                   for other in itertools.chain(self._waiting, self._active)):
-                raise BadInput("A text of this conversation is under way: take that to its end, or "
-                               "cancel it.")
             if len(self._waiting) >= self._most_waiting:
                 raise DeviceBusy(f"{len(self._waiting)} texts wait for {self._engine.name} "
                                  "already: try again later.")
@@ -216,7 +311,7 @@ class Scheduler:
         with self._changed:
             self._closing = True
             for answer in (*self._active, *self._waiting):
-                answer._end(error)
+                self._end(answer, error)
             for _, _, done in self._calls:
                 done.put((None, error or BadInput("The scheduler is closed: make another.")))
 
@@ -226,14 +321,16 @@ class Scheduler:
             while True:
                 if self._closing:
                     return False
-                self._drop_cancelled()
+                cancelled = self._without_cancelled()
                 while self._waiting and len(self._active) < self._most_active:
                     self._active.append(self._waiting.popleft())
-                if self._active or self._calls:
+                if self._active or self._calls or cancelled:
                     break
                 self._changed.wait()
             calls = list(self._calls)
             self._calls.clear()
+        for answer in cancelled:
+            self._end(answer)
         for function, arguments, done in calls:
             try:
                 done.put((function(*arguments), None))
@@ -241,22 +338,26 @@ class Scheduler:
                 done.put((None, error))
         return True
 
-    def _drop_cancelled(self) -> None:
+    def _without_cancelled(self) -> list[Answer]:
+        """Take out what is cancelled, and return it."""
+        found = []
         for texts in (self._active, self._waiting):
             for answer in [answer for answer in texts if answer._cancelled]:
                 texts.remove(answer)
-                answer._end()
+                found.append(answer)
+        return found
 
     def _pass(self) -> None:
         """Let the texts in front take their tokens."""
+        if self._broken and self._active and not self._mend():
+            return
         works = self._works()
         if not works:
             return
         try:
             results = self._engine.step([work for _, work in works])
         except Exception as error:
-            for answer, _ in works:
-                self._leave(answer, error)
+            self._failed([answer for answer, _ in works], error)
             return
         for (answer, work), result in zip(works, results, strict=True):
             if answer._took(work, result, self._engine.stop_tokens):
@@ -267,10 +368,63 @@ class Scheduler:
             with self._changed:
                 self._active.rotate(-len(works))
 
+    def _failed(self, answers: list[Answer], error: Exception) -> None:
+        """End texts in the middle of a pass; all of them if the device is lost."""
+        if isinstance(error, DeviceError) and self._reopen is not None:
+            self._broken = True
+            self._resting.clear()           # they are with the engine that has failed
+            answers = list(self._active)
+        for answer in answers:
+            self._leave(answer, error)
+
+    def _mend(self) -> bool:
+        """Open the device again; if that cannot be, all that wait for it are told."""
+        try:
+            self._engine = self._reopen()
+        except Exception as error:
+            with self._changed:
+                waiting = list(self._waiting)
+                self._waiting.clear()
+            for answer in list(self._active):
+                self._leave(answer, error)
+            for answer in waiting:
+                self._end(answer, error)
+            return False
+        self._broken = False
+        return True
+
     def _leave(self, answer: Answer, error: BaseException | None = None) -> None:
         with self._changed:
             self._active.remove(answer)
-        answer._end(error)
+        self._end(answer, error)
+
+    def _end(self, answer: Answer, error: BaseException | None = None) -> None:
+        """Put a text's conversation where it belongs, and tell that it has ended."""
+        conversation = answer._conversation
+        if conversation is not None:
+            if answer._keep and answer._got_somewhere and error is None:
+                try:
+                    answer.state = dataclasses.replace(conversation.save(),
+                                                       pending=tuple(answer._pending))
+                    self._rest(answer.state, conversation)
+                except Exception as failed:
+                    error = failed
+            else:
+                conversation.close()
+        answer._tell(error)
+
+    def _rest(self, state: State, conversation: Conversation) -> None:
+        """Keep a conversation's place on the device until it goes on, as long as there is room."""
+        self._resting[id(state)] = state, conversation
+        if len(self._resting) > RESTING:
+            _, (_, oldest) = self._resting.popitem(last=False)
+            oldest.close()
+
+    def _opened(self, start: State | None) -> Conversation:
+        if start is None:
+            return self._engine.open()
+        _, conversation = self._resting.pop(id(start), (None, None))
+        return conversation or self._engine.open(start)
 
     def _works(self) -> list[tuple[Answer, Work]]:
         """Share out the lanes: one to each of the texts in front, the rest to their prompts."""
@@ -280,6 +434,12 @@ class Scheduler:
         front = list(itertools.islice(self._active, lanes))
         spare, works = lanes - len(front), []
         for answer in front:
+            if answer._conversation is None:
+                try:
+                    answer._conversation = self._opened(answer._start)
+                except Exception as error:              # of another model, say
+                    self._leave(answer, error)
+                    continue
             work = answer._work(1 + spare)
             spare -= len(work.tokens) - 1
             works.append((answer, work))

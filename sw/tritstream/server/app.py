@@ -10,11 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
+from tritstream.errors import TritstreamError
 from tritstream.runtime.language_model import LanguageModel
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.completions import Completions
+from tritstream.server.conversations import Conversations
 from tritstream.server.errors import Refused, refusal
 from tritstream.server.metrics import Metrics
+from tritstream.server.store import Store
 
 __all__ = ["application"]
 
@@ -23,7 +26,7 @@ WRONG_KEY = "The key is missing or wrong: give it as Authorization: Bearer KEY."
 OTHER_PAGE = "Pages of other servers may not use this one."
 
 
-def application(model: LanguageModel, name: str, scheduler: Scheduler, *,
+def application(model: LanguageModel, name: str, scheduler: Scheduler, store: Store, *,
                 key: str | None = None) -> Starlette:
     """Return the application that serves a model.
 
@@ -35,23 +38,26 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, *,
         What clients call it.
     scheduler : Scheduler
         Has the engine of the model.
+    store : Store
+        Has the conversations, and outlives the scheduler.
     key : str or None
         What clients have to know; None: nothing.
     """
     # A stream that is under way at a SIGTERM comes to its end, like everything else.
     AppStatus.disable_automatic_graceful_drain()
     metrics = Metrics()
-    completions = Completions(model, name, scheduler, metrics)
-    engine = model.engine
+    completions = Completions(model, name, scheduler, store, metrics)
+    conversations = Conversations(name, model.source.tokenizer_if_any, scheduler, store)
 
     async def health(request: Request):
-        return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "ok", "device": "failed" if scheduler.broken else "ok"})
 
     async def models(request: Request):
         entry = {"id": name, "object": "model", "created": 0, "owned_by": "tritstream"}
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def props(request: Request):
+        engine = scheduler.engine
         return JSONResponse({
             "model": name, "model_digest": engine.model, "device": engine.name,
             "evidence": engine.evidence, "lanes": engine.lanes, "candidates": engine.kept,
@@ -59,10 +65,11 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, *,
 
     async def slots(request: Request):
         active, waiting = scheduler.load
-        return JSONResponse({"active": active, "waiting": waiting, "lanes": engine.lanes})
+        return JSONResponse({"active": active, "waiting": waiting, "lanes": scheduler.engine.lanes})
 
     async def prometheus(request: Request):
         active, waiting = scheduler.load
+        engine = scheduler.engine
         gauges = {"active_texts": active, "waiting_texts": waiting, "lanes": engine.lanes}
         if engine.cycles is not None:
             gauges |= {"device_cycles": engine.cycles, "device_stalls": engine.stalls}
@@ -75,11 +82,16 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, *,
     routes = [
         Route("/health", health), Route("/metrics", prometheus), Route("/props", props),
         Route("/slots", slots), Route("/v1/models", models),
-        Route("/v1/completions", completions.respond, methods=["POST"]),
+        Route("/v1/completions", completions.complete, methods=["POST"]),
         Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/conversations", conversations.all, methods=["GET", "POST"]),
+        Route("/v1/conversations/{id}", conversations.one, methods=["GET", "DELETE"]),
+        Route("/v1/conversations/{id}/state", conversations.state),
+        Route("/v1/conversations/{id}/fork", conversations.fork, methods=["POST"]),
     ]
     return Starlette(routes=[_guarded(route, key) for route in routes], exception_handlers={
         Refused: lambda request, error: refusal(error),
+        TritstreamError: lambda request, error: refusal(Refused.of(error)),
         HTTPException: lambda request, error: refusal(Refused(error.status_code, error.detail)),
         Exception: lambda request, error: refusal(Refused(500, "This is a fault of the server: "
                                                           f"{type(error).__name__}.")),

@@ -5,74 +5,25 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
 
 from sse_starlette import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tritstream.errors import BadInput, TritstreamError
+from tritstream.engines.state import digest_text
+from tritstream.errors import TritstreamError
 from tritstream.runtime.language_model import LanguageModel
-from tritstream.runtime.pieces import Pieces
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.errors import Refused
+from tritstream.server.forms import CompletionForm
 from tritstream.server.metrics import Metrics
-from tritstream.server.request import CompletionRequest, read_body
+from tritstream.server.request import CompletionRequest, TextRequest, read_body
+from tritstream.server.store import Store
+from tritstream.server.text import Text, Turn
 
 __all__ = ["Completions"]
 
-
-class _Text:
-    """One choice: a text of the scheduler as pieces, in the event loop."""
-
-    def __init__(self, completions: "Completions", asked: CompletionRequest, prompt: list[int],
-                 number: int):
-        model = completions.model
-        self.number = number
-        self.prompt = prompt
-        self.engine = model.engine
-        self.tokenizer = model.source.tokenizer_if_any
-        self.pieces = Pieces(self.tokenizer, prompt, asked.stop_texts)
-        self.pending: list[int] = []        # tokens that are made, whose piece is not yet asked for
-        loop, events = asyncio.get_running_loop(), asyncio.Queue()
-        self._events = events
-        self.answer = completions.scheduler.submit(
-            prompt, asked.max_tokens, asked.sampler(number),
-            tell=lambda event: loop.call_soon_threadsafe(events.put_nowait, event))
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        while isinstance(event := await self._events.get(), int):
-            yield self.pieces.push(event)
-            if self.pieces.stopped:
-                self.answer.cancel()
-                return
-        if isinstance(event, TritstreamError):
-            raise Refused.of(event) from event
-        if event is not None:
-            raise event
-        if rest := self.pieces.finish():
-            yield rest
-
-    @property
-    def finish_reason(self) -> str:
-        """Why it ends where it does."""
-        last = next(reversed(self.answer.tokens), None)
-        return "stop" if self.pieces.stopped or last in self.engine.stop_tokens else "length"
-
-    def log_probabilities(self, count: int, start: int) -> dict:
-        """Those of the tokens from `start` on, and of the `count` best beside each."""
-        table = {"tokens": [], "token_logprobs": [], "top_logprobs": []}
-        made = zip(self.answer.tokens[start:], self.answer.candidates[start:], strict=False)
-        for token, candidates in made:
-            all_of = dict(zip(candidates.tokens, candidates.log_probabilities, strict=True))
-            table["tokens"].append(self._name(token))
-            table["token_logprobs"].append(all_of[token])
-            table["top_logprobs"].append({self._name(other): all_of[other]
-                                          for other in candidates.tokens[:count]})
-        return table
-
-    def _name(self, token: int) -> str:
-        return self.tokenizer.decode([token]) if self.tokenizer else str(token)
+SEND_SECONDS = 30.0         # for which a client may take nothing of a stream
 
 
 class Completions:
@@ -81,53 +32,101 @@ class Completions:
     Parameters
     ----------
     model : LanguageModel
-        The model, for its tokenizer and engine.
+        The model, for its tokenizer.
     name : str
         What clients call it.
     scheduler : Scheduler
         Has the engine.
+    store : Store
+        Has the conversations.
     metrics : Metrics
         Counts.
     """
 
-    def __init__(self, model: LanguageModel, name: str, scheduler: Scheduler, metrics: Metrics):
-        self.model = model
-        self.name = name
-        self.scheduler = scheduler
-        self.metrics = metrics
+    def __init__(self, model: LanguageModel, name: str, scheduler: Scheduler, store: Store,
+                 metrics: Metrics):
+        self._tokenizer = model.source.tokenizer_if_any
+        self._model = model
+        self._name = name
+        self._scheduler = scheduler
+        self._store = store
+        self._metrics = metrics
 
-    async def respond(self, request: Request) -> Response:
-        """Answer a request."""
+    async def complete(self, request: Request) -> Response:
+        """Answer a request for texts that go on from prompts."""
         asked = await read_body(request, CompletionRequest)
-        if asked.model not in (None, self.name):
-            raise Refused(404, f"There is no model {asked.model[:100]!r} here, only {self.name}.",
-                          "model")
-        texts: list[_Text] = []
-        try:
-            for prompt in asked.prompts:
-                tokens = await asyncio.to_thread(self._tokens, prompt)
-                for _ in range(asked.n):
-                    texts.append(_Text(self, asked, tokens, len(texts)))
-        except TritstreamError as error:
-            for text in texts:
-                text.answer.cancel()
-            raise Refused.of(error) from error
-        self.metrics.count(requests=1, prompt_tokens=sum(len(text.prompt) for text in texts))
-        head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion",
-                "created": int(time.time()), "model": self.name}
-        if asked.stream:
-            return EventSourceResponse(self._stream(asked, texts, head), ping=15)
-        return await self._whole(request, asked, texts, head)
+        self._check_model(asked)
+        if asked.conversation is None:
+            prompts = [await asyncio.to_thread(self._first, prompt) for prompt in asked.prompts]
+            texts = self._texts(asked, [prompt for prompt in prompts for _ in range(asked.n)])
+        else:
+            if asked.n > 1 or len(asked.prompts) > 1:
+                raise Refused(400, "A conversation goes on by one text: give one prompt, and no n.",
+                              "conversation")
+            turn = await self._turn(asked)
+            with _given_back(turn):
+                (prompt,) = asked.prompts
+                prompt = await asyncio.to_thread(self._more, prompt, turn)
+                texts = self._texts(asked, [prompt], turn)
+        echo = ["" if not asked.echo or self._tokenizer is None
+                else self._tokenizer.decode(text.prompt) for text in texts]
+        return await self._respond(request, asked, texts, CompletionForm, asked.logprobs, echo)
 
-    def _tokens(self, prompt: str | list[int]) -> list[int]:
+    def _check_model(self, asked: TextRequest) -> None:
+        if asked.model not in (None, self._name):
+            raise Refused(404, f"There is no model {asked.model[:100]!r} here, only {self._name}.",
+                          "model")
+
+    def _first(self, prompt: str | list[int]) -> list[int]:
+        """Tokens of a text that begins."""
         if isinstance(prompt, list):
             return prompt
         if not prompt:
-            raise BadInput("The prompt is empty; give at least one character.")
-        return self.model.tokenizer.encode(prompt)
+            raise Refused(400, "The prompt is empty; give at least one character.", "prompt")
+        return self._model.tokenizer.encode(prompt)
 
-    async def _whole(self, request: Request, asked: CompletionRequest, texts: list[_Text],
-                     head: dict) -> Response:
+    def _more(self, prompt: str | list[int], turn: Turn) -> list[int]:
+        """Tokens of a text that goes on; there need not be any behind a token that is pending."""
+        if not turn.start.text:
+            return self._first(prompt)
+        if isinstance(prompt, list):
+            return prompt
+        return self._model.tokenizer.encode_more(prompt) if prompt else []
+
+    async def _turn(self, asked: TextRequest) -> Turn:
+        """Begin a turn of a conversation."""
+        kept = self._store.find(asked.conversation)
+        history = await asyncio.to_thread(self._store.begin, kept)
+        return Turn(self._store, kept, history.state)
+
+    def _texts(self, asked: TextRequest, prompts: list[list[int]],
+               turn: Turn | None = None) -> list[Text]:
+        """Ask for a text for each of the prompts."""
+        texts: list[Text] = []
+        try:
+            for prompt in prompts:
+                texts.append(Text(self._scheduler, self._tokenizer, asked, prompt, len(texts),
+                                  turn))
+        except TritstreamError:
+            for text in texts:
+                text.answer.cancel()
+            raise
+        self._metrics.count(requests=1, prompt_tokens=sum(map(len, prompts)))
+        return texts
+
+    # Responses.
+
+    async def _respond(self, request: Request, asked: TextRequest, texts: list[Text], form,
+                       logprobs: int | None, echo: list[str]) -> Response:
+        head = {"id": f"{form.prefix}-{uuid.uuid4().hex}", "created": int(time.time()),
+                "model": self._name, "object": form.part if asked.stream else form.whole}
+        if asked.stream:
+            return EventSourceResponse(self._stream(asked, texts, head, form, logprobs, echo),
+                                       ping=15, send_timeout=SEND_SECONDS)
+        return await self._whole(request, texts, head, form, logprobs, echo)
+
+    async def _whole(self, request: Request, texts: list[Text], head: dict, form,
+                     logprobs: int | None, echo: list[str]) -> Response:
         began = time.perf_counter()
         making = [asyncio.create_task(_read(text)) for text in texts]
         watching = asyncio.create_task(_gone(request))
@@ -141,31 +140,25 @@ class Completions:
             watching.cancel()
             self._end(texts, making)
         choices = []
-        for text in texts:
-            echo = self._echo(asked, text)
-            choices.append({"index": text.number, "text": echo + text.pieces.text,
-                            "finish_reason": text.finish_reason,
-                            "logprobs": None if asked.logprobs is None else
-                            text.log_probabilities(asked.logprobs, 0)})
-        return JSONResponse(head | {"choices": choices, "usage": self._usage(texts),
-                                    "timings": self._timings(texts, began)})
+        for text, before in zip(texts, echo, strict=True):
+            table = None if logprobs is None else form.log_probabilities(text, logprobs, 0)
+            choices.append(form.choice(text, before + text.pieces.text, text.finish_reason, table))
+        return JSONResponse(head | {"choices": choices, "usage": _usage(texts),
+                                    "timings": self._timings(texts, began)} | _place(texts))
 
-    def _echo(self, asked: CompletionRequest, text: _Text) -> str:
-        if not asked.echo:
-            return ""
-        return text.tokenizer.decode(text.prompt) if text.tokenizer else ""
-
-    async def _stream(self, asked: CompletionRequest, texts: list[_Text], head: dict):
+    async def _stream(self, asked: TextRequest, texts: list[Text], head: dict, form,
+                      logprobs: int | None, echo: list[str]):
         """Yield the events of a stream; a client that goes away ends its texts."""
         began = time.perf_counter()
         events: asyncio.Queue = asyncio.Queue()
         tasks = [asyncio.create_task(_forward(text, events)) for text in texts]
-        left = len(tasks)
+        left, sent = len(tasks), [0] * len(texts)
         try:
-            for text in texts:
-                if echo := self._echo(asked, text):
-                    yield _event(head, text, echo, None, None)
-            sent = dict.fromkeys(range(len(texts)), 0)
+            for text, before in zip(texts, echo, strict=True):
+                if first := form.first(text):
+                    yield _event(head | {"choices": [first]})
+                if before:
+                    yield _event(head | {"choices": [form.piece(text, before, None, None)]})
             while left:
                 text, piece, error = await events.get()
                 if error is not None:
@@ -173,53 +166,75 @@ class Completions:
                     yield json.dumps(refused.table)
                     return
                 left -= piece is None
-                if piece == "" and asked.logprobs is None:
+                if piece == "" and logprobs is None:
                     continue
-                logprobs = None
-                if asked.logprobs is not None:
-                    logprobs = text.log_probabilities(asked.logprobs, sent[text.number])
-                    sent[text.number] = len(logprobs["tokens"]) + sent[text.number]
+                table = None
+                if logprobs is not None:
+                    table = form.log_probabilities(text, logprobs, sent[text.number])
+                    sent[text.number] += form.count(table)
                 reason = text.finish_reason if piece is None else None
-                yield _event(head, text, piece or "", reason, logprobs)
+                choice = form.piece(text, piece or "", reason, table)
+                place = _place(texts) if piece is None else {}
+                yield _event(head | {"choices": [choice]} | place)
             if asked.usage:
-                yield json.dumps(head | {"choices": [], "usage": self._usage(texts),
-                                         "timings": self._timings(texts, began)})
+                yield _event(head | {"choices": [], "usage": _usage(texts),
+                                     "timings": self._timings(texts, began)})
             yield "[DONE]"
         finally:
             self._end(texts, tasks)
 
-    def _end(self, texts: list[_Text], tasks: list[asyncio.Task]) -> None:
+    def _end(self, texts: list[Text], tasks: list[asyncio.Task]) -> None:
         """End what is still being made: nobody reads it any more."""
         for text, task in zip(texts, tasks, strict=True):
             text.answer.cancel()
             task.cancel()
-        self.metrics.count(tokens=sum(len(text.answer.tokens) for text in texts))
+        self._metrics.count(tokens=sum(len(text.answer.tokens) for text in texts))
 
-    def _usage(self, texts: list[_Text]) -> dict:
-        prompt = sum(len(text.prompt) for text in texts)
-        made = sum(len(text.answer.tokens) for text in texts)
-        return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
-
-    def _timings(self, texts: list[_Text], began: float) -> dict:
+    def _timings(self, texts: list[Text], began: float) -> dict:
         seconds = time.perf_counter() - began
         made = sum(len(text.answer.tokens) for text in texts)
-        digests = [text.answer.conversation.digest for text in texts]
+        digests = [text.answer.digest for text in texts]
         return {"seconds": seconds, "tokens_per_second": made / seconds if seconds else None,
-                "evidence": "measured", "device": self.model.engine.name,
-                "digests": [None if digest is None else f"{digest:08x}" for digest in digests]}
+                "evidence": "measured", "device": self._scheduler.engine.name,
+                "digests": list(map(digest_text, digests))}
 
 
-def _event(head: dict, text: _Text, piece: str, reason: str | None, logprobs) -> str:
-    choice = {"index": text.number, "text": piece, "finish_reason": reason, "logprobs": logprobs}
-    return json.dumps(head | {"choices": [choice]}, ensure_ascii=False)
+@contextlib.contextmanager
+def _given_back(turn: Turn):
+    """Give a conversation back if no text has begun that does so at its end."""
+    try:
+        yield
+    except BaseException:
+        turn.store.end(turn.kept, None)
+        raise
 
 
-async def _read(text: _Text) -> None:
+def _usage(texts: list[Text]) -> dict:
+    prompt = sum(len(text.prompt) for text in texts)
+    made = sum(len(text.answer.tokens) for text in texts)
+    return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
+
+
+def _place(texts: list[Text]) -> dict:
+    """Where the conversation is that the text goes on from, if it does."""
+    text, *_ = texts
+    if text.turn is None:
+        return {}
+    state = text.answer.state or text.turn.start
+    return {"conversation": {"id": text.turn.kept.id, "tokens": len(state.text),
+                             "digest": digest_text(state.digest)}}
+
+
+def _event(table: dict) -> str:
+    return json.dumps(table, ensure_ascii=False)
+
+
+async def _read(text: Text) -> None:
     async for _ in text:
         pass
 
 
-async def _forward(text: _Text, events: asyncio.Queue) -> None:
+async def _forward(text: Text, events: asyncio.Queue) -> None:
     """Put each piece of a text, None at its end, or its error, among the events of a response."""
     try:
         async for piece in text:

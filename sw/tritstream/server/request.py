@@ -10,7 +10,7 @@ from tritstream.engines.candidates import CANDIDATES
 from tritstream.runtime.sampling import Sampler
 from tritstream.server.errors import Refused
 
-__all__ = ["CompletionRequest", "read_body"]
+__all__ = ["CompletionRequest", "ForkRequest", "read_body", "read_bytes"]
 
 MOST_BYTES = 4 << 20        # of a body
 BODY_SECONDS = 30.0         # in which it has to come
@@ -18,19 +18,16 @@ MOST_CHOICES = 16
 MOST_TOKENS = 1_000_000
 
 
-class CompletionRequest(pydantic.BaseModel):
-    """The body of ``/v1/completions``; fields that are not here are not looked at."""
+class TextRequest(pydantic.BaseModel):
+    """What requests for texts have in common; fields that are not here are not looked at."""
 
     model_config = pydantic.ConfigDict(strict=False, extra="ignore")
 
     model: str | None = None
-    prompt: str | list[int] | list[str] = pydantic.Field(default="", union_mode="left_to_right")
-    max_tokens: int = pydantic.Field(default=16, ge=1, le=MOST_TOKENS)
+    conversation: str | None = None
     n: int = pydantic.Field(default=1, ge=1, le=MOST_CHOICES)
     stream: bool = False
     stream_options: dict | None = None
-    echo: bool = False
-    logprobs: int | None = pydantic.Field(default=None, ge=0, le=CANDIDATES)
     stop: str | list[str] | None = None
     seed: int | None = None
     temperature: float = 1.0
@@ -41,12 +38,6 @@ class CompletionRequest(pydantic.BaseModel):
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: dict[int, float] | None = None
-
-    @property
-    def prompts(self) -> list[str | list[int]]:
-        """Each of the prompts."""
-        texts = isinstance(self.prompt, list) and self.prompt and isinstance(self.prompt[0], str)
-        return self.prompt if texts else [self.prompt]
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
@@ -67,6 +58,47 @@ class CompletionRequest(pydantic.BaseModel):
                        seed=(self.seed or 0) + number)
 
 
+class CompletionRequest(TextRequest):
+    """The body of ``/v1/completions``."""
+
+    prompt: str | list[int] | list[str] = pydantic.Field(default="", union_mode="left_to_right")
+    max_tokens: int = pydantic.Field(default=16, ge=1, le=MOST_TOKENS)
+    echo: bool = False
+    logprobs: int | None = pydantic.Field(default=None, ge=0, le=CANDIDATES)
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """Each of the prompts."""
+        texts = isinstance(self.prompt, list) and self.prompt and isinstance(self.prompt[0], str)
+        return self.prompt if texts else [self.prompt]
+
+
+class ForkRequest(pydantic.BaseModel):
+    """The body of ``/v1/conversations/{id}/fork``."""
+
+    tokens: int | None = pydantic.Field(default=None, ge=0)
+
+
+async def read_bytes(request: Request, most: int) -> bytes:
+    """Read a body.
+
+    Raises
+    ------
+    Refused
+        It has more than `most` bytes, or is too slow.
+    """
+    data = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > most:
+                    raise Refused(413, f"The body has more than {most:,} bytes.")
+    except TimeoutError:
+        raise Refused(408, f"The body has not come within {BODY_SECONDS:g} s.") from None
+    return bytes(data)
+
+
 async def read_body(request: Request, form: type[pydantic.BaseModel]):
     """Read a JSON body of a form.
 
@@ -75,17 +107,9 @@ async def read_body(request: Request, form: type[pydantic.BaseModel]):
     Refused
         It is too large, too slow, no JSON, or of another form.
     """
-    data = bytearray()
+    data = await read_bytes(request, MOST_BYTES)
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > MOST_BYTES:
-                    raise Refused(413, f"The body has more than {MOST_BYTES:,} bytes.")
-    except TimeoutError:
-        raise Refused(408, f"The body has not come within {BODY_SECONDS:g} s.") from None
-    try:
-        table = json.loads(bytes(data))
+        table = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"The body is no JSON: {str(error)[:200]}.") from None
     if not isinstance(table, dict):

@@ -1,0 +1,101 @@
+"""``/v1/conversations``: those that are kept, as files that go on anywhere."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tritstream.engines.state import State, digest_text
+from tritstream.model.tokenizer import Detokenizer, Tokenizer
+from tritstream.runtime.scheduler import Scheduler
+from tritstream.server.request import ForkRequest, read_body, read_bytes
+from tritstream.server.store import Kept, Store
+
+__all__ = ["Conversations"]
+
+BYTES = "application/octet-stream"
+MOST_FORKS = 4              # that look for their places at the same time
+
+
+class Conversations:
+    """The conversations of a server, for its clients.
+
+    Parameters
+    ----------
+    name : str
+        What clients call the model.
+    tokenizer : Tokenizer or None
+        Of the model.
+    scheduler : Scheduler
+        Takes tokens again on the way to an earlier place.
+    store : Store
+        Has them.
+    """
+
+    def __init__(self, name: str, tokenizer: Tokenizer | None, scheduler: Scheduler, store: Store):
+        self._name = name
+        self._tokenizer = tokenizer
+        self._scheduler = scheduler
+        self._store = store
+        self._forks = asyncio.Semaphore(MOST_FORKS)
+
+    async def all(self, request: Request) -> Response:
+        """List them, or make another: empty, or as the file in the body has it."""
+        if request.method in ("GET", "HEAD"):
+            found = await asyncio.to_thread(self._store.all)
+            return JSONResponse({"object": "list", "data": [self._entry(kept) for kept in found]})
+        state = None
+        if request.headers.get("content-type", "").partition(";")[0].strip() == BYTES:
+            data = await read_bytes(request, self._store.most_bytes)
+            state = await asyncio.to_thread(State.from_bytes, data, "The file")
+        return self._entry_of(await asyncio.to_thread(self._store.create, state))
+
+    async def one(self, request: Request) -> Response:
+        """Show one, or delete it."""
+        kept = self._found(request)
+        if request.method == "DELETE":
+            await asyncio.to_thread(self._store.delete, kept)
+            return JSONResponse({"id": kept.id, "object": "conversation.deleted", "deleted": True})
+        state = (await asyncio.to_thread(self._store.history, kept)).state
+        return JSONResponse(self._entry(kept) | await asyncio.to_thread(self._contents, state))
+
+    async def state(self, request: Request) -> Response:
+        """Give the file of one."""
+        kept = self._found(request)
+        state = (await asyncio.to_thread(self._store.history, kept)).state
+        return Response(await asyncio.to_thread(state.to_bytes), media_type=BYTES, headers={
+            "Content-Disposition": f'attachment; filename="{kept.path.name}"'})
+
+    async def fork(self, request: Request) -> Response:
+        """Make another that is where this one is, or was."""
+        kept = self._found(request)
+        asked = await read_body(request, ForkRequest)
+        history = await asyncio.to_thread(self._store.history, kept)
+        state = history.state
+        if asked.tokens is not None:
+            async with self._forks:
+                state = await asyncio.to_thread(history.before, asked.tokens, self._scheduler)
+        return self._entry_of(await asyncio.to_thread(self._store.create, state))
+
+    def _found(self, request: Request) -> Kept:
+        return self._store.find(request.path_params["id"])
+
+    def _entry_of(self, kept: Kept) -> Response:
+        return JSONResponse(self._entry(kept))
+
+    def _entry(self, kept: Kept) -> dict:
+        return {"id": kept.id, "object": "conversation", "created_at": kept.created,
+                "used_at": int(kept.used), "model": self._name, "tokens": kept.tokens,
+                "digest": digest_text(kept.digest),
+                "busy": kept.busy}
+
+    def _contents(self, state: State) -> dict:
+        """The tokens, which of them the model made, and the piece of text of each."""
+        made = [False, *(bool(head) for head in state.heads)][:len(state.text)]
+        made += [False] * (len(state.text) - len(made))
+        pieces = []
+        if self._tokenizer is not None and state.text:
+            detokenizer = Detokenizer(self._tokenizer)
+            pieces = [detokenizer.push(token) for token in state.text]
+            pieces[-1] += detokenizer.finish()
+        return {"token_ids": state.text, "made": made, "pieces": pieces, "text": "".join(pieces)}

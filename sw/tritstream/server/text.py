@@ -1,0 +1,139 @@
+"""One text of a response: what the scheduler makes, as pieces in the event loop."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import NamedTuple
+
+from tritstream.engines.candidates import Candidates
+from tritstream.engines.state import State
+from tritstream.errors import BadInput, TritstreamError
+from tritstream.model.tokenizer import Tokenizer
+from tritstream.runtime.pieces import Pieces
+from tritstream.runtime.scheduler import Answer, Scheduler
+from tritstream.server.errors import Refused
+from tritstream.server.request import TextRequest
+from tritstream.server.store import MOST_TOKENS, Kept, Store
+
+__all__ = ["Text", "Turn"]
+
+CONTEXT = 64                # tokens before a text that the spacing of its first piece may depend on
+
+
+class Turn(NamedTuple):
+    """A conversation that a text goes on from.
+
+    Parameters
+    ----------
+    store : Store
+        Gets it back at the end of the text.
+    kept : Kept
+        Which one.
+    start : State
+        Where it is.
+    """
+
+    store: Store
+    kept: Kept
+    start: State
+
+
+class Text:
+    """One choice of a response.
+
+    Parameters
+    ----------
+    scheduler : Scheduler
+        Makes it.
+    tokenizer : Tokenizer or None
+        Of the model.
+    asked : TextRequest
+        What the client wants.
+    prompt : list of int
+        What the client gave, without what is pending in the conversation.
+    number : int
+        Which of the choices.
+    turn : Turn or None
+        The conversation that it goes on from, if any.
+
+    Raises
+    ------
+    BadInput
+        The prompt or a setting cannot be used.
+    DeviceBusy
+        Too many texts wait.
+    """
+
+    def __init__(self, scheduler: Scheduler, tokenizer: Tokenizer | None, asked: TextRequest,
+                 prompt: list[int], number: int, turn: Turn | None = None):
+        self.number = number
+        self.prompt = prompt
+        self.turn = turn
+        self.tokenizer = tokenizer
+        self._stop_tokens = scheduler.engine.stop_tokens
+        self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue()
+        start = None if turn is None else turn.start
+        before = [] if start is None else [*start.text[-CONTEXT:]]
+        self.pieces = Pieces(tokenizer, before + prompt, asked.stop_texts)
+        prompt = [*(start.pending if start else ()), *prompt]
+        if start is not None and len(start.tokens) + len(prompt) + asked.max_tokens > MOST_TOKENS:
+            raise BadInput(f"The conversation would have more than the {MOST_TOKENS:,} tokens that "
+                           "are kept: ask for fewer, or begin another.")
+        stop = None
+        if asked.stop_texts:
+            stop = _stopper(Pieces(tokenizer, before + prompt, asked.stop_texts))
+        self.answer = scheduler.submit(prompt, asked.max_tokens, asked.sampler(number), start=start,
+                                       keep=turn is not None, stop=stop, tell=self._tell)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while isinstance(event := await self._events.get(), int):
+            yield self.pieces.push(event)
+        if isinstance(event, TritstreamError):
+            raise Refused.of(event) from event
+        if event is not None:
+            raise event
+        if rest := self.pieces.finish():
+            yield rest
+
+    @property
+    def finish_reason(self) -> str:
+        """Why it ends where it does."""
+        last = next(reversed(self.answer.tokens), None)
+        return "stop" if self.pieces.stopped or last in self._stop_tokens else "length"
+
+    def chosen(self, start: int) -> Iterator[tuple[int, Candidates]]:
+        """Yield each token from `start` on, and what it was chosen from."""
+        yield from zip(self.answer.tokens[start:], self.answer.candidates[start:], strict=False)
+
+    def name(self, token: int) -> str:
+        """Return the text of a token by itself."""
+        return self.tokenizer.decode([token]) if self.tokenizer else str(token)
+
+    # In the scheduler's thread, or the store's.
+
+    def _tell(self, answer: Answer, event: int | None | BaseException) -> None:
+        """Pass on what happens; the end of a turn is told when it is kept."""
+        if self.turn is None or isinstance(event, int):
+            self._forward(event)
+            return
+        store, kept, _ = self.turn
+        store.end(kept, answer.state,
+                  lambda error: self._forward(event if error is None else _not_kept(error)))
+
+    def _forward(self, event: int | None | BaseException) -> None:
+        with contextlib.suppress(RuntimeError):         # the loop has ended: nobody listens
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+
+def _stopper(pieces: Pieces) -> Callable[[int], bool]:
+    """Return what says of each token in turn whether a stop text is complete with it."""
+    def stop(token: int) -> bool:
+        pieces.push(token)
+        return pieces.stopped
+    return stop
+
+
+def _not_kept(error: Exception) -> Exception:
+    if not isinstance(error, TritstreamError):
+        return error
+    return Refused(507, f"The text was made, and could not be kept: {error}")
