@@ -909,11 +909,12 @@ def test_every_line_ends_with_a_code_that_is_known(tritstream, image, pristine, 
 
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors",
-                                  "tokenizer.json", "tokenizer_config.json"])
+                                  "tokenizer.json", "tokenizer_config.json",
+                                  "chat_template.jinja"])
 @pytest.mark.parametrize("line", [["generate", "-p", "x", "-n", "1", "-m"], ["inspect", "-m"],
                                   ["pack", "-o", "out.trit"]])
 def test_files_of_a_checkpoint_that_may_not_be_read(refused, checkpoint, monkeypatch, name, line):
-    for beside in ("generation_config.json", "tokenizer_config.json"):
+    for beside in ("generation_config.json", "tokenizer_config.json", "chat_template.jinja"):
         (checkpoint / beside).write_text("{}")
     openly = io.open
 

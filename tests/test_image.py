@@ -201,6 +201,9 @@ def section(image, name):
     (("eos",), [1, 33], "has eos a list of 2 where null or tokens below 33"),
     (("use_lower_bound",), 1, "has use_lower_bound 1 where true or false"),
     (("row_units",), 2, "has embedding rows of 2 units, its hidden size makes 1|stage embed"),
+    (("chat",), "{{ messages }}", "The chat template in the metadata of .* must be an object"),
+    (("chat",), {"template": "", "bos_token": None}, "has bos_token null where a text of at most"),
+    (("chat",), {"template": "a" * 262_145}, 'has template "aaa.* where a text of at most 262,144'),
     (("residual_fraction",), 61, "has residual_fraction 61 where an integer of 0 to 60"),
 ])
 def test_metadata_of_another_kind(image, path, value, said):

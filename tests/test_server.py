@@ -18,6 +18,10 @@ import uvicorn
 
 import tritstream
 from tritstream.errors import DeviceError
+from tritstream.image.pack import pack
+from tritstream.model.checkpoint import Checkpoint
+from tritstream.model.config import ModelConfig
+from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.app import application
 from tritstream.server.store import Store
@@ -132,6 +136,93 @@ def test_stop_texts_biases_and_log_probabilities(client, model):
     assert biased.choices[0].text != model.tokenizer.decode([first])
 
 
+TEMPLATE = ("{{ bos_token }}{% for message in messages %}[{{ message.role }}] "
+            "{{ message.content }}{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}"
+            "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}")
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture(scope="module")
+def chatty(tmp_path_factory):
+    """A model with a chat template, served; its client."""
+    directory = tmp_path_factory.mktemp("chatty")
+    config = ModelConfig(hidden=20, intermediate=28, layers=2, vocab=TOKENIZER_VOCAB, bos=0, eos=1)
+    DummyCheckpoint(config, 3).save(directory)
+    byte_tokenizer().save(str(directory / "tokenizer.json"))
+    (directory / "tokenizer_config.json").write_text(json.dumps({
+        "chat_template": TEMPLATE, "bos_token": "<s>", "eos_token": "</s>"}))
+    pack(Checkpoint.open(directory), directory / "tiny.trit")
+    with (tritstream.load(directory / "tiny.trit") as model,
+          serving(model, directory / "kept") as (port, _),
+          openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none",
+                        max_retries=0) as client):
+        yield client, model
+    model.source.chat_template.close()
+
+
+def chat_text(model, tokens, count, seed):
+    """What the model says behind tokens."""
+    text = model.generate(tokens, count, 0.7, seed=seed)
+    return "".join(text), text
+
+
+def test_a_chat_is_the_text_behind_its_template(chatty):
+    client, model = chatty
+    prompt = model.tokenizer.encode("[user] Hello\n[assistant] ")
+    assert prompt[0] == 0 and prompt.count(0) == 1          # and no token doubled
+    options = dict(model="tiny", messages=HELLO, max_completion_tokens=9, seed=3, temperature=0.7)
+    answer = client.chat.completions.create(n=2, logprobs=True, top_logprobs=2, **options)
+    assert answer.usage.prompt_tokens == 2 * len(prompt)
+    for choice in answer.choices:
+        expected, text = chat_text(model, prompt, 9, 3 + choice.index)
+        assert (choice.message.content, choice.message.role) == (expected, "assistant")
+        assert choice.finish_reason == text.finish_reason
+        assert len(choice.logprobs.content) == len(text.tokens)
+        assert all(len(token.top_logprobs) == 2 for token in choice.logprobs.content)
+    first, *events = client.chat.completions.create(stream=True, logprobs=True, **options)
+    assert first.choices[0].delta.role == "assistant"
+    assert "".join(event.choices[0].delta.content or "" for event in events) == (
+        answer.choices[0].message.content)
+    assert events[-1].choices[0].finish_reason == answer.choices[0].finish_reason
+
+
+def test_a_chat_goes_on_from_a_conversation(chatty):
+    """By the messages that are new: it is as if all had been there."""
+    client, model = chatty
+    name = client.post("/conversations", cast_to=object)["id"]
+    answers = [client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": [{"type": "text", "text": text}]}],
+        max_tokens=6, temperature=0.7, seed=5, extra_body={"conversation": name})
+        for text in ("Hello", "And then?")]
+    whole = client.get(f"/conversations/{name}", cast_to=object)
+    start = model.tokenizer.encode("[user] Hello\n[assistant] ")
+    _, first = chat_text(model, start, 6, 5)
+    more = model.tokenizer.encode_more("</s>\n[user] And then?\n[assistant] ")
+    _, second = chat_text(model, start + first.tokens + more, 6, 5)
+    assert whole["token_ids"] == start + first.tokens + more + second.tokens
+    assert [answer.choices[0].message.content for answer in answers] == [first.text, second.text]
+    assert answers[1].conversation["digest"] == whole["digest"]
+
+
+def test_an_answer_that_ended_by_itself_is_not_ended_twice(chatty):
+    _, model = chatty
+    more = model.tokenizer.encode_more("</s>\n[user] Hello\n[assistant] ")
+    assert model.source.chat_tokens(HELLO, [5]) == more
+    assert model.source.chat_tokens(HELLO, [5, 1]) == more[1:]
+
+
+def test_messages_that_are_refused(chatty, client):
+    chat, _ = chatty
+    for messages, words in (([], "messages cannot"), ([{"role": "user"}] * 10_001, "messages can"),
+                            ([{"content": "a"}], "messages cannot"),
+                            ([{"role": "user", "content": [{"type": "image_url"}]}], "no text")):
+        with pytest.raises(openai.BadRequestError, match=words):
+            chat.chat.completions.create(model="tiny", messages=messages)
+    with pytest.raises(openai.BadRequestError, match="no chat template: it goes on from texts, for "
+                                                     "which there is /v1/completions"):
+        client.chat.completions.create(model="tiny", messages=HELLO)
+
+
 def test_many_clients_at_once(client):
     """Each has the text that it has alone."""
     def ask(seed):
@@ -186,8 +277,6 @@ def test_what_is_refused(client):
                            (dict(extra_body={"top_k": 17}), "top-k is 17")):
         with pytest.raises(openai.BadRequestError, match=words):
             create(**{"model": "tiny", "prompt": PROMPT, **options})
-    with pytest.raises(openai.BadRequestError, match="has no chat template"):
-        client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "Hi"}])
 
 
 @pytest.mark.parametrize("body, words", [

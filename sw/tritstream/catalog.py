@@ -5,12 +5,14 @@ import functools
 import hashlib
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from tritstream.errors import BadInput, TritstreamWarning
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.image.unpack import ImageCheckpoint
+from tritstream.model.chat_template import ChatTemplate, Message, read_template
 from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig
 from tritstream.model.tokenizer import Tokenizer
@@ -32,8 +34,8 @@ ELSEWHERE = {"story-30m": "; story-30m is in the source repository, as "
 """What is said of a model that the documents speak of, where there is no checkout."""
 
 PACKERS = ("image/bounds.py", "image/image.py", "image/pack.py", "image/stages.py",
-           "image/tape.py", "image/trits.py", "formats.py", "model/checkpoint.py",
-           "model/config.py", "model/tensors.py", "model/tokenizer.py")
+           "image/tape.py", "image/trits.py", "formats.py", "model/chat_template.py",
+           "model/checkpoint.py", "model/config.py", "model/tensors.py", "model/tokenizer.py")
 """What the contents of an image depend on, besides the checkpoint."""
 
 
@@ -100,6 +102,38 @@ class Model:
                  else self.image.tokenizer_json is not None)
         return self.tokenizer if there else None
 
+    @functools.cached_property
+    def chat_template(self) -> ChatTemplate | None:
+        """How a conversation is written for this model; None: it only goes on from texts."""
+        table = read_template(self.path) if self.path.is_dir() else self.image.meta.get("chat")
+        return None if table is None else ChatTemplate(table, self.name)
+
+    def chat_tokens(self, messages: Sequence[Message], before: Sequence[int] = ()) -> list[int]:
+        """Tokens of messages, up to where the model answers.
+
+        No token is put before them that the template does not write.
+
+        Parameters
+        ----------
+        messages : sequence of Message
+            All of a conversation, or those behind the model's latest answer.
+        before : sequence of int
+            Tokens of the conversation so far, which ends with that answer.
+
+        Raises
+        ------
+        BadInput
+            The model has no chat template, or that does not take these messages.
+        """
+        if self.chat_template is None:
+            raise BadInput(f"{self.name} has no chat template: give it texts to go on from.")
+        if not before:
+            return self.tokenizer.encode_more(self.chat_template.first(messages))
+        tokens = self.tokenizer.encode_more(self.chat_template.more(messages))
+        # The token that ended the answer may be the first of what the template writes behind it.
+        ended = before[-1] in self.config.stop_tokens and tokens[:1] == [before[-1]]
+        return tokens[ended:]
+
 
 def bundled_models() -> list[str]:
     """Names of the models that come with the program."""
@@ -158,7 +192,7 @@ def _from_hub(name: str) -> Path:
                        "that it was downloaded to.") from None
     try:
         return Path(huggingface_hub.snapshot_download(
-            name, allow_patterns=["*.json", "*.safetensors"]))
+            name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         reason = str(error).partition("\n")[0]
         raise BadInput(f"There is no file or directory {name}, and the Hugging Face Hub does not "
@@ -169,7 +203,8 @@ def _digest(path: Path, checkpoint: Checkpoint) -> str:
     """Name for the image of a checkpoint: its contents', and the program's that packs it."""
     digest = hashlib.sha256()
     sources = [Path(__file__).parent / name for name in PACKERS]
-    beside = [path / name for name in ("generation_config.json", "tokenizer_config.json")]
+    beside = [path / name for name in ("generation_config.json", "tokenizer_config.json",
+                                       "chat_template.jinja")]
     optional = filter(Path.exists, [*beside, checkpoint.tokenizer_path])
     for file in [*sources, *checkpoint.files, *optional]:
         digest.update(file.name.encode() + b"\0" + _digest_of(file))

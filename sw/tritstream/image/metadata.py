@@ -6,6 +6,7 @@ import math
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS, MOST_ROWS
 from tritstream.image.stages import Plan, plans
+from tritstream.model.chat_template import MOST_TEMPLATE
 
 __all__ = ["MOST_BYTES", "read_metadata"]
 
@@ -56,6 +57,10 @@ class _Table:
         return self._get(name, f"a list of {count} {kind}", lambda v: (
             isinstance(v, list) and len(v) == count and all(map(accepts, v))))
 
+    def text(self, name: str, most: int) -> str:
+        return self._get(name, f"a text of at most {most:,} letters",
+                         lambda v: isinstance(v, str) and len(v) <= most)
+
     def exactly(self, name: str, value) -> None:
         self._get(name, repr(value), lambda v: v == value)
 
@@ -95,6 +100,10 @@ def read_metadata(data: bytes, where: str) -> dict:
     meta.truth("use_lower_bound")
     meta.token("bos", table["vocab"])
     meta.tokens("eos", table["vocab"])
+    if "chat" in table:
+        chat = _Table(table["chat"], f"The chat template in the metadata of {where}")
+        for name in ("template", "bos_token", "eos_token"):
+            chat.text(name, MOST_TEMPLATE)
     meta.integer("row_units", 1, MOST_ROWS)
     meta.integer("residual_fraction", 0, 60)
     meta.number("residual_bound", zero=True)

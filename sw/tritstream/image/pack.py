@@ -30,6 +30,7 @@ from tritstream.image.tape import (
     units_of,
 )
 from tritstream.image.trits import encode
+from tritstream.model.chat_template import read_template
 from tritstream.model.config import ModelConfig
 from tritstream.model.tokenizer import Tokenizer
 from tritstream.model.weights import Packable
@@ -387,6 +388,7 @@ def pack(checkpoint: Packable, path: pathlib.Path, *,
     config = checkpoint.config
     _check_dimensions(checkpoint)
     tokenizer, bos = _tokenizer(checkpoint)
+    chat = read_template(checkpoint.tokenizer_path.parent)
     stages = list(_stages(checkpoint, _Progress(config, progress)))
     embedding = _Embedding(checkpoint)
     layout = _Layout(checkpoint, stages, embedding.largest)
@@ -398,6 +400,8 @@ def pack(checkpoint: Packable, path: pathlib.Path, *,
         "row_units": units_of(embedding.row_bytes), "residual_bound": layout.bound,
         "residual_fraction": layout.x_fraction, "stages": metas,
     }
+    if chat is not None:
+        meta["chat"] = chat
 
     def payload():
         yield from embedding.packed(layout.x_fraction)

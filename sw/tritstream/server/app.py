@@ -57,11 +57,12 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, store: St
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def props(request: Request):
-        engine = scheduler.engine
+        engine, template = scheduler.engine, model.source.chat_template
         return JSONResponse({
             "model": name, "model_digest": engine.model, "device": engine.name,
             "evidence": engine.evidence, "lanes": engine.lanes, "candidates": engine.kept,
-            "vocab": engine.vocab, "clock_hz": engine.clock_hz, "chat_template": None})
+            "vocab": engine.vocab, "clock_hz": engine.clock_hz,
+            "chat_template": None if template is None else template.source})
 
     async def slots(request: Request):
         active, waiting = scheduler.load
@@ -75,15 +76,11 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, store: St
             gauges |= {"device_cycles": engine.cycles, "device_stalls": engine.stalls}
         return PlainTextResponse(metrics.text(**gauges), media_type="text/plain; version=0.0.4")
 
-    async def chat(request: Request):
-        raise Refused(400, f"{name} has no chat template: it goes on from texts, for which there "
-                      "is /v1/completions.")
-
     routes = [
         Route("/health", health), Route("/metrics", prometheus), Route("/props", props),
         Route("/slots", slots), Route("/v1/models", models),
         Route("/v1/completions", completions.complete, methods=["POST"]),
-        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/chat/completions", completions.chat, methods=["POST"]),
         Route("/v1/conversations", conversations.all, methods=["GET", "POST"]),
         Route("/v1/conversations/{id}", conversations.one, methods=["GET", "DELETE"]),
         Route("/v1/conversations/{id}/state", conversations.state),

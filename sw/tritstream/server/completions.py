@@ -1,10 +1,11 @@
-"""``/v1/completions``: texts of a scheduler as responses, whole or as a stream."""
+"""``/v1/completions``, ``/v1/chat/completions``: texts of a scheduler as responses or streams."""
 
 import asyncio
 import contextlib
 import json
 import time
 import uuid
+from collections.abc import Callable
 
 from sse_starlette import EventSourceResponse
 from starlette.requests import Request
@@ -15,14 +16,15 @@ from tritstream.errors import TritstreamError
 from tritstream.runtime.language_model import LanguageModel
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.errors import Refused
-from tritstream.server.forms import CompletionForm
+from tritstream.server.forms import ChatForm, CompletionForm, Form
 from tritstream.server.metrics import Metrics
-from tritstream.server.request import CompletionRequest, TextRequest, read_body
+from tritstream.server.request import ChatRequest, CompletionRequest, TextRequest, read_body
 from tritstream.server.store import Store
 from tritstream.server.text import Text, Turn
 
 __all__ = ["Completions"]
 
+ONE_TEXT = "A conversation goes on by one text: give one prompt, and no n."
 SEND_SECONDS = 30.0         # for which a client may take nothing of a stream
 
 
@@ -32,7 +34,7 @@ class Completions:
     Parameters
     ----------
     model : LanguageModel
-        The model, for its tokenizer.
+        The model, for its tokenizer and chat template.
     name : str
         What clients call it.
     scheduler : Scheduler
@@ -60,17 +62,29 @@ class Completions:
             prompts = [await asyncio.to_thread(self._first, prompt) for prompt in asked.prompts]
             texts = self._texts(asked, [prompt for prompt in prompts for _ in range(asked.n)])
         else:
-            if asked.n > 1 or len(asked.prompts) > 1:
-                raise Refused(400, "A conversation goes on by one text: give one prompt, and no n.",
-                              "conversation")
-            turn = await self._turn(asked)
-            with _given_back(turn):
-                (prompt,) = asked.prompts
-                prompt = await asyncio.to_thread(self._more, prompt, turn)
-                texts = self._texts(asked, [prompt], turn)
+            if len(asked.prompts) > 1:
+                raise Refused(400, ONE_TEXT, "prompt")
+            texts = await self._go_on(asked, lambda turn: self._more(*asked.prompts, turn))
         echo = ["" if not asked.echo or self._tokenizer is None
                 else self._tokenizer.decode(text.prompt) for text in texts]
         return await self._respond(request, asked, texts, CompletionForm, asked.logprobs, echo)
+
+    async def chat(self, request: Request) -> Response:
+        """Answer a request for what the model says in a chat."""
+        if self._model.source.chat_template is None:
+            raise Refused(400, f"{self._name} has no chat template: it goes on from texts, for "
+                          "which there is /v1/completions.")
+        asked = await read_body(request, ChatRequest)
+        self._check_model(asked)
+        messages = [each.message for each in asked.messages]
+        if asked.conversation is None:
+            prompt = await asyncio.to_thread(self._model.source.chat_tokens, messages)
+            texts = self._texts(asked, [prompt] * asked.n)
+        else:
+            texts = await self._go_on(asked, lambda turn: self._model.source.chat_tokens(
+                messages, turn.start.text))
+        logprobs = asked.top_logprobs if asked.logprobs else None
+        return await self._respond(request, asked, texts, ChatForm, logprobs, [""] * len(texts))
 
     def _check_model(self, asked: TextRequest) -> None:
         if asked.model not in (None, self._name):
@@ -93,11 +107,16 @@ class Completions:
             return prompt
         return self._model.tokenizer.encode_more(prompt) if prompt else []
 
-    async def _turn(self, asked: TextRequest) -> Turn:
-        """Begin a turn of a conversation."""
+    async def _go_on(self, asked: TextRequest,
+                     encode: Callable[[Turn], list[int]]) -> list[Text]:
+        """Ask for a turn of a conversation; `encode` gives the tokens that are new."""
+        if asked.n > 1:
+            raise Refused(400, ONE_TEXT, "n")
         kept = self._store.find(asked.conversation)
         history = await asyncio.to_thread(self._store.begin, kept)
-        return Turn(self._store, kept, history.state)
+        turn = Turn(self._store, kept, history.state)
+        with _given_back(turn):
+            return self._texts(asked, [await asyncio.to_thread(encode, turn)], turn)
 
     def _texts(self, asked: TextRequest, prompts: list[list[int]],
                turn: Turn | None = None) -> list[Text]:
@@ -116,7 +135,7 @@ class Completions:
 
     # Responses.
 
-    async def _respond(self, request: Request, asked: TextRequest, texts: list[Text], form,
+    async def _respond(self, request: Request, asked: TextRequest, texts: list[Text], form: Form,
                        logprobs: int | None, echo: list[str]) -> Response:
         head = {"id": f"{form.prefix}-{uuid.uuid4().hex}", "created": int(time.time()),
                 "model": self._name, "object": form.part if asked.stream else form.whole}
@@ -125,7 +144,7 @@ class Completions:
                                        ping=15, send_timeout=SEND_SECONDS)
         return await self._whole(request, texts, head, form, logprobs, echo)
 
-    async def _whole(self, request: Request, texts: list[Text], head: dict, form,
+    async def _whole(self, request: Request, texts: list[Text], head: dict, form: Form,
                      logprobs: int | None, echo: list[str]) -> Response:
         began = time.perf_counter()
         making = [asyncio.create_task(_read(text)) for text in texts]
@@ -146,7 +165,7 @@ class Completions:
         return JSONResponse(head | {"choices": choices, "usage": _usage(texts),
                                     "timings": self._timings(texts, began)} | _place(texts))
 
-    async def _stream(self, asked: TextRequest, texts: list[Text], head: dict, form,
+    async def _stream(self, asked: TextRequest, texts: list[Text], head: dict, form: Form,
                       logprobs: int | None, echo: list[str]):
         """Yield the events of a stream; a client that goes away ends its texts."""
         began = time.perf_counter()

@@ -7,15 +7,18 @@ import pydantic
 from starlette.requests import Request
 
 from tritstream.engines.candidates import CANDIDATES
+from tritstream.model.chat_template import Message
 from tritstream.runtime.sampling import Sampler
 from tritstream.server.errors import Refused
 
-__all__ = ["CompletionRequest", "ForkRequest", "read_body", "read_bytes"]
+__all__ = ["ChatRequest", "CompletionRequest", "ForkRequest", "read_body", "read_bytes"]
 
 MOST_BYTES = 4 << 20        # of a body
 BODY_SECONDS = 30.0         # in which it has to come
 MOST_CHOICES = 16
+MOST_MESSAGES = 10_000
 MOST_TOKENS = 1_000_000
+ANSWER_TOKENS = 1_024       # of an answer in a chat, where its request does not say
 
 
 class TextRequest(pydantic.BaseModel):
@@ -71,6 +74,43 @@ class CompletionRequest(TextRequest):
         """Each of the prompts."""
         texts = isinstance(self.prompt, list) and self.prompt and isinstance(self.prompt[0], str)
         return self.prompt if texts else [self.prompt]
+
+
+class ChatMessage(pydantic.BaseModel):
+    """One message of a chat; what it has besides text is not for models like these."""
+
+    role: str
+    content: str | list[dict] | None = None
+
+    @property
+    def message(self) -> Message:
+        """Role and text."""
+        parts = [self.content] if isinstance(self.content, str) else self.content or ()
+        return {"role": self.role, "content": "".join(map(_text_of, parts))}
+
+
+def _text_of(part: str | dict) -> str:
+    text = part if isinstance(part, str) else part.get("text")
+    if not isinstance(text, str):
+        raise Refused(400, "A message has a part that is no text, which is all that this model "
+                      "reads.", "messages")
+    return text
+
+
+class ChatRequest(TextRequest):
+    """The body of ``/v1/chat/completions``."""
+
+    messages: list[ChatMessage] = pydantic.Field(min_length=1, max_length=MOST_MESSAGES)
+    max_tokens: int = pydantic.Field(default=ANSWER_TOKENS, ge=1, le=MOST_TOKENS)
+    max_completion_tokens: int | None = pydantic.Field(default=None, ge=1, le=MOST_TOKENS)
+    logprobs: bool = False
+    top_logprobs: int = pydantic.Field(default=0, ge=0, le=CANDIDATES)
+
+    @pydantic.model_validator(mode="after")
+    def _newer_name(self):
+        if self.max_completion_tokens is not None:
+            self.max_tokens = self.max_completion_tokens
+        return self
 
 
 class ForkRequest(pydantic.BaseModel):
