@@ -78,7 +78,7 @@ def test_tiny_generates_at_the_speed_of_the_memory(connect, tmp_path):
 
 
 @pytest.mark.parametrize("name, value, rule", [
-    ("rcd", 30, "tRCD"), ("rp", 60, "tRP"), ("ras", 1000, "tRAS"), ("rfc", 100, "tRFC"),
+    ("rcd", 46, "tRCD"), ("rp", 60, "tRP"), ("ras", 1000, "tRAS"), ("rfc", 100, "tRFC"),
     ("wr", 8000, "tWR"), ("refi", 4000, "refresh is late"), ("power_up", 201_000, "power up"),
     ("setup", 3.8, "tS"), ("hold", 3.8, "tH"),
 ])

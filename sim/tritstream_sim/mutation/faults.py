@@ -49,6 +49,7 @@ RTL_SHAPES = "tests/test_rtl_shapes.py"
 STAGE_DECODER = "tests/test_stage.py"
 
 SDR_ROWS = "hw/tritstream_hw/memory/sdr/rows.py"
+SDR_UPKEEP = "hw/tritstream_hw/memory/sdr/upkeep.py"
 SDR_COLUMNS = "hw/tritstream_hw/memory/sdr/columns.py"
 CROSSING = "hw/tritstream_hw/memory/crossing.py"
 SDR_PHY = "hw/tritstream_hw/phy/sdr.py"
@@ -471,7 +472,7 @@ MUTANTS = [
     Mutant("sdr.row", "whatever row is open is taken for the right one",
            SDR_ROWS, "opened & (row == segment.row)", "opened", SDR),
     Mutant("sdr.refresh", "nothing is refreshed after the start",
-           SDR_ROWS, "m.d.sync += count.eq(count + 1)", "pass", SDR),
+           SDR_UPKEEP, "m.d.sync += count.eq(count + 1)", "pass", SDR),
     Mutant("sdr.turnaround", "a write does not wait for the words of the reads before it",
            SDR_COLUMNS, "idle & (clears < 0)", "idle", SDR),
     Mutant("sdr.last", "the last word of a read is left out",
@@ -480,7 +481,7 @@ MUTANTS = [
            SDR_ROWS, "active.start(m, cycles.ras)", "active.start(m, cycles.ras - 1)",
            SDR + "::test_a_row_stays_open_for_as_long_as_a_slow_chip_wants"),
     Mutant("pins.refresh", "nothing is refreshed after the start",
-           SDR_ROWS, "m.d.sync += count.eq(count + 1)", "pass", RTL_SDRAM),
+           SDR_UPKEEP, "m.d.sync += count.eq(count + 1)", "pass", RTL_SDRAM),
     Mutant("pins.phase", "the chip's clock is in phase with the controller's",
            ULX3S, "CHIP_DEGREES = 180", "CHIP_DEGREES = 0", RTL_SDRAM),
     Mutant("pins.bank", "the two pins of the bank are swapped",

@@ -31,19 +31,21 @@ class Columns(wiring.Component):
     Members
     -------
     i : :py:`In(stream.Signature(segment_layout))`
-        Segments whose rows are open.
+        Segments whose rows are open. One is held while the one before it is read or written.
     room : :py:`In(1)`
         There is room for the words of another burst.
-    command, address : :py:`Out(Command)`, :py:`Out(row_bits)`
-        For the bank `used`.
+    command, bank, address : :py:`Out(Command)`, :py:`Out(2)`, :py:`Out(row_bits)`
+        READ and WRITE.
     o : :py:`Out(word_bits)`
         Word that is written by the `command` of this cycle.
     wanted : :py:`Out(1)`
         A word of a read is asked for: each cycle of a burst stands for one of its words.
-    used : :py:`Out(2)`
+    taken : :py:`Out(2)`
         Bank of the segment that was taken last.
+    alone : :py:`Out(1)`
+        All segments before that are done, and their banks may be closed.
     done : :py:`Out(1)`
-        That segment is, and its bank may be closed.
+        That segment is, too.
     """
 
     def __init__(self, *, chip: SdrChip, cycles: SdrCycles, beat_bytes: int, clear_cycles: int):
@@ -55,42 +57,52 @@ class Columns(wiring.Component):
             "i": In(stream.Signature(segment_layout(chip, beat_bytes))),
             "room": In(1),
             "command": Out(Command, init=Command.NOTHING),
+            "bank": Out(chip.bank_bits),
             "address": Out(chip.row_bits),
             "o": Out(chip.word_bits),
             "wanted": Out(1),
-            "used": Out(chip.bank_bits),
+            "taken": Out(chip.bank_bits),
+            "alone": Out(1),
             "done": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        reads, writes = Signal(), Signal()
+        held, holds, begins = Signal.like(self.i.payload), Signal(), Signal()
+        reads, writes, idle = Signal(), Signal(), Signal()
         # Cycles until a bank may be closed, and until the pins are free, less one.
         recovers = Signal(range(-1, self._cycles.wr), init=-1)
         clears = Signal(range(-1, self._clear_cycles), init=-1)
         column = Signal(self._chip.column_bits)
-        read_ends, write_ends = self._read(m, reads, column), self._write(m, writes, column)
-        m.d.comb += self.done.eq(~reads & ~writes & (recovers < 0))
+        read_ends = self._read(m, held, begins, reads, column)
+        write_ends = self._write(m, held, begins, writes, column)
+        m.d.comb += [
+            idle.eq(~reads & ~writes),
+            self.taken.eq(held.bank),
+            self.alone.eq(~holds & (recovers < 0)),
+            self.done.eq(self.alone & idle),
+            self.i.ready.eq(~holds),
+        ]
         m.d.sync += [recovers.eq(recovers - (recovers >= 0)), clears.eq(clears - (clears >= 0))]
         with m.If(reads):
             m.d.sync += clears.eq(self._clear_cycles - 1)
         with m.If(writes):
             m.d.sync += recovers.eq(self._cycles.wr - 1)
 
-        # A write waits until all is read; a read follows whatever came before at once.
-        idle = ~reads & ~writes
-        m.d.comb += self.i.ready.eq(
-            Mux(self.i.p.write, idle & (clears < 0), idle | read_ends | write_ends))
+        # A write waits until all is read; a read follows another one at once.
+        m.d.comb += begins.eq(holds & Mux(held.write, idle & (clears < 0), idle | read_ends))
         with m.If(read_ends):
             m.d.sync += reads.eq(0)
         with m.If(write_ends):
             m.d.sync += writes.eq(0)
+        with m.If(begins):
+            m.d.sync += [holds.eq(0), reads.eq(~held.write), writes.eq(held.write),
+                         self.bank.eq(held.bank), column.eq(held.column)]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [reads.eq(~self.i.p.write), writes.eq(self.i.p.write),
-                         self.used.eq(self.i.p.bank), column.eq(self.i.p.column)]
+            m.d.sync += [holds.eq(1), held.eq(self.i.p)]
         return m
 
-    def _read(self, m, reads, column) -> Value:
+    def _read(self, m, held, begins, reads, column) -> Value:
         """Ask for bursts; return whether the last cycle of the last one is now."""
         first, last = Signal(IN_BURST), Signal(IN_BURST)
         left, final = Signal.like(self.i.p.bursts), Signal()        # the burst is the last one
@@ -109,12 +121,12 @@ class Columns(wiring.Component):
         with m.If(word == BURST - 1):
             m.d.sync += [column.eq(column + BURST), left.eq(left - 1), final.eq(left == 1),
                          first.eq(0)]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [left.eq(self.i.p.bursts), final.eq(self.i.p.bursts == 0),
-                         first.eq(self.i.p.column), last.eq(self.i.p.last)]
+        with m.If(begins):
+            m.d.sync += [left.eq(held.bursts), final.eq(held.bursts == 0),
+                         first.eq(held.column), last.eq(held.last)]
         return ends
 
-    def _write(self, m, writes, column) -> Value:
+    def _write(self, m, held, begins, writes, column) -> Value:
         """Write the words of a beat, one in each cycle; return whether the last one is now."""
         size = self._chip.word_bits
         words, left = Signal(size * self._words), Signal(range(max(2, self._words)))
@@ -122,6 +134,6 @@ class Columns(wiring.Component):
         with m.If(writes):
             m.d.comb += [self.command.eq(Command.WRITE), self.address.eq(column)]
             m.d.sync += [column.eq(column + 1), words.eq(words >> size), left.eq(left - 1)]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [words.eq(self.i.p.data), left.eq(self._words - 1)]
+        with m.If(begins):
+            m.d.sync += [words.eq(held.data), left.eq(self._words - 1)]
         return writes & (left == 0)

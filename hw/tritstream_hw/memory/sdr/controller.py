@@ -30,9 +30,8 @@ class SdrController(wiring.Component):
         Frequency of the domain.
     beat_bytes : int
         `P`, a multiple of the bytes of a word.
-    read_cycles : int or None
-        Cycles from a READ on `pads` to its first word there; None: the latency of the chip, and a
-        flip-flop each way.
+    read_cycles : int
+        Cycles from a READ on `pads` to its first word there.
 
     Members
     -------
@@ -46,15 +45,14 @@ class SdrController(wiring.Component):
         To the chip.
     """
 
-    def __init__(self, *, chip: SdrChip, clock_hz: int, beat_bytes: int,
-                 read_cycles: int | None = None):
+    def __init__(self, *, chip: SdrChip, clock_hz: int, beat_bytes: int, read_cycles: int):
         self._chip = chip
         self._cycles = chip.cycles(clock_hz)
         self._beat_bytes = beat_bytes
-        self._read_cycles = chip.cas_latency + 2 if read_cycles is None else read_cycles
+        self._read_cycles = read_cycles
         self._words = beat_bytes // chip.word_bytes
         # A burst that is asked for now, and those whose words are still on their way.
-        self.margin = -(-(2 * BURST + self._read_cycles + 5) // self._words)
+        self.margin = -(-(2 * BURST + self._read_cycles + 7) // self._words)
         super().__init__({
             "command": In(stream.Signature(command_layout(beat_bytes))),
             "data": Out(stream.Signature(beat_layout(beat_bytes), always_ready=True)),
@@ -75,27 +73,29 @@ class SdrController(wiring.Component):
         wiring.connect(m, segments.o, rows.i)
         wiring.connect(m, rows.o, columns.i)
 
-        # What the columns say is a cycle old before the rows have to heed it.
-        command, bank = Signal.like(columns.command), Signal.like(columns.used)
-        address, word = Signal.like(columns.address), Signal.like(columns.o)
-        m.d.comb += rows.used.eq(columns.used)
+        # What the columns decide is on the pads four cycles later, what the rows do two: they know
+        # in time when not to.
+        late = [columns.command, columns.bank, columns.address, columns.o]
+        for _ in range(3):
+            early, late = late, [Signal.like(value) for value in late]
+            m.d.sync += [after.eq(value) for after, value in zip(late, early, strict=True)]
+        command, bank, address, word = late
+        m.d.comb += rows.taken.eq(columns.taken)
         m.d.sync += [
             rows.busy.eq(columns.command != Command.NOTHING),
-            command.eq(columns.command),
-            bank.eq(columns.used),
-            address.eq(columns.address),
-            word.eq(columns.o),
+            rows.alone.eq(columns.alone),
             rows.done.eq(columns.done),
-        ]
-        m.d.sync += [
             columns.room.eq(self.room),
-            pads.command.eq(Mux(rows.busy, command, rows.command)),
-            pads.bank.eq(Mux(rows.busy, bank, rows.bank)),
-            pads.address.eq(Mux(rows.busy, address, rows.address)),
+        ]
+        busy = delay(m, rows.busy, 2, name="busy", reset_less=False)
+        m.d.sync += [
+            pads.command.eq(Mux(busy, command, rows.command)),
+            pads.bank.eq(Mux(busy, bank, rows.bank)),
+            pads.address.eq(Mux(busy, address, rows.address)),
             pads.write.eq(command == Command.WRITE),
             pads.o.eq(word),
         ]
-        self._gather(m, delay(m, columns.wanted, 2 + self._read_cycles, name="wanted",
+        self._gather(m, delay(m, columns.wanted, 4 + self._read_cycles, name="wanted",
                               reset_less=False))
         return m
 

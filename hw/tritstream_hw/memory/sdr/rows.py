@@ -1,38 +1,22 @@
-"""Rows of an SDR SDRAM: opened before they are needed, and closed for refresh."""
+"""Rows of an SDR SDRAM: opened before they are needed."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream_hw.memory.sdr.chip import SdrChip, SdrCycles
-from tritstream_hw.memory.sdr.pads import ALL_BANKS, Command, mode_of
+from tritstream_hw.memory.sdr.pads import ALL_BANKS, Command
 from tritstream_hw.memory.sdr.segments import segment_layout
+from tritstream_hw.memory.sdr.timer import Timer
+from tritstream_hw.memory.sdr.upkeep import Upkeep
 
-__all__ = ["AT_START", "Rows"]
-
-AT_START = 8
-"""Refreshes before the mode is set."""
-
-MOST_DUE = 15               # that wait for a segment, which takes less time than one interval
-
-
-class _Timer:
-    """Counts down: a command is `cycles` cycles behind that with which the timer was started."""
-
-    def __init__(self, m: Module, name: str, *, most: int, init: int = -1):
-        self._count = Signal(range(-1, most), init=init, name=name)
-        self.over = self._count < 0
-        with m.If(~self.over):
-            m.d.sync += self._count.eq(self._count - 1)
-
-    def start(self, m: Module, cycles: int):
-        m.d.sync += self._count.eq(max(cycles - 2, -1))
+__all__ = ["Rows"]
 
 
 class Rows(wiring.Component):
-    """Starts the chip, refreshes it, and offers segments whose rows are open.
+    """Offers segments whose rows are open.
 
-    While one segment is read or written, the row of the next is opened. Refresh waits for the end
+    While one segment is read or written, the row of the next is opened. `Upkeep` waits for the end
     of what has been offered.
 
     Parameters
@@ -49,11 +33,11 @@ class Rows(wiring.Component):
     i, o : :py:`In(stream.Signature(segment_layout))`, :py:`Out(…)`
         Segments, and the same again when their rows are open.
     busy : :py:`In(1)`
-        This cycle is the columns': no command is given.
-    used : :py:`In(2)`
+        The cycle after the next is the columns': no command is given.
+    taken : :py:`In(2)`
         Bank of the segment that was taken last.
-    done : :py:`In(1)`
-        That segment is, and its bank may be closed; known two cycles after it was taken.
+    alone, done : :py:`In(1)`
+        Those before it are done, and it is, too; known two cycles after it was taken.
     command : :py:`Out(Command)`
     bank, address : :py:`Out(2)`, :py:`Out(row_bits)`
         What belongs to `command`.
@@ -67,7 +51,8 @@ class Rows(wiring.Component):
             "i": In(segment),
             "o": Out(segment),
             "busy": In(1),
-            "used": In(chip.bank_bits),
+            "taken": In(chip.bank_bits),
+            "alone": In(1),
             "done": In(1),
             "command": Out(Command, init=Command.NOTHING),
             "bank": Out(chip.bank_bits),
@@ -76,50 +61,30 @@ class Rows(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        chip, cycles = self._chip, self._cycles
-        banks = 1 << chip.bank_bits
-        is_open = Signal(banks)
-        rows = Array(Signal(chip.row_bits, name=f"row_{n}") for n in range(banks))
-        due, served = self._count_refreshes(m)
-        powers_up = _Timer(m, "powers_up", most=cycles.power_up + 1, init=cycles.power_up)
-        waits = _Timer(m, "waits", most=max(cycles.rp, cycles.rfc, cycles.rcd, cycles.mrd))
-        active = _Timer(m, "active", most=cycles.ras)       # the row that was opened last
-        free = waits.over & ~self.busy
-        segment, row, opened, hit = self.i.p, Signal(chip.row_bits), Signal(), Signal()
-        configured = Signal()
-        m.d.comb += [
-            self.command.eq(Command.NOTHING),
-            self.bank.eq(segment.bank),
-            self.address.eq(segment.row),
-            self.o.payload.eq(self.i.payload),
+        chip, cycles, segment = self._chip, self._cycles, self.i.p
+        is_open = Signal(1 << chip.bank_bits)
+        rows = Array(Signal(chip.row_bits, name=f"row_{n}") for n in range(len(is_open)))
+        waits, active = self._follow(m, is_open, rows)
+        m.submodules.upkeep = upkeep = Upkeep(chip=chip, cycles=cycles)
+
+        # A command is decided on by what has been known since the cycle before.
+        now, free, idle, closable = Signal(), Signal(), Signal(), Signal()
+        command, rests = Signal.like(self.command), Signal(2)
+        m.d.sync += [
+            free.eq(waits.over & ~self.busy & ~now & ~upkeep.now
+                    & (self.command == Command.NOTHING)),
+            idle.eq(active.over & self.done),
+            closable.eq(active.over & (self.done | (self.alone & (self.taken != segment.bank)))),
         ]
-        with m.FSM(init="Power up"):
-            with m.State("Power up"):
-                with m.If(powers_up.over):
-                    m.next = "Close all"
-            with m.State("Close all"):
-                with m.If(free & active.over & self.done):
-                    m.d.comb += [self.command.eq(Command.PRECHARGE), self.address.eq(ALL_BANKS)]
-                    m.d.sync += is_open.eq(0)
-                    waits.start(m, cycles.rp)
-                    m.next = "Refresh"
-            with m.State("Refresh"):
-                with m.If(free & due):
-                    m.d.comb += [self.command.eq(Command.REFRESH), served.eq(1)]
-                    waits.start(m, cycles.rfc)
-                with m.Elif(free & ~configured):
-                    m.d.comb += [self.command.eq(Command.MODE), self.bank.eq(0),
-                                 self.address.eq(mode_of(chip))]
-                    m.d.sync += configured.eq(1)
-                    waits.start(m, cycles.mrd)
-                with m.Elif(free):
-                    m.next = "Next"
+        m.d.comb += [upkeep.free.eq(free), upkeep.clear.eq(rests[1] & idle)]
+
+        row, opened, hit = Signal(chip.row_bits), Signal(), Signal()
+        m.d.comb += self.o.payload.eq(self.i.payload)
+        with m.FSM(init="Next") as fsm:
             with m.State("Next"):
                 m.d.sync += [row.eq(rows[segment.bank]), opened.eq(is_open.bit_select(
                     segment.bank, 1))]
-                with m.If(due):
-                    m.next = "Close all"
-                with m.Elif(self.i.valid):
+                with m.If(self.i.valid & ~upkeep.wants):
                     m.next = "Compare"
             with m.State("Compare"):
                 m.d.sync += hit.eq(opened & (row == segment.row))
@@ -132,38 +97,49 @@ class Rows(wiring.Component):
                 with m.Else():
                     m.next = "Open"
             with m.State("Close"):
-                with m.If(free & active.over & (self.done | (self.used != segment.bank))):
-                    m.d.comb += [self.command.eq(Command.PRECHARGE), self.address.eq(0)]
-                    waits.start(m, cycles.rp)
+                m.d.comb += [command.eq(Command.PRECHARGE), now.eq(free & closable)]
+                with m.If(now):
                     m.next = "Open"
             with m.State("Open"):
-                with m.If(free):
-                    m.d.comb += self.command.eq(Command.ACTIVATE)
-                    m.d.sync += [is_open.bit_select(segment.bank, 1).eq(1),
-                                 rows[segment.bank].eq(segment.row)]
-                    waits.start(m, cycles.rcd - 2)      # the columns take two cycles themselves
-                    active.start(m, cycles.ras)
-                    m.next = "Offer"
+                m.d.comb += [command.eq(Command.ACTIVATE), now.eq(free)]
+                with m.If(now):
+                    m.next = "Opened"
+            with m.State("Opened"):                     # the timer starts
+                m.next = "Offer"
             with m.State("Offer"):
                 m.d.comb += [self.o.valid.eq(waits.over),
                              self.i.ready.eq(waits.over & self.o.ready)]
                 with m.If(waits.over & self.o.ready):
                     m.next = "Next"
+
+        # The chip is for its upkeep once `idle` knows of the segment that was offered last.
+        m.d.sync += [
+            rests.eq(Mux(fsm.ongoing("Next") & upkeep.wants, Cat(1, rests), 0)),
+            self.command.eq(Mux(upkeep.now, upkeep.command,
+                                Mux(now, command, Command.NOTHING))),
+            self.bank.eq(Mux(rests[1], 0, segment.bank)),
+            self.address.eq(Mux(rests[1], upkeep.address,
+                                Mux(command == Command.ACTIVATE, segment.row, 0))),
+        ]
         return m
 
-    def _count_refreshes(self, m) -> tuple[Signal, Signal]:
-        """Return whether a refresh is due, and what to raise in the cycle in which it is given.
-
-        The former is two cycles late.
-        """
-        interval = Signal(range(self._cycles.refi), init=self._cycles.refi - 1)
-        count, served = Signal(range(MOST_DUE + 1), init=AT_START), Signal()
-        due = Signal(init=1)
-        again = interval == 0
-        m.d.sync += due.eq(count != 0)
-        m.d.sync += interval.eq(Mux(again, self._cycles.refi - 1, interval - 1))
-        with m.If(again & ~served & (count != MOST_DUE)):
-            m.d.sync += count.eq(count + 1)
-        with m.If(served & ~again):
-            m.d.sync += count.eq(count - 1)
-        return due, served
+    def _follow(self, m, is_open, rows) -> tuple[Timer, Timer]:
+        """Follow the commands; return when another one may be given, and when a row closed."""
+        cycles = self._cycles
+        waits = Timer(m, "waits", most=max(cycles.rp, cycles.rfc, cycles.rcd, cycles.mrd))
+        active = Timer(m, "active", most=cycles.ras)       # the row that was opened last
+        with m.Switch(self.command):
+            with m.Case(Command.MODE):
+                waits.start(m, cycles.mrd)
+            with m.Case(Command.REFRESH):
+                waits.start(m, cycles.rfc)
+            with m.Case(Command.PRECHARGE):             # of one bank: it is opened next
+                with m.If(self.address == ALL_BANKS):
+                    m.d.sync += is_open.eq(0)
+                waits.start(m, cycles.rp)
+            with m.Case(Command.ACTIVATE):
+                m.d.sync += [is_open.bit_select(self.bank, 1).eq(1),
+                             rows[self.bank].eq(self.address)]
+                waits.start(m, cycles.rcd - 3)          # the columns take three cycles themselves
+                active.start(m, cycles.ras)
+        return waits, active
