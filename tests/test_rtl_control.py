@@ -26,7 +26,7 @@ from tritstream.link.messages import (
     Run,
 )
 from tritstream.link.protocol import NO_STOP, Code, RunFlag, Space, Status
-from tritstream_hw.boards.on_chip import OnChipDevice
+from tritstream_hw.boards.device import BareDevice
 from tritstream_sim.twin.fake_accelerator import STALLS_SHIFT, FakeAccelerator, predict
 from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
@@ -83,7 +83,7 @@ class Image:
 @pytest.fixture(scope="module")
 def executable(request):
     """All devices in one executable."""
-    devices = [OnChipDevice(config, config.digest(), FakeAccelerator(config, vocab=VOCAB))
+    devices = [BareDevice(config, config.digest(), FakeAccelerator(config, vocab=VOCAB))
                for config in CONFIGS]
     return build_stepped(Bench(devices), "control", request.config.rootpath / "build" / "sim")
 

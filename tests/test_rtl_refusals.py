@@ -16,7 +16,7 @@ from tritstream.link.protocol import Code, RunFlag, Status
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.accelerator import Accelerator
-from tritstream_hw.boards.on_chip import OnChipDevice
+from tritstream_hw.boards.device import BareDevice
 from tritstream_sim.twin.emulator import Emulator
 from tritstream_sim.twin.golden_board import GoldenBoard
 from tritstream_sim.twin.in_process import InProcessTransport
@@ -130,7 +130,7 @@ def test_a_pass_of_another_length_is_refused(passes, image, surplus):
 
 @pytest.fixture(scope="module")
 def executable(request):
-    device = OnChipDevice(CONFIG, CONFIG.digest(), Accelerator(CONFIG))
+    device = BareDevice(CONFIG, CONFIG.digest(), Accelerator(CONFIG))
     return build_stepped(Bench([device]), "refusals", request.config.rootpath / "build" / "sim")
 
 

@@ -16,7 +16,7 @@ class SerialDevice(wiring.Component):
     Parameters
     ----------
     device : wiring.Component
-        With streams of bytes, `rx` and `tx`, as `OnChipDevice` has them.
+        With streams of bytes, `rx` and `tx`, as `BareDevice` has them.
     clock_hz : int
         Frequency of the domain ``sync``.
     baud : int

@@ -1,4 +1,4 @@
-"""A device whose image lies in block RAM, between its two streams of bytes."""
+"""A device between its two streams of bytes: what all boards have in common."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -8,11 +8,11 @@ from tritstream.build import BuildConfig
 from tritstream_hw.memory.block import BlockMemory
 from tritstream_hw.soc import Soc
 
-__all__ = ["OnChipDevice"]
+__all__ = ["BareDevice"]
 
 
-class OnChipDevice(wiring.Component):
-    """`Soc` with a `BlockMemory`, if the configuration has any memory.
+class BareDevice(wiring.Component):
+    """`Soc` and the memory of its image.
 
     Parameters
     ----------
@@ -22,6 +22,8 @@ class OnChipDevice(wiring.Component):
         Eight bytes by which the driver knows the build again.
     accelerator
         Component with the ports of :class:`AcceleratorSignature`.
+    memory : wiring.Component or None
+        With the port `bus`; None: a `BlockMemory`, if the configuration has any memory.
 
     Members
     -------
@@ -29,10 +31,12 @@ class OnChipDevice(wiring.Component):
         Bytes of the link.
     """
 
-    def __init__(self, config: BuildConfig, build_id: bytes, accelerator):
-        self._config = config
-        self._build_id = build_id
-        self._accelerator = accelerator
+    def __init__(self, config: BuildConfig, build_id: bytes, accelerator, memory=None):
+        self._soc = Soc(config, build_id, accelerator)
+        self._memory = memory
+        if memory is None and config.memory_bytes:
+            self._memory = BlockMemory(beat_bytes=config.beat_bytes,
+                                       beats=config.memory_bytes // config.beat_bytes)
         super().__init__({
             "rx": In(stream.Signature(8)),
             "tx": Out(stream.Signature(8)),
@@ -40,12 +44,10 @@ class OnChipDevice(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config = self._config
-        m.submodules.soc = soc = Soc(config, self._build_id, self._accelerator)
+        m.submodules.soc = soc = self._soc
         wiring.connect(m, wiring.flipped(self.rx), soc.rx)
         wiring.connect(m, soc.tx, wiring.flipped(self.tx))
-        if config.memory_bytes:
-            m.submodules.memory = memory = BlockMemory(
-                beat_bytes=config.beat_bytes, beats=config.memory_bytes // config.beat_bytes)
+        if self._memory is not None:
+            m.submodules.memory = memory = self._memory
             wiring.connect(m, soc.memory, memory.bus)
         return m
