@@ -156,6 +156,15 @@ def test_prompts(good, image, form, verb):
         assert results[0][name] == results[1][name]
 
 
+def test_a_text_from_standard_input_is_scored(good, image, tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text("It was a dark and stormy night.")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(
+        (tmp_path / "text.txt").read_bytes())))
+    there, here = (json.loads(good("eval", "-m", image, "-f", place, "--json"))
+                   for place in (tmp_path / "text.txt", "-"))
+    assert here | {"settings": None} == there | {"settings": None} and here["bits_per_byte"]
+
+
 def test_a_prompt_is_shown_in_any_form(good, image, form):
     assert good("generate", "-m", image, "-n", 3, *form).startswith("It was a dark")
 
@@ -1015,7 +1024,7 @@ def test_nothing_asked_for_shows_the_help(good):
 def test_help_names_every_verb(good):
     out = good("--help")
     verbs = VERBS | plugin_verbs()
-    assert len(verbs) == 14 and "train" in verbs
+    assert len(verbs) == 15 and "train" in verbs
     for name, verb in verbs.items():
         assert f"{name} " in out
         assert verb.help in " ".join(good(name, "--help").split())

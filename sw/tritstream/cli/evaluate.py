@@ -20,6 +20,7 @@ from tritstream.cli.options import (
     open_device,
     open_model,
     parse_tokens,
+    read_standard_input,
     result_of,
 )
 from tritstream.engines import Conversation, Engine
@@ -29,8 +30,9 @@ __all__ = ["evaluate_text", "score"]
 
 
 def evaluate_text(
-    text: Annotated[Path | None, typer.Option("--text", metavar="FILE", help="Text, or JSON lines "
-                                              "with a text each; either may be .xz.")] = None,
+    text: Annotated[Path | None, typer.Option(
+        "-f", "--file", "--text", metavar="FILE", help="Text, or JSON lines with a text each; "
+        "either may be .xz; - for standard input.")] = None,
     tokens: TokenList = None,
     model: ModelName = DEFAULT_MODEL,
     device: Device = "golden",
@@ -45,7 +47,9 @@ def evaluate_text(
         raise BadInput("Give one text to score: --text FILE or --tokens N,N,….")
     if max_tokens is not None:
         check_count("--max-tokens", max_tokens)
-    documents = None if text is None else read_documents(text)
+    documents = None
+    if text is not None:
+        documents = [read_standard_input()] if str(text) == "-" else read_documents(text)
     opened = open_model(model)
     if tokens is None:
         result = score(opened, device, documents, max_tokens=max_tokens)

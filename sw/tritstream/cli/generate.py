@@ -1,7 +1,6 @@
 """`tritstream generate`: text from a prompt."""
 
 import contextlib
-from typing import Annotated
 
 import typer
 
@@ -21,9 +20,22 @@ from tritstream.cli.options import (
     read_prompt,
     result_of,
 )
+from tritstream.cli.sampling import (
+    FrequencyPenalty,
+    LogitBias,
+    MinP,
+    PresencePenalty,
+    RepeatPenalty,
+    Seed,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+    parse_bias,
+)
 from tritstream.engines.candidates import CANDIDATES
 from tritstream.engines.state import digest_text
-from tritstream.errors import INTERRUPTED, BadInput
+from tritstream.errors import INTERRUPTED
 from tritstream.runtime.generate import Generation, Timings
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.stop import StopTexts
@@ -38,26 +50,16 @@ def generate(
     model: ModelName = DEFAULT_MODEL,
     count: Count = 64,
     device: Device = "golden",
-    temperature: Annotated[float, typer.Option(
-        "--temp", help="Divides the logits; 0 always takes the best token.")] = 0.0,
-    top_k: Annotated[int, typer.Option(
-        help=f"Best candidates that take part, of the {CANDIDATES} that a device reports.",
-    )] = CANDIDATES,
-    top_p: Annotated[float, typer.Option(help="Probability that suffices.")] = 1.0,
-    min_p: Annotated[float, typer.Option(help="Share of the best one's probability that a "
-                                         "candidate needs.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(
-        "--repeat-penalty", help="Divides the logits of tokens of prompt and text; 1: none.",
-    )] = 1.0,
-    presence_penalty: Annotated[float, typer.Option(
-        help="Subtracted from the logits of tokens of the text.")] = 0.0,
-    frequency_penalty: Annotated[float, typer.Option(
-        help="The same, for each time.")] = 0.0,
-    logit_bias: Annotated[str | None, typer.Option(
-        metavar="TOKEN=BIAS,…", help="Added to the logits of tokens, -100 to 100.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(
-        metavar="TEXT", help="Ends the text, which does not have it; may be given again.")] = None,
-    seed: Annotated[int, typer.Option("-s", "--seed", help="Repeats the text.")] = 0,
+    temperature: Temperature = 0.0,
+    top_k: TopK = CANDIDATES,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepeatPenalty = 1.0,
+    presence_penalty: PresencePenalty = 0.0,
+    frequency_penalty: FrequencyPenalty = 0.0,
+    logit_bias: LogitBias = None,
+    stop: Stop = None,
+    seed: Seed = 0,
     json: Json = False,
 ):
     """Go on from a prompt; the text appears as it is made."""
@@ -101,19 +103,6 @@ def generate(
         _report(generation, device, interrupted)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
-
-
-def parse_bias(text: str | None) -> dict[int, float]:
-    """Read biases of tokens such as ``5=-100,17=2.5``."""
-    biases = {}
-    for part in text.split(",") if text else ():
-        token, _, bias = part.strip().partition("=")
-        try:
-            biases[int(token)] = float(bias)
-        except ValueError:
-            raise BadInput(f"--logit-bias has {part[:40]!r}: write tokens and numbers, as in "
-                           "5=-100,17=2.5.") from None
-    return biases
 
 
 class _Writer:

@@ -31,11 +31,12 @@ __all__ = [
     "open_model",
     "parse_tokens",
     "read_prompt",
+    "read_standard_input",
     "result_of",
 ]
 
 MOST = 10 ** 9              # of what a user counts: more would never end
-MOST_PROMPT = 1 << 28       # bytes of a prompt from standard input, which might have no end
+MOST_PROMPT = 1 << 28       # bytes of a text from standard input, which might have no end
 DIGITS = 18                 # of a token; Python refuses to convert thousands
 
 ModelName = Annotated[str, typer.Option(
@@ -78,15 +79,16 @@ def read_prompt(model: Model, text: str | None, file: str | None,
         tokenizer = model.tokenizer_if_any
         return tokenizer.decode(numbers) if tokenizer else "", numbers
     if file is not None:
-        text = _standard_input() if file == "-" else read_text(Path(file))
+        text = read_standard_input() if file == "-" else read_text(Path(file))
         text = text.removesuffix("\n").removesuffix("\r")
     return text, model.tokenizer.encode(text)
 
 
-def _standard_input() -> str:
+def read_standard_input() -> str:
+    """Return the text of the standard input; a byte-order mark in front is not of the text."""
     data = sys.stdin.buffer.read(MOST_PROMPT + 1)
     if len(data) > MOST_PROMPT:
-        raise BadInput(f"The standard input has more than the {MOST_PROMPT:,} bytes that a prompt "
+        raise BadInput(f"The standard input has more than the {MOST_PROMPT:,} bytes that a text "
                        "may have.")
     return decode_utf8(data, "The standard input").removeprefix(MARK)
 

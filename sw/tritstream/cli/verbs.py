@@ -61,6 +61,12 @@ def _verify() -> Callable:
     return verify_device
 
 
+def _chat() -> Callable:
+    from tritstream.cli.chat import chat
+
+    return chat
+
+
 def _serve() -> Callable:
     from tritstream.cli.serve import serve
 
@@ -92,6 +98,7 @@ VERBS = {
     "pack": Verb(_pack, "Pack a checkpoint into an image, 1.6 bits per weight."),
     "inspect": Verb(_inspect, "Show fitting boards, shapes, scales, zeros, sizes and digest."),
     "generate": Verb(_generate, "Go on from a prompt; the text appears as it is made."),
+    "chat": Verb(_chat, "Talk with a model, or let it go on with a text in turns."),
     "serve": Verb(_serve, "Serve a model to clients of OpenAI's interface."),
     "logits": Verb(_logits, "Write all logits after each of some tokens to a NumPy file."),
     "eval": Verb(_eval, "Score a model on a text, in bits per byte."),

@@ -40,6 +40,12 @@ class History:
         if len(self._marks) > MARKS:
             self._marks.popitem(last=False)
 
+    def go_back(self, count: int, scheduler: Scheduler) -> None:
+        """Be again where the text had `count` tokens, see `before`; what came then is forgotten."""
+        self.state = self.before(count, scheduler)
+        for mark in [mark for mark in self._marks if mark > len(self.state.tokens)]:
+            del self._marks[mark]
+
     def before(self, count: int, scheduler: Scheduler) -> State:
         """Return the state of the conversation when its text had `count` tokens.
 

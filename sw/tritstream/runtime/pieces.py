@@ -1,12 +1,15 @@
 """Tokens to pieces of text, up to a stop text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tritstream.errors import BadInput
 from tritstream.model.tokenizer import Detokenizer, Tokenizer
 from tritstream.runtime.stop import StopTexts
 
-__all__ = ["Pieces"]
+__all__ = ["CONTEXT", "Pieces", "stopper"]
+
+CONTEXT = 64
+"""Tokens before a text that the spacing of its first piece may depend on, and more."""
 
 
 class Pieces:
@@ -55,3 +58,20 @@ class Pieces:
     def _written(self, piece: str) -> str:
         self.text += piece
         return piece
+
+
+def stopper(tokenizer: Tokenizer | None, prompt: Sequence[int],
+            stop: Sequence[str]) -> Callable[[int], bool] | None:
+    """Return what says of each token in turn whether a stop text is complete with it.
+
+    None if there are no stop texts; the arguments are those of `Pieces`.
+    """
+    if not stop:
+        return None
+    pieces = Pieces(tokenizer, prompt, stop)
+
+    def stops(token: int) -> bool:
+        pieces.push(token)
+        return pieces.stopped
+
+    return stops

@@ -2,22 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 from tritstream.engines.candidates import Candidates
 from tritstream.engines.state import State
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.model.tokenizer import Tokenizer
-from tritstream.runtime.pieces import Pieces
+from tritstream.runtime.pieces import CONTEXT, Pieces, stopper
 from tritstream.runtime.scheduler import Answer, Scheduler
 from tritstream.server.errors import Refused
 from tritstream.server.request import TextRequest
 from tritstream.server.store import MOST_TOKENS, Kept, Store
 
 __all__ = ["Text", "Turn"]
-
-CONTEXT = 64                # tokens before a text that the spacing of its first piece may depend on
 
 
 class Turn(NamedTuple):
@@ -73,15 +71,13 @@ class Text:
         self._stop_tokens = scheduler.engine.stop_tokens
         self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue()
         start = None if turn is None else turn.start
-        before = [] if start is None else [*start.text[-CONTEXT:]]
-        self.pieces = Pieces(tokenizer, before + prompt, asked.stop_texts)
+        context = prompt if start is None else [*start.text[-CONTEXT:], *prompt]
+        self.pieces = Pieces(tokenizer, context, asked.stop_texts)
         prompt = [*(start.pending if start else ()), *prompt]
         if start is not None and len(start.tokens) + len(prompt) + asked.max_tokens > MOST_TOKENS:
             raise BadInput(f"The conversation would have more than the {MOST_TOKENS:,} tokens that "
                            "are kept: ask for fewer, or begin another.")
-        stop = None
-        if asked.stop_texts:
-            stop = _stopper(Pieces(tokenizer, before + prompt, asked.stop_texts))
+        stop = stopper(tokenizer, context, asked.stop_texts)
         self.answer = scheduler.submit(prompt, asked.max_tokens, asked.sampler(number), start=start,
                                        keep=turn is not None, stop=stop, tell=self._tell)
 
@@ -123,14 +119,6 @@ class Text:
     def _forward(self, event: int | None | BaseException) -> None:
         with contextlib.suppress(RuntimeError):         # the loop has ended: nobody listens
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
-
-
-def _stopper(pieces: Pieces) -> Callable[[int], bool]:
-    """Return what says of each token in turn whether a stop text is complete with it."""
-    def stop(token: int) -> bool:
-        pieces.push(token)
-        return pieces.stopped
-    return stop
 
 
 def _not_kept(error: Exception) -> Exception:
