@@ -15,14 +15,19 @@ import pytest
 import uvicorn
 
 import tritstream
+from tritstream.build import BuildConfig
+from tritstream.catalog import resolve
 from tritstream.engines.state import State
 from tritstream.errors import BadInput, DeviceError
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server import store as stores
 from tritstream.server.app import application
+from tritstream.server.connection import Connection
 from tritstream.server.errors import Refused
 from tritstream.server.store import Store
+from tritstream_sim.twin.emulator import Emulator, Server
+from tritstream_sim.twin.golden_board import GoldenBoard
 
 PROMPT = "It was a dark night, and"
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -78,12 +83,13 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(model, directory):
+def serving(model, directory, reopen=None):
     """A server in a thread; a client of it, and its scheduler."""
-    with (Store(directory, model.engine) as store, Scheduler(model.engine) as scheduler,
+    with (Store(directory, model.engine) as store,
+          Scheduler(model.engine, reopen=reopen) as scheduler,
           socket.create_server(("127.0.0.1", 0)) as listener):
         server = uvicorn.Server(uvicorn.Config(
-            application(model, "tiny", scheduler, store), log_level="warning",
+            application(model, "tiny", scheduler, store), log_level="warning", http=Connection,
             timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -263,6 +269,47 @@ def test_a_device_that_fails_leaves_the_conversation(client, model, monkeypatch)
     monkeypatch.undo()
     assert client.state(name) == before
     client.go_on(name, " and")
+
+
+def test_a_board_that_is_unplugged_comes_back(tmp_path):
+    """In the middle of a text: that is a 503, and the conversation goes on as on golden."""
+    source = resolve("tiny")
+    build = BuildConfig(max_hidden=64, max_intermediate=256, max_state=512, max_vocab=512,
+                        memory_bytes=1 << 18)
+    board = Server(Emulator(build, GoldenBoard(source.image, build)))
+    body = {"prompt": " and", "max_tokens": 10_000, "stream": True,
+            "logit_bias": {"0": -100, "1": -100}}
+    with (contextlib.closing(board), tritstream.load(source, board.uri) as model,
+          serving(model, tmp_path, model.reopen) as (client, scheduler)):
+        name = client.new()
+        client.go_on(name, PROMPT)
+        before = client.state(name)
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=WAIT)
+        connection.request("POST", "/v1/completions", json.dumps(body | {"conversation": name}))
+        with contextlib.closing(connection), connection.getresponse() as response:
+            response.readline()
+            board.hang_up()
+            *_, last = (line for line in response.read().splitlines() if line)
+        assert "went away" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
+        assert scheduler.broken and b"failed" in client.ask("GET", "/health")[1]
+        opener, model._opener = model._opener, absent
+        assert "plug it in" in client.refused(503, "POST", "/v1/completions",
+                                              {"prompt": PROMPT, "conversation": name})
+        model._opener = opener
+        assert client.state(name) == before
+        text = client.go_on(name, "")["choices"][0]["text"]
+        assert not scheduler.broken
+        after = client.state(name)
+    with tritstream.load(source) as model, Scheduler(model.engine) as scheduler:
+        twin = scheduler.submit(before.pending, 6, Sampler(temperature=0.7, seed=3), start=before,
+                                keep=True)
+        decode = model.tokenizer.decode
+        assert text == decode([*before.text, *twin])[len(decode(before.text)):]
+        assert twin.state == after
+
+
+def absent():
+    raise DeviceError("No device answers: plug it in.")
 
 
 def test_a_turn_that_cannot_be_written_is_told(client, model, monkeypatch):

@@ -24,6 +24,7 @@ from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.app import application
+from tritstream.server.connection import Connection
 from tritstream.server.store import Store
 
 PROMPT = "It was a dark night, and"
@@ -43,7 +44,7 @@ def serving(model, directory, **options):
     with (Store(directory, model.engine) as store, Scheduler(model.engine) as scheduler,
           socket.create_server(("127.0.0.1", 0)) as listener):
         config = uvicorn.Config(application(model, "tiny", scheduler, store, **options),
-                                log_level="warning", timeout_graceful_shutdown=1)
+                                log_level="warning", http=Connection, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

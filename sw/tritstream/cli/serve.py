@@ -17,7 +17,7 @@ from tritstream.errors import BadInput, MissingTool
 __all__ = ["serve"]
 
 SHUTDOWN_SECONDS = 30       # in which texts that are under way may come to their end
-MOST_CONNECTIONS = 2_000
+BACKLOG = 1_024             # connections that wait to be taken
 LEAST_KEY = 8               # letters of a key
 
 
@@ -38,6 +38,7 @@ def serve(
 
         from tritstream.runtime.scheduler import Scheduler
         from tritstream.server.app import application
+        from tritstream.server.connection import Connection, allow_connections
         from tritstream.server.store import Store
     except ImportError as error:
         raise MissingTool(f"What `tritstream serve` needs is not installed ({error}): run "
@@ -62,9 +63,10 @@ def serve(
         where = f"http://{host}:{listener.getsockname()[1]}"
         notes().print(f"{opened.name} on {device} at {where}/v1 (Ctrl-C ends it)")
         config = uvicorn.Config(
-            application(loaded, opened.name, scheduler, store, key=key), log_level="warning",
-            access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            limit_concurrency=MOST_CONNECTIONS, server_header=False)
+            application(loaded, opened.name, scheduler, store, key=key), http=Connection,
+            ws="none", log_level="error", access_log=False, server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS, backlog=BACKLOG)
+        allow_connections()
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -91,7 +93,7 @@ def _loopback(host: str) -> bool:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"{host[:100]}:{port} cannot be listened at ({reason}): give another --host "

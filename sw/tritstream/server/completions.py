@@ -25,7 +25,6 @@ from tritstream.server.text import Text, Turn
 __all__ = ["Completions"]
 
 ONE_TEXT = "A conversation goes on by one text: give one prompt, and no n."
-SEND_SECONDS = 30.0         # for which a client may take nothing of a stream
 
 
 class Completions:
@@ -141,7 +140,7 @@ class Completions:
                 "model": self._name, "object": form.part if asked.stream else form.whole}
         if asked.stream:
             return EventSourceResponse(self._stream(asked, texts, head, form, logprobs, echo),
-                                       ping=15, send_timeout=SEND_SECONDS)
+                                       ping=15)
         return await self._whole(request, texts, head, form, logprobs, echo)
 
     async def _whole(self, request: Request, texts: list[Text], head: dict, form: Form,
