@@ -223,7 +223,7 @@ def _given_back(turn: Turn):
     try:
         yield
     except BaseException:
-        turn.store.end(turn.kept, None)
+        turn.store.release(turn.kept)
         raise
 
 

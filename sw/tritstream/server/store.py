@@ -178,18 +178,22 @@ class Store:
         return self._load(kept, self._read(kept))
 
     def begin(self, kept: Kept) -> History:
-        """Have a conversation for one text; `end` gives it back."""
+        """Have a conversation for one text; `end` gives it back, or `release`."""
         with self._mutex:
             self._check_idle(kept)
             kept.busy = True
         try:
             return self.history(kept)
         except BaseException:
-            kept.busy = False
+            self.release(kept)
             raise
 
+    def release(self, kept: Kept) -> None:
+        """Give a conversation back whose text has not begun."""
+        kept.busy = False
+
     def end(self, kept: Kept, state: State | None,
-            then: Callable[[Exception | None], None] = lambda error: None) -> None:
+            then: Callable[[Exception | None], None]) -> None:
         """Go on to the end of a turn, None: there was none; `then` is called behind the write.
 
         It is called with the error if the state could not be written, and the conversation stays
