@@ -22,7 +22,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bench bench-full cycles board mutants cost clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bench bench-full bench-serve cycles board mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +37,7 @@ help:
 	  '  waves       sim with WAVES=1' \
 	  '  bitstream   synthesise, place and route for BOARD' \
 	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
+	  '  bench-serve  measure the server with many clients; writes the table of docs/serving.md' \
 	  '  cycles      measure the cycles per token in the README' \
 	  '  board       upload tiny to the simulated pads of ulx3s_85f, and generate; the speed of demo' \
   '  mutants     break the RTL in many ways; every one has to be caught' \
@@ -118,6 +119,9 @@ bitstream: $(INSTALLED)
 
 bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
+
+bench-serve: $(TESTS)
+	$(Q).venv/bin/python -m tritstream_sim.report.serve --model $(MODEL) --write docs/serving.md
 
 cycles: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.cycles --readme README.md

@@ -142,7 +142,8 @@ def test_a_client_that_does_not_read(served, monkeypatch):
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", port))
-        client.sendall(completion(stream=True, n=8, logprobs=16, **ENDLESS))
+        client.sendall(completion(
+            stream=True, n=8, logprobs=16, **ENDLESS | {"max_tokens": 10_000}))
         until(lambda: scheduler.load[0] == 8)
         until(lambda: scheduler.load == (0, 0))
     assert healthy(port)

@@ -276,16 +276,17 @@ def test_closing_ends_everything(engine):
     next(answer)
     scheduler.close()
     list(answer)
-    for call in (lambda: scheduler.submit([1], 1), lambda: scheduler.call(engine.open)):
-        with pytest.raises(BadInput, match="scheduler is closed"):
-            call()
+    with pytest.raises(BadInput, match="scheduler is closed"):
+        scheduler.submit([1], 1)
 
 
-def test_a_call_that_fails_fails_for_its_caller(engine):
+def test_candidates_are_there_if_asked_for(engine):
     with Scheduler(engine) as scheduler:
-        with pytest.raises(ZeroDivisionError):
-            scheduler.call(lambda: 1 // 0)
-        assert len(list(scheduler.submit([1], 2))) == 2
+        answers = [scheduler.submit([1, 2], 3, candidates=wanted) for wanted in (False, True)]
+        for answer in answers:
+            list(answer)
+        assert answers[0].candidates == []
+        assert [found.best for found in answers[1].candidates] == answers[1].tokens
 
 
 @pytest.mark.parametrize("arguments, sentence", [

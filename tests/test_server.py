@@ -275,7 +275,9 @@ def test_what_is_refused(client):
                            (dict(temperature=-1), "temperature"), (dict(top_p=0), "top-p"),
                            (dict(prompt=""), "prompt is empty"), (dict(prompt=[10 ** 6]), "range"),
                            (dict(stop=[""]), "stop text is empty"),
-                           (dict(extra_body={"top_k": 17}), "top-k is 17")):
+                           (dict(extra_body={"top_k": 17}), "top-k is 17"),
+                           (dict(prompt=["a"] * 257), "257 prompts: give at most 256"),
+                           (dict(max_tokens=10_001, logprobs=1), "at most 10,000 tokens")):
         with pytest.raises(openai.BadRequestError, match=words):
             create(**{"model": "tiny", "prompt": PROMPT, **options})
 

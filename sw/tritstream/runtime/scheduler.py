@@ -34,7 +34,7 @@ class Answer:
     tokens : list of int
         What is made so far.
     candidates : list of Candidates
-        Among which each of the tokens was chosen.
+        Among which each of the tokens was chosen; empty unless that was asked for.
     digest : int or None
         Running digest behind the last token that was taken, which is the one before the last of
         `tokens`.
@@ -44,8 +44,8 @@ class Answer:
     """
 
     def __init__(self, prompt: list[int], max_tokens: int, sampler: Sampler, *,
-                 start: State | None, keep: bool, stop: Callable[[int], bool] | None,
-                 changed: Callable[[], None],
+                 start: State | None, keep: bool, candidates: bool,
+                 stop: Callable[[int], bool] | None, changed: Callable[[], None],
                  tell: "Callable[[Answer, int | None | BaseException], None] | None"):
         self.tokens: list[int] = []
         self.candidates: list[Candidates] = []
@@ -53,6 +53,7 @@ class Answer:
         self.state: State | None = None
         self._start = start
         self._keep = keep
+        self._watched = candidates
         self._conversation: Conversation | None = None      # from its first pass on
         self._pending = prompt              # not yet taken
         self._max_tokens = max_tokens
@@ -102,7 +103,8 @@ class Answer:
         token = self._sampler.choose(result.candidates)
         self.tokens.append(token)
         self._pending = [token]
-        self.candidates.append(result.candidates)
+        if self._watched:
+            self.candidates.append(result.candidates)
         self._tell(token)
         return (len(self.tokens) == self._max_tokens or token in stop_tokens
                 or self._stop is not None and self._stop(token))
@@ -113,8 +115,8 @@ class _Replay(Answer):
 
     def __init__(self, tokens: list[int], heads: bytes, start: State | None, pending: list[int],
                  changed: Callable[[], None]):
-        super().__init__(tokens + pending, 1, Sampler(), start=start, keep=True, stop=None,
-                         changed=changed, tell=None)
+        super().__init__(tokens + pending, 1, Sampler(), start=start, keep=True,
+                         candidates=False, stop=None, changed=changed, tell=None)
         self._heads = heads             # of the tokens that are left to take
 
     @property
@@ -169,7 +171,6 @@ class Scheduler:
         self._most_active, self._most_waiting = active, waiting
         self._changed = threading.Condition()
         self._waiting: collections.deque[Answer] = collections.deque()
-        self._calls: collections.deque = collections.deque()
         self._active: collections.deque[Answer] = collections.deque()
         self._turns = 0                     # passes since the texts in front came there
         self._closing = False
@@ -187,7 +188,7 @@ class Scheduler:
         return self._broken
 
     def submit(self, prompt: Sequence[int], max_tokens: int, sampler: Sampler | None = None, *,
-               start: State | None = None, keep: bool = False,
+               start: State | None = None, keep: bool = False, candidates: bool = False,
                stop: Callable[[int], bool] | None = None,
                tell: Callable[[Answer, int | None | BaseException], None] | None = None) -> Answer:
         """Ask for a text.
@@ -204,6 +205,8 @@ class Scheduler:
             Where to go on; None: a new conversation.
         keep : bool
             Whether the answer has a state at its end, to go on from there.
+        candidates : bool
+            Whether it has those among which its tokens were chosen.
         stop : callable or None
             Called in the scheduler's thread with each token; what is true ends the text behind it.
         tell : callable or None
@@ -225,8 +228,9 @@ class Scheduler:
             raise BadInput(f"The number of tokens must be at least 1, not {max_tokens}.")
         sampler.check(self._engine.kept, self._engine.name)
         sampler.begin(prompt if start is None else itertools.chain(start.tokens, prompt))
-        return self._enqueue(Answer(prompt, max_tokens, sampler, start=start, keep=keep, stop=stop,
-                                    changed=self._notify, tell=tell))
+        return self._enqueue(Answer(
+            prompt, max_tokens, sampler, start=start, keep=keep, candidates=candidates, stop=stop,
+            changed=self._notify, tell=tell))
 
     def replay(self, tokens: Sequence[int], heads: bytes, *, start: State,
                pending: Sequence[int] = ()) -> Answer:
@@ -259,18 +263,6 @@ class Scheduler:
             self._waiting.append(answer)
             self._changed.notify()
         return answer
-
-    def call(self, function: Callable, *arguments):
-        """Return what a function of the engine, or of a conversation, gives between two passes."""
-        done: queue.SimpleQueue = queue.SimpleQueue()
-        with self._changed:
-            self._check_open()
-            self._calls.append((function, arguments, done))
-            self._changed.notify()
-        result, error = done.get()
-        if error is not None:
-            raise error
-        return result
 
     @property
     def load(self) -> tuple[int, int]:
@@ -312,8 +304,6 @@ class Scheduler:
             self._closing = True
             for answer in (*self._active, *self._waiting):
                 self._end(answer, error)
-            for _, _, done in self._calls:
-                done.put((None, error or BadInput("The scheduler is closed: make another.")))
 
     def _admit(self) -> bool:
         """Wait until there is something to do; return whether there is."""
@@ -324,18 +314,11 @@ class Scheduler:
                 cancelled = self._without_cancelled()
                 while self._waiting and len(self._active) < self._most_active:
                     self._active.append(self._waiting.popleft())
-                if self._active or self._calls or cancelled:
+                if self._active or cancelled:
                     break
                 self._changed.wait()
-            calls = list(self._calls)
-            self._calls.clear()
         for answer in cancelled:
             self._end(answer)
-        for function, arguments, done in calls:
-            try:
-                done.put((function(*arguments), None))
-            except BaseException as error:
-                done.put((None, error))
         return True
 
     def _without_cancelled(self) -> list[Answer]:

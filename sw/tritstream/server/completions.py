@@ -18,7 +18,14 @@ from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.errors import Refused
 from tritstream.server.forms import ChatForm, CompletionForm, Form
 from tritstream.server.metrics import Metrics
-from tritstream.server.request import ChatRequest, CompletionRequest, TextRequest, read_body
+from tritstream.server.request import (
+    MOST_LOGGED,
+    MOST_PROMPTS,
+    ChatRequest,
+    CompletionRequest,
+    TextRequest,
+    read_body,
+)
 from tritstream.server.store import Store
 from tritstream.server.text import Text, Turn
 
@@ -56,7 +63,10 @@ class Completions:
     async def complete(self, request: Request) -> Response:
         """Answer a request for texts that go on from prompts."""
         asked = await read_body(request, CompletionRequest)
-        self._check_model(asked)
+        self._check(asked)
+        if len(asked.prompts) > MOST_PROMPTS:
+            raise Refused(400, f"There are {len(asked.prompts):,} prompts: give at most "
+                          f"{MOST_PROMPTS}.", "prompt")
         if asked.conversation is None:
             prompts = [await asyncio.to_thread(self._first, prompt) for prompt in asked.prompts]
             texts = self._texts(asked, [prompt for prompt in prompts for _ in range(asked.n)])
@@ -66,7 +76,7 @@ class Completions:
             texts = await self._go_on(asked, lambda turn: self._more(*asked.prompts, turn))
         echo = ["" if not asked.echo or self._tokenizer is None
                 else self._tokenizer.decode(text.prompt) for text in texts]
-        return await self._respond(request, asked, texts, CompletionForm, asked.logprobs, echo)
+        return await self._respond(request, asked, texts, CompletionForm, echo)
 
     async def chat(self, request: Request) -> Response:
         """Answer a request for what the model says in a chat."""
@@ -74,7 +84,7 @@ class Completions:
             raise Refused(400, f"{self._name} has no chat template: it goes on from texts, for "
                           "which there is /v1/completions.")
         asked = await read_body(request, ChatRequest)
-        self._check_model(asked)
+        self._check(asked)
         messages = [each.message for each in asked.messages]
         if asked.conversation is None:
             prompt = await asyncio.to_thread(self._model.source.chat_tokens, messages)
@@ -82,13 +92,15 @@ class Completions:
         else:
             texts = await self._go_on(asked, lambda turn: self._model.source.chat_tokens(
                 messages, turn.start.text))
-        logprobs = asked.top_logprobs if asked.logprobs else None
-        return await self._respond(request, asked, texts, ChatForm, logprobs, [""] * len(texts))
+        return await self._respond(request, asked, texts, ChatForm, [""] * len(texts))
 
-    def _check_model(self, asked: TextRequest) -> None:
+    def _check(self, asked: TextRequest) -> None:
         if asked.model not in (None, self._name):
             raise Refused(404, f"There is no model {asked.model[:100]!r} here, only {self._name}.",
                           "model")
+        if asked.log_probabilities is not None and asked.max_tokens > MOST_LOGGED:
+            raise Refused(400, f"Log probabilities are given for at most {MOST_LOGGED:,} tokens of "
+                          f"a text, not {asked.max_tokens:,}.", "max_tokens")
 
     def _first(self, prompt: str | list[int]) -> list[int]:
         """Tokens of a text that begins."""
@@ -135,16 +147,15 @@ class Completions:
     # Responses.
 
     async def _respond(self, request: Request, asked: TextRequest, texts: list[Text], form: Form,
-                       logprobs: int | None, echo: list[str]) -> Response:
+                       echo: list[str]) -> Response:
         head = {"id": f"{form.prefix}-{uuid.uuid4().hex}", "created": int(time.time()),
                 "model": self._name, "object": form.part if asked.stream else form.whole}
         if asked.stream:
-            return EventSourceResponse(self._stream(asked, texts, head, form, logprobs, echo),
-                                       ping=15)
-        return await self._whole(request, texts, head, form, logprobs, echo)
+            return EventSourceResponse(self._stream(asked, texts, head, form, echo), ping=15)
+        return await self._whole(request, asked, texts, head, form, echo)
 
-    async def _whole(self, request: Request, texts: list[Text], head: dict, form: Form,
-                     logprobs: int | None, echo: list[str]) -> Response:
+    async def _whole(self, request: Request, asked: TextRequest, texts: list[Text], head: dict,
+                     form: Form, echo: list[str]) -> Response:
         began = time.perf_counter()
         making = [asyncio.create_task(_read(text)) for text in texts]
         watching = asyncio.create_task(_gone(request))
@@ -157,7 +168,7 @@ class Completions:
         finally:
             watching.cancel()
             self._end(texts, making)
-        choices = []
+        choices, logprobs = [], asked.log_probabilities
         for text, before in zip(texts, echo, strict=True):
             table = None if logprobs is None else form.log_probabilities(text, logprobs, 0)
             choices.append(form.choice(text, before + text.pieces.text, text.finish_reason, table))
@@ -165,12 +176,12 @@ class Completions:
                                     "timings": self._timings(texts, began)} | _place(texts))
 
     async def _stream(self, asked: TextRequest, texts: list[Text], head: dict, form: Form,
-                      logprobs: int | None, echo: list[str]):
+                      echo: list[str]):
         """Yield the events of a stream; a client that goes away ends its texts."""
         began = time.perf_counter()
         events: asyncio.Queue = asyncio.Queue()
         tasks = [asyncio.create_task(_forward(text, events)) for text in texts]
-        left, sent = len(tasks), [0] * len(texts)
+        left, sent, logprobs = len(tasks), [0] * len(texts), asked.log_probabilities
         try:
             for text, before in zip(texts, echo, strict=True):
                 if first := form.first(text):

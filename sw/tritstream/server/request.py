@@ -16,8 +16,10 @@ __all__ = ["ChatRequest", "CompletionRequest", "ForkRequest", "read_body", "read
 MOST_BYTES = 4 << 20        # of a body
 BODY_SECONDS = 30.0         # in which it has to come
 MOST_CHOICES = 16
+MOST_PROMPTS = 256
 MOST_MESSAGES = 10_000
 MOST_TOKENS = 1_000_000
+MOST_LOGGED = 10_000        # of a text with log probabilities, each a kilobyte of them
 ANSWER_TOKENS = 1_024       # of an answer in a chat, where its request does not say
 
 
@@ -48,6 +50,11 @@ class TextRequest(pydantic.BaseModel):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
     @property
+    def log_probabilities(self) -> int | None:
+        """Of how many candidates beside each token they are wanted; None: of no token."""
+        raise NotImplementedError
+
+    @property
     def usage(self) -> bool:
         """Whether a stream ends with what it cost."""
         return bool((self.stream_options or {}).get("include_usage"))
@@ -74,6 +81,10 @@ class CompletionRequest(TextRequest):
         """Each of the prompts."""
         texts = isinstance(self.prompt, list) and self.prompt and isinstance(self.prompt[0], str)
         return self.prompt if texts else [self.prompt]
+
+    @property
+    def log_probabilities(self) -> int | None:
+        return self.logprobs
 
 
 class ChatMessage(pydantic.BaseModel):
@@ -105,6 +116,10 @@ class ChatRequest(TextRequest):
     max_completion_tokens: int | None = pydantic.Field(default=None, ge=1, le=MOST_TOKENS)
     logprobs: bool = False
     top_logprobs: int = pydantic.Field(default=0, ge=0, le=CANDIDATES)
+
+    @property
+    def log_probabilities(self) -> int | None:
+        return self.top_logprobs if self.logprobs else None
 
     @pydantic.model_validator(mode="after")
     def _newer_name(self):

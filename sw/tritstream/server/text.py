@@ -79,7 +79,8 @@ class Text:
                            "are kept: ask for fewer, or begin another.")
         stop = stopper(tokenizer, context, asked.stop_texts)
         self.answer = scheduler.submit(prompt, asked.max_tokens, asked.sampler(number), start=start,
-                                       keep=turn is not None, stop=stop, tell=self._tell)
+                                       keep=turn is not None, stop=stop, tell=self._tell,
+                                       candidates=asked.log_probabilities is not None)
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while isinstance(event := await self._events.get(), int):

@@ -1,0 +1,342 @@
+"""What serving costs, by many clients at once; writes the table of docs/serving.md.
+
+``python -m tritstream_sim.report.serve [--write docs/serving.md]``. Clients and server are
+processes of this machine, and share its processors with each other. Measured are
+
+* the tokens per second of the engine alone, with as many conversations as it has lanes, and those
+  that all clients get together;
+* from a request to its first token, and from a token to the next, as the clients see it;
+* the memory of the server over many requests;
+* the server's processor time per token, on an engine that computes nothing.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from tritstream.catalog import DEFAULT_MODEL, resolve
+from tritstream.engines import Work, open_engine
+from tritstream.engines.base import Engine, Pass
+from tritstream.engines.candidates import CANDIDATES, Candidates
+from tritstream.errors import DeviceError, TritstreamError
+
+__all__ = ["Load", "alone", "load", "main"]
+
+MARKS = "<!-- figures: written by `make bench-serve` -->", "<!-- end of figures -->"
+PROMPT = "It was a dark night, and"
+WARM = 0.1                  # of a load that is not counted
+REQUEST_SECONDS = 600.0     # for a response
+FREE_TOKENS = 64            # of a text where passes cost nothing
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = resource.getpagesize()
+
+
+class FreeEngine(Engine):
+    """An engine whose passes cost nothing: what is left is the host's own work."""
+
+    name = "free"
+    model = "0" * 64
+    shape = (1, 1)
+    lanes = 64
+    stop_tokens = ()
+
+    def __init__(self, vocab: int):
+        super().__init__()
+        self.vocab = vocab
+        tokens = tuple(range(vocab // 2, vocab // 2 + CANDIDATES))
+        self._pass = Pass(Candidates(tokens, tuple(-0.1 * rank for rank in range(CANDIDATES))), 0)
+
+    def _together(self, works: list[Work]) -> list[Pass]:
+        for conversation, tokens, head in works:
+            conversation._took(tokens, 0, heads=int(head))
+            conversation._keep(np.zeros(self.shape, np.int32))
+        return [self._pass] * len(works)
+
+    def _put(self, values) -> None:
+        return
+
+    def _go_on_from(self, digest) -> None:
+        return
+
+    def _values(self) -> np.ndarray:
+        return np.zeros(self.shape, np.int32)
+
+    def _feed(self, tokens) -> list[Pass]:
+        return [self._pass] * len(tokens)
+
+    def _step(self, token) -> Pass:
+        return self._pass
+
+    def _logits(self, tokens):
+        return np.zeros((len(tokens), self.vocab), np.float32), 0
+
+
+def serve_free(model: str) -> None:
+    """Serve `FreeEngine`, as `tritstream serve` does a device."""
+    import socket
+
+    import uvicorn
+
+    from tritstream.runtime.language_model import LanguageModel
+    from tritstream.runtime.scheduler import Scheduler
+    from tritstream.server.app import application
+    from tritstream.server.connection import Connection
+    from tritstream.server.store import Store
+
+    source = resolve(model)
+    loaded = LanguageModel(source, FreeEngine(source.config.vocab), lambda: loaded.engine)
+    with (tempfile.TemporaryDirectory() as directory, loaded,
+          socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
+          Store(pathlib.Path(directory), loaded.engine) as store,
+          Scheduler(loaded.engine) as scheduler):
+        print(f"free at http://127.0.0.1:{listener.getsockname()[1]}/v1", file=sys.stderr)
+        config = uvicorn.Config(application(loaded, model, scheduler, store), http=Connection,
+                                log_level="error", access_log=False)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+class Server:
+    """A server as a process of its own.
+
+    Raises
+    ------
+    DeviceError
+        It does not start.
+    """
+
+    def __init__(self, arguments: list[str]):
+        self._process = subprocess.Popen([sys.executable, "-m", *arguments],
+                                         stderr=subprocess.PIPE, text=True)
+        line = self._process.stderr.readline()
+        if "127.0.0.1:" not in line:
+            self.close()
+            raise DeviceError(f"The server does not start: {line.strip() or 'it says nothing'}.")
+        self.port = int(line.split("127.0.0.1:")[1].split("/")[0])
+
+    @property
+    def processor_seconds(self) -> float:
+        """What it has computed so far."""
+        fields = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2]
+        user, system = fields.split()[11:13]
+        return (int(user) + int(system)) / CLOCK_TICKS
+
+    @property
+    def memory(self) -> float:
+        """Bytes of memory that it has at the moment."""
+        pages = pathlib.Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * PAGE
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+@dataclasses.dataclass
+class Load:
+    """What clients have seen of a server.
+
+    Parameters
+    ----------
+    seconds : float
+        For how long was counted.
+    tokens : int
+        Of all texts, in that time.
+    firsts, gaps : list of float
+        Seconds from requests to first tokens, and between tokens.
+    requests : int
+        That have come to their end, in all.
+    """
+
+    seconds: float = 0.0
+    tokens: int = 0
+    firsts: list[float] = dataclasses.field(default_factory=list)
+    gaps: list[float] = dataclasses.field(default_factory=list)
+    requests: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second, of all clients together."""
+        return self.tokens / self.seconds
+
+    def milliseconds(self, times: list[float]) -> str:
+        """Write the 50th and the 99th percentile."""
+        middle, high = np.percentile(times, (50, 99)) * 1000
+        return f"{middle:.0f} ms, {high:.0f} ms"
+
+
+def alone(name: str, device: str, seconds: float) -> tuple[int, float]:
+    """Return the lanes of an engine, and its tokens per second with a conversation for each."""
+    source = resolve(name)
+    with open_engine(device, source) as engine:
+        prompt = source.tokenizer.encode(PROMPT)
+        texts = [engine.open() for _ in range(engine.lanes)]
+        results = engine.step([Work(text, prompt) for text in texts])
+        made, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            results = engine.step([Work(text, [result.candidates.best])
+                                   for text, result in zip(texts, results, strict=True)])
+            made += len(texts)
+        return engine.lanes, made / spent
+
+
+async def load(port: int, clients: int, *, tokens: int, seconds: float = float("inf"),
+               requests: int = 1 << 60, between=lambda done: None) -> Load:
+    """Have clients ask for texts, each for the next as soon as it has one.
+
+    Parameters
+    ----------
+    port : int
+        Of the server, on this machine.
+    clients : int
+        At the same time.
+    tokens : int
+        Of a text.
+    seconds, requests
+        When it ends: whichever comes first.
+    between : callable
+        Called with the number of requests that have ended, behind each.
+    """
+    result = Load()
+    began = time.perf_counter()
+    ends = began + seconds
+    warm = began + WARM * seconds if seconds < float("inf") else began
+    numbers = iter(range(requests))
+
+    async def client() -> None:
+        for number in numbers:
+            if time.perf_counter() > ends:
+                return
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await _text(port, number, tokens, result, warm, ends)
+            result.requests += 1
+            between(result.requests)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    result.seconds = min(time.perf_counter(), ends) - warm
+    return result
+
+
+async def _text(port: int, number: int, tokens: int, result: Load, warm: float,
+                ends: float) -> None:
+    """Ask for a text as a stream, and note when its tokens come."""
+    # A bias that nothing but the end of the text notices, so that all are of one length.
+    body = json.dumps({"prompt": PROMPT, "max_tokens": tokens, "seed": number, "stream": True,
+                       "logit_bias": {"0": -100, "1": -100}}).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        asked = before = time.perf_counter()
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                     b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        while line := await reader.readline():
+            if not line.startswith(b'data: {"id"'):
+                if line.startswith(b'data: {"error"') or b" 429 " in line or b" 503 " in line:
+                    raise DeviceError(f"The server refuses: {line.decode()[:200]}.")
+                continue
+            now = time.perf_counter()
+            if warm <= now <= ends:
+                result.tokens += 1
+                (result.firsts if before == asked else result.gaps).append(now - before)
+            before = now
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def table(name: str, device: str, options) -> str:
+    """Measure everything, and return it in Markdown."""
+    lanes, before = alone(name, device, options.seconds / 2)
+    with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
+        served = asyncio.run(load(server.port, options.clients, tokens=options.tokens,
+                                  seconds=options.seconds))
+    after = alone(name, device, options.seconds / 2)[1]     # others may use the machine, too
+    rate = (before + after) / 2
+    with Server(["tritstream", "serve", "-m", "tiny", "--port", "0"]) as server:
+        marks: dict[int, float] = {}
+
+        def between(done: int) -> None:
+            if done % max(1, options.requests // 5) == 0:
+                marks[done] = server.memory / 1e6
+
+        asyncio.run(load(server.port, 16, tokens=2, requests=options.requests, between=between))
+    with Server(["tritstream_sim.report.serve", "--free", "--model", name]) as server:
+        asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
+                         requests=options.clients))
+        spent = server.processor_seconds
+        free = asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
+                                requests=10 * options.clients))
+        spent = server.processor_seconds - spent
+    cost = spent / (FREE_TOKENS * free.requests) * 1e6
+    rows = [
+        (f"`{device}` alone, {lanes} lanes", f"{rate:.0f} tok/s ({before:.0f} before, {after:.0f} "
+         "behind)"),
+        (f"all of {options.clients} clients, streams of {options.tokens} tokens",
+         f"{served.rate:.0f} tok/s, {served.rate / rate:.2f} of that"),
+        ("from request to first token (50th, 99th percentile)",
+         served.milliseconds(served.firsts)),
+        ("from token to token (50th, 99th percentile)", served.milliseconds(served.gaps)),
+        (f"memory of the server over {options.requests:,} requests",
+         ", ".join(f"{memory:.0f}" for memory in marks.values()) + " MB after each fifth"),
+        ("processor time of the server per token, the engine's not counted", f"{cost:.0f} us"),
+    ]
+    lines = [f"`{name}` on {os.cpu_count()} processors ({_processor()}) that clients and server "
+             "share, nothing else known to run; `measured`.", "", "| what | |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {what} | {value} |" for what, value in rows)])
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(": ")[2]
+    return platform.machine()
+
+
+def main(argv=None) -> None:
+    """Print the table, or put it where it belongs."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.serve",
+                                     description=__doc__)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--device", default="golden")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=16, help="of a text")
+    parser.add_argument("--seconds", type=float, default=90.0, help="of the load")
+    parser.add_argument("--requests", type=int, default=10_000, help="over which memory is watched")
+    parser.add_argument("--write", type=pathlib.Path, help="file whose table is replaced")
+    parser.add_argument("--free", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    try:
+        if options.free:
+            serve_free(options.model)
+            return
+        text = table(options.model, options.device, options)
+    except TritstreamError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
+    print(text)
+    if options.write:
+        whole = options.write.read_text()
+        begin, end = (whole.index(mark) for mark in MARKS)
+        options.write.write_text(whole[:begin + len(MARKS[0])] + "\n" + text + "\n" + whole[end:])
+
+
+if __name__ == "__main__":
+    main()
