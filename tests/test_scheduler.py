@@ -133,6 +133,15 @@ def test_a_text_ends_where_it_is_told_to(engine, image):
         assert list(answer) == seen == expected[:3] and answer.state.pending == (seen[-1],)
 
 
+def test_a_fault_of_one_text_is_no_others(engine, image):
+    with Scheduler(engine) as scheduler:
+        bad = scheduler.submit([1, 2, 3], 8, stop=lambda token: 1 // 0)
+        good = scheduler.submit([1, 2, 3], 8)
+        with pytest.raises(ZeroDivisionError):
+            list(bad)
+        assert list(good) == alone(image, [1, 2, 3], 8, 0.0, 0)[0]
+
+
 @settings(max_examples=25, deadline=None)
 @given(turns=st.lists(st.tuples(st.lists(TOKENS, max_size=9), st.integers(1, 6)), min_size=1,
                       max_size=5), marks=st.sampled_from([1, 2, 16]), data=st.data())
@@ -268,6 +277,34 @@ def test_a_device_that_is_lost_is_opened_again(image):
         expected = scheduler.submit(prompt, 3, start=first.state, keep=True)
         list(expected)
     assert second.state == expected.state
+
+
+def test_a_device_that_is_lost_when_a_text_is_kept(image):
+    """The text that was made has an error, too, and so have all whose places were there."""
+    engines = []
+
+    def opened():
+        engines.append(GoldenEngine(image))
+        return engines[-1]
+
+    with Scheduler(opened(), reopen=opened) as scheduler:
+        with held(engines[0]):
+            texts = [scheduler.submit([1, 2], count, Sampler(temperature=1, seed=3), keep=True)
+                     for count in (1, 10 ** 6)]
+
+        def gone():
+            raise DeviceError("The device at golden went away.")
+
+        engines[0]._values = gone
+        for text in texts:
+            with pytest.raises(DeviceError, match="went away"):
+                list(text)
+            assert text.tokens and text.state is None
+        assert list(scheduler.submit([1, 2], 1)) and len(engines) == 2
+        engines[1]._values = gone
+        with pytest.raises(DeviceError, match="went away"):
+            list(scheduler.submit([1, 2], 1, keep=True))
+        assert list(scheduler.submit([1, 2], 1, keep=True)) and len(engines) == 3
 
 
 def test_closing_ends_everything(engine):

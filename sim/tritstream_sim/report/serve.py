@@ -183,19 +183,25 @@ class Load:
         return f"{middle:.0f} ms, {high:.0f} ms"
 
 
-def alone(name: str, device: str, seconds: float) -> tuple[int, float]:
-    """Return the lanes of an engine, and its tokens per second with a conversation for each."""
+def alone(name: str, device: str, tokens: int, seconds: float) -> tuple[int, float]:
+    """Return the lanes of an engine, and its tokens per second where it makes the same texts.
+
+    As many as it has lanes at a time, prompts included.
+    """
     source = resolve(name)
     with open_engine(device, source) as engine:
         prompt = source.tokenizer.encode(PROMPT)
-        texts = [engine.open() for _ in range(engine.lanes)]
-        results = engine.step([Work(text, prompt) for text in texts])
         made, began = 0, time.perf_counter()
-        while (spent := time.perf_counter() - began) < seconds:
-            results = engine.step([Work(text, [result.candidates.best])
-                                   for text, result in zip(texts, results, strict=True)])
+        while True:
+            texts = [engine.open() for _ in range(engine.lanes)]
+            results = engine.step([Work(text, prompt) for text in texts])
+            for _ in range(tokens - 1):
+                made += len(texts)
+                if (spent := time.perf_counter() - began) >= seconds:
+                    return engine.lanes, made / spent
+                results = engine.step([Work(text, [result.candidates.best])
+                                       for text, result in zip(texts, results, strict=True)])
             made += len(texts)
-        return engine.lanes, made / spent
 
 
 async def load(port: int, clients: int, *, tokens: int, seconds: float = float("inf"),
@@ -264,11 +270,11 @@ async def _text(port: int, number: int, tokens: int, result: Load, warm: float,
 
 def table(name: str, device: str, options) -> str:
     """Measure everything, and return it in Markdown."""
-    lanes, before = alone(name, device, options.seconds / 2)
+    lanes, before = alone(name, device, options.tokens, options.seconds / 2)
     with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
         served = asyncio.run(load(server.port, options.clients, tokens=options.tokens,
                                   seconds=options.seconds))
-    after = alone(name, device, options.seconds / 2)[1]     # others may use the machine, too
+    _, after = alone(name, device, options.tokens, options.seconds / 2)     # as a check
     rate = (before + after) / 2
     with Server(["tritstream", "serve", "-m", "tiny", "--port", "0"]) as server:
         marks: dict[int, float] = {}

@@ -165,6 +165,7 @@ class Scheduler:
         self._engine = engine
         self._reopen = reopen
         self._broken = False                # the engine has to be opened again
+        self._fault: Exception | None = None    # why, until the texts that it has are told
         # Conversations between two texts, by where they are; the one that was used last is last.
         self._resting: collections.OrderedDict[int, tuple[State, Conversation]] = (
             collections.OrderedDict())
@@ -332,6 +333,8 @@ class Scheduler:
 
     def _pass(self) -> None:
         """Let the texts in front take their tokens."""
+        if self._fault is not None:
+            self._failed([], self._fault)
         if self._broken and self._active and not self._mend():
             return
         works = self._works()
@@ -343,8 +346,11 @@ class Scheduler:
             self._failed([answer for answer, _ in works], error)
             return
         for (answer, work), result in zip(works, results, strict=True):
-            if answer._took(work, result, self._engine.stop_tokens):
-                self._leave(answer)
+            try:
+                if answer._took(work, result, self._engine.stop_tokens):
+                    self._leave(answer)
+            except Exception as error:          # of whoever is told, and nobody else's
+                self._leave(answer, error)
         self._turns += 1
         if self._turns >= self._engine.quantum:
             self._turns = 0
@@ -352,11 +358,12 @@ class Scheduler:
                 self._active.rotate(-len(works))
 
     def _failed(self, answers: list[Answer], error: Exception) -> None:
-        """End texts in the middle of a pass; all of them if the device is lost."""
+        """End texts in the middle of a pass; all that have begun if the device is lost."""
+        self._fault = None
         if isinstance(error, DeviceError) and self._reopen is not None:
             self._broken = True
             self._resting.clear()           # they are with the engine that has failed
-            answers = list(self._active)
+            answers = [answer for answer in self._active if answer._conversation is not None]
         for answer in answers:
             self._leave(answer, error)
 
@@ -391,7 +398,7 @@ class Scheduler:
                                                        pending=tuple(answer._pending))
                     self._rest(answer.state, conversation)
                 except Exception as failed:
-                    error = failed
+                    error = self._fault = failed
             else:
                 conversation.close()
         answer._tell(error)
