@@ -9,7 +9,7 @@ pytestmark = pytest.mark.verilator
 
 
 def test_statistics(simulate):
-    simulate(statistics.component(), "tritstream_sim.benches.norm.statistics")
+    simulate(statistics.components(), "tritstream_sim.benches.norm.statistics")
 
 
 def test_scalars(simulate):

@@ -3,10 +3,11 @@
 import pytest
 
 from tritstream_hw.arithmetic.crc import Crc32
-from tritstream_sim.benches.head import topk
+from tritstream_sim.benches.head import head, topk
 
 
 @pytest.mark.verilator
-def test_topk_and_digest(simulate):
-    dut = {**topk.components(), "digest": Crc32(data_bits=32)}
-    simulate(dut, ["tritstream_sim.benches.head.topk", "tritstream_sim.benches.head.digest"])
+def test_head_and_digest(simulate):
+    dut = {**topk.components(), **head.components(), "digest": Crc32(data_bits=32),
+           "digest_of_words": Crc32(data_bits=32, words=4)}
+    simulate(dut, [f"tritstream_sim.benches.head.{name}" for name in ("topk", "head", "digest")])

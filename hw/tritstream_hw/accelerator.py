@@ -55,11 +55,11 @@ class Accelerator(wiring.Component):
             Skid(self.beats.payload.shape()), Skid(beat_layout(config.beat_bytes)))
         self.reader, self.row = TapeReader(config), construct(RowReader, config)
         self.vectors, self.state = construct(VectorPorts, config), construct(StatePorts, config)
-        self.gains, self.statistics = construct(GainPorts, config), Statistics()
+        self.gains, self.statistics = construct(GainPorts, config), construct(Statistics, config)
         self.scalars, self.quantiser = Scalars(), construct(Quantiser, config)
         self.activations, self.gemv = construct(ActivationMemory, config), construct(Gemv, config)
         self.elements, self.head = construct(ElementPath, config), construct(Head, config)
-        self.vector_digest, self.sequencer = VectorDigest(), Sequencer(config)
+        self.vector_digest, self.sequencer = construct(VectorDigest, config), Sequencer(config)
 
     def elaborate(self, platform):
         m = Module()
@@ -95,6 +95,7 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             self.gains.half.eq(self.sequencer.half),
             self.sequencer.ended.eq(self.statistics.done | taken(self.head.command)),
+            self.scalars.start.eq(self.statistics.done),
             self.statistics.use_pre.eq(self.sequencer.gains.p.banks[exact_log2(Bank.PRE)]),
             # Needed until the scales are there, and no element passes before.
             self.statistics.clear.eq(taken(self.scalars.command) | taken(self.row.command)),

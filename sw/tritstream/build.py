@@ -7,7 +7,10 @@ import json
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS, MOST_BEAT_BYTES, MOST_ROWS, UNIT, padded
 
-__all__ = ["BuildConfig", "usual_vector_width"]
+__all__ = ["BuildConfig", "usual_element_width", "usual_vector_width"]
+
+
+MOST_ELEMENT_WIDTH = 4      # bytes of the prefix of an embedding row, which is read in E bytes
 
 
 def _power_of_two(value: int) -> bool:
@@ -24,6 +27,11 @@ def usual_vector_width(width: int) -> int:
     return max(min(width, 8), width // 2)
 
 
+def usual_element_width(width: int) -> int:
+    """Return the `E` that keeps the elements of small models off the path of a wide build."""
+    return max(1, width // 32)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BuildConfig:
     """Everything that is fixed when a bitstream or a simulator is built.
@@ -37,6 +45,8 @@ class BuildConfig:
     vector_width : int
         `V`, elements per cycle of the quantise pass and gains per cycle of the gain loader: a power
         of two, at most `P`.
+    element_width : int
+        `E`, rows per cycle of the element path and of the head: 1, 2 or 4, at most `V`.
     lanes : int
         `T`, tokens that share a pass. Only 1 is built so far.
     candidates : int
@@ -59,6 +69,7 @@ class BuildConfig:
 
     beat_bytes: int = 16
     vector_width: int = 8
+    element_width: int = 1
     lanes: int = 1
     candidates: int = 16
     max_hidden: int = 1024
@@ -78,7 +89,7 @@ class BuildConfig:
             low = 0 if field.name in ("memory_bytes", "link_rate") else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise BadInput(f"{field.name} must be an integer of at least {low}, not {value!r}.")
-        for name in ("beat_bytes", "vector_width"):
+        for name in ("beat_bytes", "vector_width", "element_width"):
             if not _power_of_two(getattr(self, name)):
                 raise BadInput(f"{name} must be a power of two, not {getattr(self, name)}.")
         if self.beat_bytes > MOST_BEAT_BYTES:
@@ -86,6 +97,9 @@ class BuildConfig:
         if self.vector_width > self.beat_bytes:
             raise BadInput(f"vector_width must be at most beat_bytes = {self.beat_bytes}, "
                            f"not {self.vector_width}.")
+        if self.element_width > min(MOST_ELEMENT_WIDTH, self.vector_width):
+            raise BadInput(f"element_width must be at most {MOST_ELEMENT_WIDTH}, and at most "
+                           f"vector_width = {self.vector_width}, not {self.element_width}.")
         if self.lanes != 1:
             raise BadInput(f"lanes must be 1 in this version, not {self.lanes}.")
         if self.candidates > 255:
@@ -151,15 +165,17 @@ class BuildConfig:
         numbers = {}
         for part in text.split(","):
             name, _, value = part.strip().partition("=")
-            if name not in ("p", "v", "clock") or name in numbers or not _whole(value):
+            if name not in ("p", "v", "e", "clock") or name in numbers or not _whole(value):
                 raise BadInput(f"The build {text[:60]!r} has {part[:40]!r}: write whole numbers, "
-                               "each once, as in p=64,v=32,clock=300 (bytes per beat, elements per "
-                               "cycle, MHz).")
+                               "each once, as in p=64,v=32,e=2,clock=300 (bytes per beat, elements "
+                               "per cycle, rows per cycle, MHz).")
             numbers[name] = int(value)
         width = numbers.get("p", cls.beat_bytes)
         vector_width = numbers.get("v", usual_vector_width(width))
+        element_width = numbers.get("e", usual_element_width(width))
         clock_hz = numbers.get("clock", cls.clock_hz // 1_000_000) * 1_000_000
-        return cls(beat_bytes=width, vector_width=vector_width, clock_hz=clock_hz)
+        return cls(beat_bytes=width, vector_width=vector_width, element_width=element_width,
+                   clock_hz=clock_hz)
 
     def to_json(self) -> str:
         """Return all parameters as a JSON object."""

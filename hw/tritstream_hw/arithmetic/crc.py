@@ -18,7 +18,7 @@ def _after(remainder: int, count: int) -> int:
 
 
 class Crc32(wiring.Component):
-    """Running CRC-32 over words of one to four bytes, one word per cycle.
+    """Running CRC-32 over words of one to four bytes, one or several per cycle.
 
     The value is that of `zlib.crc32` over the words taken since the last `clear`, lowest byte
     first. It is that of no bytes, 0, after a reset.
@@ -31,35 +31,42 @@ class Crc32(wiring.Component):
     ----------
     data_bits : int
         Width of a word: 8, 16 or 32.
+    words : int
+        Words per cycle at most.
 
     Members
     -------
-    data : :py:`In(data_bits)`
-        A word.
-    valid : :py:`In(1)`
-        Take it.
+    data : :py:`In(words * data_bits)`
+        Words, the first in the lowest bits.
+    valid : :py:`In(words)`
+        Which of them to take.
     clear : :py:`In(1)`
-        Start again, with `data` as the first word if `valid`.
+        Start again, with what is taken of `data`.
     value : :py:`Out(32)`
         One cycle later.
     """
 
-    def __init__(self, *, data_bits: int):
-        super().__init__({"data": In(data_bits), "valid": In(1), "clear": In(1),
+    def __init__(self, *, data_bits: int, words: int = 1):
+        self._data_bits = data_bits
+        super().__init__({"data": In(words * data_bits), "valid": In(words), "clear": In(1),
                           "value": Out(BITS)})
 
     def elaborate(self, platform):
         m = Module()
-        remainder, added = Signal(BITS, init=-1), Signal(BITS)
-        m.d.comb += [
-            added.eq((remainder | self.clear.replicate(BITS)) ^ self.data),
-            self.value.eq(~remainder),
-        ]
-        count = len(self.data)
-        with m.If(self.valid):
-            m.d.sync += remainder.eq(Cat(
-                Cat(bit for place, bit in enumerate(added) if _after(1 << place, count) >> row & 1)
-                .xor() for row in range(BITS)))
-        with m.Elif(self.clear):
-            m.d.sync += remainder.eq(-1)
+        remainder = Signal(BITS, init=-1)
+        following = remainder | self.clear.replicate(BITS)
+        for n, valid in enumerate(self.valid):
+            word = self.data.word_select(n, self._data_bits)
+            following = Mux(valid, self._step(m, following, word, name=f"added_{n}"), following)
+        m.d.comb += self.value.eq(~remainder)
+        with m.If(self.clear | self.valid.any()):
+            m.d.sync += remainder.eq(following)
         return m
+
+    def _step(self, m, remainder, word, *, name: str) -> Value:
+        """Return the remainder after one more word."""
+        added = Signal(BITS, name=name)
+        m.d.comb += added.eq(remainder ^ word)
+        return Cat(
+            Cat(bit for place, bit in enumerate(added)
+                if _after(1 << place, self._data_bits) >> row & 1).xor() for row in range(BITS))

@@ -1,13 +1,13 @@
-"""Layouts of the serial element path: what goes from block to block, one element per cycle."""
+"""Layouts of the element path: what goes from block to block, a word of rows per cycle."""
 
 from amaranth import *
 from amaranth.lib import data, stream
 
 from tritstream.formats import FORMATS
 from tritstream_hw.gemv.activations import VECTORS
-from tritstream_hw.gemv.layouts import PLACE
+from tritstream_hw.gemv.layouts import rows_layout
 
-__all__ = ["ELEMENT", "ELEMENTS", "RESULT", "SCALE", "SCALES", "flow"]
+__all__ = ["ELEMENTS", "ELEMENT", "RESULT", "SCALE", "SCALES", "flow", "results_layout"]
 
 SCALE = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "shift": FORMATS.shift_bits})
 """Multiplier of the dequantiser, `mantissa * 2**(10 - shift)`."""
@@ -26,12 +26,17 @@ ELEMENTS = data.StructLayout({
 })
 """What becomes of the row sums of a stage."""
 
-ELEMENT = data.StructLayout({"value": signed(FORMATS.vector_bits), "projection": 2, **PLACE})
-"""A dequantised row sum."""
+ELEMENT = signed(FORMATS.element_bits)
+"""A dequantised row sum that is mixed."""
 
 RESULT = data.StructLayout({"value": signed(FORMATS.vector_bits),
-                            "first": signed(FORMATS.vector_bits), **PLACE})
+                            "first": signed(FORMATS.vector_bits)})
 """An element of a stage's output vector; `first` is what the first of two stacked norms sees."""
+
+
+def results_layout(element_width: int) -> data.StructLayout:
+    """Layout of a word of elements of a stage's output vector."""
+    return rows_layout(RESULT, element_width)
 
 
 def flow(shape) -> stream.Signature:

@@ -1,162 +1,123 @@
-"""Mixer: joins the projections of a stage, as MLGRU or as gated channel mixer."""
+"""Mixer: joins the projections of a row, as MLGRU or as gated channel mixer."""
 
 from amaranth import *
-from amaranth.lib import wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
-from tritstream_hw.elements.gate import PLACES, Gate
-from tritstream_hw.elements.layouts import ELEMENT, ELEMENTS, RESULT, flow
-from tritstream_hw.elements.ports import row_port, state_read_port, state_write_port
+from tritstream_hw.elements.gate import Gate
+from tritstream_hw.elements.layouts import ELEMENT, ELEMENTS, RESULT
 from tritstream_hw.elements.recurrence import Recurrence
 from tritstream_hw.elements.sigmoid_product import SigmoidProduct
+from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["Mixer"]
 
 
 class Mixer(wiring.Component):
-    """Makes one element of the output vector of three (i, f, g) or two (a, b) elements.
+    """Makes an element of the output vector of three (i, f, g) or two (a, b); one every cycle.
 
-    Equals `tritstream.golden.elementwise.mlgru` and `glu`. Rows come in blocks of up to five: all
-    i's of a block, all its f's, all its g's; or all a's, all b's. Throughput is one element in per
-    cycle, with gaps or without, also from one vector to the next. A result follows
-    :py:`factor_latency` cycles after its g or b, or :py:`state_latency + gate_latency` cycles after
-    its f, or :py:`1 + gate_latency` cycles after its a, whichever is later; and not in one cycle
-    with another. Results come in the order of their rows.
+    Equals `tritstream.golden.elementwise.mlgru` and `glu`. A plain pipeline::
 
-    One SigmoidProduct serves i's and f's, for they share the input; the one in the gate
-    serves h's or a's.
+        candidate = silu(i)
+        opened = keep * sigmoid(-f)
+        state = recurrence(h, candidate, opened)
+        o = silu(state) * g
 
-    Parameters
-    ----------
-    max_state : int
-        Elements of the recurrent state.
+    For GLU it ends early, with :py:`o = silu(a) * b`, for the SiLU of i is that of a.
 
     Members
     -------
-    i : :py:`In(flow(ELEMENT))`
-        Elements, values of 18 bits.
     command : :py:`In(ELEMENTS)`
-        What to do. Must not change while elements are under way.
-    keep : :py:`In(ReadPort.Signature(addr_width=16, shape=16))`
-        One minus the lower bound of a row.
-    state_read : :py:`In(ReadPort.Signature(...))`, state_write : :py:`In(WritePort.Signature(...))`
-        State; and new state, :py:`state_latency` cycles after its f, before the result leaves. That
-        of a row must be written before the same row is read again.
-    o : :py:`Out(flow(RESULT))`
-        Gated vector, with g as `first` (0 for GLU).
+        What to do. Must not change while rows are under way.
+    elements : :py:`In(data.ArrayLayout(signed(18), 3))`
+        Elements of a row, by projection.
+    keep : :py:`In(16)`
+        One minus the row's lower bound, a cycle after its elements.
+    h : :py:`In(signed(24))`
+        The row's state, :py:`h_delay` cycles after its elements.
+    state : :py:`Out(signed(24))`
+        Its new state, :py:`state_latency` cycles after its elements.
+    o : :py:`Out(RESULT)`
+        Gated element, with g as `first` (0 for GLU). Follows :py:`mlgru_latency` or
+        :py:`glu_latency` cycles after the elements.
     """
 
-    def __init__(self, *, max_state: int):
-        super().__init__({
-            "i":           In(flow(ELEMENT)),
-            "command":     In(ELEMENTS),
-            "keep":        In(row_port(unsigned(FORMATS.gain_bits))),
-            "state_read":  In(state_read_port(max_state)),
-            "state_write": In(state_write_port(max_state)),
-            "o":           Out(flow(RESULT)),
-        })
-        self._activation = SigmoidProduct()
-        self._recurrence = Recurrence()
-        self.gate = Gate()
-        # Attributes, like those of the gate, because a proof has to count what is under way: what
-        # came in the latest cycle, and which stages of the pipelines hold something.
-        self.is_i, self.is_f, self.is_a, self.is_y = (
-            Signal(name=name) for name in ("is_i", "is_f", "is_a", "is_y"))
-        self.i_under_way = Signal(self._activation.latency)
-        self.f_under_way = Signal(self._activation.latency)
-        self.h_under_way = Signal(self._recurrence.latency)
-        self.states = SyncFIFO(width=len(self.state_read.data) + len(self.state_read.addr),
-                               depth=PLACES)
-        self.candidates = SyncFIFO(width=FORMATS.element_bits, depth=PLACES)
+    command: In(ELEMENTS)
+    elements: In(data.ArrayLayout(ELEMENT, VECTORS))
+    keep: In(FORMATS.gain_bits)
+    h: In(signed(FORMATS.state_bits))
+    state: Out(signed(FORMATS.state_bits))
+    o: Out(RESULT)
+
+    def __init__(self):
+        super().__init__()
+        self._candidate, self._opened, self._silu = (SigmoidProduct() for _ in range(3))
+        self._recurrence, self._gate = Recurrence(), Gate()
+
+    @property
+    def h_delay(self) -> int:
+        """Cycles until the state is needed, less one in which it may come from far away."""
+        return self._opened.latency
 
     @property
     def state_latency(self) -> int:
-        """Cycles from f to the write of the new state."""
-        return 1 + self._activation.latency + self._recurrence.latency
+        """Cycles from elements to the new state."""
+        return self.h_delay + 1 + self._recurrence.latency
 
     @property
-    def gate_latency(self) -> int:
-        """Cycles from the write of a new state to the result, if g was there before."""
-        return 1 + self.gate.latency
+    def glu_latency(self) -> int:
+        """Cycles from a and b to their product."""
+        return 1 + self._candidate.latency + self._gate.latency
 
     @property
-    def factor_latency(self) -> int:
-        """Cycles from g or b to the result, if the other operand was there before."""
-        return 1 + self.gate.factor_latency
+    def mlgru_latency(self) -> int:
+        """Cycles from i, f and g to the gated state."""
+        return self.state_latency + 1 + self._silu.latency + self._gate.latency
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.activation = activation = self._activation
-        m.submodules.recurrence = recurrence = self._recurrence
-        m.submodules.gate = gate = self.gate
+        for name in ("candidate", "opened", "silu", "recurrence", "gate"):
+            m.submodules[name] = getattr(self, f"_{name}")
+        candidate, opened, silu, recurrence, gate = (
+            self._candidate, self._opened, self._silu, self._recurrence, self._gate)
 
-        element = Signal(FORMATS.element_bits, reset_less=True)
-        there, projection = self.i.valid, self.i.p.projection
-        m.d.sync += [
-            element.eq(self.i.p.value),
-            self.is_i.eq(there & ~self.command.glu & (projection == 0)),
-            self.is_f.eq(there & ~self.command.glu & (projection == 1)),
-            self.is_a.eq(there & self.command.glu & (projection == 0)),
-            self.is_y.eq(there & (projection == Mux(self.command.glu, 1, 2))),
-            self.i_under_way.eq(Cat(self.is_i, self.i_under_way)),
-            self.f_under_way.eq(Cat(self.is_f, self.f_under_way)),
-            self.h_under_way.eq(Cat(self.f_under_way[-1], self.h_under_way)),
-        ]
-
-        # i and f: candidate = silu(i), opened = keep * sigmoid(-f).
+        # Registered, so that `keep` comes out of its memory at the same time.
+        i, f, g = (delay(m, element, 1, name=f"element_{n}")
+                   for n, element in enumerate(self.elements))
         m.d.comb += [
-            self.keep.addr.eq(self.i.p.row),
-            activation.x.eq(element.as_signed()),
-            activation.fraction.eq(Mux(self.is_f, self.command.fraction1, self.command.fraction0)),
-            activation.negate.eq(self.is_f),
-            activation.factor.eq(Mux(self.is_f, self.keep.data, element.as_signed())),
+            candidate.x.eq(i), candidate.factor.eq(i),
+            candidate.fraction.eq(self.command.fraction0),
+            opened.x.eq(f), opened.factor.eq(self.keep), opened.negate.eq(1),
+            opened.fraction.eq(self.command.fraction1),
         ]
 
-        # A candidate waits for its f, a state with its address for the same f to be through.
-        m.submodules.candidates = candidates = self.candidates
-        m.submodules.states = states = self.states
-        h, address = states.r_data[:FORMATS.state_bits], states.r_data[FORMATS.state_bits:]
-        # A state comes out of a large memory, from far away: it goes into the queue a cycle later.
-        read = Signal.like(self.state_read.data, reset_less=True)
-        m.d.sync += [
-            self.state_read.addr.eq(self.command.state_base + self.i.p.row),
-            read.eq(Mux(self.command.fresh, 0, self.state_read.data)),
-        ]
+        h = Signal.like(self.h, reset_less=True)
+        m.d.sync += h.eq(Mux(self.command.fresh, 0, self.h))
         m.d.comb += [
-            states.w_data.eq(Cat(read, delay(m, self.state_read.addr, 2, name="address"))),
-            states.w_en.eq(self.f_under_way[1]),
-            states.r_en.eq(self.f_under_way[-1]),
-            candidates.w_data.eq(activation.o),
-            candidates.w_en.eq(self.i_under_way[-1]),
-            candidates.r_en.eq(self.f_under_way[-1]),
-            recurrence.h.eq(h.as_signed()),
-            recurrence.candidate.eq(candidates.r_data.as_signed()),
-            recurrence.opened.eq(activation.o),
-            self.state_write.en.eq(self.h_under_way[-1]),
-            self.state_write.addr.eq(
-                delay(m, address, recurrence.latency, name="write_address")),
-            self.state_write.data.eq(recurrence.o),
+            recurrence.h.eq(h),
+            recurrence.candidate.eq(candidate.o),
+            recurrence.opened.eq(opened.o),
+            self.state.eq(recurrence.o),
         ]
 
-        # x of the gate is a, or the new state with the fraction bits of an element.
+        # The new state with the fraction bits of an element.
         extra = FORMATS.state_extra
-        m.d.sync += [
-            gate.x.payload.eq(Mux(self.command.glu, element.as_signed(),
-                                  recurrence.o[extra:].as_signed() + recurrence.o[extra - 1])),
-            gate.x.valid.eq(self.is_a | self.state_write.en),
-        ]
+        rounded = Signal(ELEMENT, reset_less=True)
+        m.d.sync += rounded.eq(recurrence.o[extra:].as_signed() + recurrence.o[extra - 1])
         m.d.comb += [
-            gate.fraction.eq(self.command.fraction0),
-            gate.y.p.value.eq(element.as_signed()),
-            gate.y.p.row.eq(delay(m, self.i.p.row, 1, name="row")),
-            gate.y.p.last.eq(delay(m, self.i.p.last, 1, name="last")),
-            gate.y.valid.eq(self.is_y),
-            self.o.p.eq(gate.o.p),
-            self.o.valid.eq(gate.o.valid),
+            silu.x.eq(rounded), silu.factor.eq(rounded),
+            silu.fraction.eq(self.command.fraction0),
         ]
-        with m.If(self.command.glu):
-            m.d.comb += self.o.p.first.eq(0)
+
+        glu = self.command.glu
+        b = delay(m, f, candidate.latency, name="b")
+        late_g = delay(m, g, self.mlgru_latency - gate.latency - 1, name="g")
+        m.d.comb += [
+            gate.silu.eq(Mux(glu, candidate.o, silu.o)),
+            gate.factor.eq(Mux(glu, b, late_g)),
+            self.o.value.eq(gate.o),
+            self.o.first.eq(Mux(glu, 0, delay(m, late_g, gate.latency, name="first"))),
+        ]
         return m

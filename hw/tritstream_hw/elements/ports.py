@@ -8,17 +8,21 @@ memory knows whom to serve.
 from amaranth import *
 from amaranth.lib import data
 from amaranth.lib.memory import ReadPort, WritePort
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import FORMATS
+from tritstream_hw.stream.delay import delay
 
 __all__ = [
     "gain_words_port",
-    "member_of",
-    "row_port",
+    "rows_of",
+    "rows_port",
     "state_read_port",
+    "state_rows_read_port",
+    "state_rows_write_port",
     "state_write_port",
     "vector_read_port",
+    "vector_rows_write_port",
     "vector_words_port",
     "vector_write_port",
 ]
@@ -28,9 +32,9 @@ _STATE = signed(FORMATS.state_bits)
 _ROW_BITS = 16
 
 
-def row_port(shape) -> ReadPort.Signature:
-    """What belongs to a row of the stage's vector."""
-    return ReadPort.Signature(addr_width=_ROW_BITS, shape=shape)
+def rows_port(shape, element_width: int) -> ReadPort.Signature:
+    """What belongs to a word of `E` rows of the stage's vector."""
+    return ReadPort.Signature(addr_width=_ROW_BITS, shape=data.ArrayLayout(shape, element_width))
 
 
 def vector_words_port(*, vector_elements: int, vector_width: int) -> ReadPort.Signature:
@@ -49,6 +53,12 @@ def vector_write_port(vector_elements: int) -> WritePort.Signature:
     return WritePort.Signature(addr_width=ceil_log2(vector_elements), shape=_VECTOR)
 
 
+def vector_rows_write_port(vector_elements: int, element_width: int) -> WritePort.Signature:
+    """A word of `E` elements of the vector memory, each with an enable of its own."""
+    return WritePort.Signature(addr_width=ceil_log2(vector_elements // element_width),
+                               shape=data.ArrayLayout(_VECTOR, element_width), granularity=1)
+
+
 def gain_words_port(*, column_words: int, vector_width: int) -> ReadPort.Signature:
     """A word of `V` gains; the upper part of the address is the bank, `gain0` to `gain2`."""
     return ReadPort.Signature(addr_width=ceil_log2(column_words) + 2,
@@ -65,11 +75,23 @@ def state_write_port(max_state: int) -> WritePort.Signature:
     return WritePort.Signature(addr_width=ceil_log2(max_state), shape=_STATE)
 
 
-def member_of(m: Module, word, row: Value, *, name: str) -> Value:
-    """Member of a word that belongs to the row that it was addressed by in the cycle before."""
-    bits = ceil_log2(len(word))
-    if not bits:
-        return word[0]
-    member = Signal(bits, name=name)
-    m.d.sync += member.eq(row)
-    return word[member]
+def state_rows_read_port(max_state: int, element_width: int) -> ReadPort.Signature:
+    """`E` neighbouring elements of the recurrent state, from any element on."""
+    return ReadPort.Signature(addr_width=ceil_log2(max_state),
+                              shape=data.ArrayLayout(_STATE, element_width))
+
+
+def state_rows_write_port(max_state: int, element_width: int) -> WritePort.Signature:
+    """`E` neighbouring elements of the recurrent state, each with an enable of its own."""
+    return WritePort.Signature(addr_width=ceil_log2(max_state),
+                               shape=data.ArrayLayout(_STATE, element_width), granularity=1)
+
+
+def rows_of(m: Module, word, address: Value, element_width: int, *, name: str) -> Value:
+    """Those `E` members of a word that belong to the rows that it was addressed by.
+
+    The word is there a cycle after the address, which counts in `E` rows.
+    """
+    bits = exact_log2(len(word) // element_width)
+    chosen = delay(m, address[:bits], 1, name=name)
+    return Value.cast(word).word_select(chosen, len(Value.cast(word)) >> bits)

@@ -5,52 +5,41 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
-from tritstream_hw.elements.layouts import ELEMENT, RESULT, flow
-from tritstream_hw.elements.ports import row_port
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["Residual"]
 
 
 class Residual(wiring.Component):
-    """Adds elements to the residual x; throughput one per cycle, latency three cycles.
+    """Adds an element to the residual x; one every cycle.
 
     A sum has to fit 32 bits, as the golden model asserts.
 
     Members
     -------
-    i : :py:`In(flow(ELEMENT))`
+    i : :py:`In(signed(32))`
         What is added.
     embed : :py:`In(1)`
-        x begins here: it counts as 0.
-    x : :py:`In(ReadPort.Signature(addr_width=16, shape=signed(32)))`
-        x of the row of `i`.
-    o : :py:`Out(flow(RESULT))`
-        New x, as `value` and as `first`.
+        x begins here: it counts as 0. Must not change while elements are under way.
+    x : :py:`In(signed(32))`
+        x of the row of `i`, a cycle later.
+    o : :py:`Out(signed(32))`
+        New x; follows :py:`latency` cycles after `i`.
     """
 
     latency = 3
 
-    i: In(flow(ELEMENT))
+    i: In(signed(FORMATS.vector_bits))
     embed: In(1)
-    x: In(row_port(signed(FORMATS.vector_bits)))
-    o: Out(flow(RESULT))
+    x: In(signed(FORMATS.vector_bits))
+    o: Out(signed(FORMATS.vector_bits))
 
     def elaborate(self, platform):
         m = Module()
-
         # x comes out of a block RAM and a multiplexer: it is added a cycle later.
-        added = delay(m, self.i.p.value, 2, name="added")
-        x = Signal.like(self.x.data, reset_less=True)
-        total = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        m.d.sync += [x.eq(Mux(self.embed, 0, self.x.data)), total.eq(added + x)]
-        m.d.comb += [
-            self.x.en.eq(self.i.valid & ~self.embed),
-            self.x.addr.eq(self.i.p.row),
-            self.o.p.value.eq(total),
-            self.o.p.first.eq(total),
-            self.o.p.row.eq(delay(m, self.i.p.row, self.latency, name="row")),
-            self.o.p.last.eq(delay(m, self.i.p.last, self.latency, name="last")),
-            self.o.valid.eq(delay(m, self.i.valid, self.latency, name="valid", reset_less=False)),
-        ]
+        x = Signal.like(self.x, reset_less=True)
+        total = Signal.like(self.o, reset_less=True)
+        m.d.sync += [x.eq(Mux(self.embed, 0, self.x)),
+                     total.eq(delay(m, self.i, 2, name="i") + x)]
+        m.d.comb += self.o.eq(total)
         return m

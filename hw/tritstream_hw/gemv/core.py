@@ -9,7 +9,7 @@ from amaranth.utils import exact_log2
 from tritstream.formats import FORMATS
 from tritstream_hw.gemv.trit import TRIT, TritDecoder
 
-__all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "operands_layout", "sums_layout"]
+__all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "groups_layout", "operands_layout"]
 
 ROWS = FORMATS.trits_per_byte
 
@@ -23,7 +23,7 @@ def operands_layout(beat_bytes: int) -> data.StructLayout:
     })
 
 
-def sums_layout(acc_bits: int) -> data.StructLayout:
+def groups_layout(acc_bits: int) -> data.StructLayout:
     """Layout of the sums of a row group, of `acc_bits` bits each."""
     return data.StructLayout({"sums": data.ArrayLayout(signed(acc_bits), ROWS)})
 
@@ -182,7 +182,7 @@ class TernaryCore(wiring.Component):
     -------
     i : :py:`In(stream.Signature(operands_layout(P)))`
         Beats of row groups, the last of each marked.
-    o : :py:`Out(stream.Signature(sums_layout(acc_bits)))`
+    o : :py:`Out(stream.Signature(groups_layout(acc_bits)))`
         Sums of each group, in order.
     """
 
@@ -190,7 +190,7 @@ class TernaryCore(wiring.Component):
         self._beat_bytes = beat_bytes
         super().__init__({
             "i": In(stream.Signature(operands_layout(beat_bytes))),
-            "o": Out(stream.Signature(sums_layout(acc_bits))),
+            "o": Out(stream.Signature(groups_layout(acc_bits))),
         })
         self.lane = TernaryLane(beat_bytes=beat_bytes, acc_bits=acc_bits)
         address_bits = self.latency.bit_length()

@@ -1,4 +1,4 @@
-"""Matrix times vector: tape beats and activations through the core, row sums out one by one."""
+"""Matrix times vector: tape beats and activations through the core, rows out, in words."""
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tritstream_hw.gemv.activations import ActivationRead
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.feeder import Feeder, available_layout, product_layout
-from tritstream_hw.gemv.layouts import sum_layout
+from tritstream_hw.gemv.layouts import sums_layout
 from tritstream_hw.gemv.serialiser import Serialiser
 
 __all__ = ["Gemv"]
@@ -22,14 +22,14 @@ class Gemv(wiring.Component):
             for projection in range(projections):
                 for beat in range(column_beats):     # a row group
 
-    and row :py:`5 * block + k` of each projection comes out in the same order, `k` fastest, without
-    the rows that only fill up the last block. A beat is taken only once the activations that it is
+    and the rows come out in order, `E` at a time, each with its sums of all projections, without
+    those that only fill up the last block. A beat is taken only once the activations that it is
     multiplied with are there.
 
-    Throughput is one beat per cycle or one row sum per cycle, whichever ends later, also from one
-    command to the next; the first row sum follows :py:`6 + log2(P)` cycles after the first group's
-    last beat. While row sums are not taken, at most as many groups as the core's queue holds are
-    worked ahead.
+    Throughput is one beat per cycle, or for each block what `Serialiser` takes, whichever ends
+    later, also from one command to the next; the first row follows :py:`6 + log2(P)` cycles after
+    its block's last beat. While rows are not taken, at most as many groups as the core's queue
+    holds are worked ahead.
 
     Parameters
     ----------
@@ -39,27 +39,31 @@ class Gemv(wiring.Component):
         Width of a row sum.
     column_beats : int
         Beats of the longest vector.
+    element_width : int
+        `E`.
 
     Members
     -------
     command, beats, available, read
         As those of `Feeder`.
-    o : :py:`Out(stream.Signature(sum_layout(acc_bits)))`
-        Row sums.
+    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E)))`
+        Words of rows.
     """
 
-    def __init__(self, *, beat_bytes: int, acc_bits: int, column_beats: int):
+    def __init__(self, *, beat_bytes: int, acc_bits: int, column_beats: int,
+                 element_width: int):
         super().__init__({
             "command":   In(stream.Signature(product_layout(column_beats))),
             "beats":     In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
             "available": In(available_layout(column_beats)),
             "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats)),
-            "o":         Out(stream.Signature(sum_layout(acc_bits))),
+            "o":         Out(stream.Signature(sums_layout(acc_bits, element_width))),
         })
         self._core = TernaryCore(beat_bytes=beat_bytes, acc_bits=acc_bits)
         # An attribute, so that assertions can tell when a product is under way.
         self.feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats)
-        self._serialiser = Serialiser(acc_bits=acc_bits, column_beats=column_beats)
+        self._serialiser = Serialiser(acc_bits=acc_bits, column_beats=column_beats,
+                                      element_width=element_width)
 
     def elaborate(self, platform):
         m = Module()

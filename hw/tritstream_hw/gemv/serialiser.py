@@ -1,22 +1,30 @@
-"""Serialiser of row sums: five at a time in, one at a time out."""
+"""Serialiser: row groups in, words of rows out, each row with the sums of all its projections."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from tritstream_hw.gemv.activations import VECTORS
-from tritstream_hw.gemv.core import ROWS, sums_layout
+from tritstream_hw.gemv.core import ROWS, groups_layout
 from tritstream_hw.gemv.feeder import product_layout
-from tritstream_hw.gemv.layouts import sum_layout
+from tritstream_hw.gemv.layouts import sums_layout
 from tritstream_hw.stream.register import Register
 
 __all__ = ["Serialiser"]
 
 
 class Serialiser(wiring.Component):
-    """Emits the sums of row groups one by one, without the rows that only fill up the last block.
+    """Joins the groups of a block of five rows, and emits the rows `E` at a time.
 
-    Throughput is one row sum per cycle, also from one command to the next; latency is one cycle.
+    Words are aligned: word n holds the rows from :py:`E * n` on. As `E` does not divide five, a
+    word may come twice, with the last rows of one block and with the first of the next. Rows that
+    only fill up the last block do not come.
+
+    A block's last group stays in the queue that it comes from while its rows are emitted, so only
+    the groups before it have to be kept. A block takes a cycle for each of these and one for each
+    word: 5 if `E` is 1, 3 if it is 2, 1 or 2 if it is more; also from one command to the next.
+    Latency is one cycle from the last group of a block.
 
     Parameters
     ----------
@@ -24,76 +32,97 @@ class Serialiser(wiring.Component):
         Width of a row sum.
     column_beats : int
         Beats of the longest vector.
+    element_width : int
+        `E`, a power of two.
 
     Members
     -------
     command : :py:`In(stream.Signature(product_layout(column_beats)))`
         What the groups are that follow. One command may wait while another is under way.
-    i : :py:`In(stream.Signature(sums_layout(acc_bits)))`
+    i : :py:`In(stream.Signature(groups_layout(acc_bits)))`
         Groups: projections fastest, then blocks of five rows.
-    o : :py:`Out(stream.Signature(sum_layout(acc_bits)))`
-        Row sums, numbered; `last` is the last one of the command.
+    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E)))`
+        Words of rows; sums of projections that there are not are arbitrary.
     """
 
-    def __init__(self, *, acc_bits: int, column_beats: int):
+    def __init__(self, *, acc_bits: int, column_beats: int, element_width: int):
+        self._width = element_width
         super().__init__({
             "command": In(stream.Signature(product_layout(column_beats))),
-            "i":       In(stream.Signature(sums_layout(acc_bits))),
-            "o":       Out(stream.Signature(sum_layout(acc_bits))),
+            "i":       In(stream.Signature(groups_layout(acc_bits))),
+            "o":       Out(stream.Signature(sums_layout(acc_bits, element_width))),
         })
 
     def elaborate(self, platform):
         m = Module()
+        width = self._width
         m.submodules.register = register = Register(self.o.payload.shape())
         wiring.connect(m, register.o, wiring.flipped(self.o))
 
-        waiting = Signal()
-        next_row, next_projection = Signal(16), Signal(range(VECTORS))
-        running = Signal()
-        last_row, last_projection = Signal(16), Signal(range(VECTORS))
-        member, projection = Signal(range(ROWS)), Signal(range(VECTORS))
-        row, first_row = Signal(16), Signal(16)
-        permitted, taken, row_ends, group_ends, block_ends, command_ends = (
-            Signal() for _ in range(6))
+        waiting, running = Signal(), Signal()
+        following = Signal(self.command.payload.shape())
+        projection, last_projection = Signal(range(VECTORS)), Signal(range(VECTORS))
+        blocks_left, word, last_row = Signal(16), Signal(16), Signal(16)
+        # Where in the block the word begins, plus E - 1: it may begin in the block before.
+        place = Signal(range(ROWS + width - 1), init=width - 1)
+        collects, emits, word_ends, block_ends, command_ends = (Signal() for _ in range(5))
         m.d.comb += [
-            permitted.eq(running & register.i.ready),
-            taken.eq(permitted & self.i.valid),
-            row_ends.eq(row == last_row),
-            group_ends.eq(row_ends | (member == ROWS - 1)),
-            block_ends.eq(group_ends & (projection == last_projection)),
-            command_ends.eq(block_ends & row_ends),
-            self.i.ready.eq(permitted & group_ends),
+            collects.eq(projection != last_projection),
+            emits.eq(running & ~collects & self.i.valid & register.i.ready),
+            command_ends.eq((blocks_left == 1) & (word == last_row >> exact_log2(width))),
+            # A word that ends behind the block is not over yet.
+            word_ends.eq((place <= ROWS - 1) | command_ends),
+            block_ends.eq((place >= ROWS - 1) | command_ends),
+            self.i.ready.eq(running & (collects | (block_ends & register.i.ready))),
             self.command.ready.eq(~waiting),
         ]
 
-        with m.If(taken):
-            m.d.sync += [member.eq(member + 1), row.eq(row + 1)]
-            with m.If(group_ends):
-                m.d.sync += [member.eq(0), row.eq(first_row), projection.eq(projection + 1)]
+        kept = [Signal(self.i.p.sums.shape(), name=f"kept_{n}", reset_less=True)
+                for n in range(VECTORS - 1)]
+        with m.If(running & collects & self.i.valid):
+            m.d.sync += projection.eq(projection + 1)
+            for n, group in enumerate(kept):
+                with m.If(projection == n):
+                    m.d.sync += group.eq(self.i.p.sums)
+        with m.If(emits):
+            m.d.sync += [word.eq(word + word_ends), place.eq(place + width)]
             with m.If(block_ends):
-                m.d.sync += [row.eq(row + 1), first_row.eq(row + 1), projection.eq(0)]
+                m.d.sync += [projection.eq(0), blocks_left.eq(blocks_left - 1),
+                             place.eq(Mux(word_ends, width - 1, place - ROWS))]
             with m.If(command_ends):
-                m.d.sync += [running.eq(0), row.eq(0), first_row.eq(0)]
+                m.d.sync += [running.eq(0), word.eq(0), place.eq(width - 1)]
 
-        with m.If(waiting & (~running | (taken & command_ends))):
+        with m.If(waiting & (~running | (emits & command_ends))):
             m.d.sync += [
                 waiting.eq(0),
                 running.eq(1),
-                last_row.eq(next_row),
-                last_projection.eq(next_projection),
+                last_row.eq(following.rows - 1),
+                last_projection.eq(following.projections - 1),
+                blocks_left.eq(following.blocks),
             ]
         with m.If(self.command.valid & self.command.ready):
-            m.d.sync += [
-                waiting.eq(1),
-                next_row.eq(self.command.p.rows - 1),
-                next_projection.eq(self.command.p.projections - 1),
-            ]
+            m.d.sync += [waiting.eq(1), following.eq(self.command.p)]
 
+        live = Signal(width)
+        there = (1 << last_row[:exact_log2(width)] + 1) - 1     # in the last word
         m.d.comb += [
-            register.i.valid.eq(running & self.i.valid),
-            register.i.p.acc.eq(self.i.p.sums[member]),
-            register.i.p.projection.eq(projection),
-            register.i.p.row.eq(row),
+            register.i.valid.eq(running & ~collects & self.i.valid),
+            register.i.p.live.eq(live & Mux(command_ends, there, -1)),
+            register.i.p.word.eq(word),
             register.i.p.last.eq(command_ends),
         ]
+        with m.Switch(place):
+            for begins in range(ROWS + width - 1):
+                with m.Case(begins):
+                    self._pick(m, begins - (width - 1), live, register.i.p.rows, kept,
+                               last_projection)
         return m
+
+    def _pick(self, m, begins, live, rows, kept, last_projection):
+        """Make a word of those rows of the block that lie in it; it begins with row `begins`."""
+        for lane, row in enumerate(range(begins, begins + self._width)):
+            if 0 <= row < ROWS:
+                m.d.comb += live[lane].eq(1)
+                for n, group in enumerate([*kept, self.i.p.sums]):
+                    m.d.comb += rows[lane][n].eq(
+                        Mux(last_projection == n, self.i.p.sums[row], group[row]))

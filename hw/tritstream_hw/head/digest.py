@@ -7,40 +7,55 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
 from tritstream_hw.arithmetic.crc import Crc32
-from tritstream_hw.elements.layouts import RESULT, flow
+from tritstream_hw.elements.layouts import flow, results_layout
+from tritstream_hw.gemv.layouts import rows_layout
 
 __all__ = ["VectorDigest"]
 
 
 class VectorDigest(wiring.Component):
-    """Running CRC-32 over the elements of all stages' vectors, at most one per cycle.
+    """Running CRC-32 over the elements of all stages' vectors, at most `E` per cycle.
 
     Each is a word of 32 bits, also a logit.
 
+    Parameters
+    ----------
+    element_width : int
+        `E`.
+
     Members
     -------
-    elements : :py:`In(flow(RESULT))`, logits : :py:`In(flow(signed(32)))`
-        Elements of a vector, or logits. Not both in one cycle.
+    elements : :py:`In(flow(results_layout(E)))`
+        Elements of a vector.
+    logits : :py:`In(flow(rows_layout(signed(32), E)))`
+        Logits. Not in one cycle with elements.
     clear : :py:`In(1)`
         Start again, with what is taken in the same cycle.
     value : :py:`Out(32)`
         Two cycles later.
     """
 
-    elements: In(flow(RESULT))
-    logits: In(flow(signed(FORMATS.vector_bits)))
-    clear: In(1)
-    value: Out(32)
+    def __init__(self, *, element_width: int):
+        self._width = element_width
+        super().__init__({
+            "elements": In(flow(results_layout(element_width))),
+            "logits":   In(flow(rows_layout(signed(FORMATS.vector_bits), element_width))),
+            "clear":    In(1),
+            "value":    Out(32),
+        })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = Crc32(data_bits=FORMATS.vector_bits)
+        m.submodules.crc = crc = Crc32(data_bits=FORMATS.vector_bits, words=self._width)
+        elements, logits = self.elements, self.logits
+        live = Mux(logits.valid, logits.p.live, elements.p.live)
         m.d.sync += [
             crc.clear.eq(self.clear),
-            crc.valid.eq(self.elements.valid | self.logits.valid),
-            crc.data.eq(Mux(self.logits.valid, self.logits.payload, self.elements.p.value)),
+            crc.valid.eq(Mux(elements.valid | logits.valid, live, 0)),
+            crc.data.eq(Cat(Mux(logits.valid, logit, element.value) for logit, element
+                            in zip(logits.p.rows, elements.p.rows, strict=True))),
         ]
         m.d.comb += self.value.eq(crc.value)
-        m.d.sync += Assert(~(self.elements.valid & self.logits.valid),
+        m.d.sync += Assert(~(elements.valid & logits.valid),
                            "an element and a logit in the same cycle")
         return m

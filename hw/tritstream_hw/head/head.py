@@ -5,10 +5,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream_hw.elements.layouts import SCALES, flow
-from tritstream_hw.gemv.layouts import sum_layout
+from tritstream_hw.gemv.layouts import rows_layout, sums_layout
+from tritstream_hw.head.contenders import Contenders
 from tritstream_hw.head.topk import TopK
 from tritstream_hw.ports import BEST
 from tritstream_hw.stream.skid import Skid
+from tritstream_hw.stream.transfer import taken
 
 __all__ = ["RANKING", "Head"]
 
@@ -19,8 +21,9 @@ RANKING = data.StructLayout({"logits": 1})
 class Head(wiring.Component):
     """Ranks logits, and passes them on to the host if it wants them.
 
-    Throughput is one logit per cycle. They leave in step: what the host does not take is not
-    ranked.
+    Throughput is a word of logits per cycle, but for those that may be among the best, of which one
+    is ranked per cycle; and one logit per cycle to the host. They leave in step: what the host does
+    not take is not ranked.
 
     Parameters
     ----------
@@ -28,54 +31,69 @@ class Head(wiring.Component):
         Width of a row sum.
     candidates : int
         How many logits are ranked.
+    element_width : int
+        `E`.
 
     Members
     -------
     command : :py:`In(stream.Signature(RANKING))`
         Forgets the ranking before, in the first cycle in which it is offered. Taken when the new
         one is settled and the host has taken every logit.
-    sums : :py:`In(stream.Signature(sum_layout(acc_bits)))`
-        Logits. Taken while a command stands and their scale is there.
+    sums : :py:`In(stream.Signature(sums_layout(acc_bits, E)))`
+        Words of logits. Taken while a command stands and their scale is there.
     scales : :py:`In(stream.Signature(SCALES))`
         Taken with the command.
     logits : :py:`Out(stream.Signature(signed(32)))`
         To the host.
-    ranked : :py:`Out(flow(signed(32)))`
-        Each logit, in the cycle in which it is taken.
+    ranked : :py:`Out(flow(rows_layout(signed(32), E)))`
+        The same words, in the cycle in which they are taken.
     index : :py:`In(8)`, best : :py:`Out(BEST)`
         As those of `TopK`.
     """
 
-    def __init__(self, *, acc_bits: int, candidates: int):
+    def __init__(self, *, acc_bits: int, candidates: int, element_width: int):
         super().__init__({
             "command": In(stream.Signature(RANKING)),
-            "sums":    In(stream.Signature(sum_layout(acc_bits))),
+            "sums":    In(stream.Signature(sums_layout(acc_bits, element_width))),
             "scales":  In(stream.Signature(SCALES)),
             "logits":  Out(stream.Signature(signed(32))),
-            "ranked":  Out(flow(signed(32))),
+            "ranked":  Out(flow(rows_layout(signed(32), element_width))),
             "index":   In(8),
             "best":    Out(BEST),
         })
+        self._contenders = Contenders(acc_bits=acc_bits, element_width=element_width)
         self._topk = TopK(acc_bits=acc_bits, candidates=candidates)
 
     def elaborate(self, platform):
         m = Module()
+        m.submodules.contenders = contenders = self._contenders
         m.submodules.topk = topk = self._topk
         m.submodules.skid = skid = Skid(signed(32))
         wiring.connect(m, skid.o, wiring.flipped(self.logits))
 
-        active, to_host, ready, taken = Signal(), Signal(), Signal(), Signal()
+        active, to_host, there = Signal(), Signal(), Signal()
         m.d.comb += [
             to_host.eq(self.command.p.logits),
-            ready.eq(active & self.scales.valid & topk.i.ready & (~to_host | skid.i.ready)),
-            taken.eq(self.sums.valid & ready),
-            self.sums.ready.eq(ready),
-            topk.i.valid.eq(taken),
-            topk.i.p.eq(self.sums.p),
-            skid.i.valid.eq(taken & to_host),
-            skid.i.payload.eq(self.sums.p.acc),
-            self.ranked.valid.eq(taken),
-            self.ranked.payload.eq(self.sums.p.acc),
+            there.eq(active & self.scales.valid),
+            contenders.i.valid.eq(self.sums.valid & there),
+            contenders.i.p.eq(self.sums.p),
+            self.sums.ready.eq(contenders.i.ready & there),
+            contenders.every.eq(to_host),
+            contenders.least.eq(topk.least),
+            contenders.full.eq(topk.full),
+
+            contenders.o.ready.eq(topk.i.ready & (~to_host | skid.i.ready)),
+            topk.i.valid.eq(taken(contenders.o)),
+            topk.i.p.eq(contenders.o.p),
+            skid.i.valid.eq(taken(contenders.o) & to_host),
+            skid.i.payload.eq(contenders.o.p.acc),
+
+            self.ranked.valid.eq(taken(self.sums)),
+            self.ranked.p.live.eq(self.sums.p.live),
+            self.ranked.p.word.eq(self.sums.p.word),
+            self.ranked.p.last.eq(self.sums.p.last),
+            *(logit.eq(row[0]) for logit, row
+              in zip(self.ranked.p.rows, self.sums.p.rows, strict=True)),
 
             topk.clear.eq(self.command.valid & ~active),
             self.command.ready.eq(active & topk.settled & ~self.logits.valid),

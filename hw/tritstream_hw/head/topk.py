@@ -4,9 +4,12 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream_hw.gemv.layouts import sum_layout
+__all__ = ["TopK", "best_layout", "logit_layout"]
 
-__all__ = ["TopK", "best_layout"]
+
+def logit_layout(acc_bits: int) -> data.StructLayout:
+    """Layout of a logit, a row sum of `acc_bits` bits; `last` of a pass."""
+    return data.StructLayout({"acc": signed(acc_bits), "row": 16, "last": 1})
 
 
 def best_layout(acc_bits: int) -> data.StructLayout:
@@ -34,8 +37,10 @@ class TopK(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(sum_layout(acc_bits)))`
-        Logits, which are row sums, rows ascending. Accepted in any cycle but that of `clear`.
+    i : :py:`In(stream.Signature(logit_layout(acc_bits)))`
+        Logits, rows ascending. Accepted in any cycle but that of `clear`.
+    least : :py:`Out(signed(acc_bits))`, full : :py:`Out(1)`
+        A logit that is not larger than this will not be kept, if `full`.
     clear : :py:`In(1)`
         Forget everything.
     index : :py:`In(8)`
@@ -49,7 +54,9 @@ class TopK(wiring.Component):
     def __init__(self, *, acc_bits: int, candidates: int):
         self._candidates = candidates
         super().__init__({
-            "i":       In(stream.Signature(sum_layout(acc_bits))),
+            "i":       In(stream.Signature(logit_layout(acc_bits))),
+            "least":   Out(signed(acc_bits)),
+            "full":    Out(1),
             "clear":   In(1),
             "index":   In(8),
             "best":    Out(best_layout(acc_bits)),
@@ -75,6 +82,8 @@ class TopK(wiring.Component):
             self.offers[0].token.eq(self.i.p.row),
             self.offers[0].acc.eq(self.i.p.acc),
             self.offered[0].eq(taken),
+            self.least.eq(self.kept[-1].acc),
+            self.full.eq(self.keeps[-1]),
         ]
         better = Signal(candidates)
         for n, (kept, offer) in enumerate(zip(self.kept, self.offers, strict=True)):

@@ -1,6 +1,7 @@
 """Scalar unit: reciprocals for the quantiser and scales for the dequantiser, once per vector."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,6 +35,9 @@ class ReciprocalsSignature(wiring.Signature):
                           "valid":   Out(VECTORS)})
 
 
+NORMALISED = data.StructLayout({"top": FORMATS.amax_bits, "length": range(AMAX_BITS + 1)})
+"""Top bits of a maximum, and its length in bits; both 0 if it is 0."""
+
 FACTORS = data.StructLayout({
     "factors":  data.ArrayLayout(SCALAR, VECTORS),  # constant part of each projection's scale
     "ratio":    SCALAR,
@@ -53,26 +57,36 @@ class ProjectionScalars(wiring.Component):
     Members
     -------
     start : :py:`In(1)`
-        Strobe; not before `scale_valid` of the start before.
-    amax : :py:`In(47)`, factor : :py:`In(SCALAR)`
-        Largest |element * gain|, and the constant part of the scale. Have to be stable from `start`
-        until `scale_valid`.
-    root : :py:`In(17)`, root_exponent : :py:`In(signed(6))`, root_valid : :py:`In(1)`
-        Norm of the vector.
+        Strobe; not before `reciprocal_valid` of the start before, nor between `scales` and
+        `scale_valid`.
+    amax : :py:`In(47)`
+        Largest |element * gain|, in the cycle of `start`.
     reciprocal : :py:`Out(RECIPROCAL)`, reciprocal_valid : :py:`Out(1)`
         At most 31 cycles after `start`, until the next start. An `amax` of 0 gives factor 0.
+    own : :py:`Out(NORMALISED)`
+        The same maximum, from `reciprocal_valid` until the cycle after `scales`.
+    scales : :py:`In(1)`
+        Strobe: the rest is there. Not before `reciprocal_valid`.
+    peak : :py:`In(NORMALISED)`
+        The maximum that the scale is made of, in the cycle of `scales`.
+    factor : :py:`In(SCALAR)`
+        Constant part of the scale. Stable from `scales` until `scale_valid`, as the next two are.
+    root : :py:`In(17)`, root_exponent : :py:`In(signed(6))`
+        Norm of the vector.
     scale : :py:`Out(SCALE)`, scale_valid : :py:`Out(1)`
-        At most 33 cycles after reciprocal and root are there, until the next start.
+        At most 33 cycles after `scales`, until the next start.
     """
 
     start: In(1)
     amax: In(AMAX_BITS)
+    reciprocal: Out(RECIPROCAL)
+    reciprocal_valid: Out(1)
+    own: Out(NORMALISED)
+    scales: In(1)
+    peak: In(NORMALISED)
     factor: In(SCALAR)
     root: In(ROOT_BITS)
     root_exponent: In(signed(6))
-    root_valid: In(1)
-    reciprocal: Out(RECIPROCAL)
-    reciprocal_valid: Out(1)
     scale: Out(SCALE)
     scale_valid: Out(1)
 
@@ -81,27 +95,30 @@ class ProjectionScalars(wiring.Component):
         m.submodules.shifter = shifter = Shifter(AMAX_BITS)
         m.submodules.divider = divider = Divider()
 
-        top = shifter.o[-_TOP:]
         dividing_root = Signal()
         m.d.comb += [
             shifter.normalise.eq(1),
             shifter.distance.eq(AMAX_BITS),
-            divider.numerator.eq(Mux(dividing_root, top, _NUMERATOR)),
-            divider.denominator.eq(Mux(dividing_root, self.root, top)),
+            self.own.top.eq(shifter.o[-_TOP:]),
+            self.own.length.eq(shifter.left),
+            divider.numerator.eq(Mux(dividing_root, self.peak.top, _NUMERATOR)),
+            divider.denominator.eq(Mux(dividing_root, self.root, self.own.top)),
             divider.factor.eq(Mux(dividing_root, self.factor.mantissa, 1)),
         ]
         # Exponents, relative to the product of all that is multiplied to the scale.
         position = Signal(signed(18))
 
+        def begin():
+            with m.If(self.start):
+                m.d.comb += [shifter.i.eq(self.amax), shifter.start.eq(1)]
+                m.d.sync += [
+                    self.reciprocal_valid.eq(0), self.scale_valid.eq(0), dividing_root.eq(0),
+                ]
+                m.next = "AMAX"
+
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += shifter.i.eq(self.amax)
-                with m.If(self.start):
-                    m.d.comb += shifter.start.eq(1)
-                    m.d.sync += [
-                        self.reciprocal_valid.eq(0), self.scale_valid.eq(0), dividing_root.eq(0),
-                    ]
-                    m.next = "AMAX"
+                begin()
             with m.State("AMAX"):
                 with m.If(shifter.settled):
                     m.d.comb += divider.start.eq(1)
@@ -115,11 +132,13 @@ class ProjectionScalars(wiring.Component):
                     ]
                     m.next = "NORM"
             with m.State("NORM"):
-                with m.If(self.root_valid):
+                with m.If(self.scales):
                     m.d.comb += divider.start.eq(1)
                     m.d.sync += position.eq(
-                        self.factor.exponent + shifter.left - _TOP - self.root_exponent)
+                        self.factor.exponent + self.peak.length - _TOP - self.root_exponent)
                     m.next = "RATIO"
+                with m.Else():
+                    begin()         # no stage reads the vector before
             with m.State("RATIO"):
                 m.d.comb += shifter.i.eq(divider.o << AMAX_BITS - len(divider.o))
                 with m.If(~divider.busy):
@@ -150,24 +169,30 @@ class ProjectionScalars(wiring.Component):
 class Scalars(wiring.Component):
     """All scalars of a vector by digit recurrences, one bit per cycle, see `golden.scalars`.
 
-    The projections are worked on side by side, and their reciprocals at the same time as the norm.
-    A projection whose scale in the header is 0 gets mantissa 0 and the largest shift.
+    The projections are worked on side by side. Their reciprocals need nothing but the maxima, so
+    they are under way before the header of the stage that reads the vector is there. A projection
+    whose scale in the header is 0 gets mantissa 0 and the largest shift.
 
     Members
     -------
+    start : :py:`In(1)`
+        Strobe: the statistics are there.
     command : :py:`In(stream.Signature(FACTORS))`
-        From the header of the stage that the vector is the input of. Work begins when it is offered
-        and the scales before have been taken; it is taken when everything has been computed.
+        From the header of the stage that the vector is the input of, after `start`. Work on the
+        scales begins when it is offered and those before have been taken; it is taken when
+        everything has been computed.
     statistics : :py:`In(StatisticsSignature())`
-        Of the vector. Have to be stable while the command stands.
+        Of the vector. Have to be stable from `start` until the command is taken.
     reciprocals : :py:`Out(ReciprocalsSignature())`
-        Valid at most 31 cycles after the work began, until the next one begins.
+        Each of a gain of its own. Valid at most 31 cycles after `start`, until the next one.
     scales : :py:`Out(stream.Signature(SCALES))`
-        There at most 112 cycles after the work began. The payload stays until the next one begins.
+        There at most 112 cycles after command and `start`. The payload stays until the next
+        `start`.
     """
 
     def __init__(self):
         super().__init__({
+            "start":       In(1),
             "command":     In(stream.Signature(FACTORS)),
             "statistics":  In(StatisticsSignature()),
             "reciprocals": Out(ReciprocalsSignature()),
@@ -177,36 +202,46 @@ class Scalars(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.norm = norm = NormRoot()
+        projections = [ProjectionScalars() for _ in range(VECTORS)]
 
-        begins, busy, ends = Signal(), Signal(), Signal()
+        begins, rooting, scaling, ends = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            begins.eq(self.command.valid & ~busy & ~self.scales.valid),
+            begins.eq(self.command.valid & ~rooting & ~scaling & ~self.scales.valid),
             norm.start.eq(begins),
             norm.s1.eq(self.statistics.s1),
             norm.s2.eq(self.statistics.s2),
             norm.ratio.eq(self.command.p.ratio),
             norm.floor.eq(self.command.p.floor),
         ]
-        valid, amax = [], self.statistics.amax
-        for index, factor in enumerate(self.command.p.factors):
-            m.submodules[f"projection{index}"] = projection = ProjectionScalars()
+        # All scales begin in the same cycle, for they may share the first maximum.
+        scales = rooting & ~norm.busy & self.reciprocals.valid.all()
+        for index, projection in enumerate(projections):
+            m.submodules[f"projection{index}"] = projection
             m.d.comb += [
-                projection.start.eq(begins),
-                projection.amax.eq(Mux(self.command.p.separate, amax[index], amax[0])),
-                projection.factor.eq(factor),
+                projection.start.eq(self.start),
+                projection.amax.eq(self.statistics.amax[index]),
+                projection.scales.eq(scales),
+                projection.peak.eq(
+                    Mux(self.command.p.separate, projection.own, projections[0].own)),
+                projection.factor.eq(self.command.p.factors[index]),
                 projection.root.eq(norm.root),
                 projection.root_exponent.eq(norm.exponent),
-                projection.root_valid.eq(~norm.busy),
                 self.reciprocals.numbers[index].eq(projection.reciprocal),
                 self.reciprocals.valid[index].eq(projection.reciprocal_valid),
                 self.scales.p[index].eq(projection.scale),
             ]
-            valid.append(projection.scale_valid)
-        m.d.comb += [ends.eq(busy & Cat(valid).all()), self.command.ready.eq(ends)]
+        m.d.comb += [
+            ends.eq(scaling & Cat(one.scale_valid for one in projections).all()),
+            self.command.ready.eq(ends),
+        ]
         with m.If(begins):
-            m.d.sync += busy.eq(1)
+            m.d.sync += rooting.eq(1)
+        with m.If(scales):
+            m.d.sync += [rooting.eq(0), scaling.eq(1)]
         with m.If(self.scales.ready):
             m.d.sync += self.scales.valid.eq(0)
         with m.If(ends):
-            m.d.sync += [busy.eq(0), self.scales.valid.eq(1)]
+            m.d.sync += [scaling.eq(0), self.scales.valid.eq(1)]
+        m.d.sync += Assert(~(self.start & (rooting | scaling)),
+                           "statistics are there before the scales of those before")
         return m

@@ -1,19 +1,22 @@
 """Statistics of a vector, gathered while it is written: what its norms and quantisers need."""
 
+import operator
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from tritstream.formats import FORMATS
 from tritstream.golden.quantise import PRE_SHIFT
 from tritstream.golden.scalars import NORM_BITS
 from tritstream_hw.arithmetic.magnitude import magnitude
 from tritstream_hw.arithmetic.multiply import Multiplier
-from tritstream_hw.elements.layouts import RESULT, flow
-from tritstream_hw.elements.ports import row_port
+from tritstream_hw.elements.layouts import RESULT, flow, results_layout
+from tritstream_hw.elements.ports import rows_port
 from tritstream_hw.gemv.activations import VECTORS
 
-__all__ = ["AMAX_BITS", "GAINS", "Statistics", "StatisticsSignature"]
+__all__ = ["AMAX_BITS", "GAINS", "LaneStatistics", "Statistics", "StatisticsSignature"]
 
 AMAX_BITS = FORMATS.product_bits - 1
 """Width of the largest |element * gain|."""
@@ -46,26 +49,106 @@ class StatisticsSignature(wiring.Signature):
 class Statistics(wiring.Component):
     """Sums of squares and absolute maxima of a vector, see `golden.quantise.statistics`.
 
-    Takes an element per cycle, with any gaps; the results include it :py:`latency` cycles later.
-    They are right for vectors in which no product of element and gain reaches :py:`2 ** 47` and
-    no product of element and first gain, shifted, leaves 32 bits, which `pack` guarantees.
+    Takes a word of elements per cycle, with any gaps; the results include it :py:`latency` cycles
+    later. They are right for vectors in which no product of element and gain reaches
+    :py:`2 ** 47` and no product of element and first gain, shifted, leaves 32 bits, which `pack`
+    guarantees.
+
+    Parameters
+    ----------
+    element_width : int
+        `E`.
+
+    Members
+    -------
+    i : :py:`In(flow(results_layout(E)))`
+        Elements.
+    clear : :py:`In(1)`
+        Forget all elements taken before this cycle; those taken in it count.
+    use_pre : :py:`In(1)`
+        There is a first gain; else `s2` is of the elements themselves. Stable from the first
+        element until `done`.
+    gains : :py:`In(ReadPort.Signature(...))`
+        Gains of a word of rows.
+    o : :py:`Out(StatisticsSignature())`
+        Results.
+    done : :py:`Out(1)`
+        Strobe in the first cycle in which the results include the element marked `last`. They stay
+        until `clear`, and :py:`log2(E)` cycles longer.
+    """
+
+    def __init__(self, *, element_width: int):
+        self._levels = exact_log2(element_width)
+        super().__init__({
+            "i":         In(flow(results_layout(element_width))),
+            "clear":     In(1),
+            "use_pre":   In(1),
+            "gains":     In(rows_port(GAINS, element_width)),
+            "o":         Out(StatisticsSignature()),
+            "done":      Out(1),
+        })
+        self._lanes = [LaneStatistics() for _ in range(element_width)]
+
+    @property
+    def latency(self) -> int:
+        """Cycles from an element to results that include it."""
+        return self._lanes[0].latency + self._levels
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += [self.gains.en.eq(self.i.valid), self.gains.addr.eq(self.i.p.word)]
+        for n, lane in enumerate(self._lanes):
+            m.submodules[f"lane{n}"] = lane
+            m.d.comb += [
+                lane.i.valid.eq(self.i.valid & self.i.p.live[n]),
+                lane.i.payload.eq(self.i.p.rows[n]),
+                lane.clear.eq(self.clear),
+                lane.use_pre.eq(self.use_pre),
+                lane.gains.eq(self.gains.data[n]),
+            ]
+        results = [lane.o for lane in self._lanes]
+        for name in ("s1", "s2"):
+            m.d.comb += getattr(self.o, name).eq(self._joined(
+                m, [getattr(result, name) for result in results], operator.add, name))
+        for n, peak in enumerate(self.o.amax):
+            m.d.comb += peak.eq(self._joined(
+                m, [result.amax[n] for result in results], _larger, f"amax{n}"))
+
+        lasts = Signal(self.latency - 1)
+        m.d.sync += [
+            lasts.eq(Cat(self.i.valid & self.i.p.last, Mux(self.clear, 0, lasts))),
+            self.done.eq(lasts[-1] & ~self.clear),
+        ]
+        return m
+
+    def _joined(self, m, values, join, name: str):
+        """Join what all lanes have, two and two, and a register behind each."""
+        while len(values) > 1:
+            joined = [Signal.like(values[0], name=f"{name}_{len(values)}_{n}")
+                      for n in range(len(values) // 2)]
+            m.d.sync += [register.eq(join(*pair)) for register, pair in zip(
+                joined, zip(values[0::2], values[1::2], strict=True), strict=True)]
+            values = joined
+        return values[0]
+
+
+def _larger(a, b) -> Value:
+    return Mux(a > b, a, b)
+
+
+class LaneStatistics(wiring.Component):
+    """Statistics of the elements of one lane, one per cycle.
 
     Members
     -------
     i : :py:`In(flow(RESULT))`
         Elements.
-    clear : :py:`In(1)`
-        Forget all elements taken before this cycle; one taken in it counts.
-    use_pre : :py:`In(1)`
-        There is a first gain; else `s2` is of the elements themselves. Stable from the first
-        element until `done`.
-    gains : :py:`In(ReadPort.Signature(addr_width=16, shape=GAINS))`
-        Gains of a row.
+    clear, use_pre
+        As those of `Statistics`.
+    gains : :py:`In(GAINS)`
+        Gains of an element, a cycle later.
     o : :py:`Out(StatisticsSignature())`
-        Results.
-    done : :py:`Out(1)`
-        Strobe in the first cycle in which the results include the element marked `last`. They stay
-        until `clear`.
+        Results, which include an element :py:`latency` cycles later.
     """
 
     def __init__(self):
@@ -73,9 +156,8 @@ class Statistics(wiring.Component):
             "i":         In(flow(RESULT)),
             "clear":     In(1),
             "use_pre":   In(1),
-            "gains":     In(row_port(GAINS)),
+            "gains":     In(GAINS),
             "o":         Out(StatisticsSignature()),
-            "done":      Out(1),
         })
         element = signed(FORMATS.vector_bits)
         # The first gain has a bit more, for a factor of exactly one.
@@ -98,24 +180,19 @@ class Statistics(wiring.Component):
         m.submodules.pre, m.submodules.square1 = self._pre, self._square1
         m.submodules.square2 = self._square2
 
-        # valids[n] and lasts[n]: of the element taken n + 1 cycles ago.
-        valids, lasts = Signal(self.latency - 1), Signal(self.latency - 1)
-        m.d.sync += [
-            valids.eq(Cat(self.i.valid, Mux(self.clear, 0, valids))),
-            lasts.eq(Cat(self.i.valid & self.i.p.last, Mux(self.clear, 0, lasts))),
-            self.done.eq(lasts[-1] & ~self.clear),
-        ]
+        # valids[n]: of the element taken n + 1 cycles ago.
+        valids = Signal(self.latency - 1)
+        m.d.sync += valids.eq(Cat(self.i.valid, Mux(self.clear, 0, valids)))
 
         value = Signal(signed(FORMATS.vector_bits), reset_less=True)
         first = Signal(signed(FORMATS.vector_bits), reset_less=True)
         m.d.sync += [value.eq(self.i.p.value), first.eq(self.i.p.first)]
-        m.d.comb += [self.gains.en.eq(self.i.valid), self.gains.addr.eq(self.i.p.row)]
 
         inner = Signal(signed(FORMATS.vector_bits), reset_less=True)
         m.d.sync += inner.eq((self._pre.o + (1 << PRE_SHIFT - 1)) >> PRE_SHIFT)
         m.d.comb += [
             self._pre.a.eq(value),
-            self._pre.b.eq(Mux(self.use_pre, self.gains.data.pre, 1 << PRE_SHIFT)),
+            self._pre.b.eq(Mux(self.use_pre, self.gains.pre, 1 << PRE_SHIFT)),
             self._square1.a.eq(first), self._square1.b.eq(first),
             self._square2.a.eq(inner), self._square2.b.eq(inner),
         ]
@@ -124,7 +201,7 @@ class Statistics(wiring.Component):
 
         for index, multiplier in enumerate(self._gains):
             m.submodules[f"gain{index}"] = multiplier
-            m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(self.gains.data[f"gain{index}"])]
+            m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(self.gains[f"gain{index}"])]
             self._maximum(m, self.o.amax[index], multiplier, valids[1 + multiplier.latency])
         return m
 

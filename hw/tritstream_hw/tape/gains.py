@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import FORMATS, padded
 from tritstream.image.tape import Bank
-from tritstream_hw.elements.ports import gain_words_port, member_of, row_port
+from tritstream_hw.elements.ports import gain_words_port, rows_of, rows_port
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.norm.statistics import GAINS
 
@@ -161,6 +161,8 @@ class GainPorts(wiring.Component):
     ----------
     beat_bytes, vector_width, max_columns, max_hidden : int
         As those of `GainBanks`.
+    element_width : int
+        `E`.
 
     Members
     -------
@@ -168,13 +170,15 @@ class GainPorts(wiring.Component):
         As those of `GainBanks`.
     words : :py:`Out(ReadPort.Signature(...))`
         The quantiser: words of banks `gain0` to `gain2`.
-    rows : :py:`Out(ReadPort.Signature(addr_width=16, shape=GAINS))`
-        The statistics: all gains of a row.
-    keep : :py:`Out(ReadPort.Signature(addr_width=16, shape=16))`
-        The mixer: one minus the lower bound of a row.
+    rows : :py:`Out(ReadPort.Signature(...))`
+        The statistics: all gains of a word of rows.
+    keep : :py:`Out(ReadPort.Signature(...))`
+        The mixer: one minus the lower bound of a word of rows.
     """
 
-    def __init__(self, *, beat_bytes: int, vector_width: int, max_columns: int, max_hidden: int):
+    def __init__(self, *, beat_bytes: int, vector_width: int, element_width: int,
+                 max_columns: int, max_hidden: int):
+        self._width = element_width
         self._banks = GainBanks(beat_bytes=beat_bytes, vector_width=vector_width,
                                 max_columns=max_columns, max_hidden=max_hidden)
         super().__init__({
@@ -183,8 +187,8 @@ class GainPorts(wiring.Component):
             "half":    In(1),
             "words":   Out(gain_words_port(column_words=max_columns // vector_width,
                                            vector_width=vector_width)),
-            "rows":    Out(row_port(GAINS)),
-            "keep":    Out(row_port(unsigned(FORMATS.gain_bits))),
+            "rows":    Out(rows_port(GAINS, element_width)),
+            "keep":    Out(rows_port(unsigned(FORMATS.gain_bits), element_width)),
         })
 
     def elaborate(self, platform):
@@ -195,19 +199,23 @@ class GainPorts(wiring.Component):
 
         m.d.sync += Assert(~(self.words.en & self.rows.en),
                            "gains of a row are read while the quantiser reads")
-        member_bits, word_bits = exact_log2(len(banks.keep_data)), len(banks.read_address)
+        words, word_bits = len(banks.keep_data) // self._width, len(banks.read_address)
         m.d.comb += [
             banks.half.eq(self.half),
             banks.read_half.eq(self.half ^ self.words.en),
             banks.read_address.eq(Mux(self.words.en, self.words.addr[:word_bits],
-                                      self.rows.addr >> member_bits)),
+                                      self.rows.addr >> exact_log2(words))),
             banks.keep_half.eq(self.half),
-            banks.keep_address.eq(self.keep.addr >> member_bits),
-            self.keep.data.eq(member_of(m, banks.keep_data, self.keep.addr, name="keep_member")),
+            banks.keep_address.eq(self.keep.addr >> exact_log2(words)),
+            self.keep.data.eq(
+                rows_of(m, banks.keep_data, self.keep.addr, self._width, name="keep_word")),
         ]
         for name, _ in GAINS:
-            m.d.comb += self.rows.data[name].eq(member_of(
-                m, banks.read_data[name], self.rows.addr, name=f"{name}_member"))
+            gains = rows_of(m, banks.read_data[name], self.rows.addr, self._width,
+                            name=f"{name}_word")
+            m.d.comb += [gain[name].eq(part) for gain, part in zip(
+                self.rows.data, data.View(data.ArrayLayout(
+                    FORMATS.gain_bits, self._width), gains), strict=True)]
 
         bank = Signal(len(self.words.addr) - word_bits)
         m.d.sync += bank.eq(self.words.addr[word_bits:])

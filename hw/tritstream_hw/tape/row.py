@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 from tritstream.formats import ALIGNMENT
 from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES
 from tritstream_hw.elements.layouts import SCALE
-from tritstream_hw.gemv.layouts import sum_layout
+from tritstream_hw.gemv.layouts import sums_layout
 
 __all__ = ["RowReader"]
 
@@ -16,7 +16,7 @@ __all__ = ["RowReader"]
 class RowReader(wiring.Component):
     """Takes an embedding row apart: one scale for the dequantiser, then int8 or 24-bit elements.
 
-    Throughput is one byte per cycle. Padding behind the elements is taken and dropped.
+    Throughput is `E` bytes per cycle. Padding behind the elements is taken and dropped.
 
     Parameters
     ----------
@@ -24,6 +24,8 @@ class RowReader(wiring.Component):
         `P`.
     acc_bits : int
         Width of a row sum.
+    element_width : int
+        `E`, which divides a row's prefix.
 
     Members
     -------
@@ -33,72 +35,78 @@ class RowReader(wiring.Component):
         Tape.
     scale : :py:`Out(stream.Signature(SCALE))`
         Scale of the row, there before its first element. To be taken before the next row comes.
-    o : :py:`Out(stream.Signature(sum_layout(acc_bits)))`
+    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E)))`
         Elements, as row sums of projection 0.
     done : :py:`Out(1)`
         Strobe with the last beat of the row's padding.
     """
 
-    def __init__(self, *, beat_bytes: int, acc_bits: int):
-        self._beat_bytes = beat_bytes
+    def __init__(self, *, beat_bytes: int, acc_bits: int, element_width: int):
+        self._beat_bytes, self._width = beat_bytes, element_width
         super().__init__({
             "command": In(stream.Signature(16)),
             "beats":   In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
             "scale":   Out(stream.Signature(SCALE)),
-            "o":       Out(stream.Signature(sum_layout(acc_bits))),
+            "o":       Out(stream.Signature(sums_layout(acc_bits, element_width))),
             "done":    Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        width = self._beat_bytes
+        size, beat_chunks = self._width, self._beat_bytes // self._width     # bytes, and of them
 
-        beat = Signal(8 * width)
-        left = Signal(range(width + 1))         # bytes of `beat` not used yet
-        position = Signal(exact_log2(ALIGNMENT))    # in what is padded
-        prefix_left = Signal(range(ROW_PREFIX + 1))
-        row, last_row = Signal(16), Signal(16)  # of the next element, and of all
+        beat = Signal(8 * self._beat_bytes)
+        left = Signal(range(beat_chunks + 1))           # chunks of `beat` not used yet
+        position = Signal(exact_log2(ALIGNMENT // size))    # in what is padded
+        prefix_left = Signal(range(ROW_PREFIX // size + 1))
+        word, last_row = Signal(16), Signal(16)         # the next word, and the last row of all
         in_padding = Signal()
-        wide, there, low = Signal(), Signal(range(WIDE_BYTES)), Signal(8 * (WIDE_BYTES - 1))
+        wide, there = Signal(), Signal(range(WIDE_BYTES))
+        low = Signal(8 * size * (WIDE_BYTES - 1))       # chunks of a word of wide elements
         running = Signal()
-        byte = beat[:8]
+        chunk = beat[:8 * size]
         in_row, completes, used = Signal(), Signal(), Signal()
         m.d.comb += [
             in_row.eq((prefix_left == 0) & ~in_padding),
             completes.eq(in_row & (~wide | (there == WIDE_BYTES - 1))),
             self.o.valid.eq(running & (left != 0) & completes),
-            self.o.p.acc.eq(Mux(wide, Cat(low, byte), byte.as_signed())),
-            self.o.p.row.eq(row),
-            self.o.p.last.eq(row == last_row),
+            self.o.p.word.eq(word),
+            self.o.p.last.eq(word == last_row >> exact_log2(size)),
+            self.o.p.live.eq(Mux(self.o.p.last, (1 << last_row[:exact_log2(size)] + 1) - 1, -1)),
             used.eq(running & (left != 0) & (~completes | self.o.ready)),
             self.beats.ready.eq(running & (left == 0)),
             self.done.eq(used & position.all()
                          & (in_padding | (completes & self.o.p.last))),
             self.command.ready.eq(~running),
         ]
+        elements = Cat(low, chunk)
+        for n, row in enumerate(self.o.p.rows):
+            m.d.comb += row[0].eq(Mux(
+                wide, elements.word_select(n, 8 * WIDE_BYTES).as_signed(),
+                chunk.word_select(n, 8).as_signed()))
 
         with m.If(self.command.valid & self.command.ready):
-            m.d.sync += [running.eq(1), position.eq(0), left.eq(0), row.eq(0), there.eq(0),
-                         prefix_left.eq(ROW_PREFIX), last_row.eq(self.command.payload - 1),
+            m.d.sync += [running.eq(1), position.eq(0), left.eq(0), word.eq(0), there.eq(0),
+                         prefix_left.eq(ROW_PREFIX // size), last_row.eq(self.command.payload - 1),
                          in_padding.eq(0)]
         with m.If(self.scale.ready):
             m.d.sync += self.scale.valid.eq(0)
         with m.If(self.beats.valid & self.beats.ready):
-            m.d.sync += [beat.eq(self.beats.payload), left.eq(width)]
+            m.d.sync += [beat.eq(self.beats.payload), left.eq(beat_chunks)]
         with m.If(used):
-            m.d.sync += [beat.eq(beat >> 8), left.eq(left - 1), position.eq(position + 1)]
+            m.d.sync += [beat.eq(beat >> 8 * size), left.eq(left - 1), position.eq(position + 1)]
             with m.If(in_row):
-                m.d.sync += [low.eq(Cat(low, byte)[8:]), there.eq(there + 1),
-                             row.eq(row + completes)]
+                m.d.sync += [low.eq(elements[8 * size:]), there.eq(there + 1),
+                             word.eq(word + completes)]
                 with m.If(completes):
                     m.d.sync += [there.eq(0), in_padding.eq(self.o.p.last)]
             with m.Elif(prefix_left != 0):
                 prefix = Cat(self.scale.p, Signal(2), wide)
                 m.d.sync += [prefix_left.eq(prefix_left - 1),
                              self.scale.valid.eq(prefix_left == 1)]
-                for n in range(ROW_PREFIX):
-                    with m.If(prefix_left == ROW_PREFIX - n):
-                        m.d.sync += prefix[8 * n:8 * (n + 1)].eq(byte)
+                for n in range(ROW_PREFIX // size):
+                    with m.If(prefix_left == ROW_PREFIX // size - n):
+                        m.d.sync += prefix[8 * size * n:8 * size * (n + 1)].eq(chunk)
         with m.If(self.done):
             m.d.sync += running.eq(0)
         return m

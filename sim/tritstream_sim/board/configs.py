@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tritstream.build import BuildConfig, usual_vector_width
+from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
 from tritstream.errors import BadInput
 from tritstream.formats import padded
 from tritstream.image.needs import Needs
@@ -34,7 +34,8 @@ def board_config(board: str | None = None) -> BuildConfig:
     if width is None:
         raise BadInput(f"There is no simulated board {board!r}: use sim, or one of "
                        f"{', '.join(f'sim:{name}' for name in BOARDS)}.")
-    return BuildConfig(beat_bytes=width, vector_width=usual_vector_width(width), max_hidden=256,
+    return BuildConfig(beat_bytes=width, vector_width=usual_vector_width(width),
+                       element_width=usual_element_width(width), max_hidden=256,
                        max_intermediate=768, max_vocab=4096, max_state=7 * 256, max_stages=32,
                        memory_bytes=4 * _MEBIBYTE)
 

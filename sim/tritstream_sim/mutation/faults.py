@@ -14,8 +14,8 @@ CRC = "hw/tritstream_hw/arithmetic/crc.py"
 
 RTL_CORE = "tests/test_rtl_core.py::test_core[4]"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
-RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-192]"
-RTL_TOPK = "tests/test_rtl_topk.py::test_topk_and_digest"
+RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-192]"
+RTL_TOPK = "tests/test_rtl_topk.py::test_head_and_digest"
 FORMAL_CORE = "tests/test_formal_core.py::test_core"
 FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
 FORMAL_TOPK = "tests/test_formal_core.py::test_topk"
@@ -34,7 +34,6 @@ GATE = "hw/tritstream_hw/elements/gate.py"
 MIXER = "hw/tritstream_hw/elements/mixer.py"
 
 RTL_ELEMENTWISE = "tests/test_rtl_elementwise.py::test_elementwise"
-FORMAL_MIXER = "tests/test_formal_mixer.py::test_queues"
 
 TAPE = "hw/tritstream_hw/tape/reader.py"
 ROW = "hw/tritstream_hw/tape/row.py"
@@ -42,9 +41,10 @@ ELEMENTS = "hw/tritstream_hw/elements/path.py"
 SEQUENCER = "hw/tritstream_hw/sequencer.py"
 STAGE = "hw/tritstream_hw/stage.py"
 HEAD = "hw/tritstream_hw/head/head.py"
+CONTENDERS = "hw/tritstream_hw/head/contenders.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
-RTL_TAPE = "tests/test_rtl_tape.py::test_tape"
-RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2]"
+RTL_TAPE = "tests/test_rtl_tape.py::test_tape[4]"
+RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2-2]"
 RTL_SHAPES = "tests/test_rtl_shapes.py"
 STAGE_DECODER = "tests/test_stage.py"
 
@@ -64,6 +64,7 @@ SCALARS = "hw/tritstream_hw/norm/scalars.py"
 QUANTISER = "hw/tritstream_hw/norm/quantiser.py"
 BANKS = "hw/tritstream_hw/tape/gains.py"
 VECTORS = "hw/tritstream_hw/elements/vectors.py"
+STATE = "hw/tritstream_hw/elements/state.py"
 
 RTL_STATISTICS = "tests/test_rtl_numbers.py::test_statistics"
 RTL_SCALARS = "tests/test_rtl_numbers.py::test_scalars"
@@ -149,16 +150,17 @@ MUTANTS = [
            FEEDER, "register.i.p.last.eq(group_ends)", "register.i.p.last.eq(block_ends)",
            RTL_GEMV),
     Mutant("serialiser.padding", "rows that only fill up the last block come out",
-           SERIALISER, "group_ends.eq(row_ends | (member == ROWS - 1))",
-           "group_ends.eq(member == ROWS - 1)", RTL_GEMV),
-    Mutant("serialiser.last-early", "the last row of each projection is marked last",
-           SERIALISER, "register.i.p.last.eq(command_ends)", "register.i.p.last.eq(row_ends)",
+           SERIALISER, "live & Mux(command_ends, there, -1)", "live", RTL_GEMV),
+    Mutant("serialiser.last-early", "the last word of each block is marked last",
+           SERIALISER, "register.i.p.last.eq(command_ends)", "register.i.p.last.eq(block_ends)",
            RTL_GEMV),
-    Mutant("serialiser.row", "the second projection of a block goes on counting rows",
-           SERIALISER, "row.eq(first_row), projection", "row.eq(row + 1), projection", RTL_GEMV),
-    Mutant("serialiser.stall-dropped", "a row sum is overwritten while it waits",
-           SERIALISER, "permitted.eq(running & register.i.ready)", "permitted.eq(running)",
-           RTL_GEMV),
+    Mutant("serialiser.word", "a word that two blocks share is counted twice",
+           SERIALISER, "word.eq(word + word_ends)", "word.eq(word + 1)", RTL_GEMV),
+    Mutant("serialiser.kept", "a block's first group is that of the block before",
+           SERIALISER, "with m.If(projection == n):", "with m.If(projection == n + 1):", RTL_GEMV),
+    Mutant("serialiser.stall-dropped", "a word is overwritten while it waits",
+           SERIALISER, "self.i.valid & register.i.ready),\n            command_ends",
+           "self.i.valid),\n            command_ends", RTL_GEMV),
     Mutant("topk.tie", "of equal logits the later one wins",
            TOPK, "(kept.acc - offer.acc)[-1]", "~(offer.acc - kept.acc)[-1]", FORMAL_TOPK),
     Mutant("topk.displaced", "a displaced logit is compared again and loses a tie",
@@ -168,9 +170,13 @@ MUTANTS = [
     Mutant("topk.settled-early", "the ranking is called settled as soon as the last logit is taken",
            TOPK, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)", RTL_TOPK),
     Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
-           CRC, "(remainder | self.clear.replicate(BITS))", "remainder", RTL_TOPK),
+           CRC, "remainder | self.clear.replicate(BITS)", "remainder", RTL_TOPK),
     Mutant("digest.idle", "a clear without a word is not heeded",
-           CRC, "with m.Elif(self.clear):", "with m.Elif(0):", RTL_TOPK),
+           CRC, "with m.If(self.clear | self.valid.any()):", "with m.If(self.valid.any()):",
+           RTL_TOPK),
+    Mutant("digest.order", "of several words the last is taken first",
+           CRC, "self.data.word_select(n, self._data_bits)",
+           "self.data.word_select(len(self.valid) - 1 - n, self._data_bits)", RTL_TOPK),
     Mutant("multiply.limb-sign", "a low limb counts as signed",
            MULTIPLY, "Cat(value[n * _LIMB:(n + 1) * _LIMB], C(0, 1)).as_signed()",
            "value[n * _LIMB:(n + 1) * _LIMB].as_signed()", RTL_ELEMENTWISE),
@@ -180,16 +186,12 @@ MUTANTS = [
            PIPELINE, "reset_less=reset_less", "reset_less=True", RTL_ELEMENTWISE),
     Mutant("dequantise.round", "elements are truncated",
            DEQUANTISE, "fine[1:].as_signed() + fine[0]", "fine[1:].as_signed()", RTL_ELEMENTWISE),
-    Mutant("dequantise.projection", "the shift is that of a later row sum",
-           DEQUANTISE, "self.scales[then].shift", "self.scales[projection].shift",
-           RTL_ELEMENTWISE),
     Mutant("dequantise.dropped", "a bit too many is dropped between the shifter's steps",
            DEQUANTISE, "signed(kept + 7)", "signed(kept + 6)", RTL_ELEMENTWISE),
     Mutant("residual.embed", "an embedding row is added to what is there",
-           RESIDUAL, "Mux(self.embed, 0, self.x.data)", "self.x.data", RTL_ELEMENTWISE),
+           RESIDUAL, "Mux(self.embed, 0, self.x)", "self.x", RTL_ELEMENTWISE),
     Mutant("residual.late", "an element is added to the x of the one before",
-           RESIDUAL, "delay(m, self.i.p.value, 2,", "delay(m, self.i.p.value, 1,",
-           RTL_ELEMENTWISE),
+           RESIDUAL, "delay(m, self.i, 2,", "delay(m, self.i, 1,", RTL_ELEMENTWISE),
     Mutant("sigmoid.saturation", "an argument beyond 16 wraps round",
            SIGMOID, "fine | fine[SIGMOID_ARGUMENT:].any().replicate(SIGMOID_ARGUMENT)", "fine",
            RTL_ELEMENTWISE),
@@ -204,25 +206,28 @@ MUTANTS = [
     Mutant("gate.round", "products are truncated",
            GATE, "multiplier.o[GATE_SHIFT:].as_signed() + multiplier.o[GATE_SHIFT - 1]",
            "multiplier.o[GATE_SHIFT:].as_signed()", RTL_ELEMENTWISE),
-    Mutant("gate.alone", "a SiLU does not wait for its factor",
-           GATE, "met.eq(silus.r_rdy & factors.r_rdy)", "met.eq(silus.r_rdy)", FORMAL_MIXER),
-    Mutant("gate.places", "the queues have half the places",
-           GATE, "PLACES = 16", "PLACES = 8", (FORMAL_MIXER, RTL_ELEMENTWISE)),
     Mutant("mixer.negate", "the forget gate opens where it should close",
-           MIXER, "activation.negate.eq(self.is_f)", "activation.negate.eq(0)", RTL_ELEMENTWISE),
+           MIXER, "opened.negate.eq(1)", "opened.negate.eq(0)", RTL_ELEMENTWISE),
     Mutant("mixer.fraction", "f is read with the fraction bits of i",
-           MIXER, "Mux(self.is_f, self.command.fraction1, self.command.fraction0)",
-           "self.command.fraction0",
-           RTL_ELEMENTWISE),
+           MIXER, "opened.fraction.eq(self.command.fraction1)",
+           "opened.fraction.eq(self.command.fraction0)", RTL_ELEMENTWISE),
     Mutant("mixer.fresh", "a fresh conversation begins with the state of the last",
-           MIXER, "Mux(self.command.fresh, 0, self.state_read.data)", "self.state_read.data",
+           MIXER, "Mux(self.command.fresh, 0, self.h)", "self.h", RTL_ELEMENTWISE),
+    Mutant("mixer.late", "g meets the state of the row before",
+           MIXER, "self.mlgru_latency - gate.latency - 1, name=\"g\"",
+           "self.mlgru_latency - gate.latency, name=\"g\"", RTL_ELEMENTWISE),
+    Mutant("path.address", "a new state is written to the row before its own",
+           ELEMENTS, "m, lane.state_latency - 1 - lane.glu_latency",
+           "m, lane.state_latency - lane.glu_latency", RTL_ACCELERATOR),
+    Mutant("state.bank", "a state that does not begin with a word is read from one",
+           STATE, "reader.addr.eq((read + before) >> bits)", "reader.addr.eq(read >> bits)",
+           RTL_ACCELERATOR),
+    Mutant("state.lane", "a new state is written to the lane's own bank, wherever the state begins",
+           STATE, "mine = (number - write)[:bits]", "mine = C(number, bits)[:bits]",
+           RTL_ACCELERATOR),
+    Mutant("delay.place", "what waits in a memory comes out a cycle early",
+           PIPELINE, "place == cycles - 2, 0, place + 1", "place == cycles - 3, 0, place + 1",
            RTL_ELEMENTWISE),
-    Mutant("mixer.candidate", "a candidate is taken a cycle before its f is through",
-           MIXER, "candidates.r_en.eq(self.f_under_way[-1])",
-           "candidates.r_en.eq(self.f_under_way[-2])", FORMAL_MIXER),
-    Mutant("mixer.address", "a new state is written to the row after its own",
-           MIXER, "delay(m, self.state_read.addr, 2, name=\"address\")",
-           "delay(m, self.state_read.addr, 1, name=\"address\")", RTL_ELEMENTWISE),
     Mutant("row.end", "an embedding row is an element too long",
            ROW, "last_row.eq(self.command.payload - 1)", "last_row.eq(self.command.payload)",
            RTL_ACCELERATOR),
@@ -230,9 +235,9 @@ MUTANTS = [
            ROW, "(in_padding | (completes & self.o.p.last))", "in_padding",
            (RTL_TAPE, RTL_SHAPES + "::test_everything_that_ends_at_a_unit[8]")),
     Mutant("row.stall", "a row's byte is used up although its element is not taken",
-           ROW, "(~completes | self.o.ready))", "1)", RTL_TAPE),
+           ROW, "(~completes | self.o.ready)),", "1),", RTL_TAPE),
     Mutant("row.wide-sign", "elements of 8 bits lose their sign",
-           ROW, "byte.as_signed())", "byte)", RTL_ACCELERATOR),
+           ROW, "chunk.word_select(n, 8).as_signed()", "chunk.word_select(n, 8)", RTL_ACCELERATOR),
     Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
            JUDGE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
     Mutant("tape.state-check", "a section whose state is out of range is let through",
@@ -278,21 +283,28 @@ MUTANTS = [
            "scalar.exponent.eq(header[f\"{name}_exponent\"][:15])", STAGE_DECODER),
     Mutant("head.stall", "logits are dropped while the host is not ready",
            HEAD, "topk.i.ready & (~to_host | skid.i.ready)", "topk.i.ready", RTL_ACCELERATOR),
+    Mutant("contenders.full", "logits are dropped before there are enough of them",
+           CONTENDERS, "self.every | ~self.full", "self.every", RTL_TOPK),
+    Mutant("contenders.one", "of a word only the first contender is ranked",
+           CONTENDERS, "more.eq((wanted & ~first).any())", "more.eq(0)", RTL_TOPK),
+    Mutant("contenders.last", "a ranking does not end if the last logit is not among the best",
+           CONTENDERS, "| ends))", "))", RTL_TOPK),
+    Mutant("contenders.every", "the host gets only what may be ranked",
+           CONTENDERS, "(self.every | ~self.full", "(~self.full", RTL_TOPK),
     Mutant("elements.early", "row sums pass before the scales are there",
-           ELEMENTS, "sums.ready.eq(self.command.valid & scales.valid)",
-           "sums.ready.eq(self.command.valid)", RTL_ACCELERATOR),
+           ELEMENTS, "source.ready.eq(self.command.valid & scales.valid)",
+           "source.ready.eq(self.command.valid)", RTL_ACCELERATOR),
     Mutant("gains.keep-half", "lower bounds are read from the half of the stage before",
            BANKS, "banks.keep_half.eq(self.half)", "banks.keep_half.eq(~self.half)",
            RTL_ACCELERATOR),
     Mutant("vectors.turn", "the quantiser reads the rows of the element path",
-           VECTORS, "Mux(self.words.en, self.words.addr, row >> member_bits)", "row >> member_bits",
+           VECTORS, "Mux(self.words.en, self.words.addr, row >> word_bits)", "row >> word_bits",
            RTL_ACCELERATOR),
     Mutant("accelerator.fresh-digest", "a fresh conversation continues the digest of the last",
            ACCELERATOR, "taken(self.start) & self.start.p.fresh", "0",
            RTL_ACCELERATOR),
     Mutant("elements.gate", "the residual sees the elements of the mixer",
-           ELEMENTS, "self.o.valid.eq(Mux(mixes, mixer.o.valid, residual.o.valid))",
-           "self.o.valid.eq(residual.o.valid)", RTL_ACCELERATOR),
+           ELEMENTS, "glu, mlgru), residual)", "glu, mlgru), glu)", RTL_ACCELERATOR),
     Mutant("statistics.round", "the product with the first gain is truncated",
            STATISTICS, "(self._pre.o + (1 << PRE_SHIFT - 1))", "self._pre.o", RTL_STATISTICS),
     Mutant("statistics.width", "the sums of squares are 72 bits wide",
@@ -301,8 +313,10 @@ MUTANTS = [
     Mutant("statistics.clear", "elements on their way survive a clear",
            STATISTICS, "Mux(self.clear, 0, valids)", "valids", RTL_STATISTICS),
     Mutant("statistics.gain", "all maxima are of the first gain",
-           STATISTICS, "multiplier.b.eq(self.gains.data[f\"gain{index}\"])",
-           "multiplier.b.eq(self.gains.data.gain0)", RTL_STATISTICS),
+           STATISTICS, "multiplier.b.eq(self.gains[f\"gain{index}\"])",
+           "multiplier.b.eq(self.gains.gain0)", RTL_STATISTICS),
+    Mutant("statistics.live", "a lane without an element counts",
+           STATISTICS, "self.i.valid & self.i.p.live[n]", "self.i.valid", RTL_STATISTICS),
     Mutant("shifter.top", "a number counts as normalised one bit too early",
            SHIFTER, "self.o[-step:].any()", "self.o[-step - 1:].any()", RTL_SCALARS),
     Mutant("divider.equal", "a remainder as large as the denominator gives the digit 0",
@@ -321,8 +335,8 @@ MUTANTS = [
            SCALARS, "(shifter.left == 0) | (shift > FORMATS.max_shift)", "shifter.left == 0",
            RTL_SCALARS),
     Mutant("scalars.vectors", "projections with a common vector look at maxima of their own",
-           SCALARS, "Mux(self.command.p.separate, amax[index], amax[0])", "amax[index]",
-           RTL_SCALARS),
+           SCALARS, "Mux(self.command.p.separate, projection.own, projections[0].own)",
+           "projection.own", RTL_SCALARS),
     Mutant("quantiser.round", "activations are truncated",
            QUANTISER, "(scaled.o + (1 << bits - 1)) >> bits", "scaled.o >> bits", RTL_QUANTISER),
     Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
@@ -342,8 +356,8 @@ MUTANTS = [
            BANKS, "word_select(chunk, 8 * chunk_bytes)", "word_select(0, 8 * chunk_bytes)",
            RTL_BANKS),
     Mutant("vectors.member", "a write fills the whole word",
-           VECTORS, "write.en.eq(self.write.en << member)",
-           "write.en.eq(self.write.en.replicate(width))", RTL_BANKS),
+           VECTORS, "write.en.eq(self.write.en << word * self._width)",
+           "write.en.eq(self.write.en.replicate(words))", RTL_BANKS),
     Mutant("uart.middle", "bits are sampled where they begin",
            UART, "phase.eq(self._period // 2)", "phase.eq(self._period - self._step)",
            RTL_UART + "::test_receiver_bears_a_clock_that_is_off"),

@@ -2,12 +2,11 @@
 
 import functools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-import cocotb
 from amaranth import *
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import RisingEdge
 
 from tritstream.build import BuildConfig
 from tritstream_hw.arithmetic.multiply import Multiplier
@@ -20,7 +19,7 @@ from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import reset, start_clock
 from tritstream_sim.benches.elements.sigmoid_sweep import SigmoidSweep
 
-__all__ = ["CONFIG", "DEVICES", "Device", "spread", "with_gaps"]
+__all__ = ["CONFIG", "DEVICES", "Device", "spread"]
 
 CONFIG = BuildConfig()
 
@@ -35,7 +34,7 @@ DEVICES = {
     "residual": Residual(),
     "sigmoid": Sigmoid(),
     "sigmoid_sweep": SigmoidSweep(),
-    "mixer": construct(Mixer, CONFIG),
+    "mixer": Mixer(),
 }
 
 
@@ -45,16 +44,6 @@ def spread(bits: int, *, sign: bool = True) -> int:
     if random.random() < 0.2:
         return random.choice([low, high, max(low, -1), 0, 1, low + 1, high - 1])
     return random.randint(low, high) >> random.randrange(bits)
-
-
-def with_gaps(offers: Iterable[Any], probability: float) -> list[Any | None]:
-    """Return the offers with gaps (None) between them, in each cycle with this probability."""
-    spaced = []
-    for offer in offers:
-        while random.random() < probability:
-            spaced.append(None)
-        spaced.append(offer)
-    return spaced
 
 
 class Device:
@@ -76,11 +65,8 @@ class Device:
 
     @classmethod
     async def started(cls, dut, name: str) -> "Device":
-        """Return the device after a reset, with the flow into any device idle."""
+        """Return the device after a reset."""
         start_clock(dut)
-        for device in DEVICES:
-            if hasattr(DEVICES[device], "i"):
-                dut[f"{device}__i__valid"].value = 0
         await reset(dut)
         return cls(dut, name)
 
@@ -91,47 +77,30 @@ class Device:
             self._ports[name] = Port(self.dut, f"{self.name}__{name}", member.shape())
         return self._ports[name]
 
-    def idle(self):
-        """Offer nothing."""
-        self.port("i__valid").value = 0
-
-    async def play(self, offers: Iterable[Any | None], *, tail: int = 48,
-                   answer: Callable[[int], None] = lambda cycle: None) -> list[tuple[int, Any]]:
-        """Offer a payload or nothing in each cycle, and return what comes out and when.
+    async def play(self, offers: Iterable[dict[str, Any]], latency: int, *,
+                   late: Iterable[tuple[str, int]] = (), out: str = "o") -> list[Any]:
+        """Set inputs in each cycle; return what comes out so many cycles after each of them.
 
         Parameters
         ----------
-        offers : iterable of payloads or None
-            One per cycle. With nothing, the payload port carries noise.
-        tail : int
-            Cycles without offer at the end.
-        answer : callable
-            Called in each cycle with its number, to look at outputs and set inputs of the next.
-
-        Returns
-        -------
-        list of tuple
-            Cycle and payload.
+        offers : iterable of dict
+            Values by port, one of these per cycle.
+        latency : int
+            Cycles from inputs to output.
+        late : iterable of (str, int)
+            Ports that are set so many cycles after the others.
+        out : str
+            The output.
         """
-        valid, payload = self.port("i__valid"), self.port("i__payload")
-        out_valid, out_payload = self.port("o__valid"), self.port("o__payload")
+        offers, late = list(offers), dict(late)
         results = []
-        for cycle, offer in enumerate([*offers, *[None] * tail]):
-            valid.value = offer is not None
-            if offer is None:
-                payload.poison()
-            else:
-                payload.value = offer
+        for cycle in range(len(offers) + latency):
+            for name in offers[0]:
+                at = cycle - late.get(name, 0)
+                if 0 <= at < len(offers):
+                    self.port(name).value = offers[at][name]
+                else:
+                    self.port(name).poison()
             await self.edge
-            if out_valid.value:
-                results.append((cycle, out_payload.value))
-            answer(cycle)
-        return results
-
-    async def interrupt(self, offers: Iterable[Any | None], cycles: int):
-        """Offer something for some cycles, then reset while the flow is idle."""
-        playing = cocotb.start_soon(self.play(offers))
-        await ClockCycles(self.dut.clk, cycles)
-        playing.cancel()
-        self.idle()
-        await reset(self.dut, cycles=1)
+            results.append(self.port(out).value)
+        return results[latency:]

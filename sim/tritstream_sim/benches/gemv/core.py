@@ -7,7 +7,7 @@ from cocotb.triggers import ClockCycles
 from tritstream.build import BuildConfig
 from tritstream.image import trits as code
 from tritstream_hw.construct import construct
-from tritstream_hw.gemv.core import ROWS, TernaryCore, operands_layout, sums_layout
+from tritstream_hw.gemv.core import ROWS, TernaryCore, groups_layout, operands_layout
 from tritstream_sim.agents.stream import (
     PAUSES,
     Monitor,
@@ -49,7 +49,7 @@ class Bench:
         self.config = build_config()
         self.source = Source(dut, "i", operands_layout(self.config.beat_bytes),
                              stall=stall(i_stall, burst))
-        self.sink = Sink(dut, "o", sums_layout(self.config.acc_bits), stall=stall(o_stall, burst))
+        self.sink = Sink(dut, "o", groups_layout(self.config.acc_bits), stall=stall(o_stall, burst))
         self.watch_i, self.watch_o = Monitor(dut, "i"), Monitor(dut, "o")
 
     async def check(self, groups):

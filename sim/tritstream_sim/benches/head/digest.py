@@ -66,6 +66,26 @@ async def a_word_per_cycle(dut):
 
 
 @cocotb.test
+async def several_words_per_cycle(dut):
+    start_clock(dut)
+    data, valid, clear, value = (
+        dut[f"digest_of_words__{port}"] for port in ("data", "valid", "clear", "value"))
+    valid.value = clear.value = 0
+    await reset(dut)
+    expected = 0
+    for _ in range(300):
+        words, mask, clears = random.getrandbits(128), random.getrandbits(4), random.random() < 0.1
+        data.value, valid.value, clear.value = words, mask, clears
+        await RisingEdge(dut.clk)
+        taken = b"".join(words.to_bytes(16, "little")[4 * n:4 * n + 4]
+                         for n in range(4) if mask >> n & 1)
+        expected = zlib.crc32(taken, 0 if clears else expected)
+        valid.value = clear.value = 0
+        await RisingEdge(dut.clk)
+        assert int(value.value) == expected
+
+
+@cocotb.test
 async def reset_starts_again(dut):
     bench = await start(dut)
     await bench.cycle(data=5, valid=1)

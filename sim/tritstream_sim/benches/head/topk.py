@@ -7,8 +7,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
 from tritstream_hw.construct import construct
-from tritstream_hw.gemv.layouts import sum_layout
-from tritstream_hw.head.topk import TopK, best_layout
+from tritstream_hw.head.topk import TopK, best_layout, logit_layout
 from tritstream_sim.agents.payload import as_signed
 from tritstream_sim.agents.stream import (
     SOURCE_PAUSES,
@@ -38,7 +37,7 @@ class Bench:
 
     def __init__(self, dut, candidates: int, *, i_stall=0.0, burst=1):
         self.dut, self.name, self.config = dut, f"k{candidates}", config(candidates)
-        self.source = Source(dut, f"{self.name}__i", sum_layout(self.config.acc_bits),
+        self.source = Source(dut, f"{self.name}__i", logit_layout(self.config.acc_bits),
                              stall=stall(i_stall, burst))
         self.watch = Monitor(dut, f"{self.name}__i")
         self.port("clear").value = 0

@@ -8,13 +8,14 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
 
 from tritstream.golden.quantise import statistics
-from tritstream_hw.elements.layouts import RESULT
+from tritstream_hw.elements.layouts import results_layout
 from tritstream_hw.norm.statistics import GAINS, Statistics, StatisticsSignature
 from tritstream_sim.agents.block_ram import serve
 from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import reset, start_clock
 
-LATENCY = 10
+WIDTHS = [1, 4]
+LATENCY = {1: 10, 4: 12}
 ROWS = 4096
 MOST, LEAST = (1 << 31) - 1, -(1 << 31)
 GAIN_MOST, GAIN_LEAST = (1 << 15) - 1, -(1 << 15)
@@ -22,9 +23,9 @@ AMAX = StatisticsSignature().members["amax"].shape
 NAMES = ("pre", "gain0", "gain1", "gain2")
 
 
-def component() -> Statistics:
-    """Return the device under test."""
-    return Statistics()
+def components() -> dict[str, Statistics]:
+    """Return the devices under test, called `e<E>`."""
+    return {f"e{width}": Statistics(element_width=width) for width in WIDTHS}
 
 
 def number(bits: int) -> int:
@@ -35,22 +36,32 @@ def number(bits: int) -> int:
 class Bench:
     """Driver of elements, with the memory of the gain banks beside it."""
 
-    def __init__(self, dut):
-        self.dut, self.edge = dut, RisingEdge(dut.clk)
+    def __init__(self, dut, width: int):
+        self.dut, self.edge, self.width = dut, RisingEdge(dut.clk), width
+        self.latency = LATENCY[width]
         self.gains = [dict.fromkeys(NAMES, 0)] * ROWS
         self.words = [0] * ROWS
         self.strobes = []       # times
-        self.element, self.peaks = Port(dut, "i__payload", RESULT), Port(dut, "o__amax", AMAX)
+        self.element = Port(dut, f"e{width}__i__payload", results_layout(width))
+        self.peaks = Port(dut, f"e{width}__o__amax", AMAX)
         start_clock(dut)
         for port in ("i__valid", "i__payload", "clear", "use_pre"):
-            dut[port].value = 0
-        serve(dut.clk, dut.gains__data, lambda: self.words[int(dut.gains__addr.value) % ROWS])
+            self.port(port).value = 0
+        serve(dut.clk, self.port("gains__data"), self._gains)
         cocotb.start_soon(self._count())
+
+    def port(self, name: str):
+        """Return the handle of a port of this device."""
+        return self.dut[f"e{self.width}__{name}"]
+
+    def _gains(self) -> int:
+        first = int(self.port("gains__addr").value) * self.width
+        return sum(self.words[(first + n) % ROWS] << n * GAINS.size for n in range(self.width))
 
     async def _count(self):
         while True:
             await self.edge
-            if self.dut.done.value:
+            if self.port("done").value:
                 self.strobes.append(get_sim_time())
 
     def load(self, gains):
@@ -61,30 +72,43 @@ class Bench:
 
     async def clear(self):
         """Pulse `clear` for a cycle."""
-        self.dut.clear.value = 1
+        self.port("clear").value = 1
         await self.edge
-        self.dut.clear.value = 0
+        self.port("clear").value = 0
+
+    def words_of(self, count: int, split: float) -> list[tuple[int, range]]:
+        """Return words and their rows; some come in two parts, as they do where a block ends."""
+        words = []
+        for first in range(0, count, self.width):
+            behind = min(first + self.width, count)
+            middle = random.randrange(first, behind) if random.random() < split else first
+            words += [(first // self.width, rows)
+                      for rows in (range(first, middle), range(middle, behind)) if rows]
+        return words
 
     async def send(self, elements, *, gap=0.0, last=True, clear=False):
         """Send (value, first) pairs as rows 0, 1, …; `clear` comes together with the first."""
-        dut = self.dut
-        for row, (value, first) in enumerate(elements):
+        for word, rows in self.words_of(len(elements), gap):
             while random.random() < gap:
                 await self.edge
-            self.element.value = {"value": value, "first": first, "row": row,
-                                  "last": last and row == len(elements) - 1}
-            dut.i__valid.value = 1
-            dut.clear.value = clear and not row
+            lanes = [{"value": number(32), "first": number(32)} for _ in range(self.width)]
+            for row in rows:
+                lanes[row % self.width] = dict(zip(("value", "first"), elements[row], strict=True))
+            self.element.value = {
+                "rows": lanes, "word": word, "last": last and rows[-1] == len(elements) - 1,
+                "live": sum(1 << row % self.width for row in rows)}
+            self.port("i__valid").value = 1
+            self.port("clear").value = clear and rows[0] == 0
             await self.edge
-            dut.i__valid.value = 0
-            dut.clear.value = 0
+            self.port("i__valid").value = 0
+            self.port("clear").value = 0
             self.element.poison()
 
     async def done(self):
         """Wait for the strobe; return in how many cycles it came. Results are checked in it."""
-        for cycles in range(1, LATENCY + 2):
+        for cycles in range(1, self.latency + 2):
             await self.edge
-            if self.dut.done.value:
+            if self.port("done").value:
                 return cycles
         raise AssertionError("never done")
 
@@ -95,25 +119,26 @@ class Bench:
                  for name in NAMES}
         (want,) = statistics(value, divided, gains["pre"] if pre else None,
                              [gains[name] for name in NAMES[1:]])
-        got = (int(self.dut.o__s1.value), int(self.dut.o__s2.value), tuple(self.peaks.value))
+        got = (int(self.port("o__s1").value), int(self.port("o__s2").value),
+               tuple(self.peaks.value))
         assert got == (want.s1, want.s2, want.amax)
 
     async def vector(self, elements, gains, *, pre=1, **options):
         """Send a vector and check everything about it."""
         self.load(gains)
-        self.dut.use_pre.value = pre
+        self.port("use_pre").value = pre
         begin = get_sim_time()
         await self.send(elements, **options)
-        assert await self.done() == LATENCY
+        assert await self.done() == self.latency
         self.check(elements, pre=pre)
         await ClockCycles(self.dut.clk, 3)
         self.check(elements, pre=pre)      # they stay
         assert sum(time > begin for time in self.strobes) == 1
 
 
-async def start(dut) -> Bench:
+async def start(dut, width: int) -> Bench:
     """Return a bench after reset."""
-    bench = Bench(dut)
+    bench = Bench(dut, width)
     await reset(dut)
     return bench
 
@@ -125,18 +150,18 @@ def random_vector(count: int, bits: int = 32):
 
 
 @cocotb.test
-@cocotb.parametrize(gap=[0.0, 0.5], pre=[0, 1])
-async def random_vectors(dut, gap, pre):
-    bench = await start(dut)
+@cocotb.parametrize(width=WIDTHS, gap=[0.0, 0.5], pre=[0, 1])
+async def random_vectors(dut, width, gap, pre):
+    bench = await start(dut, width)
     for count in (1, 2, 3, 17, 60):
         await bench.vector(*random_vector(count, random.randint(1, 32)), pre=pre, gap=gap,
                            clear=True)
 
 
 @cocotb.test
-@cocotb.parametrize(pre=[0, 1])
-async def extremes(dut, pre):
-    bench = await start(dut)
+@cocotb.parametrize(width=WIDTHS, pre=[0, 1])
+async def extremes(dut, width, pre):
+    bench = await start(dut, width)
     for value in (MOST, LEAST + 1, LEAST, 0, -1, 1):
         for gain in (GAIN_MOST, GAIN_LEAST, 0, -1, 1):
             if pre and (value, gain) == (LEAST, GAIN_LEAST):
@@ -146,8 +171,9 @@ async def extremes(dut, pre):
 
 
 @cocotb.test
-async def rounding_of_the_first_gain(dut):
-    bench = await start(dut)
+@cocotb.parametrize(width=WIDTHS)
+async def rounding_of_the_first_gain(dut, width):
+    bench = await start(dut, width)
     values = [half + near for half in (1 << 14, 3 << 14, -(1 << 14), -(3 << 14))
               for near in (-1, 0, 1)]
     for value in values:            # one by one, so that errors cannot cancel
@@ -155,44 +181,46 @@ async def rounding_of_the_first_gain(dut):
 
 
 @cocotb.test
-@cocotb.parametrize(name=NAMES[1:])
-async def each_gain_has_its_own_maximum(dut, name):
-    bench = await start(dut)
+@cocotb.parametrize(width=WIDTHS, name=NAMES[1:])
+async def each_gain_has_its_own_maximum(dut, width, name):
+    bench = await start(dut, width)
     gains = [dict.fromkeys(NAMES, 1) | {name: 3 + n} for n in (0, 5, 2)]
     await bench.vector([(7, 1), (-7, 1), (7, 1)], gains, clear=True)
 
 
 @cocotb.test
-async def a_long_vector_of_largest_numbers(dut):
-    bench = await start(dut)
+@cocotb.parametrize(width=WIDTHS)
+async def a_long_vector_of_largest_numbers(dut, width):
+    bench = await start(dut, width)
     gains = [dict.fromkeys(NAMES, GAIN_MOST)] * ROWS
     await bench.vector([(LEAST, LEAST)] * ROWS, gains, pre=0, clear=True)
 
 
 @cocotb.test
-async def an_element_per_cycle_and_the_next_vector_at_once(dut):
-    bench = await start(dut)
+@cocotb.parametrize(width=WIDTHS)
+async def a_word_per_cycle_and_the_next_vector_at_once(dut, width):
+    bench = await start(dut, width)
     elements, gains = random_vector(50)
     bench.load(gains)
-    dut.use_pre.value = 1
+    bench.port("use_pre").value = 1
     for _ in range(3):
         await bench.send(elements, clear=True)
-        await ClockCycles(dut.clk, LATENCY - 1)
+        await ClockCycles(dut.clk, bench.latency - 1)
         # This is the cycle of the strobe; the next element may come in it.
         send = cocotb.start_soon(bench.send(elements[:20], clear=True, last=False))
         await bench.edge
-        assert dut.done.value
+        assert bench.port("done").value
         bench.check(elements, pre=1)
         await send
 
 
 @cocotb.test
-@cocotb.parametrize(how=["clear", "reset"], cycles=list(range(LATENCY + 2)))
-async def forgets_what_is_on_its_way(dut, how, cycles):
-    bench = await start(dut)
+@cocotb.parametrize(width=WIDTHS, how=["clear", "reset"], cycles=list(range(14)))
+async def forgets_what_is_on_its_way(dut, width, how, cycles):
+    bench = await start(dut, width)
     elements, gains = random_vector(12)
     bench.load(gains)
-    dut.use_pre.value = 1
+    bench.port("use_pre").value = 1
     await bench.send(elements)
     if cycles:
         await ClockCycles(dut.clk, cycles)
@@ -201,8 +229,8 @@ async def forgets_what_is_on_its_way(dut, how, cycles):
     else:
         await reset(dut)
     begin = get_sim_time()
-    await ClockCycles(dut.clk, LATENCY + 2)
+    await ClockCycles(dut.clk, bench.latency + 2)
     assert not [time for time in bench.strobes if time > begin]
-    for port in (dut.o__s1, dut.o__s2, dut.o__amax):
-        assert int(port.value) == 0
+    for port in ("o__s1", "o__s2", "o__amax"):
+        assert int(bench.port(port).value) == 0
     await bench.vector(*random_vector(9))

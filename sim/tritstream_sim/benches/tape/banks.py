@@ -24,12 +24,14 @@ from tritstream_sim.agents.stream import (
 )
 
 SIZES = [(1, 1), (1, 16), (4, 4), (8, 16), (8, 64), (64, 64)]       # V, P
+ELEMENT_WIDTHS = {1: 1, 4: 4, 8: 2, 64: 1}      # by V
 HIDDEN = 100
 
 
 def config(vector_width: int, beat_bytes: int) -> BuildConfig:
     """Return a configuration with small memories."""
-    return BuildConfig(beat_bytes=beat_bytes, vector_width=vector_width, max_hidden=HIDDEN,
+    return BuildConfig(beat_bytes=beat_bytes, vector_width=vector_width,
+                       element_width=ELEMENT_WIDTHS[vector_width], max_hidden=HIDDEN,
                        max_intermediate=192)
 
 
@@ -179,9 +181,9 @@ async def a_reset_in_mid_stream(dut, size, cycles):
 
 @cocotb.test
 @cocotb.parametrize(size=SIZES[2:])
-async def vectors_are_written_one_by_one_and_read_in_words(dut, size):
+async def vectors_are_written_by_lane_and_read_in_words(dut, size):
     shape = config(*size)
-    count = shape.vector_width
+    count, width = shape.vector_width, shape.element_width
 
     def port(part):
         return dut[f"{name(*size)}_vectors__{part}"]
@@ -196,9 +198,11 @@ async def vectors_are_written_one_by_one_and_read_in_words(dut, size):
     random.shuffle(order)
     for address in [*order, *order[:20]]:
         content[address] = random.randrange(-(1 << 31), 1 << 31)
-        port("write__en").value = 1
-        port("write__addr").value = address
-        port("write__data").value = content[address]
+        word, lane = divmod(address, width)
+        others = random.getrandbits(32 * width) & ~(0xFFFFFFFF << 32 * lane)
+        port("write__en").value = 1 << lane
+        port("write__addr").value = word
+        port("write__data").value = others | (content[address] & 0xFFFFFFFF) << 32 * lane
         await edge
         port("write__data").value = 0        # without the enable, nothing happens
         port("write__en").value = 0

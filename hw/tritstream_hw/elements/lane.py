@@ -1,0 +1,114 @@
+"""Lane of the element path: a row's sums in, its element out, one row per cycle."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritstream.formats import FORMATS
+from tritstream_hw.elements.dequantise import Dequantise
+from tritstream_hw.elements.layouts import ELEMENTS, RESULT, SCALES
+from tritstream_hw.elements.mixer import Mixer
+from tritstream_hw.elements.residual import Residual
+from tritstream_hw.gemv.activations import VECTORS
+from tritstream_hw.gemv.layouts import sum_shape
+
+__all__ = ["ElementLane"]
+
+
+class ElementLane(wiring.Component):
+    """Dequantises, and then adds to the residual or mixes, as the command says.
+
+    A plain pipeline, that takes something in every cycle and does not know whether it is a row.
+    What the memories have of it is needed and made so many cycles after its sums as the properties
+    say.
+
+    Parameters
+    ----------
+    acc_bits : int
+        Width of a row sum.
+
+    Members
+    -------
+    command : :py:`In(ELEMENTS)`, scales : :py:`In(SCALES)`
+        What to do. Must not change while rows are under way.
+    sums : :py:`In(data.ArrayLayout(sum_shape(acc_bits), 3))`
+        Row sums, by projection.
+    x : :py:`In(signed(32))`, keep : :py:`In(16)`, h : :py:`In(signed(24))`
+        Residual of the row, one minus its lower bound, and its state.
+    state : :py:`Out(signed(24))`
+        Its new state.
+    o : :py:`Out(RESULT)`
+        Element of the output vector.
+    """
+
+    def __init__(self, *, acc_bits: int):
+        super().__init__({
+            "command": In(ELEMENTS),
+            "scales":  In(SCALES),
+            "sums":    In(data.ArrayLayout(sum_shape(acc_bits), VECTORS)),
+            "x":       In(signed(FORMATS.vector_bits)),
+            "keep":    In(FORMATS.gain_bits),
+            "h":       In(signed(FORMATS.state_bits)),
+            "state":   Out(signed(FORMATS.state_bits)),
+            "o":       Out(RESULT),
+        })
+        self._dequantise = [Dequantise(acc_bits=acc_bits) for _ in range(VECTORS)]
+        self._residual, self._mixer = Residual(), Mixer()
+
+    @property
+    def _dequantised(self) -> int:
+        return self._dequantise[0].latency
+
+    @property
+    def row_delay(self) -> int:
+        """Cycles until residual and lower bound are needed."""
+        return self._dequantised + 1
+
+    @property
+    def h_delay(self) -> int:
+        """Cycles until the state is needed."""
+        return self._dequantised + self._mixer.h_delay
+
+    @property
+    def state_latency(self) -> int:
+        """Cycles to the new state."""
+        return self._dequantised + self._mixer.state_latency
+
+    @property
+    def residual_latency(self) -> int:
+        """Cycles to an element that is not mixed."""
+        return self._dequantised + self._residual.latency
+
+    @property
+    def glu_latency(self) -> int:
+        """Cycles to an element of a gated channel mixer."""
+        return self._dequantised + self._mixer.glu_latency
+
+    @property
+    def mlgru_latency(self) -> int:
+        """Cycles to an element of an MLGRU."""
+        return self._dequantised + self._mixer.mlgru_latency
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.residual, m.submodules.mixer = residual, mixer = self._residual, self._mixer
+        for n, dequantise in enumerate(self._dequantise):
+            m.submodules[f"dequantise{n}"] = dequantise
+            m.d.comb += [
+                dequantise.acc.eq(self.sums[n]),
+                dequantise.scale.eq(self.scales[n]),
+                mixer.elements[n].eq(dequantise.o),
+            ]
+        m.d.comb += [
+            residual.i.eq(self._dequantise[0].o),
+            residual.embed.eq(self.command.embed),
+            residual.x.eq(self.x),
+            mixer.command.eq(self.command),
+            mixer.keep.eq(self.keep),
+            mixer.h.eq(self.h),
+            self.state.eq(mixer.state),
+            self.o.eq(mixer.o),
+        ]
+        with m.If(~self.command.mixes):
+            m.d.comb += [self.o.value.eq(residual.o), self.o.first.eq(residual.o)]
+        return m
