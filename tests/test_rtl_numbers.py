@@ -13,7 +13,7 @@ def test_statistics(simulate):
 
 
 def test_scalars(simulate):
-    simulate(scalars.component(), "tritstream_sim.benches.norm.scalars")
+    simulate(scalars.components(), "tritstream_sim.benches.norm.scalars")
 
 
 def test_quantiser(simulate):

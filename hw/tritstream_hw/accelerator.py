@@ -56,7 +56,7 @@ class Accelerator(wiring.Component):
         self.reader, self.row = TapeReader(config), construct(RowReader, config)
         self.vectors, self.state = construct(VectorPorts, config), construct(StatePorts, config)
         self.gains, self.statistics = construct(GainPorts, config), construct(Statistics, config)
-        self.scalars, self.quantiser = Scalars(), construct(Quantiser, config)
+        self.scalars, self.quantiser = construct(Scalars, config), construct(Quantiser, config)
         self.activations, self.gemv = construct(ActivationMemory, config), construct(Gemv, config)
         self.elements, self.head = construct(ElementPath, config), construct(Head, config)
         self.vector_digest, self.sequencer = construct(VectorDigest, config), Sequencer(config)

@@ -146,6 +146,12 @@ class BuildConfig:
         return (127 * self.max_columns).bit_length() + 1
 
     @property
+    def digit_bits(self) -> int:
+        """Bits per cycle of the quotients between two stages; a stage takes fewer in a wide build.
+        """
+        return 1 if self.beat_bytes < 16 else 2
+
+    @property
     def token_bits(self) -> int:
         """Width of a token number."""
         return self.max_vocab.bit_length()

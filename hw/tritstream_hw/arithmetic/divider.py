@@ -1,4 +1,4 @@
-"""Division by digit recurrence, one bit of the quotient per cycle."""
+"""Division by digit recurrence, one or two bits of the quotient per cycle."""
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -9,54 +9,74 @@ from tritstream.formats import FORMATS
 __all__ = ["Divider"]
 
 _BITS = FORMATS.amax_bits
-_DIGITS = _BITS + 1
+_QUOTIENT = _BITS + 1
 
 
 class Divider(wiring.Component):
-    """:py:`(numerator << 17) // denominator * factor` in 18 cycles.
+    """:py:`(numerator << 17) // denominator * factor` in 18 cycles, or in 9 by two bits each.
 
-    The quotient comes highest bit first, so that the product with a factor needs no multiplier:
-    it is doubled every cycle, and the factor added to it where the bit is 1. The remainder is not
-    kept. The result is arbitrary unless :py:`numerator < 2 * denominator`.
+    The quotient comes highest digit first, so that the product with a factor needs no multiplier:
+    it is shifted up every cycle, and the digit's multiple of the factor added. A digit is as many
+    multiples of the denominator as the remainder holds, to all of which it is compared at once. The
+    remainder is not kept. The result is arbitrary unless :py:`numerator < 2 * denominator`.
+
+    Parameters
+    ----------
+    digit_bits : int
+        1 or 2.
 
     Members
     -------
     start : :py:`In(1)`
-        Strobe: take numerator and denominator.
+        Strobe: take the numerator.
     numerator, denominator : :py:`In(17)`
     factor : :py:`In(16)`
-        Has to be stable while `busy`, as has `denominator`.
+        Has to be stable from `start` on while `busy`, as has `denominator`.
     o : :py:`Out(34)`
         Stays until the next start.
     busy : :py:`Out(1)`
-        From the cycle after `start` on, for 18 cycles.
+        From the cycle after `start` on, for as many cycles as it takes.
     """
 
-    start: In(1)
-    numerator: In(_BITS)
-    denominator: In(_BITS)
-    factor: In(FORMATS.mantissa_bits)
-    o: Out(_DIGITS + FORMATS.mantissa_bits)
-    busy: Out(1)
+    def __init__(self, *, digit_bits: int):
+        self._digit_bits = digit_bits
+        super().__init__({
+            "start":       In(1),
+            "numerator":   In(_BITS),
+            "denominator": In(_BITS),
+            "factor":      In(FORMATS.mantissa_bits),
+            "o":           Out(_QUOTIENT + FORMATS.mantissa_bits),
+            "busy":        Out(1),
+        })
 
     def elaborate(self, platform):
         m = Module()
+        bits, digits = self._digit_bits, _QUOTIENT // self._digit_bits
 
-        left = Signal(range(_DIGITS + 1))
-        remainder = Signal(_BITS + 1)           # less than twice the denominator
-        difference = Signal(signed(_BITS + 2))
-        digit = Signal()
-        m.d.comb += [
-            self.busy.eq(left != 0),
-            difference.eq(remainder - self.denominator),
-            digit.eq(difference >= 0),
-        ]
+        left = Signal(range(digits + 1))
+        remainder = Signal(_BITS + bits)        # less than 2**bits times the denominator
+        m.d.comb += self.busy.eq(left != 0)
+        following, multiple = remainder, C(0)
+        for digit in range(1, 1 << bits):
+            difference = Signal(signed(_BITS + bits + 1), name=f"difference_{digit}")
+            m.d.comb += difference.eq(remainder - _times(m, self.denominator, digit))
+            following = Mux(difference >= 0, difference[:_BITS + bits], following)
+            multiple = Mux(difference >= 0, _times(m, self.factor, digit), multiple)
         with m.If(self.start):
-            m.d.sync += [left.eq(_DIGITS), remainder.eq(self.numerator), self.o.eq(0)]
+            m.d.sync += [left.eq(digits), remainder.eq(self.numerator << bits - 1), self.o.eq(0)]
         with m.Elif(self.busy):
             m.d.sync += [
                 left.eq(left - 1),
-                remainder.eq(Mux(digit, difference[:_BITS + 1], remainder) << 1),
-                self.o.eq((self.o << 1) + Mux(digit, self.factor, 0)),
+                remainder.eq(following << bits),
+                self.o.eq((self.o << bits) + multiple),
             ]
         return m
+
+
+def _times(m, value, digit: int) -> Value:
+    """Return a multiple; that of three was added up in the cycle before."""
+    if digit < 3:
+        return value << digit - 1
+    triple = Signal(len(value) + 2, name=f"triple_{value.name}")
+    m.d.sync += triple.eq(value + (value << 1))
+    return triple

@@ -89,7 +89,7 @@ class VectorPorts(wiring.Component):
         The element path: `E` elements of x.
     write : :py:`Out(WritePort.Signature(...))`
         The element path: `E` elements of x or z.
-    debug_read : :py:`Out(ReadPort.Signature(...))`, debug_write : :py:`Out(WritePort.Signature(...))`
+    debug_read, debug_write : :py:`Out(...)`
         The host, while no pass runs: one element of x or z.
     """
 

@@ -26,29 +26,35 @@ _FRACTION = 2 * _MANTISSA
 class NormRoot(wiring.Component):
     """:py:`sqrt(s2 + ratio * s1 + floor)`, see `golden.scalars.squared_norm` and `.dequantiser`.
 
-    Takes at most 78 cycles. The sum under the root has to be below :py:`2 ** 80`, which `pack`
-    guarantees.
+    Takes at most 67 cycles from `go` on, if that comes 16 cycles after `start`. The sum under the
+    root has to be below :py:`2 ** 80`, which `pack` guarantees.
 
     Members
     -------
     start : :py:`In(1)`
-        Strobe; not while `busy`.
-    s1, s2 : :py:`In(80)`, ratio, floor : :py:`In(SCALAR)`
-        Have to be stable from `start` on while `busy`.
+        Strobe: `s1` is there, which is normalised before anything else is known. Not between `go`
+        and `valid`.
+    s1, s2 : :py:`In(80)`
+        `s1` in the cycle of `start`, `s2` from `go` on until `valid`.
+    go : :py:`In(1)`
+        The rest is there, until `valid`.
+    ratio, floor : :py:`In(SCALAR)`
+        Stable from `go` on until `valid`.
     root : :py:`Out(17)`, exponent : :py:`Out(signed(6))`
         The result is :py:`root * 2 ** exponent`, the top bit of `root` set.
-    busy : :py:`Out(1)`
-        From the cycle after `start` on, until `root` and `exponent` are there.
+    valid : :py:`Out(1)`
+        They are there, until the next `start`.
     """
 
     start: In(1)
     s1: In(NORM_BITS)
     s2: In(NORM_BITS)
+    go: In(1)
     ratio: In(SCALAR)
     floor: In(SCALAR)
     root: Out(ROOT_BITS)
     exponent: Out(signed(6))
-    busy: Out(1)
+    valid: Out(1)
 
     def elaborate(self, platform):
         m = Module()
@@ -80,20 +86,19 @@ class NormRoot(wiring.Component):
             with m.Elif(distance > 0):
                 m.d.comb += shifter.distance.eq(distance)
 
-        with m.FSM() as fsm:
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+        def begin():
+            with m.If(self.start):
+                normalise(self.s1)
+                m.d.sync += self.valid.eq(0)
+                m.next = "NORMALISE"
+
+        with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.start):
-                    shift(self.floor.mantissa, self.floor.exponent + _FRACTION)
-                    m.d.sync += total.eq(self.s2)
-                    m.next = "FLOOR"
-            with m.State("FLOOR"):
-                with m.If(shifter.settled):
-                    m.d.sync += total.eq(total + shifted)
-                    normalise(self.s1)
-                    m.next = "NORMALISE"
+                begin()
             with m.State("NORMALISE"):
-                with m.If(shifter.settled):
+                with m.If(self.start):
+                    begin()         # no stage reads the vector before
+                with m.Elif(shifter.settled & self.go):
                     m.next = "MULTIPLY"
             with m.State("MULTIPLY"):
                 # `left` counts the places of the fraction too, hence nothing to add for them.
@@ -103,6 +108,11 @@ class NormRoot(wiring.Component):
                 shift(multiplier.o, places)
                 m.next = "RATIO"
             with m.State("RATIO"):
+                with m.If(shifter.settled):
+                    m.d.sync += total.eq(self.s2 + shifted)
+                    shift(self.floor.mantissa, self.floor.exponent + _FRACTION)
+                    m.next = "FLOOR"
+            with m.State("FLOOR"):
                 with m.If(shifter.settled):
                     m.d.sync += total.eq(total + shifted)
                     m.next = "TOTAL"
@@ -117,5 +127,6 @@ class NormRoot(wiring.Component):
                     m.next = "ROOT"
             with m.State("ROOT"):
                 with m.If(~square_root.busy):
+                    m.d.sync += self.valid.eq(1)
                     m.next = "IDLE"
         return m

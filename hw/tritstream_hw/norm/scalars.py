@@ -54,6 +54,11 @@ _NUMERATOR = 127 << FORMATS.reciprocal_bits - 17
 class ProjectionScalars(wiring.Component):
     """Reciprocal and scale of one projection, see `golden.scalars`.
 
+    Parameters
+    ----------
+    digit_bits : int
+        Of a quotient, per cycle: 1 or 2. Two take 9 cycles less for each of the results.
+
     Members
     -------
     start : :py:`In(1)`
@@ -77,23 +82,27 @@ class ProjectionScalars(wiring.Component):
         At most 33 cycles after `scales`, until the next start.
     """
 
-    start: In(1)
-    amax: In(AMAX_BITS)
-    reciprocal: Out(RECIPROCAL)
-    reciprocal_valid: Out(1)
-    own: Out(NORMALISED)
-    scales: In(1)
-    peak: In(NORMALISED)
-    factor: In(SCALAR)
-    root: In(ROOT_BITS)
-    root_exponent: In(signed(6))
-    scale: Out(SCALE)
-    scale_valid: Out(1)
+    def __init__(self, *, digit_bits: int):
+        super().__init__({
+            "start":            In(1),
+            "amax":             In(AMAX_BITS),
+            "reciprocal":       Out(RECIPROCAL),
+            "reciprocal_valid": Out(1),
+            "own":              Out(NORMALISED),
+            "scales":           In(1),
+            "peak":             In(NORMALISED),
+            "factor":           In(SCALAR),
+            "root":             In(ROOT_BITS),
+            "root_exponent":    In(signed(6)),
+            "scale":            Out(SCALE),
+            "scale_valid":      Out(1),
+        })
+        self._divider = Divider(digit_bits=digit_bits)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.shifter = shifter = Shifter(AMAX_BITS)
-        m.submodules.divider = divider = Divider()
+        m.submodules.divider = divider = self._divider
 
         dividing_root = Signal()
         m.d.comb += [
@@ -167,11 +176,16 @@ class ProjectionScalars(wiring.Component):
 
 
 class Scalars(wiring.Component):
-    """All scalars of a vector by digit recurrences, one bit per cycle, see `golden.scalars`.
+    """All scalars of a vector by digit recurrences, see `golden.scalars`.
 
     The projections are worked on side by side. Their reciprocals need nothing but the maxima, so
     they are under way before the header of the stage that reads the vector is there. A projection
     whose scale in the header is 0 gets mantissa 0 and the largest shift.
+
+    Parameters
+    ----------
+    digit_bits : int
+        As that of `ProjectionScalars`.
 
     Members
     -------
@@ -186,11 +200,12 @@ class Scalars(wiring.Component):
     reciprocals : :py:`Out(ReciprocalsSignature())`
         Each of a gain of its own. Valid at most 31 cycles after `start`, until the next one.
     scales : :py:`Out(stream.Signature(SCALES))`
-        There at most 112 cycles after command and `start`. The payload stays until the next
+        There at most 101 cycles after the command. The payload stays until the next
         `start`.
     """
 
-    def __init__(self):
+    def __init__(self, *, digit_bits: int):
+        self._digit_bits = digit_bits
         super().__init__({
             "start":       In(1),
             "command":     In(stream.Signature(FACTORS)),
@@ -202,19 +217,20 @@ class Scalars(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.norm = norm = NormRoot()
-        projections = [ProjectionScalars() for _ in range(VECTORS)]
+        projections = [ProjectionScalars(digit_bits=self._digit_bits) for _ in range(VECTORS)]
 
         begins, rooting, scaling, ends = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             begins.eq(self.command.valid & ~rooting & ~scaling & ~self.scales.valid),
-            norm.start.eq(begins),
+            norm.start.eq(self.start),
+            norm.go.eq(rooting),
             norm.s1.eq(self.statistics.s1),
             norm.s2.eq(self.statistics.s2),
             norm.ratio.eq(self.command.p.ratio),
             norm.floor.eq(self.command.p.floor),
         ]
         # All scales begin in the same cycle, for they may share the first maximum.
-        scales = rooting & ~norm.busy & self.reciprocals.valid.all()
+        scales = rooting & norm.valid & self.reciprocals.valid.all()
         for index, projection in enumerate(projections):
             m.submodules[f"projection{index}"] = projection
             m.d.comb += [

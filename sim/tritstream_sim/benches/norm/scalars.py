@@ -23,12 +23,13 @@ from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import PERIOD, Source, reset, start_clock
 
 MOST = (1 << FORMATS.product_bits - 1) - 1
-RECIPROCAL_BUDGET, SCALES_BUDGET = 31, 112
+DIGIT_BITS = [1, 2]
+RECIPROCAL_BUDGET, SCALES_BUDGET = {1: 31, 2: 22}, {1: 112, 2: 103}
 
 
-def component() -> Scalars:
-    """Return the device under test."""
-    return Scalars()
+def components() -> dict[str, Scalars]:
+    """Return the devices under test, called `d<digit bits>`."""
+    return {f"d{bits}": Scalars(digit_bits=bits) for bits in DIGIT_BITS}
 
 
 def magnitude(bits: int) -> int:
@@ -52,50 +53,61 @@ def expected(stats: Statistics, scales, ratio, floor, vectors):
 
 
 class Bench:
-    """Starts the device and checks its results and when they come."""
+    """Starts a device and checks its results and when they come."""
 
-    def __init__(self, dut):
-        self.dut = dut
+    def __init__(self, dut, bits: int):
+        self.dut, self.bits = dut, bits
         self.slowest = [0, 0]
         start_clock(dut)
-        self.commands = Source(dut, "command", FACTORS)
-        self.peaks = Port(dut, "statistics__amax", StatisticsSignature().members["amax"].shape)
-        self.reciprocals = Port(dut, "reciprocals__numbers",
+        self.commands = Source(dut, f"d{bits}__command", FACTORS)
+        self.peaks = Port(dut, f"d{bits}__statistics__amax",
+                          StatisticsSignature().members["amax"].shape)
+        self.reciprocals = Port(dut, f"d{bits}__reciprocals__numbers",
                                 ReciprocalsSignature().members["numbers"].shape)
-        self.scales = Port(dut, "scales__payload", SCALES)
-        dut.scales__ready.value = dut.start.value = 0
+        self.scales = Port(dut, f"d{bits}__scales__payload", SCALES)
+        self.port("scales__ready").value = self.port("start").value = 0
 
-    async def begin(self, stats, scales, ratio, floor, vectors):
-        """Set all operands for a cycle with a strobe; return the time at which it began."""
-        dut, begin = self.dut, get_sim_time("ns")
-        dut.statistics__s1.value, dut.statistics__s2.value = stats.s1, stats.s2
+    def port(self, name: str):
+        """Return the handle of a port of this device."""
+        return self.dut[f"d{self.bits}__{name}"]
+
+    async def begin(self, stats, scales, ratio, floor, vectors, *, wait: int = 0) -> list[float]:
+        """Give the statistics, and the command some cycles later; return when both came."""
+        self.port("statistics__s1").value, self.port("statistics__s2").value = stats.s1, stats.s2
         self.peaks.value = stats.amax
-        dut.start.value = 1
+        self.port("start").value = 1
+        times = [get_sim_time("ns")]
+        for _ in range(wait):
+            await RisingEdge(self.dut.clk)
+            self.port("start").value = 0
+        times.append(get_sim_time("ns"))
         self.commands.send([{
             "factors": [dataclasses.asdict(scale) for scale in scales],
             "ratio": dataclasses.asdict(ratio), "floor": dataclasses.asdict(floor),
             "separate": vectors == 3}])
-        await RisingEdge(dut.clk)
-        dut.start.value = 0
-        return begin
+        await RisingEdge(self.dut.clk)
+        self.port("start").value = 0
+        return times
 
     async def run(self, stats, scales, ratio, floor, vectors=3):
         """Compute once and compare."""
         want = expected(stats, scales, ratio, floor, vectors)
         assert want is not None, "the operands of a test have to fit"
-        dut, clock = self.dut, RisingEdge(self.dut.clk)
-        begin = await self.begin(stats, scales, ratio, floor, vectors)
+        clock, wait = RisingEdge(self.dut.clk), random.choice((0, 0, 5, random.randrange(40)))
+        times = await self.begin(stats, scales, ratio, floor, vectors, wait=wait)
+        reciprocals, scales_valid = self.port("reciprocals__valid"), self.port("scales__valid")
         await clock
-        assert dut.reciprocals__valid.value == 0 and dut.scales__valid.value == 0
-        for index, valid, budget in ((0, dut.reciprocals__valid, RECIPROCAL_BUDGET),
-                                     (1, dut.scales__valid, SCALES_BUDGET)):
+        assert scales_valid.value == 0 and (wait or reciprocals.value == 0)
+        budgets = RECIPROCAL_BUDGET[self.bits], SCALES_BUDGET[self.bits]
+        for index, valid in enumerate((reciprocals, scales_valid)):
             while not int(valid.value) & 1:
                 await valid.value_change
-            cycles = -(-(get_sim_time("ns") - begin) // PERIOD)
-            assert cycles <= budget, f"{valid._name} after {cycles} cycles"
-            self.slowest[index] = max(self.slowest[index], cycles)
+            cycles = -(-(get_sim_time("ns") - times[index]) // PERIOD)
+            if index or not wait:
+                assert cycles <= budgets[index], f"{valid._name} after {cycles} cycles"
+                self.slowest[index] = max(self.slowest[index], cycles)
         await clock
-        assert int(dut.reciprocals__valid.value) == 7 and dut.scales__valid.value == 1
+        assert int(reciprocals.value) == 7 and scales_valid.value == 1
         assert not self.commands.pending, "the command was not taken"
         for k, got in enumerate(self.reciprocals.value):
             peak = stats.amax[k]
@@ -104,14 +116,14 @@ class Bench:
                 assert got.up == FORMATS.product_bits - peak.bit_length()
         got = [(one.mantissa, one.shift) for one in self.scales.value]
         assert got == want, (stats, scales, ratio, floor)
-        dut.scales__ready.value = 1
+        self.port("scales__ready").value = 1
         await clock
-        dut.scales__ready.value = 0
+        self.port("scales__ready").value = 0
 
 
-async def start(dut) -> Bench:
+async def start(dut, bits: int) -> Bench:
     """Return a bench after reset."""
-    bench = Bench(dut)
+    bench = Bench(dut, bits)
     await reset(dut)
     return bench
 
@@ -132,33 +144,36 @@ def random_case():
 
 
 @cocotb.test
-async def random_operands(dut):
-    bench = await start(dut)
+@cocotb.parametrize(bits=DIGIT_BITS)
+async def random_operands(dut, bits):
+    bench = await start(dut, bits)
     for _ in range(400):
         await bench.run(*random_case())
     dut._log.info("slowest: reciprocal %d, scales %d cycles", *bench.slowest)
 
 
 @cocotb.test
-async def every_length_of_every_operand(dut):
-    bench = await start(dut)
+@cocotb.parametrize(bits=DIGIT_BITS)
+async def every_length_of_every_operand(dut, bits):
+    bench = await start(dut, bits)
     plain = Statistics(12345678901, 98765432101234, (1 << 20, 12345, 654321))
     scales, ratio, floor = [Scalar(40000, -20)] * 3, Scalar(50000, -12), Scalar(300, 0)
-    for bits in range(48):          # maxima, at both ends of their length
-        for peak in {(1 << bits) >> 1, (1 << bits) - 1}:
+    for length in range(48):          # maxima, at both ends of their length
+        for peak in {(1 << length) >> 1, (1 << length) - 1}:
             amax = (peak, 5, peak + 1 if peak < MOST else 0)
             await bench.run(Statistics(plain.s1, plain.s2, amax), scales, ratio, floor)
-    for bits in range(NORM_BITS):   # norms, through S2
-        for s2 in {(1 << bits) >> 1, (1 << bits) - 1}:
+    for length in range(NORM_BITS):   # norms, through S2
+        for s2 in {(1 << length) >> 1, (1 << length) - 1}:
             await bench.run(Statistics(0, s2, plain.amax), scales, ratio, Scalar(1, 0))
-    for bits in range(1, 76):       # S1, which a shift by any distance brings in
-        await bench.run(Statistics((1 << bits) - 1, 0, plain.amax), scales,
-                        Scalar(0xFFFF, -14 - bits // 2), Scalar(1, 0))
+    for length in range(1, 76):       # S1, which a shift by any distance brings in
+        await bench.run(Statistics((1 << length) - 1, 0, plain.amax), scales,
+                        Scalar(0xFFFF, -14 - length // 2), Scalar(1, 0))
 
 
 @cocotb.test
-async def every_shift_of_the_ratio(dut):
-    bench = await start(dut)
+@cocotb.parametrize(bits=DIGIT_BITS)
+async def every_shift_of_the_ratio(dut, bits):
+    bench = await start(dut, bits)
     scales, amax = [Scalar(0x8001, -24)] * 3, (99999, 1 << 30, 77)
     s1 = 0xFFFF << 20 | 0xFFFFF
     for exponent in range(-80, 28):         # the product is shifted by 20 more
@@ -170,8 +185,9 @@ async def every_shift_of_the_ratio(dut):
 
 
 @cocotb.test
-async def every_exponent_of_floor_and_scale(dut):
-    bench = await start(dut)
+@cocotb.parametrize(bits=DIGIT_BITS)
+async def every_exponent_of_floor_and_scale(dut, bits):
+    bench = await start(dut, bits)
     for exponent in range(64):
         await bench.run(Statistics(0, 1, (1000, 2000, 3000)), [Scalar(0x8000, -exponent)] * 3,
                         Scalar(), Scalar(0xFFFF, exponent))
@@ -182,33 +198,35 @@ async def every_exponent_of_floor_and_scale(dut):
 
 
 @cocotb.test
-async def roots_of_squares_and_their_neighbours(dut):
-    bench = await start(dut)
-    for bits in (17, 20, 33, 39):
-        root = random.getrandbits(bits) | 1 << bits - 1
+@cocotb.parametrize(bits=DIGIT_BITS)
+async def roots_of_squares_and_their_neighbours(dut, bits):
+    bench = await start(dut, bits)
+    for length in (17, 20, 33, 39):
+        root = random.getrandbits(length) | 1 << length - 1
         for near in (-1, 0, 1):
             await bench.run(Statistics(0, root * root + near - 1, (MOST, 1, 1 << 40)),
                             [Scalar(0xFFFF, -30)] * 3, Scalar(), Scalar(1, 0))
 
 
 @cocotb.test
-async def the_slowest_operands_are_within_the_budget(dut):
-    bench = await start(dut)
+@cocotb.parametrize(bits=DIGIT_BITS)
+async def the_slowest_operands_are_within_the_budget(dut, bits):
+    bench = await start(dut, bits)
     # A maximum of 0 takes longest. Elsewhere distances of 15 modulo 16 do.
     for exponents in ((15, 0), (15, 15), (30, 31), (0, 47)):
         await bench.run(Statistics(1, 0, (0, 1, 3)), [Scalar(0x8000, -20)] * 3,
                         Scalar(0x8000, exponents[0]), Scalar(1, exponents[1]))
-    assert bench.slowest[0] == RECIPROCAL_BUDGET
+    assert bench.slowest[0] == RECIPROCAL_BUDGET[bits]
     dut._log.info("slowest: reciprocal %d, scales %d cycles", *bench.slowest)
 
 
 @cocotb.test
-@cocotb.parametrize(cycles=[1, 2, 5, 9, 15, 28, 40, 60, 80, 95])
-async def a_reset_in_mid_stream(dut, cycles):
-    bench = await start(dut)
+@cocotb.parametrize(bits=DIGIT_BITS, cycles=[1, 2, 5, 9, 15, 28, 40, 60, 80, 95])
+async def a_reset_in_mid_stream(dut, bits, cycles):
+    bench = await start(dut, bits)
     await bench.begin(*random_case())
     await ClockCycles(dut.clk, cycles)
     await reset(dut)
     await ClockCycles(dut.clk, 120)
-    assert dut.reciprocals__valid.value == 0 and dut.scales__valid.value == 0
+    assert bench.port("reciprocals__valid").value == 0 and bench.port("scales__valid").value == 0
     await bench.run(*random_case())
