@@ -147,8 +147,7 @@ class BuildConfig:
 
     @property
     def digit_bits(self) -> int:
-        """Bits per cycle of the quotients between two stages; a stage takes fewer in a wide build.
-        """
+        """Bits per cycle of the quotients between two stages, which a wide build cannot hide."""
         return 1 if self.beat_bytes < 16 else 2
 
     @property

@@ -34,8 +34,8 @@ class Divider(wiring.Component):
         Has to be stable from `start` on while `busy`, as has `denominator`.
     o : :py:`Out(34)`
         Stays until the next start.
-    busy : :py:`Out(1)`
-        From the cycle after `start` on, for as many cycles as it takes.
+    busy : :py:`Out(1)`, left : :py:`Out(...)`
+        From the cycle after `start` on, for as many cycles as it takes; and how many are left.
     """
 
     def __init__(self, *, digit_bits: int):
@@ -47,15 +47,15 @@ class Divider(wiring.Component):
             "factor":      In(FORMATS.mantissa_bits),
             "o":           Out(_QUOTIENT + FORMATS.mantissa_bits),
             "busy":        Out(1),
+            "left":        Out(range(_QUOTIENT // digit_bits + 1)),
         })
 
     def elaborate(self, platform):
         m = Module()
         bits, digits = self._digit_bits, _QUOTIENT // self._digit_bits
 
-        left = Signal(range(digits + 1))
         remainder = Signal(_BITS + bits)        # less than 2**bits times the denominator
-        m.d.comb += self.busy.eq(left != 0)
+        m.d.comb += self.busy.eq(self.left != 0)
         following, multiple = remainder, C(0)
         for digit in range(1, 1 << bits):
             difference = Signal(signed(_BITS + bits + 1), name=f"difference_{digit}")
@@ -63,10 +63,11 @@ class Divider(wiring.Component):
             following = Mux(difference >= 0, difference[:_BITS + bits], following)
             multiple = Mux(difference >= 0, _times(m, self.factor, digit), multiple)
         with m.If(self.start):
-            m.d.sync += [left.eq(digits), remainder.eq(self.numerator << bits - 1), self.o.eq(0)]
+            m.d.sync += [self.left.eq(digits), remainder.eq(self.numerator << bits - 1),
+                         self.o.eq(0)]
         with m.Elif(self.busy):
             m.d.sync += [
-                left.eq(left - 1),
+                self.left.eq(self.left - 1),
                 remainder.eq(following << bits),
                 self.o.eq((self.o << bits) + multiple),
             ]

@@ -99,8 +99,8 @@ class ElementQuantiser(wiring.Component):
 class Quantiser(wiring.Component):
     """Streams a vector through `V` lanes, once for each gain bank.
 
-    For each vector it waits until the reciprocal is there; then it reads a word of `V` elements and
-    `V` gains per cycle, without a gap from one vector to the next, and writes its activations
+    For each vector it waits until the reciprocal is coming; then it reads a word of `V` elements
+    and `V` gains per cycle, without a gap from one vector to the next, and writes its activations
     :py:`latency` cycles after its address was put out. Columns beyond the vector's end become
     arbitrary activations, which meet trits of zero.
 
@@ -118,7 +118,8 @@ class Quantiser(wiring.Component):
     command : :py:`In(stream.Signature(quantise_layout(...)))`
         Taken when everything of the command before has been written.
     reciprocals : :py:`In(ReciprocalsSignature())`
-        Have to be stable from being valid until everything has been written.
+        Each has to be there :py:`reciprocal_delay` cycles after it is said to be coming, until
+        everything has been written.
     reading : :py:`Out(1)`
         The addresses mean something.
     vector, gain : :py:`In(ReadPort.Signature(...))`
@@ -151,6 +152,11 @@ class Quantiser(wiring.Component):
         self._elements = [ElementQuantiser() for _ in range(vector_width)]
 
     @property
+    def reciprocal_delay(self) -> int:
+        """Cycles from putting out an address until the reciprocal's factor is needed."""
+        return self._elements[0].factor_delay
+
+    @property
     def latency(self) -> int:
         """Cycles from putting out an address to writing the activations."""
         return 1 + self._elements[0].latency
@@ -168,7 +174,7 @@ class Quantiser(wiring.Component):
         m.d.comb += [
             busy.eq(running | valids.any()),
             self.command.ready.eq(~busy),
-            self.reading.eq(running & self.reciprocals.valid.bit_select(bank, 1)),
+            self.reading.eq(running & self.reciprocals.coming.bit_select(bank, 1)),
             self.vector.en.eq(busy),
             self.vector.addr.eq(base + word),
             self.gain.en.eq(busy),

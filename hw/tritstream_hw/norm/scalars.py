@@ -26,13 +26,14 @@ class ReciprocalsSignature(wiring.Signature):
     -------
     numbers : :py:`Out(data.ArrayLayout(RECIPROCAL, 3))`
         A maximum of 0 gives factor 0.
-    valid : :py:`Out(3)`
-        Which of them are there.
+    coming : :py:`Out(3)`
+        Of which of them `up` is there, and `factor` is or will be as many cycles later as their
+        user says that it has time.
     """
 
     def __init__(self):
         super().__init__({"numbers": Out(data.ArrayLayout(RECIPROCAL, VECTORS)),
-                          "valid":   Out(VECTORS)})
+                          "coming":  Out(VECTORS)})
 
 
 NORMALISED = data.StructLayout({"top": FORMATS.amax_bits, "length": range(AMAX_BITS + 1)})
@@ -58,6 +59,8 @@ class ProjectionScalars(wiring.Component):
     ----------
     digit_bits : int
         Of a quotient, per cycle: 1 or 2. Two take 9 cycles less for each of the results.
+    lead : int
+        Cycles by which a reciprocal is announced, fewer than a division takes.
 
     Members
     -------
@@ -68,6 +71,8 @@ class ProjectionScalars(wiring.Component):
         Largest |element * gain|, in the cycle of `start`.
     reciprocal : :py:`Out(RECIPROCAL)`, reciprocal_valid : :py:`Out(1)`
         At most 31 cycles after `start`, until the next start. An `amax` of 0 gives factor 0.
+    coming : :py:`Out(1)`
+        `up` is there, and the factor will be `lead` cycles later, until the next start.
     own : :py:`Out(NORMALISED)`
         The same maximum, from `reciprocal_valid` until the cycle after `scales`.
     scales : :py:`In(1)`
@@ -82,12 +87,14 @@ class ProjectionScalars(wiring.Component):
         At most 33 cycles after `scales`, until the next start.
     """
 
-    def __init__(self, *, digit_bits: int):
+    def __init__(self, *, digit_bits: int, lead: int):
+        self._lead = lead
         super().__init__({
             "start":            In(1),
             "amax":             In(AMAX_BITS),
             "reciprocal":       Out(RECIPROCAL),
             "reciprocal_valid": Out(1),
+            "coming":           Out(1),
             "own":              Out(NORMALISED),
             "scales":           In(1),
             "peak":             In(NORMALISED),
@@ -121,7 +128,8 @@ class ProjectionScalars(wiring.Component):
             with m.If(self.start):
                 m.d.comb += [shifter.i.eq(self.amax), shifter.start.eq(1)]
                 m.d.sync += [
-                    self.reciprocal_valid.eq(0), self.scale_valid.eq(0), dividing_root.eq(0),
+                    self.reciprocal_valid.eq(0), self.coming.eq(0), self.scale_valid.eq(0),
+                    dividing_root.eq(0),
                 ]
                 m.next = "AMAX"
 
@@ -134,6 +142,9 @@ class ProjectionScalars(wiring.Component):
                     m.d.sync += self.reciprocal.up.eq(FORMATS.product_bits - shifter.left)
                     m.next = "RECIPROCAL"
             with m.State("RECIPROCAL"):
+                # A register too, as the factor is, which follows when nothing is left.
+                with m.If(divider.left == self._lead):
+                    m.d.sync += self.coming.eq(1)
                 with m.If(~divider.busy):
                     m.d.sync += [
                         self.reciprocal.factor.eq(Mux(shifter.left == 0, 0, divider.o)),
@@ -184,8 +195,8 @@ class Scalars(wiring.Component):
 
     Parameters
     ----------
-    digit_bits : int
-        As that of `ProjectionScalars`.
+    digit_bits, lead : int
+        As those of `ProjectionScalars`.
 
     Members
     -------
@@ -198,14 +209,13 @@ class Scalars(wiring.Component):
     statistics : :py:`In(StatisticsSignature())`
         Of the vector. Have to be stable from `start` until the command is taken.
     reciprocals : :py:`Out(ReciprocalsSignature())`
-        Each of a gain of its own. Valid at most 31 cycles after `start`, until the next one.
+        Each of a gain of its own. There at most 31 cycles after `start`, until the next one.
     scales : :py:`Out(stream.Signature(SCALES))`
         There at most 101 cycles after the command. The payload stays until the next
         `start`.
     """
 
-    def __init__(self, *, digit_bits: int):
-        self._digit_bits = digit_bits
+    def __init__(self, *, digit_bits: int, lead: int):
         super().__init__({
             "start":       In(1),
             "command":     In(stream.Signature(FACTORS)),
@@ -213,11 +223,13 @@ class Scalars(wiring.Component):
             "reciprocals": Out(ReciprocalsSignature()),
             "scales":      Out(stream.Signature(SCALES)),
         })
+        self._projections = [ProjectionScalars(digit_bits=digit_bits, lead=lead)
+                             for _ in range(VECTORS)]
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.norm = norm = NormRoot()
-        projections = [ProjectionScalars(digit_bits=self._digit_bits) for _ in range(VECTORS)]
+        projections = self._projections
 
         begins, rooting, scaling, ends = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
@@ -230,7 +242,7 @@ class Scalars(wiring.Component):
             norm.floor.eq(self.command.p.floor),
         ]
         # All scales begin in the same cycle, for they may share the first maximum.
-        scales = rooting & norm.valid & self.reciprocals.valid.all()
+        scales = rooting & norm.valid & Cat(one.reciprocal_valid for one in projections).all()
         for index, projection in enumerate(projections):
             m.submodules[f"projection{index}"] = projection
             m.d.comb += [
@@ -243,7 +255,7 @@ class Scalars(wiring.Component):
                 projection.root.eq(norm.root),
                 projection.root_exponent.eq(norm.exponent),
                 self.reciprocals.numbers[index].eq(projection.reciprocal),
-                self.reciprocals.valid[index].eq(projection.reciprocal_valid),
+                self.reciprocals.coming[index].eq(projection.coming),
                 self.scales.p[index].eq(projection.scale),
             ]
         m.d.comb += [

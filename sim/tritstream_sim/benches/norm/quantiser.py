@@ -20,7 +20,7 @@ from tritstream_sim.agents.block_ram import serve
 from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import Source, reset, start_clock
 
-LATENCY = 10
+LATENCY, RECIPROCAL_DELAY = 10, 6
 SIZES = [(1, 1), (4, 4), (8, 16), (8, 64)]      # V, P
 MOST, LEAST = (1 << 31) - 1, -(1 << 31)
 
@@ -127,7 +127,7 @@ class Bench:
         """Set the reciprocals of these maxima."""
         self.reciprocals.value = [
             {"factor": reciprocal(peak), "up": 48 - peak.bit_length()} for peak in peaks]
-        self.port("reciprocals__valid").value = (1 << len(peaks)) - 1 if valid is None else valid
+        self.port("reciprocals__coming").value = (1 << len(peaks)) - 1 if valid is None else valid
 
     def command(self, vectors, *, base=0, columns=None):
         """Send a command; return the number of words of each vector."""
@@ -239,10 +239,17 @@ async def waits_for_each_reciprocal(dut, size):
     peaks = bench.load(3)
     bench.offer(peaks, valid=0)
     words = bench.command(3)
+    assert components()[bench.name].reciprocal_delay == RECIPROCAL_DELAY
     for vector in range(3):
         await ClockCycles(dut.clk, words + random.randint(20, 30))
         assert len(bench.writes) == vector * words
-        bench.offer(peaks, valid=(2 << vector) - 1)
+        # It is announced in time for the quantiser's first cycles; till then it is anything.
+        numbers = [{"factor": reciprocal(peak), "up": 48 - peak.bit_length()} for peak in peaks]
+        bench.reciprocals.value = [{**number, "factor": random.getrandbits(17)} if n == vector
+                                   else number for n, number in enumerate(numbers)]
+        bench.port("reciprocals__coming").value = (2 << vector) - 1
+        await ClockCycles(dut.clk, RECIPROCAL_DELAY)
+        bench.reciprocals.value = numbers
     bench.check(await bench.written(3 * words), peaks)
 
 
