@@ -532,7 +532,7 @@ def test_estimate_says_what_limits(good, image):
     board = json.loads(good("estimate", "-m", "demo", "--board", "ulx3s_85f", "--json"))
     assert board["limit"] == "memory"
     assert board["tokens_per_second"] == pytest.approx(261e6 / board["bytes_per_token"])
-    shown = good("estimate", "-m", "demo", "--build", "p=64")
+    shown = good("estimate", "-m", "tiny", "--build", "p=64,e=1")
     assert "limited by the element path" in shown and "(estimated)" in shown
 
 

@@ -10,7 +10,7 @@ import itertools
 
 import pytest
 
-from tritstream.build import BuildConfig
+from tritstream.build import BuildConfig, usual_element_width
 from tritstream.catalog import resolve
 from tritstream.cli.estimate import image_estimate
 from tritstream.formats import HEADER_BYTES, UNIT
@@ -40,6 +40,12 @@ EDGES = {
 }
 WIDE_EDGES = {"a wide row ends in its unit": (19, 30), "a wide row fills its unit": (20, 31),
               "a wide row begins a second unit": (21, 32)}
+
+
+def usual(beat_bytes: int) -> BuildConfig:
+    """Return the build of this width that holds the published shapes."""
+    return BuildConfig(beat_bytes=beat_bytes, vector_width=beat_bytes // 2,
+                       element_width=usual_element_width(beat_bytes))
 
 
 class Conversation:
@@ -77,7 +83,8 @@ def assert_estimated(image, config, records):
     """A token takes as many cycles as `estimate` says, within 1 %."""
     found = sum(record.cycles for record in records)
     said = image_estimate(image, dataclasses.replace(config, memory_bytes=1 << 30)).cycles
-    print(f"P = {config.beat_bytes}, V = {config.vector_width}: {found} cycles, estimated {said}")
+    print(f"P = {config.beat_bytes}, V = {config.vector_width}, E = {config.element_width}: "
+          f"{found} cycles, estimated {said}")
     assert abs(said - found) <= 0.01 * found
 
 
@@ -101,7 +108,7 @@ def published(tmp_path_factory):
 
 @pytest.mark.parametrize("beat_bytes", [4, 16, 64])
 def test_a_layer_and_the_head_of_the_published_370m(cache, published, beat_bytes):
-    config = BuildConfig(beat_bytes=beat_bytes, vector_width=beat_bytes // 2)
+    config = usual(beat_bytes)
     with Passes(Accelerator(config), cache) as passes:
         conversation = Conversation(passes, published)
         conversation.step(5, head=False)
@@ -124,7 +131,7 @@ ESTIMATED = [(96, 256, 3, 600), (128, 384, 2, 2048), (160, 400, 2, 1000), (200, 
 
 @pytest.mark.parametrize("beat_bytes", [4, 16, 64])
 def test_cycles_are_as_estimated(cache, tmp_path, beat_bytes):
-    config = BuildConfig(beat_bytes=beat_bytes, vector_width=beat_bytes // 2)
+    config = usual(beat_bytes)
     with Passes(Accelerator(config), cache) as passes:
         models = [resolve("tiny").image, resolve("demo").image]
         models += [dummy(tmp_path, hidden=hidden, intermediate=intermediate, layers=layers,
@@ -135,8 +142,9 @@ def test_cycles_are_as_estimated(cache, tmp_path, beat_bytes):
 
 @pytest.mark.parametrize("width", [2, 8, 32])
 def test_everything_that_ends_at_a_unit(cache, tmp_path, width):
-    """P = V, and every edge of a unit on one build."""
-    config = BuildConfig(beat_bytes=width, vector_width=width, **SMALL)
+    """P = V, the widest E, and every edge of a unit on one build."""
+    config = BuildConfig(beat_bytes=width, vector_width=width, element_width=min(width, 4),
+                         **SMALL)
     with Passes(Accelerator(config), cache) as passes:
         whole = Conversation(passes, resolve("tiny").image)
         for token in (0, 511, 7):
@@ -157,6 +165,7 @@ def test_stalls_are_counted_to_the_cycle(cache, tmp_path):
     """A cycle more is a stall counted, and no other is, but in the shadow of a stage's end."""
     width = 8
     collecting = HEADER_BYTES // width + 3      # cycles of a header that nothing hides then
+    ahead = 20                                  # of scalars, which do not wait for a header
     with Passes(Accelerator(BuildConfig(beat_bytes=width, vector_width=width, **SMALL)),
                 cache) as passes:
         conversation = Conversation(passes, dummy(tmp_path, hidden=128, intermediate=200, layers=1,
@@ -184,7 +193,7 @@ def test_stalls_are_counted_to_the_cycle(cache, tmp_path):
                 if place == "last":         # elements before it may take longer than it
                     assert more <= cycles, where
                 elif place == "header":     # collected ahead, in the shadow of the stage before
-                    assert sum(stalls) <= more <= sum(stalls) + collecting, where
+                    assert sum(stalls) - ahead <= more <= sum(stalls) + collecting, where
                     assert cycles > 2 or section.index == 0 or sum(stalls) == more == 0, where
                 else:
                     assert more == sum(stalls) <= cycles, where

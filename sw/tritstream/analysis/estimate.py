@@ -1,7 +1,7 @@
 """Cycles of a token, before anything is built: a closed form of the pipeline's timing.
 
-A stage ends when its slowest way is through: the beats of its tape through the core, or the row
-sums through the element path, either behind what has to be known first (the reciprocal that the
+A stage ends when its slowest way is through: the beats of its tape through the core, or the rows
+through the element path, either behind what has to be known first (the reciprocal that the
 quantiser needs, its first vectors, the gains, the scales). The latencies below are those of the
 blocks' docstrings. Where one depends on the numbers of a token (how far a maximum is shifted, how
 many steps a root takes), its mean is taken; so a token of a small model can be some ten cycles off.
@@ -14,7 +14,7 @@ from math import ceil, log2
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS, HEADER_BYTES, UNIT, padded
 from tritstream.image.stages import plans
-from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Header, Op, units_of
+from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Header, Op, blocks, units_of
 from tritstream.model.config import ModelConfig
 
 __all__ = ["Estimate", "Limit", "StageEstimate", "estimate", "estimate_stage"]
@@ -22,32 +22,30 @@ __all__ = ["Estimate", "Limit", "StageEstimate", "estimate", "estimate_stage"]
 ROWS = FORMATS.trits_per_byte
 
 BEGIN = 4                   # to the first beat of a stage that has nothing to wait for
-RECIPROCAL = 25             # maximum normalised and divided, from the stage's begin
+MAXIMUM = 0                 # a stage's begin to the reciprocal, but for its digits
+QUOTIENT = FORMATS.amax_bits + 1    # bits of a quotient
 QUANTISER = 12              # latency of the quantiser, and of what tells the feeder of its beats
 GAINS = 4                   # latency of the gain loader
-CORE = 5                    # core and serialiser, apart from the adder tree and the last rows
+CORE = 5                    # core and serialiser, apart from the adder tree and the last words
 STATISTICS = 10             # from the last element to the maximum and the sum of squares
 RECORD = 3                  # record, next header, begin
+CONTENDERS = 16             # words of the head that wait until one of two logits is ranked
 HEAD = 18                   # until the ranking has settled
-ROW = 28                    # latency of the embedding row, its scale and the element path
-ROW_ENDS = 17               # bytes of the row's padding that are taken before its stage ends
+ROW = 22                    # latency of the embedding row, its scale and the element path
+ROW_ENDS = 17               # chunks of the row's padding that are taken before its stage ends
 
-SCALES = {Op.MLGRU: 76, Op.RESIDUAL: 83, Op.GLU: 83, Op.HEAD: 83}
-"""Cycles until the first row sum may be dequantised: root, ratio and product, one after the other.
-"""
+SCALES = 61
+"""Cycles until the first row may be dequantised: root and product, and a ratio in between."""
 
-LAST_OPERAND = {Op.MLGRU: 23, Op.RESIDUAL: 9, Op.GLU: 11}
-"""Cycles from a row's last sum to its element, if the operands that meet it have been there."""
-
-FIRST_OPERAND = {Op.MLGRU: 39, Op.RESIDUAL: 0, Op.GLU: 23}
-"""Cycles to the element from the sum that takes longest: that of f, or of a."""
+ELEMENT = {Op.RESIDUAL: 9, Op.GLU: 21, Op.MLGRU: 38}
+"""Cycles from a word of rows to its elements."""
 
 
 class Limit(enum.StrEnum):
     """What a stage spends most of its cycles on."""
 
     CORE = "core"               # beats of the tape, one per cycle
-    ELEMENTS = "elements"       # row sums, one per cycle
+    ELEMENTS = "elements"       # rows, E per cycle
     TURNAROUND = "turnaround"   # what neither hides: scalars, quantiser, pipelines
     MEMORY = "memory"           # beats that the memory does not bring in time
     LINK = "link"               # weights that are sent for every token
@@ -65,8 +63,8 @@ class StageEstimate:
         Ternary weights.
     beats : int
         Of its section of the tape.
-    sums : int
-        Row sums, or elements of the embedding row.
+    words : int
+        Words of rows, and groups that are collected before; cycles of the element path.
     cycles : int
         From the record of the stage before to its own, if the memory delivers a beat per cycle.
     """
@@ -74,16 +72,16 @@ class StageEstimate:
     name: str
     weights: int
     beats: int
-    sums: int
+    words: int
     cycles: int
 
     @property
     def limit(self) -> Limit:
         """What most of its cycles go into."""
-        most = max(self.beats, self.sums)
+        most = max(self.beats, self.words)
         if self.cycles > 2 * most:
             return Limit.TURNAROUND
-        return Limit.CORE if self.beats >= self.sums else Limit.ELEMENTS
+        return Limit.CORE if self.beats >= self.words else Limit.ELEMENTS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,8 +152,8 @@ class Estimate:
             return Limit.LINK if self.cycles == self.link_cycles else Limit.MEMORY
         spent = dict.fromkeys((Limit.CORE, Limit.ELEMENTS, Limit.TURNAROUND), 0)
         for stage in self.stages:
-            most = max(stage.beats, stage.sums)
-            spent[Limit.CORE if stage.beats >= stage.sums else Limit.ELEMENTS] += most
+            most = max(stage.beats, stage.words)
+            spent[Limit.CORE if stage.beats >= stage.words else Limit.ELEMENTS] += most
             spent[Limit.TURNAROUND] += max(0, stage.cycles - most)
         return max(spent, key=spent.get)
 
@@ -195,37 +193,55 @@ def estimate_stage(name: str, header: Header, build: BuildConfig, *,
     """Estimate a stage from the dimensions in its header, see `estimate`."""
     if header.op is Op.EMBED:
         return _embed(name, header, build, wide_rows)
-    width, sums = build.beat_bytes, header.rows * header.op.projections
+    width, projections = build.beat_bytes, header.op.projections
     body, group = header.body_bytes // width, header.group_bytes // width
-    tree = int(log2(width))
+    into_core = CORE + int(log2(width))
 
     # The quantiser makes V elements per cycle and the core takes P: it has to be so far ahead that
     # every beat finds its elements.
     words = header.group_bytes // build.vector_width
     behind = max(0, words - group) * header.op.vectors or words - group
-    first = max(_gain_cycles(header, build), RECIPROCAL + QUANTISER + behind, BEGIN)
+    reads = max(BEGIN, MAXIMUM + QUOTIENT // build.digit_bits)
+    first = max(_gain_cycles(header, build), reads + QUANTISER + behind, BEGIN)
 
-    rows = (header.rows - 1) % ROWS + 1         # of the last block
-    cycles = first + body - 1 + CORE + tree + rows + _from_sum(header.op, max(group, rows))
-    first_sum = max(SCALES[header.op], first + group + CORE + tree)
-    cycles = max(cycles, first_sum + sums + _from_sum(header.op, rows))
-    return StageEstimate(name=name, weights=sums * header.columns,
-                         beats=header.units * UNIT // width, sums=sums, cycles=cycles)
+    # Rows leave the core in words; a block's groups but the last are collected before.
+    word_count, last_words = _words(header.rows, build.element_width)
+    emits = word_count + blocks(header.rows) * (projections - 1)
+    if header.op is Op.HEAD and build.element_width > 1 and emits > body:
+        emits += CONTENDERS
+    # So many groups are worked ahead while the scales are not there.
+    places = (1 << (into_core - 1).bit_length()) + projections
+    scales = SCALES + QUOTIENT // build.digit_bits
+    first_row = max(scales, first + projections * group + into_core)
+    cycles = max(first + body - 1 + into_core + last_words,
+                 scales + body - places * group + into_core + last_words,
+                 first_row + emits)
+    return StageEstimate(name=name, weights=header.rows * projections * header.columns,
+                         beats=header.units * UNIT // width, words=emits,
+                         cycles=cycles + _from_word(header.op, build))
+
+
+def _words(rows: int, width: int) -> tuple[int, int]:
+    """Words of `E` rows of all blocks of five, and of the last; a word may belong to two."""
+    counts = [(min(first + ROWS, rows) - 1) // width - first // width + 1
+              for first in range(0, rows, ROWS)]
+    return sum(counts), counts[-1]
 
 
 def _embed(name: str, header: Header, build: BuildConfig, wide_rows: bool) -> StageEstimate:
-    """The embedding row, of which a byte is taken per cycle."""
+    """The embedding row, of which E bytes are taken per cycle."""
     count = _row_bytes(header, wide_rows)
     cycles = (_gain_cycles(header, build) + ceil(HEADER_BYTES / build.beat_bytes)
-              + count + ceil(count / build.beat_bytes) + ROW)
+              + ceil(count / build.element_width) + ceil(count / build.beat_bytes) + ROW)
     beats = (header.units + units_of(count)) * UNIT // build.beat_bytes
-    return StageEstimate(name=name, weights=0, beats=beats, sums=header.rows, cycles=cycles)
+    return StageEstimate(name=name, weights=0, beats=beats,
+                         words=ceil(header.rows / build.element_width), cycles=cycles)
 
 
 def _padding_cycles(header: Header, build: BuildConfig, wide_rows: bool) -> int:
     """Cycles of the stage behind the row in which the rest of the row's padding is taken."""
     count = _row_bytes(header, wide_rows)
-    rest = max(0, padded(count) - count - ROW_ENDS)
+    rest = max(0, (padded(count) - count) // build.element_width - ROW_ENDS)
     return rest + ceil(HEADER_BYTES / build.beat_bytes) if rest else 0
 
 
@@ -240,8 +256,8 @@ def _gain_cycles(header: Header, build: BuildConfig) -> int:
     return header.bank_bytes // min(build.beat_bytes, 2 * build.vector_width) + GAINS
 
 
-def _from_sum(op: Op, distance: int) -> int:
-    """Cycles from the last row sum to the record; the operand before came `distance` earlier."""
+def _from_word(op: Op, build: BuildConfig) -> int:
+    """Cycles from the last word of rows to the record."""
     if op is Op.HEAD:
         return HEAD + RECORD
-    return max(LAST_OPERAND[op], FIRST_OPERAND[op] - distance) + STATISTICS + RECORD
+    return ELEMENT[op] + STATISTICS + int(log2(build.element_width)) + RECORD

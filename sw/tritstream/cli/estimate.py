@@ -109,9 +109,9 @@ def describe(found: Estimate) -> dict:
     stages = {}
     for stage in found.stages:
         kind = kind_of(stage.name)
-        sums = stages.setdefault(kind, {"weights": 0, "beats": 0, "sums": 0, "cycles": 0,
+        sums = stages.setdefault(kind, {"weights": 0, "beats": 0, "words": 0, "cycles": 0,
                                         "limit": stage.limit})
-        for name in ("weights", "beats", "sums", "cycles"):
+        for name in ("weights", "beats", "words", "cycles"):
             sums[name] += getattr(stage, name)
     return {
         "tokens_per_second": found.tokens_per_second, "roof": found.roof,
@@ -156,7 +156,7 @@ def _cells(stage: dict, peak: int) -> list[str]:
 
 _LIMITS = {
     Limit.CORE: "the core, which takes a beat per cycle",
-    Limit.ELEMENTS: "the element path, which takes a row sum per cycle",
+    Limit.ELEMENTS: "the element path, which takes a word of rows per cycle",
     Limit.TURNAROUND: "the turnaround from stage to stage",
     Limit.MEMORY: "the memory",
     Limit.LINK: "the link, over which the weights come for every token",
