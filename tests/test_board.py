@@ -21,6 +21,7 @@ from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.driver import Device
 from tritstream.errors import BadInput, DeviceBusy, DeviceError, MissingTool
+from tritstream.formats import UNIT
 from tritstream.golden import GoldenModel, candidates, chain
 from tritstream.image.needs import Needs
 from tritstream.image.pack import pack
@@ -289,6 +290,24 @@ def test_bandwidth_bounds_a_pass(cache, image):
         (result,) = device.run([5], fresh=True)
         size = 64 * (image.tape_units + image.row_units)
         assert 1.95 * size <= result.cycles <= 2.1 * size
+
+
+@pytest.mark.verilator
+@pytest.mark.parametrize("latency", [40, 200])
+@pytest.mark.parametrize("model", ["tiny", "demo"])
+def test_a_memory_of_half_the_rate_is_never_waited_for(cache, model, latency):
+    """Beats are read ahead in what would be its pauses: nearly all that it can deliver is used."""
+    whole = resolve(model).image
+    interval, refresh = 640, 16
+    cable = launch("sim", whole, cache=cache, bandwidth=8, latency=latency,
+                   refresh=(interval, refresh))
+    with Device(cable) as device:
+        device.load(whole)
+        *_, result = device.run([5, 6, 7], fresh=True)
+    size = UNIT * (whole.tape_units + whole.row_units)
+    least = size / 8 * interval / (interval - refresh)
+    print(f"{model}, latency {latency}: {least / result.cycles:.1%} of what the memory delivers")
+    assert result.cycles - latency <= least / 0.98
 
 
 @pytest.mark.verilator

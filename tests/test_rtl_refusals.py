@@ -27,7 +27,8 @@ pytestmark = pytest.mark.verilator
 
 CONFIG = BuildConfig(beat_bytes=8, vector_width=4, candidates=3, max_hidden=64,
                      max_intermediate=128, max_vocab=64, max_state=128, max_stages=16,
-                     memory_bytes=32 * 1024, ack_cycles=500, retry_cycles=5_000)
+                     prefetch_beats=64, memory_bytes=32 * 1024, ack_cycles=500,
+                     retry_cycles=5_000)
 OFFSETS = dict(zip((name for name, _, _ in HEADER_FIELDS), [0] + [
     sum(bits for _, bits, _ in HEADER_FIELDS[:n]) // 8 for n in range(1, len(HEADER_FIELDS))],
     strict=True))

@@ -12,13 +12,14 @@ from tritstream_hw.control import Control
 from tritstream_hw.link import Link
 from tritstream_hw.memory.player import Player
 from tritstream_hw.memory.port import MemorySignature
+from tritstream_hw.memory.prefetch import Prefetch
 from tritstream_hw.ports import ControlledSignature, part
 
 __all__ = ["Soc"]
 
 
 class Soc(wiring.Component):
-    """Link, control, player and accelerator.
+    """Link, control, player and accelerator, and a queue between the latter two if there is one.
 
     RESET of the link resets control and accelerator; memories keep their content. A pass that the
     accelerator gives up resets it alone.
@@ -81,7 +82,14 @@ class Soc(wiring.Component):
         wiring.connect(m, control.accelerator,
                        part(accelerator, construct(ControlledSignature, config)))
         wiring.connect(m, control.player, player.control)
-        wiring.connect(m, player.accelerator, accelerator.beats)
+        beats = player.accelerator
+        if config.prefetch_beats > 0:
+            prefetch = Prefetch(beat_bytes=config.beat_bytes, beats=config.prefetch_beats)
+            # What the accelerator gave up is forgotten; the player drops the rest of it.
+            m.submodules.prefetch = ResetInserter(restart)(prefetch)
+            wiring.connect(m, beats, prefetch.i)
+            beats = prefetch.o
+        wiring.connect(m, beats, accelerator.beats)
         m.d.comb += control.counters.eq(link.counters)
         if config.memory_bytes > 0:
             wiring.connect(m, player.memory, wiring.flipped(self.memory))

@@ -47,6 +47,8 @@ class BuildConfig:
         of two, at most `P`.
     element_width : int
         `E`, rows per cycle of the element path and of the head: 1, 2 or 4, at most `V`.
+    prefetch_beats : int
+        Beats that are read from the memory ahead of their use, and wait in block RAM; 0: none.
     lanes : int
         `T`, tokens that share a pass. Only 1 is built so far.
     candidates : int
@@ -70,6 +72,7 @@ class BuildConfig:
     beat_bytes: int = 16
     vector_width: int = 8
     element_width: int = 1
+    prefetch_beats: int = 0
     lanes: int = 1
     candidates: int = 16
     max_hidden: int = 1024
@@ -86,7 +89,7 @@ class BuildConfig:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            low = 0 if field.name in ("memory_bytes", "link_rate") else 1
+            low = 0 if field.name in ("prefetch_beats", "memory_bytes", "link_rate") else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise BadInput(f"{field.name} must be an integer of at least {low}, not {value!r}.")
         for name in ("beat_bytes", "vector_width", "element_width"):

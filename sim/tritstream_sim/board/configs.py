@@ -14,6 +14,9 @@ BOARDS = {f"p{width}": width for width in (1, 2, 4, 8, 16, 32, 64)}
 
 DEFAULT = "p16"
 
+PREFETCH_BEATS = 512
+"""Beats that a simulated board reads ahead, as a board with a slow memory would."""
+
 _MEBIBYTE = 1 << 20
 
 
@@ -35,7 +38,8 @@ def board_config(board: str | None = None) -> BuildConfig:
         raise BadInput(f"There is no simulated board {board!r}: use sim, or one of "
                        f"{', '.join(f'sim:{name}' for name in BOARDS)}.")
     return BuildConfig(beat_bytes=width, vector_width=usual_vector_width(width),
-                       element_width=usual_element_width(width), max_hidden=256,
+                       element_width=usual_element_width(width),
+                       prefetch_beats=PREFETCH_BEATS, max_hidden=256,
                        max_intermediate=768, max_vocab=4096, max_state=7 * 256, max_stages=32,
                        memory_bytes=4 * _MEBIBYTE)
 

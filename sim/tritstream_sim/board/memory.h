@@ -1,4 +1,4 @@
-// The memory behind the port: bandwidth, latency and refresh of a real one, and a FIFO.
+// The memory behind the port: bandwidth, latency and refresh of a real one.
 #pragma once
 
 #include <cerrno>
@@ -23,8 +23,8 @@ struct MemoryOptions {
 };
 
 // Reads of all requests come in order and are pipelined: latency counts from each request, so that
-// the second of two follows the first without a gap. Beats are fetched ahead of their being taken,
-// as far as a FIFO of FIFO_BEATS goes. Writes take no time: the link is slower than any memory.
+// the second of two follows the first without a gap. A beat that is not taken holds up the next but
+// one: reading ahead is the gateware's. Writes take no time: the link is slower than any memory.
 template <class Top>
 class Memory {
 public:
@@ -86,7 +86,7 @@ private:
     static constexpr unsigned BEAT = sizeof(Top::data_payload);
     static constexpr uint64_t ONE = 1 << 16;        // fixed point of bandwidth
     static constexpr unsigned REQUESTS = 4;         // that wait in the controller
-    static constexpr unsigned FIFO_BEATS = 64;
+    static constexpr unsigned FETCHED_BEATS = 2;     // that wait at the port
 
     void preload() {
         const char* const name = m_options.preload.c_str();
@@ -129,7 +129,7 @@ private:
         if (m_options.refresh_interval
             && cycle % m_options.refresh_interval < m_options.refresh_cycles) return;
         if (m_credit < BEAT * ONE) m_credit += m_per_cycle;
-        if (m_credit < BEAT * ONE || m_fetched == FIFO_BEATS) return;
+        if (m_credit < BEAT * ONE || m_fetched == FETCHED_BEATS) return;
         // Beats fetched belong to the front requests; the first beat behind them is the next.
         uint32_t behind = m_fetched;
         for (const Request& request : m_requests) {
@@ -149,7 +149,7 @@ private:
     uint8_t* const m_content;       // lives as long as the process
     std::deque<Request> m_requests;
     bool m_written = false;
-    uint32_t m_fetched = 0;         // beats in the FIFO
+    uint32_t m_fetched = 0;         // beats that wait
     uint64_t m_credit = 0;          // bandwidth that has not been used
     uint64_t m_per_cycle;
 };

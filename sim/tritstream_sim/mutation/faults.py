@@ -392,6 +392,8 @@ MUTANTS = [
            FORMAL_PLAYER),
     Mutant("fetcher.early", "a region is taken while beats of an abandoned one still come",
            FETCHER, "asked & ~dropping & ~self.abandon", "asked & ~self.abandon", FORMAL_PLAYER),
+    Mutant("prefetch.kept", "beats of a pass that was given up go into the next",
+           SOC, "ResetInserter(restart)(prefetch)", "prefetch", RTL_SOC),
     Mutant("player.mark", "the next move takes the mark from a last beat that waits",
            PLAYER, "(~move.streamed & ~move.last", "(~move.streamed", FORMAL_PLAYER),
     Mutant("player.abandon", "bytes of an abandoned move are still taken",
