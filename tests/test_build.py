@@ -380,6 +380,15 @@ def test_another_clock_keeps_the_times_of_the_link(target):
     assert clocked(slow.config, target.config.clock_hz, target.baud) == target.config
 
 
+def test_another_build_keeps_the_rest():
+    target = TARGETS["ulx3s_85f_bram"]
+    other = target.built("p=16,state=24k,memory=128k")
+    assert other == dataclasses.replace(target, config=dataclasses.replace(
+        target.config, beat_bytes=16, vector_width=8, max_state=24 * 1024,
+        memory_bytes=128 * 1024))
+    assert target.built("v=1").config.beat_bytes == target.config.beat_bytes
+
+
 @pytest.mark.parametrize("name", [
     target.name for target in TARGETS.values() if target.evidence != "simulated"])
 def test_committed_reports_meet_timing(name):

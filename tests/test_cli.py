@@ -468,6 +468,13 @@ def test_boards(good):
     (["ulx3s_85f", "--freq", "0"], "1 to 1000 MHz, not 0"),
     (["ulx3s_85f", "--seeds", "0"], "must be 1 to .*, not 0"),
     (["ulx3s_85f", "--freq", "33.333"], "cannot make 33.333 MHz"),
+    (["ulx3s_85f", "--build", "p=3"], "power of two, not 3"),
+    (["ulx3s_85f", "--build", "p=4,q=1"], "'q=1': write whole numbers"),
+    (["ulx3s_85f", "--build", "clock=80"], "choose that with --freq"),
+    (["ulx3s_85f", "--build", "memory=128k"], "a chip of 33554432 bytes, not 131072: leave it out"),
+    (["ulx3s_85f", "--build", "p=1"], "words of 2 bytes, so p=1 is too little"),
+    (["ulx3s_85f_bram", "--build", "memory=1M"], "has block RAM of 479232 bytes, .* 1073152"),
+    (["ulx3s_85f", "--build", "state=999999M"], "take 3145724854272: choose less"),
     (["ulx3s_85f", "-o", "/proc/absent"], "cannot be written to /proc/absent"),
     (["ulx3s_85f", "--reports", "/proc/absent"], "reports cannot be written to /proc/absent"),
 ])
@@ -555,7 +562,11 @@ def test_estimates_that_cannot_be(refused, arguments, sentence):
 
 def test_estimate_of_a_model_that_does_not_fit(refused, tmp_path):
     image = pack(DummyCheckpoint(dataclasses.replace(CONFIG, hidden=1088)), tmp_path / "wide.trit")
-    assert "hidden size of 1088 exceeds 1024" in refused(
+    assert "hidden size of 1088 exceeds 1024; no board here would do" in refused(
+        2, "estimate", "-m", image.path, "--board", "ulx3s_85f")
+    deep = dataclasses.replace(CONFIG, hidden=1024, layers=9)
+    image = pack(DummyCheckpoint(deep), tmp_path / "deep.trit")
+    assert "recurrent state of 9216 exceeds 8192; build it with --build state=9216" in refused(
         2, "estimate", "-m", image.path, "--board", "ulx3s_85f")
 
 

@@ -12,14 +12,24 @@ __all__ = ["BuildConfig", "usual_element_width", "usual_vector_width"]
 
 MOST_ELEMENT_WIDTH = 4      # bytes of the prefix of an embedding row, which is read in E bytes
 
+CHOICES = {"p": "beat_bytes", "v": "vector_width", "e": "element_width", "state": "max_state",
+           "memory": "memory_bytes", "clock": "clock_hz"}
+"""What a text may say of a build, and how that is called here."""
+
+_UNITS = {"k": 1 << 10, "M": 1 << 20}
+
 
 def _power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
-def _whole(text: str) -> bool:
-    """Whether a text is a number of a few digits."""
-    return text.isascii() and text.isdigit() and len(text) <= 6
+def _number(text: str) -> int | None:
+    """Return a number of a few digits, perhaps in k or M; None if it is none."""
+    unit = _UNITS.get(text[-1:])
+    digits = text[:-1] if unit else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 6):
+        return None
+    return int(digits) * (unit or 1)
 
 
 def usual_vector_width(width: int) -> int:
@@ -160,10 +170,13 @@ class BuildConfig:
 
     @classmethod
     def parse(cls, text: str) -> "BuildConfig":
-        """Return the build that a text such as ``p=64,v=32,clock=300`` describes.
+        """Return the build that a text such as ``p=64,v=32,clock=300`` describes, see `changed`."""
+        return cls().changed(text)
 
-        The clock is in MHz. Without ``v``, the elements per cycle are half of a beat's bytes, but
-        not fewer than 8 where there are so many.
+    def changed(self, text: str) -> "BuildConfig":
+        """Return the build with what a text says, as in ``p=16,v=8,state=24k,memory=128k``.
+
+        The clock is in MHz. With ``p``, what is left out of ``v`` and ``e`` is usual at that width.
 
         Raises
         ------
@@ -173,17 +186,20 @@ class BuildConfig:
         numbers = {}
         for part in text.split(","):
             name, _, value = part.strip().partition("=")
-            if name not in ("p", "v", "e", "clock") or name in numbers or not _whole(value):
+            number = _number(value)
+            if name not in CHOICES or name in numbers or number is None:
                 raise BadInput(f"The build {text[:60]!r} has {part[:40]!r}: write whole numbers, "
-                               "each once, as in p=64,v=32,e=2,clock=300 (bytes per beat, elements "
-                               "per cycle, rows per cycle, MHz).")
-            numbers[name] = int(value)
-        width = numbers.get("p", cls.beat_bytes)
-        vector_width = numbers.get("v", usual_vector_width(width))
-        element_width = numbers.get("e", usual_element_width(width))
-        clock_hz = numbers.get("clock", cls.clock_hz // 1_000_000) * 1_000_000
-        return cls(beat_bytes=width, vector_width=vector_width, element_width=element_width,
-                   clock_hz=clock_hz)
+                               "each once, as in p=64,v=32,e=2,state=24k,memory=128k,clock=300 "
+                               "(bytes per beat, elements per cycle, rows per cycle, elements of "
+                               "state, bytes, MHz).")
+            numbers[name] = number
+        if "p" in numbers:
+            numbers.setdefault("v", usual_vector_width(numbers["p"]))
+            numbers.setdefault("e", usual_element_width(numbers["p"]))
+        if "clock" in numbers:
+            numbers["clock"] *= 1_000_000
+        return dataclasses.replace(self, **{CHOICES[name]: number
+                                            for name, number in numbers.items()})
 
     def to_json(self) -> str:
         """Return all parameters as a JSON object."""

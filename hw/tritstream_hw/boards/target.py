@@ -7,6 +7,7 @@ from amaranth.hdl import Elaboratable
 
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
+from tritstream.formats import FORMATS
 from tritstream.link.frames import MAX_FRAME
 from tritstream.transport.serial import BITS_PER_BYTE
 from tritstream_hw.memory.sdr.chip import SdrChip
@@ -14,6 +15,7 @@ from tritstream_hw.phy.uart import SLOWEST
 
 __all__ = ["Target"]
 
+BLOCK_RAM_BYTES = 18 * 1024 // 8
 RETRIES_PER_SECOND = 8      # of the link; a USB adapter's own latency is 1/60 s
 
 
@@ -46,7 +48,7 @@ class Target:
     baud : int
         Of the UART.
     config : BuildConfig
-        What is built unless the user wants another clock.
+        What is built unless the user wants another clock, or another build.
     nextpnr_options, synth_options : tuple of str
         What was found to help, see the comments of each target.
     evidence : str
@@ -87,6 +89,40 @@ class Target:
         config = clocked(self.config, clock_hz, self.baud)
         self.check_clock(clock_hz)
         return dataclasses.replace(self, config=config)
+
+    def built(self, text: str) -> "Target":
+        """Return the target with another build, as in ``p=16,v=8,state=24k,memory=128k``.
+
+        Raises
+        ------
+        BadInput
+            There is no such build, its clock is not the target's, or its memory is not what the
+            board has.
+        """
+        config = self.config.changed(text)
+        if config.clock_hz != self.config.clock_hz:
+            raise BadInput(f"The build {text[:60]!r} has a clock: choose that with --freq.")
+        if self.chip is not None:
+            self._check_chip(config)
+        self._check_block_ram(config)
+        return dataclasses.replace(self, config=config)
+
+    def _check_chip(self, config: BuildConfig):
+        if config.memory_bytes != self.chip.bytes:
+            raise BadInput(f"The memory of {self.name} is a chip of {self.chip.bytes} bytes, not "
+                           f"{config.memory_bytes}: leave it out of --build.")
+        if config.beat_bytes < self.chip.word_bytes:
+            raise BadInput(f"The memory of {self.name} has words of {self.chip.word_bytes} bytes, "
+                           f"so p={config.beat_bytes} is too little: choose more in --build.")
+
+    def _check_block_ram(self, config: BuildConfig):
+        """Refuse what could never be placed, before it is made: that takes memory, and time."""
+        needed = config.max_state * FORMATS.state_bits // 8
+        needed += 0 if self.chip is not None else config.memory_bytes
+        if needed > self.block_rams * BLOCK_RAM_BYTES:
+            raise BadInput(f"{self.name} has block RAM of {self.block_rams * BLOCK_RAM_BYTES} "
+                           f"bytes, and state and memory of this build take {needed}: choose "
+                           "less in --build.")
 
 
 def clocked(config: BuildConfig, clock_hz: int, baud: int) -> BuildConfig:

@@ -189,8 +189,8 @@ def check_fit(board: str, resources: Utilisation) -> None:
     for resource in resources:
         if resource.used > resource.available:
             raise FitError(f"The design does not fit {board}: it needs {resource.used:,} "
-                           f"{resource.name}, and the part has {resource.available:,}; lower "
-                           "beat_bytes, the maxima or memory_bytes in the board's file.")
+                           f"{resource.name}, and the part has {resource.available:,}; choose a "
+                           "smaller design with --build, as in p=4,v=2,state=8k,memory=32k.")
 
 
 def check_timing(report: Report) -> None:
@@ -200,5 +200,5 @@ def check_timing(report: Report) -> None:
             raise FitError(f"Timing is missed on {report.board}: clock {clock.name} reaches "
                            f"{clock.reached_mhz:.1f} MHz of {clock.asked_mhz:.1f} MHz with the "
                            f"best of {len(report.seeds_mhz)} seeds; ask for a lower clock with "
-                           "--freq, try more seeds with --seeds, or lower beat_bytes in the "
-                           "board's file.")
+                           "--freq, try more seeds with --seeds, or choose a smaller design with "
+                           "--build, as in p=4,v=2.")

@@ -5,7 +5,7 @@ from rich.table import Table
 from tritstream.catalog import bundled_models, resolve
 from tritstream.cli.console import output, print_json, quantity
 from tritstream.cli.estimate import image_estimate
-from tritstream.cli.gateware import gateware
+from tritstream.cli.gateware import all_targets
 from tritstream.cli.options import JsonArray
 from tritstream.formats import FORMATS
 
@@ -14,10 +14,8 @@ __all__ = ["boards"]
 
 def boards(json: JsonArray = False):
     """List the boards for which a bitstream can be built."""
-    with gateware():
-        from tritstream_hw.boards import TARGETS
     models = {name: resolve(name).image for name in bundled_models()}
-    rows = [_row(target, models) for target in TARGETS.values()]
+    rows = [_row(target, models) for target in all_targets().values()]
     if json:
         print_json(rows)
         return

@@ -21,6 +21,10 @@ STYLES = {"PASS": "green", "FAIL": "bold red"}
 
 def build(
     board: Annotated[str, typer.Argument(help="See `tritstream boards`.")],
+    config: Annotated[str | None, typer.Option(
+        "--build", metavar="p=P,v=V,e=E,state=N,memory=N", help="Another build than the board's: "
+        "bytes per beat, elements and rows per cycle, elements of recurrent state, bytes of block "
+        "RAM for the weights, all or some; 24k is 24 x 1024.")] = None,
     freq: Annotated[float | None, typer.Option(metavar="MHZ", help="System clock.")] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Placements that are tried, at most, "
                                        "until one meets timing.")] = 4,
@@ -38,6 +42,8 @@ def build(
         raise BadInput(f"--freq must be 1 to 1000 MHz, not {freq:g}.")
     check_count("--seeds", seeds)
     target = find_target(board)
+    if config is not None:
+        target = target.built(config)
     if freq is not None:
         target = target.at(round(freq * 1e6))
     path = path or pathlib.Path("build") / board

@@ -1,5 +1,6 @@
 """`tritstream estimate`: the speed of a model on a build, before anything is built."""
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from tritstream.analysis.kinds import KINDS, kind_of
 from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json
-from tritstream.cli.gateware import find_target
+from tritstream.cli.gateware import all_targets, find_target
 from tritstream.cli.options import Json, open_model
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS
@@ -54,8 +55,10 @@ def estimate_model(
         if model in PRESETS:
             raise BadInput(f"{model} is a shape, of which no image says whether it fits {board}: "
                            "give --build, or pack a model of that shape.")
-        found = image_estimate(open_model(model).image, target.config,
-                               memory_rate=target.memory_bytes_per_cycle)
+        image = open_model(model).image
+        if lack := Needs.of(image).lack(target.config):
+            raise BadInput(f"{model} does not fit {board}: its {lack}; {_remedy(image, target)}.")
+        found = image_estimate(image, target.config, memory_rate=target.memory_bytes_per_cycle)
     result = {"model": model, "build": where, **describe(found)}
     if json:
         print_json(result)
@@ -70,8 +73,20 @@ def _free_estimate(model: str, config: BuildConfig, memory: float | None) -> Est
     return estimate(_shape(image), config, wide_rows=_wide(image), memory_rate=memory)
 
 
+def _remedy(image, target) -> str:
+    """Say what a model would fit that does not fit a board."""
+    needs = Needs.of(image)
+    boards = [name for name, other in all_targets().items() if needs.lack(other.config) is None]
+    if boards:
+        return f"{', '.join(boards)} would do"
+    enough = dataclasses.replace(target.config, max_state=needs.max_state)
+    if needs.lack(enough) is None:
+        return f"build it with --build state={needs.max_state}"
+    return "no board here would do"
+
+
 def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = None) -> Estimate:
-    """Estimate an image on a board: from its memory, or else over its link.
+    """Estimate an image on a board that it fits: from its memory, or else over its link.
 
     Parameters
     ----------
@@ -81,16 +96,8 @@ def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = No
         The board's.
     memory_rate : float or None
         Bytes per cycle that its memory delivers; None: a beat.
-
-    Raises
-    ------
-    BadInput
-        The board cannot run it.
     """
-    needs = Needs.of(image)
-    lack, resident = needs.lack(config), needs.resident(config.memory_bytes)
-    if lack:
-        raise BadInput(f"The model does not fit the board: its {lack}; use another build.")
+    resident = Needs.of(image).resident(config.memory_bytes)
     return estimate(_shape(image), config, wide_rows=_wide(image), streamed=not resident,
                     memory_rate=memory_rate if resident else None)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tritstream.errors import BadInput, MissingTool
 
-__all__ = ["find_target", "gateware"]
+__all__ = ["all_targets", "find_target", "gateware"]
 
 
 @contextlib.contextmanager
@@ -19,12 +19,18 @@ def gateware() -> Iterator[None]:
                           "pip install 'tritstream[hw]'.") from error
 
 
-def find_target(board: str):
-    """Return the `Target` of a board; `BadInput` has the closest name and all of them."""
+def all_targets() -> dict:
+    """Return the `Target` of each board."""
     with gateware():
         from tritstream_hw.boards import TARGETS
-    if board in TARGETS:
-        return TARGETS[board]
-    close = difflib.get_close_matches(board, TARGETS, 1, cutoff=0)[0]
+    return TARGETS
+
+
+def find_target(board: str):
+    """Return the `Target` of a board; `BadInput` has the closest name and all of them."""
+    targets = all_targets()
+    if board in targets:
+        return targets[board]
+    close = difflib.get_close_matches(board, targets, 1, cutoff=0)[0]
     raise BadInput(f"There is no board {board!r}; the closest is {close}, and all are: "
-                   f"{', '.join(TARGETS)}.")
+                   f"{', '.join(targets)}.")

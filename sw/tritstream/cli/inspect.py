@@ -8,7 +8,7 @@ from rich.table import Table
 
 from tritstream.build import BuildConfig
 from tritstream.cli.console import output, print_json, quantity
-from tritstream.cli.gateware import gateware
+from tritstream.cli.gateware import all_targets
 from tritstream.cli.options import Json, open_model
 from tritstream.errors import BadInput, MissingTool
 from tritstream.formats import HEADER_BYTES, UNIT
@@ -84,11 +84,10 @@ def fit(needs: Needs, config: BuildConfig) -> str:
 def _boards(needs: Needs) -> dict[str, str] | None:
     """How each board runs an image; None where the gateware is not installed."""
     try:
-        with gateware():
-            from tritstream_hw.boards import TARGETS
+        targets = all_targets()
     except MissingTool:
         return None
-    return {name: fit(needs, target.config) for name, target in TARGETS.items()}
+    return {name: fit(needs, target.config) for name, target in targets.items()}
 
 
 def _matrix(section, index: int) -> dict:
