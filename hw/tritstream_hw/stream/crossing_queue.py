@@ -63,8 +63,8 @@ class CrossingQueue(wiring.Component):
 
         m.d.comb += [write.addr.eq(come), write.data.eq(self.i.payload),
                      write.en.eq(self.i.valid)]
-        seen = Signal.like(come)
-        m.d[self._i_domain] += [seen.eq(_decoded(back)), self.level.eq((come - seen)[:len(come)])]
+        seen = self._decode(m, back)
+        m.d[self._i_domain] += self.level.eq((come - seen)[:len(come)])
         m.d[self._i_domain] += Assert(self.level <= 1 << self._bits)
 
         # The memory reads ahead: its word is that of `gone`.
@@ -83,7 +83,12 @@ class CrossingQueue(wiring.Component):
         m.d[domain] += [count.eq(following), code.eq(following ^ following[1:])]
         return count, code, following
 
-
-def _decoded(code: Value) -> Value:
-    """Return the number that is `code` in Gray code."""
-    return Cat(code[n:].xor() for n in range(len(code)))
+    def _decode(self, m, code) -> Signal:
+        """Return the number that a Gray code is, late: a bit is the parity of all from it on up."""
+        reach = 1
+        while reach < len(code):
+            parity = Signal.like(code, name=f"parity_{reach}")      # of four times as many bits
+            m.d[self._i_domain] += parity.eq(
+                code ^ code[reach:] ^ code[2 * reach:] ^ code[3 * reach:])
+            code, reach = parity, 4 * reach
+        return code

@@ -78,6 +78,7 @@ class Columns(wiring.Component):
         write_ends = self._write(m, held, begins, writes, column)
         m.d.comb += [
             idle.eq(~reads & ~writes),
+            self.address.eq(Mux(writes, column, column & -BURST)),
             self.taken.eq(held.bank),
             self.alone.eq(~holds & (recovers < 0)),
             self.done.eq(self.alone & idle),
@@ -116,8 +117,7 @@ class Columns(wiring.Component):
         with m.If(moves):
             m.d.sync += word.eq(word + 1)
             with m.If(word == 0):
-                m.d.comb += [self.command.eq(Command.READ),
-                             self.address.eq(column & -BURST)]
+                m.d.comb += self.command.eq(Command.READ)
         with m.If(word == BURST - 1):
             m.d.sync += [column.eq(column + BURST), left.eq(left - 1), final.eq(left == 1),
                          first.eq(0)]
@@ -132,7 +132,7 @@ class Columns(wiring.Component):
         words, left = Signal(size * self._words), Signal(range(max(2, self._words)))
         m.d.comb += self.o.eq(words[:size])
         with m.If(writes):
-            m.d.comb += [self.command.eq(Command.WRITE), self.address.eq(column)]
+            m.d.comb += self.command.eq(Command.WRITE)
             m.d.sync += [column.eq(column + 1), words.eq(words >> size), left.eq(left - 1)]
         with m.If(begins):
             m.d.sync += [words.eq(held.data), left.eq(self._words - 1)]

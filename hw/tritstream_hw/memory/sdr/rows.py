@@ -67,59 +67,47 @@ class Rows(wiring.Component):
         waits, active = self._follow(m, is_open, rows)
         m.submodules.upkeep = upkeep = Upkeep(chip=chip, cycles=cycles)
 
-        # A command is decided on by what has been known since the cycle before.
-        now, free, idle, closable = Signal(), Signal(), Signal(), Signal()
-        command, rests = Signal.like(self.command), Signal(2)
+        # A flip-flop for each state, and commands decided on by what has been known since the cycle
+        # before: next states that depend on much would be the longest path of the design.
+        waiting = Signal(init=1)
+        compares, chooses, closes, opens, starts, offers = (
+            Signal(name=name)
+            for name in ("compares", "chooses", "closes", "opens", "starts", "offers"))
+        row, opened, hit = Signal(chip.row_bits), Signal(), Signal()
+        begins, free, closable, now = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            begins.eq(waiting & self.i.valid & ~upkeep.wants),
+            now.eq(free & (opens | (closes & closable))),
+            self.o.valid.eq(offers & waits.over),
+            self.i.ready.eq(self.o.valid & self.o.ready),
+            self.o.payload.eq(self.i.payload),
+        ]
         m.d.sync += [
+            waiting.eq((waiting & ~begins) | self.i.ready),
+            compares.eq(begins),
+            chooses.eq(compares),
+            closes.eq((chooses & ~hit & opened) | (closes & ~now)),
+            opens.eq((chooses & ~hit & ~opened) | (closes & now) | (opens & ~now)),
+            starts.eq(opens & now),                     # the timer does
+            offers.eq((chooses & hit) | starts | (offers & ~self.i.ready)),
+            row.eq(rows[segment.bank]),
+            opened.eq(is_open.bit_select(segment.bank, 1)),
+            hit.eq(opened & (row == segment.row)),
             free.eq(waits.over & ~self.busy & ~now & ~upkeep.now
                     & (self.command == Command.NOTHING)),
-            idle.eq(active.over & self.done),
             closable.eq(active.over & (self.done | (self.alone & (self.taken != segment.bank)))),
         ]
-        m.d.comb += [upkeep.free.eq(free), upkeep.clear.eq(rests[1] & idle)]
 
-        row, opened, hit = Signal(chip.row_bits), Signal(), Signal()
-        m.d.comb += self.o.payload.eq(self.i.payload)
-        with m.FSM(init="Next") as fsm:
-            with m.State("Next"):
-                m.d.sync += [row.eq(rows[segment.bank]), opened.eq(is_open.bit_select(
-                    segment.bank, 1))]
-                with m.If(self.i.valid & ~upkeep.wants):
-                    m.next = "Compare"
-            with m.State("Compare"):
-                m.d.sync += hit.eq(opened & (row == segment.row))
-                m.next = "Choose"
-            with m.State("Choose"):
-                with m.If(hit):
-                    m.next = "Offer"
-                with m.Elif(opened):
-                    m.next = "Close"
-                with m.Else():
-                    m.next = "Open"
-            with m.State("Close"):
-                m.d.comb += [command.eq(Command.PRECHARGE), now.eq(free & closable)]
-                with m.If(now):
-                    m.next = "Open"
-            with m.State("Open"):
-                m.d.comb += [command.eq(Command.ACTIVATE), now.eq(free)]
-                with m.If(now):
-                    m.next = "Opened"
-            with m.State("Opened"):                     # the timer starts
-                m.next = "Offer"
-            with m.State("Offer"):
-                m.d.comb += [self.o.valid.eq(waits.over),
-                             self.i.ready.eq(waits.over & self.o.ready)]
-                with m.If(waits.over & self.o.ready):
-                    m.next = "Next"
-
-        # The chip is for its upkeep once `idle` knows of the segment that was offered last.
+        # The chip is for its upkeep once `done` tells of the segment that was offered last.
+        rests = Signal(2)
+        m.d.comb += upkeep.free.eq(free)
         m.d.sync += [
-            rests.eq(Mux(fsm.ongoing("Next") & upkeep.wants, Cat(1, rests), 0)),
-            self.command.eq(Mux(upkeep.now, upkeep.command,
-                                Mux(now, command, Command.NOTHING))),
+            rests.eq(Mux(waiting & upkeep.wants, Cat(1, rests), 0)),
+            upkeep.clear.eq(rests[1] & active.over & self.done),
+            self.command.eq(Mux(upkeep.now, upkeep.command, Mux(
+                now, Mux(opens, Command.ACTIVATE, Command.PRECHARGE), Command.NOTHING))),
             self.bank.eq(Mux(rests[1], 0, segment.bank)),
-            self.address.eq(Mux(rests[1], upkeep.address,
-                                Mux(command == Command.ACTIVATE, segment.row, 0))),
+            self.address.eq(Mux(rests[1], upkeep.address, Mux(opens, segment.row, 0))),
         ]
         return m
 

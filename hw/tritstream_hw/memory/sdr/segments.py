@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tritstream_hw.memory.port import beat_layout, command_layout
+from tritstream_hw.memory.port import MOST_BEATS, beat_layout, command_layout
 from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_hw.memory.sdr.pads import BURST
 
@@ -33,7 +33,7 @@ def segment_layout(chip: SdrChip, beat_bytes: int) -> data.StructLayout:
 
 
 class Segments(wiring.Component):
-    """Cuts commands into segments, the first four cycles after its command.
+    """Cuts commands into segments, the first five cycles after its command.
 
     Parameters
     ----------
@@ -65,6 +65,7 @@ class Segments(wiring.Component):
                                      "page": chip.bank_bits + chip.row_bits})
         command = Signal.like(self.i.payload)
         first, last, final = Signal(address), Signal(address), Signal()
+        further = Signal(range(MOST_BEATS << shift))        # words behind the first one
         m.d.comb += [
             self.o.p.write.eq(command.write),
             self.o.p.data.eq(command.data),
@@ -80,11 +81,11 @@ class Segments(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "Measure"
             with m.State("Measure"):
-                start = command.beat << shift
-                m.d.sync += [
-                    first.as_value().eq(start),
-                    last.as_value().eq(start + (command.beats << shift) - 1),
-                ]
+                m.d.sync += [first.as_value().eq(command.beat << shift),
+                             further.eq((command.beats << shift) - 1)]
+                m.next = "Add"
+            with m.State("Add"):
+                m.d.sync += last.as_value().eq(first.as_value() + further)
                 m.next = "Cut"
             with m.State("Cut"):
                 m.d.sync += final.eq(first.page == last.page)
