@@ -12,6 +12,7 @@ from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from tritstream.build import BuildConfig
+from tritstream.cli.build import build as build_command
 from tritstream.errors import BadInput, FitError, MissingTool, ToolFailed
 from tritstream.support.manifest import read_build_id
 from tritstream_hw.boards import TARGETS, Target
@@ -100,8 +101,8 @@ class Top(Elaboratable):
 
 TARGET = Target(
     name="small", fpga="LFE5U-85F-6BG381C", luts=83_640, block_rams=208, memory="none",
-    link="none", toolchain="Trellis", platform=ULX3S_85F_Platform, top=Top, check_clock=int,
-    baud=3_000_000, config=BuildConfig(), evidence="routed")
+    link="none", toolchain="Trellis", loader="load", platform=ULX3S_85F_Platform, top=Top,
+    check_clock=int, baud=3_000_000, config=BuildConfig(), evidence="routed")
 
 
 class Toolchain:
@@ -203,6 +204,14 @@ def test_seeds_are_tried_until_one_meets_timing(toolchain, directory):
     assert report.seeds_mhz["1"] == 70.0
     assert "6" not in report.seeds_mhz
     assert toolchain.calls.count("ecppack") == 1
+
+
+def test_the_command_ends_with_the_next_ones(toolchain, directory, monkeypatch, capsys):
+    monkeypatch.setitem(TARGETS, TARGET.name, TARGET)
+    build_command(TARGET.name, seeds=1, path=directory)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"to load it: load {directory / 'top.bit'}; to run a model then: "
+        f"tritstream generate --device 'serial:PORT?build={directory}'")
 
 
 def test_a_timing_miss_leaves_no_bitstream(toolchain, directory):

@@ -37,8 +37,8 @@ class Target:
         What is behind the resource ``sdram``, if that is used.
     memory_rate : int or None
         Bytes per second that the memory delivers in the long run; None: a beat per cycle.
-    toolchain : str
-        What places and routes.
+    toolchain, loader : str
+        What places and routes, and the command that a bitstream's name is put behind to load it.
     platform : callable
         Makes the platform, on which a plan is prepared once.
     top : callable
@@ -64,6 +64,7 @@ class Target:
     chip: SdrChip | None = None
     memory_rate: int | None = None
     toolchain: str
+    loader: str
     platform: Callable[[], object]
     top: Callable[[BuildConfig, bytes, int], Elaboratable]
     check_clock: Callable[[int], object]

@@ -102,6 +102,7 @@ ULX3S_85F = Target(
     chip=SDR_32MB,
     memory_rate=261_000_000,        # simulated: 98 % of two bytes per cycle
     toolchain="Trellis (YoWASP)",
+    loader="openFPGALoader -b ulx3s",
     platform=ULX3S_85F_Platform,
     top=Ulx3sTop,
     check_clock=functools.partial(Dividers.of, SOURCE_HZ, MEMORY_HZ),
