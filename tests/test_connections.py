@@ -89,6 +89,7 @@ def test_a_thousand_idle_connections(served, monkeypatch):
     allow_connections()                     # this process has both of their ends
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(connected(port)) for _ in range(1000)]
+        monkeypatch.undo()
         assert healthy(port)
         for client in idle:
             assert everything(client) == b""
@@ -106,6 +107,7 @@ def test_a_request_that_does_not_come(served, monkeypatch):
                     client.sendall(bytes([byte]) if byte != 13 else b"a")
                     time.sleep(0.02)
             assert time.monotonic() - began < 20
+    monkeypatch.undo()
     assert healthy(port)
 
 

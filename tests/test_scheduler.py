@@ -133,6 +133,37 @@ def test_a_text_ends_where_it_is_told_to(engine, image):
         assert list(answer) == seen == expected[:3] and answer.state.pending == (seen[-1],)
 
 
+@settings(max_examples=12, deadline=None)
+@given(rounds=st.lists(st.dictionaries(st.integers(0, 3), st.tuples(
+    st.lists(TOKENS, min_size=1, max_size=5), st.integers(1, 4)), min_size=1), min_size=1,
+    max_size=5), resting=st.sampled_from([1, 2, 64]))
+def test_turns_of_many_conversations(image, rounds, resting):
+    """Those that leave the device between their turns come back as they were."""
+    def go_on(scheduler, start, prompt, count):
+        before = () if start is None else start.pending
+        return scheduler.submit([*before, *prompt], count, start=start, keep=True)
+
+    states: dict[int, State] = {}
+    with (pytest.MonkeyPatch.context() as patch, GoldenEngine(image) as engine,
+          Scheduler(engine) as scheduler):
+        patch.setattr("tritstream.runtime.scheduler.RESTING", resting)
+        for turns in rounds:
+            answers = {number: go_on(scheduler, states.get(number), *turn)
+                       for number, turn in turns.items()}
+            for number, answer in answers.items():
+                list(answer)
+                states[number] = answer.state
+    for number, found in states.items():
+        with GoldenEngine(image) as engine, Scheduler(engine) as scheduler:
+            state = None
+            for turns in rounds:
+                if number in turns:
+                    answer = go_on(scheduler, state, *turns[number])
+                    list(answer)
+                    state = answer.state
+        assert state == found
+
+
 def test_a_fault_of_one_text_is_no_others(engine, image):
     with Scheduler(engine) as scheduler:
         bad = scheduler.submit([1, 2, 3], 8, stop=lambda token: 1 // 0)

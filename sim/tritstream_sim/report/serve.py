@@ -183,25 +183,23 @@ class Load:
         return f"{middle:.0f} ms, {high:.0f} ms"
 
 
-def alone(name: str, device: str, tokens: int, seconds: float) -> tuple[int, float]:
-    """Return the lanes of an engine, and its tokens per second where it makes the same texts.
+def alone(name: str, device: str, tokens: int, seconds: float) -> tuple[int, float, float]:
+    """Return an engine's lanes, tokens per second and processor seconds per token.
 
-    As many as it has lanes at a time, prompts included.
+    It makes texts like those of the clients, as many as it has lanes at a time, prompts included.
     """
     source = resolve(name)
     with open_engine(device, source) as engine:
         prompt = source.tokenizer.encode(PROMPT)
-        made, began = 0, time.perf_counter()
-        while True:
+        made, began, spent = 0, time.perf_counter(), time.process_time()
+        while (elapsed := time.perf_counter() - began) < seconds:
             texts = [engine.open() for _ in range(engine.lanes)]
             results = engine.step([Work(text, prompt) for text in texts])
             for _ in range(tokens - 1):
-                made += len(texts)
-                if (spent := time.perf_counter() - began) >= seconds:
-                    return engine.lanes, made / spent
                 results = engine.step([Work(text, [result.candidates.best])
                                        for text, result in zip(texts, results, strict=True)])
-            made += len(texts)
+            made += tokens * len(texts)
+        return engine.lanes, made / elapsed, (time.process_time() - spent) / made
 
 
 async def load(port: int, clients: int, *, tokens: int, seconds: float = float("inf"),
@@ -270,12 +268,14 @@ async def _text(port: int, number: int, tokens: int, result: Load, warm: float,
 
 def table(name: str, device: str, options) -> str:
     """Measure everything, and return it in Markdown."""
-    lanes, before = alone(name, device, options.tokens, options.seconds / 2)
+    others = os.getloadavg()[0]
+    lanes, rate, cost = alone(name, device, options.tokens, options.seconds)
     with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
+        spent = server.processor_seconds
         served = asyncio.run(load(server.port, options.clients, tokens=options.tokens,
                                   seconds=options.seconds))
-    _, after = alone(name, device, options.tokens, options.seconds / 2)     # as a check
-    rate = (before + after) / 2
+        spent = server.processor_seconds - spent
+    served_cost = spent / (served.requests * options.tokens)
     with Server(["tritstream", "serve", "-m", "tiny", "--port", "0"]) as server:
         marks: dict[int, float] = {}
 
@@ -291,21 +291,24 @@ def table(name: str, device: str, options) -> str:
         free = asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
                                 requests=10 * options.clients))
         spent = server.processor_seconds - spent
-    cost = spent / (FREE_TOKENS * free.requests) * 1e6
+    own_cost = spent / (FREE_TOKENS * free.requests)
     rows = [
-        (f"`{device}` alone, {lanes} lanes", f"{rate:.0f} tok/s ({before:.0f} before, {after:.0f} "
-         "behind)"),
+        (f"`{device}` alone, {lanes} lanes",
+         f"{rate:.0f} tok/s, {cost * 1000:.2f} ms of a processor per token"),
         (f"all of {options.clients} clients, streams of {options.tokens} tokens",
-         f"{served.rate:.0f} tok/s, {served.rate / rate:.2f} of that"),
+         f"{served.rate:.0f} tok/s, {served_cost * 1000:.2f} ms of a processor per token"),
+        ("share of the engine's speed", f"{served.rate / rate:.2f} by the clock, "
+         f"{cost / served_cost:.2f} by processor time"),
         ("from request to first token (50th, 99th percentile)",
          served.milliseconds(served.firsts)),
         ("from token to token (50th, 99th percentile)", served.milliseconds(served.gaps)),
         (f"memory of the server over {options.requests:,} requests",
          ", ".join(f"{memory:.0f}" for memory in marks.values()) + " MB after each fifth"),
-        ("processor time of the server per token, the engine's not counted", f"{cost:.0f} us"),
+        ("processor time of the server per token, without an engine", f"{own_cost * 1e6:.0f} us"),
     ]
     lines = [f"`{name}` on {os.cpu_count()} processors ({_processor()}) that clients and server "
-             "share, nothing else known to run; `measured`.", "", "| what | |", "|---|---|"]
+             f"share, with {others:.1f} other processes running at the start; `measured`.", "",
+             "| what | |", "|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {value} |" for what, value in rows)])
 
 
@@ -324,8 +327,8 @@ def main(argv=None) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--device", default="golden")
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--tokens", type=int, default=16, help="of a text")
-    parser.add_argument("--seconds", type=float, default=90.0, help="of the load")
+    parser.add_argument("--tokens", type=int, default=64, help="of a text")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the load")
     parser.add_argument("--requests", type=int, default=10_000, help="over which memory is watched")
     parser.add_argument("--write", type=pathlib.Path, help="file whose table is replaced")
     parser.add_argument("--free", action="store_true", help=argparse.SUPPRESS)

@@ -53,7 +53,7 @@ def describe(image: Image) -> dict:
         "path": str(image.path), "digest": image.digest, "formats": image.meta["formats"],
         "hidden": image.hidden, "intermediate": image.intermediate, "layers": image.layers,
         "vocab": image.vocab, "bos": image.start_token, "eos": image.stop_token,
-        "tokenizer": image.tokenizer_json is not None,
+        "tokenizer": image.tokenizer_json is not None, "chat_template": "chat" in image.meta,
         "ternary_weights": weights, "parameters": count_parameters(ImageCheckpoint(image).config),
         "bits_per_weight": 8 * sections["trits"] / weights,
         "zeros": sum(m["zeros"] * m["rows"] * m["columns"] for m in matrices) / weights,

@@ -46,7 +46,7 @@ class Packable(Weights, Protocol):
     Attributes
     ----------
     tokenizer_path : Path
-        Where its `tokenizer.json` is, if it has one.
+        Where its `tokenizer.json` is, if it has one; its settings and chat template are beside it.
     """
 
     tokenizer_path: Path

@@ -71,6 +71,8 @@ class Connection(H11Protocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._heed()
+        if self.transport.is_closing():
+            self._end()
 
     def _heed(self) -> None:
         if self._stalled is not None:
