@@ -1,10 +1,12 @@
 """Building a bitstream: everything but the long tools, in whose place stand short ones."""
 
 import dataclasses
+import io as io_module
 import json
 import pathlib
 import stat
 import sys
+import xml.etree.ElementTree
 
 import pytest
 from amaranth import *
@@ -20,6 +22,7 @@ from tritstream_hw.boards.clocks import Dividers
 from tritstream_hw.boards.target import clocked
 from tritstream_hw.build import cost
 from tritstream_hw.build import toolchain as toolchain_module
+from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.plan import build, plan
 from tritstream_hw.build.report import (
     Clock,
@@ -52,6 +55,26 @@ Info: \t        TRELLIS_COMB:   22454/  83640    26%
 ERROR: Unable to place cell 'memory.0.0'
 """
 
+# As nextpnr writes a placed design: here three cells on two tiles, and a net.
+PLACED = """{
+      "cells": {
+        "serial.device.soc.control.a": {
+          "attributes": {
+            "NEXTPNR_BEL": "X3/Y1/SLICEA.K0"
+        },
+        "memory.controller.b": {
+          "attributes": {
+            "NEXTPNR_BEL": "X0/Y2/EBR0"
+        },
+        "c": {
+          "attributes": {
+            "NEXTPNR_BEL": "X0/Y2/EBR1"
+        },
+      },
+      "netnames": {
+        "c": {
+"""
+
 # Stands for each of the tools: does what its table says, and writes down that it was called.
 TOOL = '''#!{python}
 import json, pathlib, sys
@@ -80,6 +103,7 @@ if name == "nextpnr-ecp5":
     for clock in report["fmax"].values():
         clock["achieved"] = table["mhz"][seed]
     write("--report", json.dumps(report))
+    write("--write", {placed!r})
     write("--textcfg", "seed " + seed)
 '''
 
@@ -113,7 +137,8 @@ class Toolchain:
         self.set()
         for name in ("yosys", "nextpnr-ecp5", "ecppack"):
             path = directory / name
-            path.write_text(TOOL.format(python=sys.executable, directory=str(directory), name=name))
+            path.write_text(TOOL.format(python=sys.executable, directory=str(directory), name=name,
+                                        placed=PLACED))
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
             monkeypatch.setenv(name.upper().replace("-", "_"), str(path))
 
@@ -149,7 +174,8 @@ def test_a_build_is_whole_and_tells_what_it_is(toolchain, directory):
     report = build(TARGET, directory, seeds=[1], progress=steps.append)
     assert toolchain.calls == ["yosys", "nextpnr-ecp5", "ecppack"]
     assert sorted(path.name for path in directory.iterdir()) == [
-        "manifest.json", "report.json", "summary.md", "top.bit", "top.rpt", "top.svf", "top.tim"]
+        "floorplan.svg", "manifest.json", "report.json", "summary.md", "top.bit", "top.rpt",
+        "top.svf", "top.tim"]
     assert list(directory.parent.iterdir()) == [directory]
     manifest = json.loads((directory / "manifest.json").read_text())
     assert manifest["build_id"] == report.build_id
@@ -336,6 +362,17 @@ def test_reports_survive_json():
     assert report.rows()[-2:] == [("clock clk", "81.2 MHz", "80.0 MHz", "PASS"),
                                   ("clock usb", "59.9 MHz", "60.0 MHz", "FAIL")]
     assert "| clock usb | 59.9 MHz | 60.0 MHz | FAIL |" in report.to_markdown()
+
+
+def test_a_floorplan_has_a_tile_for_each_place():
+    places = read_places(io_module.StringIO(PLACED))
+    assert places == {"serial.device.soc.control.a": (3, 1), "memory.controller.b": (0, 2),
+                      "c": (0, 2)}
+    picture = xml.etree.ElementTree.fromstring(draw(places))
+    assert [path.get("d") for path in picture.findall("{*}path")] == [
+        "M3 1h1v1h-1z", "M0 2h1v1h-1z", ""]
+    assert [text.text for text in picture.findall("{*}text")] == [
+        "control: 1 cells", "memory: 1 cells", "others: 1 cells"]
 
 
 # Boards.

@@ -17,6 +17,7 @@ from amaranth.build.run import BuildPlan
 from tritstream.errors import BadInput, ToolFailed
 from tritstream.support.tools import run_bounded
 from tritstream_hw.boards import Target
+from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
 from tritstream_hw.build.toolchain import TOOLS, WITHOUT_ASSERTIONS, ToolRun, find_tool, version
@@ -27,7 +28,7 @@ NAME = "top"
 SEEDS = range(1, 5)
 GIT_SECONDS = 60.0          # what it says is not worth more
 KEPT = ("bit", "svf", "rpt", "tim")
-REPORTS = ("report.json", "manifest.json", "summary.md")
+REPORTS = ("report.json", "manifest.json", "summary.md", "floorplan.svg")
 
 Progress = Callable[[str], None]
 
@@ -123,6 +124,8 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
         check_timing(report)
     with clock.step("pack"):
         _run(packing, scratch)
+    with open(scratch / f"{NAME}_{best.seed}.json") as placed:
+        (scratch / "floorplan.svg").write_text(draw(read_places(placed)))
     _finish(target, report, versions, scratch, directory)
     return report
 

@@ -135,7 +135,8 @@ class Report:
         table = "\n".join(f"| {a} | {b} | {c} | {d} |" for a, b, c, d in self.rows())
         return (f"# {self.board}\n\nWritten by `tritstream build {self.board}`; evidence: routed. "
                 f"Build {self.build_id}, seed {self.seed}.\n\n"
-                "| | used, reached | available, asked | |\n|---|---:|---:|---|\n" + table + "\n")
+                "| | used, reached | available, asked | |\n|---|---:|---:|---|\n" + table
+                + "\n\n![Which block is where](floorplan.svg)\n")
 
 
 def _verdict(met: bool) -> str:
