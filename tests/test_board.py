@@ -32,7 +32,7 @@ from tritstream.transport import Faults, FaultyTransport, open_transport
 from tritstream_sim.board import Board, board_config, build, config_for, launch
 from tritstream_sim.board.__main__ import main
 from tritstream_sim.board.configs import BOARDS
-from tritstream_sim.board.launch import _BoardTransport
+from tritstream_sim.board.launch import _BoardTransport, _key
 from tritstream_sim.board.process import read_note
 
 DEFAULT = board_config()
@@ -121,7 +121,7 @@ def test_larger_models_get_a_larger_board(image):
 
 
 def test_unknown_board():
-    with pytest.raises(BadInput, match="'p5'.*sim:p16"):
+    with pytest.raises(BadInput, match="'p5'.*sim:p16.*; the closest is sim:p"):
         launch("sim:p5")
     with pytest.raises(BadInput, match="no simulated board ''"):
         launch("sim:")
@@ -167,8 +167,8 @@ def test_elements_keep_pace_with_wide_beats():
     (["--bandwidth", "65"], "--bandwidth: it must be"),
     (["--latency", "-1"], "--latency: it must be a whole number of 0 to 1000000000"),
     (["--latency", "9" * 5000], "--latency: it must be"),
-    (["--refresh", "100"], "--refresh: it must be a whole number"),
-    (["--refresh", "100:100"], "--refresh: it must leave time to read"),
+    (["--refresh", "100"], "--refresh: it must be INTERVAL:CYCLES"),
+    (["--refresh", "100:100"], "--refresh: it must be INTERVAL:CYCLES, and leave time to read"),
     (["--port", "65536"], "--port: it must be a whole number of 0 to 65535"),
     (["--keep", "0"], "--keep: it must be a whole number of 1 to 86400"),
     (["--board", "p5"], "--board: invalid choice: 'p5'"),
@@ -186,6 +186,77 @@ def test_command_lines_that_cannot_be_used(capsys, options, sentence):
 def test_times_for_which_no_board_is_kept(keep):
     with pytest.raises(BadInput, match=f"keep={keep}: it must be a whole number of 1 to 86400"):
         launch(f"sim?keep={keep}")
+
+
+@pytest.fixture
+def boards(monkeypatch):
+    """What would be started, of each call: the build, and the options of its memory."""
+    started = []
+
+    def start(config, *, cache, **options):
+        started.append((config, options))
+        raise DeviceError("no board is started")
+
+    monkeypatch.setitem(launch.__globals__, "Board", start)
+    return started
+
+
+@pytest.mark.parametrize("address, parts, memory", [
+    ("sim", {}, {}),
+    ("sim:p16?v=8&e=1&prefetch=512", {}, {}),
+    ("sim?v=16&e=4", {"vector_width": 16, "element_width": 4}, {}),
+    ("sim?prefetch=0&latency=100", {"prefetch_beats": 0}, {"latency": 100}),
+    ("sim?bandwidth=25.6&refresh=640:16", {}, {"bandwidth": 25.6, "refresh": (640, 16)}),
+])
+def test_an_address_says_what_is_simulated(boards, address, parts, memory):
+    with pytest.raises(DeviceError, match="no board is started"):
+        launch(address)
+    assert boards == [(dataclasses.replace(DEFAULT, **parts), memory)]
+
+
+def test_a_larger_model_keeps_what_the_address_says(boards, tmp_path):
+    shape = ModelConfig(hidden=320, intermediate=128, layers=1, vocab=130)
+    with pytest.raises(DeviceError, match="no board is started"):
+        launch("sim:p64?v=16&e=4&prefetch=64",
+               pack(DummyCheckpoint(shape, seed=7), tmp_path / "larger.trit"))
+    ((config, _),) = boards
+    assert config.max_hidden == 320 and config.beat_bytes == 64
+    assert (config.vector_width, config.element_width, config.prefetch_beats) == (16, 4, 64)
+
+
+@pytest.mark.parametrize("options, sentence", [
+    ("kep=600", "unknown option 'kep': the closest is keep, and sim has .*latency.*"),
+    ("latencies=9", "the closest is latency"),
+    ("t=8", "has t=8: the hardware has no lanes .* yet; leave out t"),
+    ("g=4", "has g=4: the hardware has no row groups side by side yet; leave out g"),
+    ("v=0", "v=0: it must be a whole number of 1 to 64"),
+    ("v=3", "vector_width must be a power of two, not 3"),
+    ("v=32", "at most beat_bytes = 16, not 32"),
+    ("e=8", "element_width must be at most 4, .*not 8"),
+    ("prefetch=-1", "prefetch=-1: it must be a whole number of 0 to 65536"),
+    ("bandwidth=0", "bandwidth=0: it must be bytes per cycle, above 0 and up to 64"),
+    ("bandwidth=1e1", "bandwidth=1e1: it must be bytes"),
+    ("bandwidth=64.1", "bandwidth=64.1: it must be bytes"),
+    ("latency=1.5", "latency=1.5: it must be a whole number of 0 to 1000000000 cycles"),
+    ("refresh=640", "refresh=640: it must be INTERVAL:CYCLES, as 640:16"),
+    ("refresh=16:16", "refresh=16:16: .*leave time to read"),
+    ("refresh=640:16:2", "refresh=640:16:2: it must be INTERVAL:CYCLES"),
+])
+def test_addresses_of_boards_that_cannot_be(boards, options, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        launch(f"sim?{options}")
+    assert not boards
+
+
+def test_kept_boards_are_told_apart():
+    """Two commands share a board only if all that can be said of one is the same."""
+    slow = {"bandwidth": 8.0, "latency": 100, "refresh": (640, 16)}
+    ways = [(DEFAULT, {}), (DEFAULT, slow), *((DEFAULT, slow | {name: other}) for name, other in
+            [("bandwidth", 4.0), ("latency", 40), ("refresh", (640, 32))]),
+            *((dataclasses.replace(DEFAULT, **{name: 4}), {}) for name in
+              ("vector_width", "element_width", "prefetch_beats"))]
+    assert len({_key(config, options) for config, options in ways}) == len(ways)
+    assert _key(DEFAULT, slow) == _key(DEFAULT, dict(reversed(slow.items())))
 
 
 # The default board.
@@ -299,9 +370,8 @@ def test_a_memory_of_half_the_rate_is_never_waited_for(cache, model, latency):
     """Beats are read ahead in what would be its pauses: nearly all that it can deliver is used."""
     whole = resolve(model).image
     interval, refresh = 640, 16
-    cable = launch("sim", whole, cache=cache, bandwidth=8, latency=latency,
-                   refresh=(interval, refresh))
-    with Device(cable) as device:
+    address = f"sim?bandwidth=8&latency={latency}&refresh={interval}:{refresh}"
+    with Device(launch(address, whole, cache=cache)) as device:
         device.load(whole)
         *_, result = device.run([5, 6, 7], fresh=True)
     size = UNIT * (whole.tape_units + whole.row_units)

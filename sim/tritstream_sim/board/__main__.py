@@ -8,9 +8,11 @@ from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.cli.process import repair_streams
 from tritstream.errors import INTERRUPTED, BadInput, TritstreamError
 from tritstream.image.needs import Needs
+from tritstream.transport.address import decimal_number, whole_number
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
 from tritstream_sim.board.launch import MOST_KEPT
+from tritstream_sim.board.options import MOST_CYCLES, MOST_RATE, read_refresh
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,7 +65,7 @@ def _parse(argv):
                         help="go to the background, and end when nobody has used it for so long")
     parser.add_argument("--bandwidth", type=_bandwidth, metavar="BYTES",
                         help="of the memory, per cycle; default: a beat")
-    parser.add_argument("--latency", type=_whole(0, 10**9), metavar="CYCLES",
+    parser.add_argument("--latency", type=_whole(0, MOST_CYCLES), metavar="CYCLES",
                         help="of the memory")
     parser.add_argument("--refresh", type=_refresh, metavar="INTERVAL:CYCLES",
                         help="every so many cycles the memory does not read for so many")
@@ -76,27 +78,21 @@ def _parse(argv):
 
 def _whole(low: int, high: int):
     def parse(text: str) -> int:
-        digits = text.isascii() and text.isdigit() and len(text) < 20
-        if not digits or not low <= int(text) <= high:
+        if (number := whole_number(text, low, high)) is None:
             raise argparse.ArgumentTypeError(f"it must be a whole number of {low} to {high}")
-        return int(text)
+        return number
     return parse
 
 
 def _bandwidth(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 64:
-        raise argparse.ArgumentTypeError("it must be a number above 0 and up to 64")
-    return value
+    if (rate := decimal_number(text, MOST_RATE)) is None:
+        raise argparse.ArgumentTypeError(f"it must be a number above 0 and up to {MOST_RATE}")
+    return rate
 
 
 def _refresh(text: str) -> str:
-    interval, _, cycles = text.partition(":")
-    if _whole(1, 10**9)(interval) <= _whole(0, 10**9)(cycles):
-        raise argparse.ArgumentTypeError("it must leave time to read")
+    if read_refresh(text) is None:
+        raise argparse.ArgumentTypeError("it must be INTERVAL:CYCLES, and leave time to read")
     return text
 
 

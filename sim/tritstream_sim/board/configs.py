@@ -6,6 +6,7 @@ from tritstream.build import BuildConfig, usual_element_width, usual_vector_widt
 from tritstream.errors import BadInput
 from tritstream.formats import padded
 from tritstream.image.needs import Needs
+from tritstream.support.checks import closest
 
 __all__ = ["BOARDS", "DEFAULT", "board_config", "config_for"]
 
@@ -20,13 +21,15 @@ PREFETCH_BEATS = 512
 _MEBIBYTE = 1 << 20
 
 
-def board_config(board: str | None = None) -> BuildConfig:
+def board_config(board: str | None = None, **parts: int) -> BuildConfig:
     """Return the build of a simulated board that holds the bundled model.
 
     Parameters
     ----------
     board : str or None
         One of `BOARDS`; None is `DEFAULT`.
+    parts
+        What is other than usual: `vector_width`, `element_width`, `prefetch_beats`.
 
     Raises
     ------
@@ -36,15 +39,16 @@ def board_config(board: str | None = None) -> BuildConfig:
     width = BOARDS.get(DEFAULT if board is None else board)
     if width is None:
         raise BadInput(f"There is no simulated board {board!r}: use sim, or one of "
-                       f"{', '.join(f'sim:{name}' for name in BOARDS)}.")
-    return BuildConfig(beat_bytes=width, vector_width=usual_vector_width(width),
-                       element_width=usual_element_width(width),
-                       prefetch_beats=PREFETCH_BEATS, max_hidden=256,
-                       max_intermediate=768, max_vocab=4096, max_state=7 * 256, max_stages=32,
+                       f"{', '.join(f'sim:{name}' for name in BOARDS)}; the closest is "
+                       f"sim:{closest(board, BOARDS)}.")
+    usual = {"vector_width": usual_vector_width(width),
+             "element_width": usual_element_width(width), "prefetch_beats": PREFETCH_BEATS}
+    return BuildConfig(beat_bytes=width, **(usual | parts), max_hidden=256, max_intermediate=768,
+                       max_vocab=4096, max_state=7 * 256, max_stages=32,
                        memory_bytes=4 * _MEBIBYTE)
 
 
-def config_for(needs: Needs, board: str | None = None) -> BuildConfig:
+def config_for(needs: Needs, board: str | None = None, **parts: int) -> BuildConfig:
     """Return the build of a simulated board that holds a model.
 
     It is that of `board_config` if the model fits, so that most models share one build.
@@ -55,13 +59,15 @@ def config_for(needs: Needs, board: str | None = None) -> BuildConfig:
         What the model needs.
     board : str or None
         One of `BOARDS`; None is `DEFAULT`.
+    parts
+        Of `board_config`.
 
     Raises
     ------
     BadInput
         There is no such board, or no build can hold the model.
     """
-    config = board_config(board)
+    config = board_config(board, **parts)
     if needs.lack(config) is None and needs.resident(config.memory_bytes):
         return config
     return dataclasses.replace(

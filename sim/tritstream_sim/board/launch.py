@@ -14,6 +14,7 @@ from tritstream.image.needs import Needs
 from tritstream.transport import Address, Transport, open_transport
 from tritstream_sim.board.build import build
 from tritstream_sim.board.configs import board_config, config_for
+from tritstream_sim.board.options import build_parts, check_options, memory_options
 from tritstream_sim.board.process import Board, read_note
 
 __all__ = ["launch"]
@@ -75,8 +76,10 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
     Parameters
     ----------
     address : Address or str
-        ``sim[:BOARD][?keep=SECONDS]``, where the board is one of `configs.BOARDS`, ``p1`` to
-        ``p64`` by the bytes per beat; ``sim`` is ``sim:p16``. The board ends with the transport;
+        ``sim[:BOARD][?KEY=VALUE...]``, where the board is one of `configs.BOARDS`, ``p1`` to
+        ``p64`` by the bytes per beat; ``sim`` is ``sim:p16``. ``v``, ``e`` and ``prefetch`` are
+        what of its build is other than usual, ``bandwidth`` (bytes per cycle), ``latency`` (cycles)
+        and ``refresh`` (``INTERVAL:CYCLES``) those of `Board`. The board ends with the transport;
         with ``keep`` it stays for the next that wants the same one, and ends when nobody has used
         it for so many seconds.
     image : Image or None
@@ -84,13 +87,20 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
     cache : path or None
         Where builds, and notes of kept boards, are; None: the user's cache.
     options
-        Of `Board`: bandwidth, latency, refresh.
+        Of `Board`, in front of those of the address: bandwidth, latency, refresh.
+
+    Raises
+    ------
+    BadInput
+        There is no such board, or it cannot hold the model.
     """
     if isinstance(address, str):
         address = Address.parse(address)
-    address.check_options("keep")
-    board = address.rest
-    config = board_config(board) if image is None else config_for(Needs.of(image), board)
+    check_options(address)
+    options = memory_options(address) | options
+    board, parts = address.rest, build_parts(address)
+    config = (board_config(board, **parts) if image is None
+              else config_for(Needs.of(image), board, **parts))
     if image is not None and config.memory_bytes:
         options["preload"] = image.payload
     if "keep" not in address.options:

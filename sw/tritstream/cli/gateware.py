@@ -1,10 +1,10 @@
 """The gateware package, which a host with a board does not need."""
 
 import contextlib
-import difflib
 from collections.abc import Iterator
 
 from tritstream.errors import BadInput, MissingTool
+from tritstream.support.checks import closest
 
 __all__ = ["all_targets", "find_target", "gateware"]
 
@@ -31,6 +31,5 @@ def find_target(board: str):
     targets = all_targets()
     if board in targets:
         return targets[board]
-    close = difflib.get_close_matches(board, targets, 1, cutoff=0)[0]
-    raise BadInput(f"There is no board {board!r}; the closest is {close}, and all are: "
-                   f"{', '.join(targets)}.")
+    raise BadInput(f"There is no board {board!r}; the closest is {closest(board, targets)}, and "
+                   f"all are: {', '.join(targets)}.")

@@ -1,5 +1,6 @@
 """Checks of what comes from outside, made where it enters."""
 
+import difflib
 import operator
 from collections.abc import Iterable
 
@@ -7,12 +8,17 @@ import numpy as np
 
 from tritstream.errors import BadInput
 
-__all__ = ["check_vocabulary", "checked_tokens", "no_such_token"]
+__all__ = ["check_vocabulary", "checked_tokens", "closest", "no_such_token"]
 
 
 def no_such_token(token: object, vocab: int) -> BadInput:
     """Return the error for a token that is not in a vocabulary."""
     return BadInput(f"Token {token} is out of range: this model has tokens 0 to {vocab - 1}.")
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """Return the one of `names`, at least one, that is most like what a user has written."""
+    return difflib.get_close_matches(name, names, 1, cutoff=0)[0]
 
 
 def check_vocabulary(tokens: np.ndarray, vocab: int) -> None:

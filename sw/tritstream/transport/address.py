@@ -6,11 +6,13 @@ import urllib.parse
 from collections.abc import Mapping
 
 from tritstream.errors import BadInput
+from tritstream.support.checks import closest
 from tritstream.support.manifest import read_build_id
 
-__all__ = ["Address", "whole_number"]
+__all__ = ["Address", "decimal_number", "whole_number"]
 
-_DIGITS = re.compile("[0-9]{1,12}")
+_DIGITS = re.compile("[0-9]{1,19}")
+_DECIMAL = re.compile("[0-9]{1,12}([.][0-9]{1,12})?")
 _DRIVER_OPTIONS = ("build",)        # of any transport: what the driver asks of the device behind it
 
 
@@ -64,8 +66,8 @@ class Address:
         names = sorted({*known, *_DRIVER_OPTIONS})
         for key in self.options:
             if key not in names:
-                raise BadInput(f"{self.text!r} has the unknown option {key!r}: "
-                               f"{self.scheme} has {', '.join(names)}.")
+                raise BadInput(f"{self.text!r} has the unknown option {key!r}: the closest is "
+                               f"{closest(key, names)}, and {self.scheme} has {', '.join(names)}.")
 
     def number(self, key: str, default: int, low: int, high: int) -> int:
         """Return the option `key`, which must be a whole number of `low` to `high`."""
@@ -75,6 +77,13 @@ class Address:
             raise BadInput(f"{self.text!r} has {key}={text[:20]}: it must be a whole number of "
                            f"{low} to {high}.")
         return number
+
+
+def decimal_number(text: str, high: float) -> float | None:
+    """Return the number, such as ``25.6``, that `text` is, None unless above 0 and up to `high`."""
+    if not _DECIMAL.fullmatch(text) or not 0 < float(text) <= high:
+        return None
+    return float(text)
 
 
 def whole_number(text: str, low: int, high: int) -> int | None:
