@@ -578,11 +578,12 @@ def test_bench(good, image, form):
                form)
     if form == "md":
         head, _, *rows = out.strip().splitlines()
-        assert head == "| model | size | params | device | test | t/s | evidence |"
-        assert all(row.endswith("| measured |") and " ± " in row for row in rows)
-        rows = [row.split("|")[4:6] for row in rows]
+        assert head == ("| model | size | params | device | lanes | test | t/s | cycles/token | "
+                        "stalls | evidence |")
+        assert all(row.endswith("|  |  | measured |") and " ± " in row for row in rows)
+        rows = [row.split("|")[4:7] for row in rows]
         assert [[cell.strip() for cell in row] for row in rows] == [
-            [device, test] for device in FLOAT_AND_GOLDEN for test in ("pp3", "tg2")]
+            [device, "1", test] for device in FLOAT_AND_GOLDEN for test in ("pp3", "tg2")]
         return
     if form == "csv":
         head, *lines = (line.split(",") for line in out.strip().splitlines())
@@ -592,7 +593,28 @@ def test_bench(good, image, form):
             json.loads(line) for line in out.strip().splitlines()]
     assert [(row["device"], row["test"]) for row in rows] == [
         (device, test) for device in FLOAT_AND_GOLDEN for test in ("pp3", "tg2")]
-    assert all(float(row["avg_ts"]) > 0 and row["evidence"] == "measured" for row in rows)
+    assert all(float(row["tokens_per_second"]) > 0 and row["evidence"] == "measured"
+               for row in rows)
+
+
+def test_bench_of_conversations_side_by_side(good, refused, image, monkeypatch):
+    steps = []
+    together = GoldenEngine._together
+
+    def note(engine, works):
+        steps.append([(len(work.tokens), work.head) for work in works])
+        return together(engine, works)
+
+    monkeypatch.setattr(GoldenEngine, "_together", note)
+    rows = json.loads(good("bench", "-m", image, "-p", "4,2", "-n", "2", "-r", 1, "--lanes", "3,1",
+                           "--device", "golden", "--json"))
+    assert [(row["test"], row["n_prompt"], row["n_gen"], row["lanes"]) for row in rows] == [
+        (test, *sizes, lanes) for lanes in (3, 1)
+        for test, *sizes in (("pp4", 4, 0), ("pp2", 2, 0), ("tg2", 0, 2))]
+    assert [(4, False)] * 3 in steps and steps.count([(1, True)] * 3) == 5
+    assert all(row["build"] is row["cycles_per_token"] is row["stalls"] is None for row in rows)
+    assert "float has lanes for 1 at a time, not for 2" in refused(
+        2, "bench", "-m", image, "-n", 1, "-p", 0, "--lanes", 2, "--device", "float")
 
 
 def test_bench_of_no_device(refused):
@@ -602,8 +624,16 @@ def test_bench_of_no_device(refused):
 def test_bench_of_a_board_counts_cycles(good, image, served):
     row, = json.loads(good("bench", "-m", image, "-p", 0, "-n", 4, "-r", 2, "--device", served(),
                            "--json"))
-    assert row["evidence"] == "simulated" and row["stddev_ts"] == pytest.approx(0, abs=1e-6)
-    assert row["avg_ts"] == pytest.approx(BUILD.clock_hz / (STAGES * 1000))
+    assert row["evidence"] == "simulated" and row["build"] == BUILD.digest().hex()
+    assert row["tokens_per_second"] == pytest.approx(BUILD.clock_hz / (STAGES * 1000))
+    assert row["tokens_per_second_deviation"] == pytest.approx(0, abs=1e-6)
+    assert row["cycles_per_token"] == STAGES * 1000 and 0 <= row["stalls"] < STAGES * 1000
+
+
+def test_bench_says_what_is_run_where_tokens_take_their_time(tritstream, image, served):
+    code, out, err = tritstream("bench", "-m", image, "-n", 0, "--device", served(), "--json")
+    assert code == 0 and "is simulated: pp64, once; -p, -n and -r give others" in err
+    assert [row["test"] for row in json.loads(out)] == ["pp64"]
 
 
 # doctor
@@ -767,8 +797,10 @@ BAD_LINES = {
     "nothing to verify": ("verify -p x -n 0", "must be 1 to 1,000,000,000, not 0"),
     "an empty prompt to verify": ("verify -p ''", "text is empty"),
     "nothing to measure": ("bench -p 0 -n 0", "nothing to measure"),
-    "less than nothing to measure": ("bench -p -1", "-p must be 0 to .*, not -1"),
-    "no repetition": ("bench -r 0", "must be 1 to 1,000,000,000, not 0"),
+    "less than nothing to measure": ("bench -p -1", "-p must be 0 to .*, not '-1'"),
+    "no repetition": ("bench -r 0", "-r must be 1 to 1,000,000, not '0'"),
+    "a list with a hole": ("bench -n 1,,2", "-n must be 0 to .* commas between them, not '1,,2'"),
+    "no lane": ("bench --lanes 0", "--lanes must be 1 to .*, not '0'"),
     "two formats": ("bench --json -o csv", "leave out --json or -o csv"),
     "an unknown format": ("bench -o xml", "md, csv, json, jsonl"),
 }
@@ -886,6 +918,7 @@ FOR_NUMBERS = [
     ["verify", "-m", "IMAGE", "--tokens", "5", "--device", "golden", "-n"],
     ["bench", "-m", "IMAGE", "--device", "golden", "-n", "0", "-r", "1", "-p"],
     ["bench", "-m", "IMAGE", "--device", "golden", "-p", "1", "-n", "1", "-r"],
+    ["bench", "-m", "IMAGE", "--device", "golden", "-p", "1", "-n", "0", "-r", "1", "--lanes"],
     ["build", "ulx3s_84f", "--freq"], ["build", "ulx3s_84f", "--seeds"],
     ["pack", "-o", "dummy.trit", "--dummy"],
     ["pack", "-o", "dummy.trit", "--dummy", "8,8,1,8", "-s"],

@@ -101,6 +101,9 @@ class Engine(abc.ABC):
     runs_ahead: bool = False
     """Whether a run computes passes before they are asked for."""
 
+    build: str | None = None
+    """Identity of the bitstream or the simulator, hexadecimal; None if there is none."""
+
     clock_hz: int | None = None
     """Clock of the accelerator, None if there is none."""
 

@@ -50,6 +50,7 @@ class DeviceEngine(Engine):
         self.vocab = image.vocab
         self.stop_tokens = image.stop_tokens
         self.kept = device.identity.candidates
+        self.build = device.identity.build.hex()
         self.clock_hz = device.identity.clock_hz
         self.cycles = self.stalls = 0
         self.evidence = "simulated" if simulated else "measured"
