@@ -57,7 +57,8 @@ class Accelerator(wiring.Component):
         self.vectors, self.state = construct(VectorPorts, config), construct(StatePorts, config)
         self.gains, self.statistics = construct(GainPorts, config), construct(Statistics, config)
         self.quantiser = construct(Quantiser, config)
-        self.scalars = Scalars(digit_bits=config.digit_bits, lead=self.quantiser.reciprocal_delay)
+        self.scalars = Scalars(scalar_units=config.scalar_units, digit_bits=config.digit_bits,
+                               lead=self.quantiser.reciprocal_delay)
         self.activations, self.gemv = construct(ActivationMemory, config), construct(Gemv, config)
         self.elements, self.head = construct(ElementPath, config), construct(Head, config)
         self.vector_digest, self.sequencer = construct(VectorDigest, config), Sequencer(config)

@@ -159,6 +159,11 @@ class BuildConfig:
         return (127 * self.max_columns).bit_length() + 1
 
     @property
+    def scalar_units(self) -> int:
+        """Units that make reciprocals and scales: one, or one for each projection."""
+        return 1 if self.beat_bytes < 16 else 3
+
+    @property
     def digit_bits(self) -> int:
         """Bits per cycle of the quotients between two stages, which a wide build cannot hide."""
         return 1 if self.beat_bytes < 16 else 2

@@ -86,8 +86,8 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "Mixer": Mixer,
     "Residual": Residual,
     "Statistics": lambda: construct(Statistics, CONFIG),
-    **{f"Scalars, {bits} bit": lambda bits=bits: Scalars(digit_bits=bits, lead=6)
-       for bits in (1, 2)},
+    **{f"Scalars, {units} of {bits} bits": lambda units=units, bits=bits: Scalars(
+        scalar_units=units, digit_bits=bits, lead=6) for units, bits in ((1, 1), (3, 2))},
     **{f"Quantiser V={width}": lambda width=width: construct(Quantiser, _vectors(width))
        for width in (1, 8)},
     "GainBanks": lambda: construct(GainBanks, CONFIG),

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from tritstream.formats import FORMATS
 from tritstream_hw.arithmetic.divider import Divider
@@ -13,7 +14,7 @@ from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.norm.root import ROOT_BITS, SCALAR, NormRoot
 from tritstream_hw.norm.statistics import AMAX_BITS, StatisticsSignature
 
-__all__ = ["FACTORS", "RECIPROCAL", "ProjectionScalars", "ReciprocalsSignature", "Scalars"]
+__all__ = ["FACTORS", "RECIPROCAL", "ReciprocalsSignature", "ScalarUnit", "Scalars"]
 
 RECIPROCAL = data.StructLayout({"factor": FORMATS.amax_bits, "up": 6})
 """`127 * 2**26 / amax` of the normalised maximum, and how far that was shifted up to 48 bits."""
@@ -47,16 +48,22 @@ FACTORS = data.StructLayout({
 })
 """What a header has for the scalars of the stage's input vector."""
 
+_NOTHING = {"mantissa": 0, "shift": FORMATS.max_shift}
+
 _TOP = FORMATS.amax_bits
 # The divider makes `numerator << 17` of it; 26 fraction bits are wanted of numbers below 2**17.
 _NUMERATOR = 127 << FORMATS.reciprocal_bits - 17
 
 
-class ProjectionScalars(wiring.Component):
-    """Reciprocal and scale of one projection, see `golden.scalars`.
+class ScalarUnit(wiring.Component):
+    """Reciprocals and scales of one projection or of several, one after the other.
+
+    See `golden.scalars`.
 
     Parameters
     ----------
+    projections : int
+        How many; `n` below.
     digit_bits : int
         Of a quotient, per cycle: 1 or 2. Two take 9 cycles less for each of the results.
     lead : int
@@ -65,44 +72,50 @@ class ProjectionScalars(wiring.Component):
     Members
     -------
     start : :py:`In(1)`
-        Strobe; not before `reciprocal_valid` of the start before, nor between `scales` and
-        `scale_valid`.
-    amax : :py:`In(47)`
-        Largest |element * gain|, in the cycle of `start`.
-    reciprocal : :py:`Out(RECIPROCAL)`, reciprocal_valid : :py:`Out(1)`
-        At most 31 cycles after `start`, until the next start. An `amax` of 0 gives factor 0.
-    coming : :py:`Out(1)`
-        `up` is there, and the factor will be `lead` cycles later, until the next start.
-    own : :py:`Out(NORMALISED)`
-        The same maximum, from `reciprocal_valid` until the cycle after `scales`.
+        Strobe; not before `ready` of the start before, nor between `scales` and `done`.
+    amax : :py:`In(data.ArrayLayout(47, n))`
+        Largest |element * gain| of each. Stable from `start` until `ready`.
+    reciprocals : :py:`Out(data.ArrayLayout(RECIPROCAL, n))`, coming : :py:`Out(n)`
+        The factor is there `lead` cycles after `coming`, which is at most 25 or, without `lead`, 31
+        cycles after `start`, or after the one before; until the next start. An `amax` of 0 gives
+        factor 0.
+    own : :py:`Out(data.ArrayLayout(NORMALISED, n))`
+        The maxima, from `ready` until the next start.
+    ready : :py:`Out(1)`
+        All reciprocals are there.
     scales : :py:`In(1)`
-        Strobe: the rest is there. Not before `reciprocal_valid`.
-    peak : :py:`In(NORMALISED)`
-        The maximum that the scale is made of, in the cycle of `scales`.
-    factor : :py:`In(SCALAR)`
-        Constant part of the scale. Stable from `scales` until `scale_valid`, as the next two are.
+        Strobe: the rest is there. Not before `ready`.
+    peaks : :py:`In(data.ArrayLayout(NORMALISED, n))`
+        The maxima that the scales are made of. Stable from `scales` until `done`, as are
+    factors : :py:`In(data.ArrayLayout(SCALAR, n))`
+        constant parts of the scales, and
     root : :py:`In(17)`, root_exponent : :py:`In(signed(6))`
-        Norm of the vector.
-    scale : :py:`Out(SCALE)`, scale_valid : :py:`Out(1)`
-        At most 33 cycles after `scales`, until the next start.
+        the norm of the vector.
+    results : :py:`Out(data.ArrayLayout(SCALE, n))`, done : :py:`Out(1)`
+        At most 33 cycles after `scales` for each, or one where the constant part is 0. Until the
+        next start.
     """
 
-    def __init__(self, *, digit_bits: int, lead: int):
-        self._lead = lead
+    def __init__(self, *, projections: int, digit_bits: int, lead: int):
+        self._count, self._lead = projections, lead
+
+        def each(shape):
+            return data.ArrayLayout(shape, projections)
+
         super().__init__({
-            "start":            In(1),
-            "amax":             In(AMAX_BITS),
-            "reciprocal":       Out(RECIPROCAL),
-            "reciprocal_valid": Out(1),
-            "coming":           Out(1),
-            "own":              Out(NORMALISED),
-            "scales":           In(1),
-            "peak":             In(NORMALISED),
-            "factor":           In(SCALAR),
-            "root":             In(ROOT_BITS),
-            "root_exponent":    In(signed(6)),
-            "scale":            Out(SCALE),
-            "scale_valid":      Out(1),
+            "start":         In(1),
+            "amax":          In(each(AMAX_BITS)),
+            "reciprocals":   Out(each(RECIPROCAL)),
+            "coming":        Out(projections),
+            "own":           Out(each(NORMALISED)),
+            "ready":         Out(1),
+            "scales":        In(1),
+            "peaks":         In(each(NORMALISED)),
+            "factors":       In(each(SCALAR)),
+            "root":          In(ROOT_BITS),
+            "root_exponent": In(signed(6)),
+            "results":       Out(each(SCALE)),
+            "done":          Out(1),
         })
         self._divider = Divider(digit_bits=digit_bits)
 
@@ -111,27 +124,45 @@ class ProjectionScalars(wiring.Component):
         m.submodules.shifter = shifter = Shifter(AMAX_BITS)
         m.submodules.divider = divider = self._divider
 
-        dividing_root = Signal()
+        index, dividing_root = Signal(range(max(2, self._count))), Signal()
+        place = index[:ceil_log2(self._count)]
+        is_last = index == self._count - 1
+        peak, factor, result = self.peaks[place], self.factors[place], self.results[place]
         m.d.comb += [
             shifter.normalise.eq(1),
             shifter.distance.eq(AMAX_BITS),
-            self.own.top.eq(shifter.o[-_TOP:]),
-            self.own.length.eq(shifter.left),
-            divider.numerator.eq(Mux(dividing_root, self.peak.top, _NUMERATOR)),
-            divider.denominator.eq(Mux(dividing_root, self.root, self.own.top)),
-            divider.factor.eq(Mux(dividing_root, self.factor.mantissa, 1)),
+            divider.numerator.eq(Mux(dividing_root, peak.top, _NUMERATOR)),
+            divider.denominator.eq(Mux(dividing_root, self.root, shifter.o[-_TOP:])),
+            divider.factor.eq(Mux(dividing_root, factor.mantissa, 1)),
         ]
         # Exponents, relative to the product of all that is multiplied to the scale.
         position = Signal(signed(18))
 
+        def normalise(amax):
+            m.d.comb += [shifter.i.eq(amax), shifter.start.eq(1)]
+            m.next = "AMAX"
+
         def begin():
             with m.If(self.start):
-                m.d.comb += [shifter.i.eq(self.amax), shifter.start.eq(1)]
-                m.d.sync += [
-                    self.reciprocal_valid.eq(0), self.coming.eq(0), self.scale_valid.eq(0),
-                    dividing_root.eq(0),
-                ]
-                m.next = "AMAX"
+                normalise(self.amax[0])
+                m.d.sync += [self.ready.eq(0), self.coming.eq(0), self.done.eq(0), index.eq(0),
+                             dividing_root.eq(0)]
+
+        def scale():
+            with m.If(factor.mantissa == 0):
+                m.d.sync += result.eq(SCALE.const(_NOTHING))
+                scaled()
+            with m.Else():
+                m.d.comb += divider.start.eq(1)
+                m.d.sync += position.eq(factor.exponent + peak.length - _TOP - self.root_exponent)
+                m.next = "RATIO"
+
+        def scaled():
+            m.d.sync += index.eq(index + 1)
+            m.next = "SCALE"
+            with m.If(is_last):
+                m.d.sync += self.done.eq(1)
+                m.next = "IDLE"
 
         with m.FSM():
             with m.State("IDLE"):
@@ -139,26 +170,33 @@ class ProjectionScalars(wiring.Component):
             with m.State("AMAX"):
                 with m.If(shifter.settled):
                     m.d.comb += divider.start.eq(1)
-                    m.d.sync += self.reciprocal.up.eq(FORMATS.product_bits - shifter.left)
+                    m.d.sync += [
+                        self.own[place].top.eq(shifter.o[-_TOP:]),
+                        self.own[place].length.eq(shifter.left),
+                        self.reciprocals[place].up.eq(FORMATS.product_bits - shifter.left),
+                    ]
                     m.next = "RECIPROCAL"
             with m.State("RECIPROCAL"):
                 # A register too, as the factor is, which follows when nothing is left.
                 with m.If(divider.left == self._lead):
-                    m.d.sync += self.coming.eq(1)
+                    m.d.sync += self.coming.eq(self.coming | (1 << index))
                 with m.If(~divider.busy):
-                    m.d.sync += [
-                        self.reciprocal.factor.eq(Mux(shifter.left == 0, 0, divider.o)),
-                        self.reciprocal_valid.eq(1), dividing_root.eq(1),
-                    ]
-                    m.next = "NORM"
+                    m.d.sync += self.reciprocals[place].factor.eq(
+                        Mux(shifter.left == 0, 0, divider.o))
+                    m.d.sync += index.eq(index + 1)
+                    m.next = "NEXT"
+                    with m.If(is_last):
+                        m.d.sync += [self.ready.eq(1), index.eq(0), dividing_root.eq(1)]
+                        m.next = "NORM"
+            with m.State("NEXT"):
+                normalise(self.amax[place])
             with m.State("NORM"):
                 with m.If(self.scales):
-                    m.d.comb += divider.start.eq(1)
-                    m.d.sync += position.eq(
-                        self.factor.exponent + self.peak.length - _TOP - self.root_exponent)
-                    m.next = "RATIO"
+                    scale()
                 with m.Else():
                     begin()         # no stage reads the vector before
+            with m.State("SCALE"):
+                scale()
             with m.State("RATIO"):
                 m.d.comb += shifter.i.eq(divider.o << AMAX_BITS - len(divider.o))
                 with m.If(~divider.busy):
@@ -171,32 +209,33 @@ class ProjectionScalars(wiring.Component):
                         position + shifter.left - (padding + FORMATS.mantissa_bits + _TOP))
                     m.next = "SHIFT"
             with m.State("SHIFT"):
-                self._set_scale(m, shifter, position)
-                m.d.sync += self.scale_valid.eq(1)
-                m.next = "IDLE"
+                self._set_scale(m, shifter, position, result)
+                scaled()
         return m
 
-    def _set_scale(self, m, shifter, position):
+    def _set_scale(self, m, shifter, position, result):
         shift = Signal(signed(len(position) + 1))
         m.d.comb += shift.eq(FORMATS.dequant_up - position)
         m.d.sync += [
-            self.scale.mantissa.eq(shifter.o[-FORMATS.mantissa_bits:]),
-            self.scale.shift.eq(Mux((shifter.left == 0) | (shift > FORMATS.max_shift),
-                                    FORMATS.max_shift, shift)),
+            result.mantissa.eq(shifter.o[-FORMATS.mantissa_bits:]),
+            result.shift.eq(Mux((shifter.left == 0) | (shift > FORMATS.max_shift),
+                                FORMATS.max_shift, shift)),
         ]
 
 
 class Scalars(wiring.Component):
     """All scalars of a vector by digit recurrences, see `golden.scalars`.
 
-    The projections are worked on side by side. Their reciprocals need nothing but the maxima, so
-    they are under way before the header of the stage that reads the vector is there. A projection
-    whose scale in the header is 0 gets mantissa 0 and the largest shift.
+    The reciprocals need nothing but the maxima, so they are under way before the header of the
+    stage that reads the vector is there. A projection whose scale in the header is 0 gets mantissa
+    0 and the largest shift.
 
     Parameters
     ----------
+    scalar_units : int
+        1, which works on the projections one after the other, or 3, each on its own.
     digit_bits, lead : int
-        As those of `ProjectionScalars`.
+        As those of `ScalarUnit`.
 
     Members
     -------
@@ -209,13 +248,14 @@ class Scalars(wiring.Component):
     statistics : :py:`In(StatisticsSignature())`
         Of the vector. Have to be stable from `start` until the command is taken.
     reciprocals : :py:`Out(ReciprocalsSignature())`
-        Each of a gain of its own. There at most 31 cycles after `start`, until the next one.
+        Each of a gain of its own, in order. Each at most 31 cycles after `start` or the one before,
+        until the next `start`.
     scales : :py:`Out(stream.Signature(SCALES))`
-        There at most 101 cycles after the command. The payload stays until the next
-        `start`.
+        There at most 68 cycles after command or reciprocals, and 33 for each that a unit works on.
+        The payload stays until the next `start`.
     """
 
-    def __init__(self, *, digit_bits: int, lead: int):
+    def __init__(self, *, scalar_units: int, digit_bits: int, lead: int):
         super().__init__({
             "start":       In(1),
             "command":     In(stream.Signature(FACTORS)),
@@ -223,13 +263,12 @@ class Scalars(wiring.Component):
             "reciprocals": Out(ReciprocalsSignature()),
             "scales":      Out(stream.Signature(SCALES)),
         })
-        self._projections = [ProjectionScalars(digit_bits=digit_bits, lead=lead)
-                             for _ in range(VECTORS)]
+        self._units = [ScalarUnit(projections=VECTORS // scalar_units, digit_bits=digit_bits,
+                                  lead=lead) for _ in range(scalar_units)]
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.norm = norm = NormRoot()
-        projections = self._projections
 
         begins, rooting, scaling, ends = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
@@ -241,25 +280,29 @@ class Scalars(wiring.Component):
             norm.ratio.eq(self.command.p.ratio),
             norm.floor.eq(self.command.p.floor),
         ]
-        # All scales begin in the same cycle, for they may share the first maximum.
-        scales = rooting & norm.valid & Cat(one.reciprocal_valid for one in projections).all()
-        for index, projection in enumerate(projections):
-            m.submodules[f"projection{index}"] = projection
+        # All units begin in the same cycle, for all scales may be made of the first maximum.
+        scales = rooting & norm.valid & Cat(unit.ready for unit in self._units).all()
+        first = self._units[0].own[0]
+        for number, unit in enumerate(self._units):
+            m.submodules[f"unit{number}"] = unit
             m.d.comb += [
-                projection.start.eq(self.start),
-                projection.amax.eq(self.statistics.amax[index]),
-                projection.scales.eq(scales),
-                projection.peak.eq(
-                    Mux(self.command.p.separate, projection.own, projections[0].own)),
-                projection.factor.eq(self.command.p.factors[index]),
-                projection.root.eq(norm.root),
-                projection.root_exponent.eq(norm.exponent),
-                self.reciprocals.numbers[index].eq(projection.reciprocal),
-                self.reciprocals.coming[index].eq(projection.coming),
-                self.scales.p[index].eq(projection.scale),
+                unit.start.eq(self.start),
+                unit.scales.eq(scales),
+                unit.root.eq(norm.root),
+                unit.root_exponent.eq(norm.exponent),
             ]
+            for place, own in enumerate(unit.own):
+                index = number * len(unit.own) + place
+                m.d.comb += [
+                    unit.amax[place].eq(self.statistics.amax[index]),
+                    unit.peaks[place].eq(Mux(self.command.p.separate, own, first)),
+                    unit.factors[place].eq(self.command.p.factors[index]),
+                    self.reciprocals.numbers[index].eq(unit.reciprocals[place]),
+                    self.reciprocals.coming[index].eq(unit.coming[place]),
+                    self.scales.p[index].eq(unit.results[place]),
+                ]
         m.d.comb += [
-            ends.eq(scaling & Cat(one.scale_valid for one in projections).all()),
+            ends.eq(scaling & Cat(unit.done for unit in self._units).all()),
             self.command.ready.eq(ends),
         ]
         with m.If(begins):

@@ -23,14 +23,15 @@ from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import PERIOD, Source, reset, start_clock
 
 MOST = (1 << FORMATS.product_bits - 1) - 1
-DIGIT_BITS = [1, 2]
+DIGIT_BITS, UNITS = [1, 2], {1: 1, 2: 3}
 LEAD = 6
-RECIPROCAL_BUDGET, SCALES_BUDGET = {1: 31, 2: 22}, {1: 98, 2: 89}
+RECIPROCAL_BUDGET, SCALES_BUDGET = {1: 31, 2: 22}, {1: 192, 2: 89}
 
 
 def components() -> dict[str, Scalars]:
     """Return the devices under test, called `d<digit bits>`."""
-    return {f"d{bits}": Scalars(digit_bits=bits, lead=LEAD) for bits in DIGIT_BITS}
+    return {f"d{bits}": Scalars(scalar_units=UNITS[bits], digit_bits=bits, lead=LEAD)
+            for bits in DIGIT_BITS}
 
 
 def magnitude(bits: int) -> int:
