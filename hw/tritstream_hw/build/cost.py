@@ -36,6 +36,7 @@ from tritstream_hw.gemv.activations import ActivationMemory
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.gemv import Gemv
 from tritstream_hw.gemv.trit import TritDecoder
+from tritstream_hw.head.chain import TopKChain
 from tritstream_hw.head.digest import VectorDigest
 from tritstream_hw.head.topk import TopK
 from tritstream_hw.link import Link
@@ -94,6 +95,7 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "VectorMemory": lambda: construct(VectorMemory, CONFIG),
     "StatePorts": lambda: construct(StatePorts, CONFIG),
     "TopK": lambda: construct(TopK, CONFIG),
+    "TopKChain": lambda: construct(TopKChain, CONFIG),
     "VectorDigest": lambda: construct(VectorDigest, CONFIG),
     "TapeReader": lambda: TapeReader(CONFIG),
     "RowReader": lambda: construct(RowReader, CONFIG),

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream_hw.elements.layouts import SCALES, flow
 from tritstream_hw.gemv.layouts import rows_layout, sums_layout
+from tritstream_hw.head.chain import TopKChain
 from tritstream_hw.head.contenders import Contenders
 from tritstream_hw.head.topk import TopK
 from tritstream_hw.ports import BEST
@@ -62,7 +63,8 @@ class Head(wiring.Component):
             "best":    Out(BEST),
         })
         self._contenders = Contenders(acc_bits=acc_bits, element_width=element_width)
-        self._topk = TopK(acc_bits=acc_bits, candidates=candidates)
+        ranking = TopK if element_width == 1 else TopKChain
+        self._topk = ranking(acc_bits=acc_bits, candidates=candidates)
 
     def elaborate(self, platform):
         m = Module()

@@ -2,6 +2,7 @@
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["TopK", "best_layout", "logit_layout"]
@@ -20,13 +21,11 @@ def best_layout(acc_bits: int) -> data.StructLayout:
 class TopK(wiring.Component):
     """Keeps the :py:`candidates` largest logits, sorted; of equal ones the lower row first.
 
-    A chain of cells. Each keeps the better of its own and of what arrives, and hands on the other,
-    so nothing has to reach more than one cell in a cycle. What a cell hands on after it took
-    something better comes before all that lies behind it, also before an equal one there, and so
-    replaces the next cell's own without a comparison.
-
-    Throughput is one logit per cycle. The candidates are in order once `settled`, which is one
-    cycle per candidate, and one more, after the last logit.
+    A list in a small memory. A logit that is not among the best is dropped in the cycle in which it
+    is taken. One that is goes into the list from its end: in each cycle the entry before the free
+    place moves there, if it is smaller, or else the logit does. That takes as many cycles as
+    entries are behind it, and one; of `n` logits in random order some
+    :py:`candidates * (1 + log(n / candidates))` are among the best of those before them.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ class TopK(wiring.Component):
     Members
     -------
     i : :py:`In(stream.Signature(logit_layout(acc_bits)))`
-        Logits, rows ascending. Accepted in any cycle but that of `clear`.
+        Logits, rows ascending. Not accepted while one is sorted in, nor in the cycle of `clear`.
     least : :py:`Out(signed(acc_bits))`, full : :py:`Out(1)`
         A logit that is not larger than this will not be kept, if `full`.
     clear : :py:`In(1)`
@@ -46,9 +45,9 @@ class TopK(wiring.Component):
     index : :py:`In(8)`
         Which candidate to show, 0 for the best.
     best : :py:`Out(best_layout(acc_bits))`
-        The candidate, one cycle later.
+        The candidate, one cycle later; once `settled`.
     settled : :py:`Out(1)`
-        A logit marked `last` was taken since `clear`, and nothing is on its way any more.
+        A logit marked `last` was taken since `clear`, and all are in their places.
     """
 
     def __init__(self, *, acc_bits: int, candidates: int):
@@ -62,59 +61,61 @@ class TopK(wiring.Component):
             "best":    Out(best_layout(acc_bits)),
             "settled": Out(1),
         })
-        # What each cell keeps, and what arrives at it: the input at the first, what the cell before
-        # handed on at the others. Attributes, because a proof has to compare them.
-        cells = range(candidates)
+        # Attributes, because a proof has to look into the list.
         shape = data.StructLayout({"token": 16, "acc": signed(acc_bits)})
-        self.kept = [Signal(shape, name=f"kept_{n}", reset_less=True) for n in cells]
-        self.offers = [Signal(shape, name=f"offer_{n}", reset_less=True) for n in cells]
-        self.keeps, self.offered, self.displaced = (
-            Signal(candidates, name=name) for name in ("keeps", "offered", "displaced"))
+        self.list = Memory(shape=shape, depth=max(2, candidates), init=[])
+        self.count = Signal(range(candidates + 1))
+        self.sorting = Signal()
+        self.fresh = Signal(shape, reset_less=True)         # what is sorted in
+        self.place = Signal(range(max(2, candidates)))      # the free one
 
     def elaborate(self, platform):
         m = Module()
-        candidates = self._candidates
+        m.submodules.list = self.list
+        write, read = self.list.write_port(), self.list.read_port(domain="comb")
+        most, fresh, place = self._candidates, self.fresh, self.place
 
-        taken = Signal()
+        taken, better, rests, ended = (Signal() for _ in range(4))
         m.d.comb += [
-            self.i.ready.eq(~self.clear),
+            self.full.eq(self.count == most),
+            self.i.ready.eq(~self.sorting & ~self.clear),
             taken.eq(self.i.valid & self.i.ready),
-            self.offers[0].token.eq(self.i.p.row),
-            self.offers[0].acc.eq(self.i.p.acc),
-            self.offered[0].eq(taken),
-            self.least.eq(self.kept[-1].acc),
-            self.full.eq(self.keeps[-1]),
+            better.eq(~self.full | _less(self.least, self.i.p.acc)),
+            self.settled.eq(ended & ~self.sorting),
         ]
-        better = Signal(candidates)
-        for n, (kept, offer) in enumerate(zip(self.kept, self.offers, strict=True)):
-            # The sign of a difference: a carry chain whose carry need not leave it.
-            larger = (kept.acc - offer.acc)[-1]
-            m.d.comb += better[n].eq(
-                self.offered[n] & (self.displaced[n] | ~self.keeps[n] | larger))
-            with m.If(better[n]):
-                m.d.sync += kept.eq(offer)
-        for n in range(1, candidates):
-            m.d.sync += self.offers[n].eq(
-                Mux(better[n - 1], self.kept[n - 1], self.offers[n - 1]))
-        m.d.sync += [
-            self.displaced[1:].eq(better),
-            self.offered[1:].eq(self.offered & (self.keeps | ~better)),
-            self.keeps.eq(self.keeps | better),
+        with m.If(taken):
+            m.d.sync += [
+                ended.eq(self.i.p.last),
+                self.sorting.eq(better),
+                fresh.acc.eq(self.i.p.acc),
+                fresh.token.eq(self.i.p.row),
+                place.eq(Mux(self.full, most - 1, self.count)),
+            ]
+
+        m.d.comb += [
+            read.addr.eq(Mux(self.sorting, place - 1, self.index)),
+            rests.eq((place == 0) | ~_less(read.data.acc, fresh.acc)),
+            write.en.eq(self.sorting),
+            write.addr.eq(place),
+            write.data.eq(Mux(rests, fresh, read.data)),
         ]
+        with m.If(self.sorting):
+            m.d.sync += place.eq(place - 1)
+            with m.If(place == most - 1):
+                m.d.sync += self.least.eq(write.data.acc)
+            with m.If(rests):
+                m.d.sync += [self.sorting.eq(0), self.count.eq(self.count + ~self.full)]
         with m.If(self.clear):
-            m.d.sync += [self.offered[1:].eq(0), self.keeps.eq(0)]
+            m.d.sync += [self.count.eq(0), self.sorting.eq(0), ended.eq(0)]
 
-        ended = Signal(candidates)
-        m.d.sync += ended.eq(Cat(taken & self.i.p.last, ended))
-        m.d.sync += self.settled.eq(self.settled | ended[-1])
-        with m.If(self.clear):
-            m.d.sync += [ended.eq(0), self.settled.eq(0)]
-
-        place = self.index[:(candidates - 1).bit_length()]
-        shown = Array(self.kept)[place]
         m.d.sync += [
-            self.best.token.eq(shown.token),
-            self.best.acc.eq(shown.acc),
-            self.best.valid.eq((self.index < candidates) & self.keeps.bit_select(place, 1)),
+            self.best.token.eq(read.data.token),
+            self.best.acc.eq(read.data.acc),
+            self.best.valid.eq(self.index < self.count),
         ]
         return m
+
+
+def _less(a, b) -> Value:
+    """Whether `a < b`: the sign of a difference, a carry chain whose carry need not leave it."""
+    return (a - b)[-1]

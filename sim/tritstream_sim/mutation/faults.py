@@ -10,6 +10,7 @@ ACTIVATIONS = "hw/tritstream_hw/gemv/activations.py"
 FEEDER = "hw/tritstream_hw/gemv/feeder.py"
 SERIALISER = "hw/tritstream_hw/gemv/serialiser.py"
 TOPK = "hw/tritstream_hw/head/topk.py"
+CHAIN = "hw/tritstream_hw/head/chain.py"
 CRC = "hw/tritstream_hw/arithmetic/crc.py"
 
 RTL_CORE = "tests/test_rtl_core.py::test_core[4]"
@@ -19,6 +20,7 @@ RTL_TOPK = "tests/test_rtl_topk.py::test_head_and_digest"
 FORMAL_CORE = "tests/test_formal_core.py::test_core"
 FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
 FORMAL_TOPK = "tests/test_formal_core.py::test_topk"
+FORMAL_CHAIN = "tests/test_formal_core.py::test_chain"
 
 MULTIPLY = "hw/tritstream_hw/arithmetic/multiply.py"
 PIPELINE = "hw/tritstream_hw/stream/delay.py"
@@ -161,14 +163,26 @@ MUTANTS = [
     Mutant("serialiser.stall-dropped", "a word is overwritten while it waits",
            SERIALISER, "self.i.valid & register.i.ready),\n            command_ends",
            "self.i.valid),\n            command_ends", RTL_GEMV),
+    Mutant("chain.tie", "of equal logits the later one wins",
+           CHAIN, "(kept.acc - offer.acc)[-1]", "~(offer.acc - kept.acc)[-1]", FORMAL_CHAIN),
+    Mutant("chain.displaced", "a displaced logit is compared again and loses a tie",
+           CHAIN, "self.displaced[n] | ~self.keeps[n]", "~self.keeps[n]", RTL_TOPK),
+    Mutant("chain.clear", "a logit on its way survives a clear",
+           CHAIN, "[self.offered[1:].eq(0), self.keeps.eq(0)]", "self.keeps.eq(0)", RTL_TOPK),
+    Mutant("chain.settled-early", "a ranking is settled as soon as the last logit is taken",
+           CHAIN, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)",
+           RTL_TOPK),
     Mutant("topk.tie", "of equal logits the later one wins",
-           TOPK, "(kept.acc - offer.acc)[-1]", "~(offer.acc - kept.acc)[-1]", FORMAL_TOPK),
-    Mutant("topk.displaced", "a displaced logit is compared again and loses a tie",
-           TOPK, "self.displaced[n] | ~self.keeps[n]", "~self.keeps[n]", RTL_TOPK),
+           TOPK, "~_less(read.data.acc, fresh.acc)", "_less(fresh.acc, read.data.acc)",
+           FORMAL_TOPK),
+    Mutant("topk.least", "the least of the best is what it was when there were enough",
+           TOPK, "with m.If(place == most - 1):", "with m.If((place == most - 1) & ~self.full):",
+           (FORMAL_TOPK, RTL_TOPK)),
     Mutant("topk.clear", "a logit on its way survives a clear",
-           TOPK, "[self.offered[1:].eq(0), self.keeps.eq(0)]", "self.keeps.eq(0)", RTL_TOPK),
+           TOPK, "[self.count.eq(0), self.sorting.eq(0), ended.eq(0)]",
+           "[self.count.eq(0), ended.eq(0)]", RTL_TOPK),
     Mutant("topk.settled-early", "the ranking is called settled as soon as the last logit is taken",
-           TOPK, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)", RTL_TOPK),
+           TOPK, "self.settled.eq(ended & ~self.sorting)", "self.settled.eq(ended)", RTL_TOPK),
     Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
            CRC, "remainder | self.clear.replicate(BITS)", "remainder", RTL_TOPK),
     Mutant("digest.idle", "a clear without a word is not heeded",
@@ -336,8 +350,12 @@ MUTANTS = [
            SCALARS, "(shifter.left == 0) | (shift > FORMATS.max_shift)", "shifter.left == 0",
            RTL_SCALARS),
     Mutant("scalars.vectors", "projections with a common vector look at maxima of their own",
-           SCALARS, "Mux(self.command.p.separate, projection.own, projections[0].own)",
-           "projection.own", RTL_SCALARS),
+           SCALARS, "Mux(self.command.p.separate, own, first)", "own", RTL_SCALARS),
+    Mutant("scalars.turn", "a unit makes every reciprocal of the first maximum",
+           SCALARS, "normalise(self.amax[place])", "normalise(self.amax[0])", RTL_SCALARS),
+    Mutant("scalars.early", "a reciprocal is announced before it is under way",
+           SCALARS, "with m.If(divider.left == self._lead):", "with m.If(divider.left != 0):",
+           RTL_SCALARS),
     Mutant("quantiser.round", "activations are truncated",
            QUANTISER, "(scaled.o + (1 << bits - 1)) >> bits", "scaled.o >> bits", RTL_QUANTISER),
     Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",

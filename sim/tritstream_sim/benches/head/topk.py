@@ -1,4 +1,4 @@
-"""Bench of `TopK` at several numbers of candidates, against a stable sort."""
+"""Bench of `TopK` and `TopKChain` at several numbers of candidates, against a stable sort."""
 
 import random
 
@@ -7,6 +7,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
 from tritstream_hw.construct import construct
+from tritstream_hw.head.chain import TopKChain
 from tritstream_hw.head.topk import TopK, best_layout, logit_layout
 from tritstream_sim.agents.payload import as_signed
 from tritstream_sim.agents.stream import (
@@ -18,7 +19,8 @@ from tritstream_sim.agents.stream import (
     start_clock,
 )
 
-CANDIDATES = [1, 4, 16]
+LISTS, CHAINS = {"list1": 1, "list4": 4, "list16": 16}, {"chain4": 4, "chain16": 16}
+CANDIDATES = LISTS | CHAINS
 
 
 def config(candidates: int) -> BuildConfig:
@@ -27,16 +29,17 @@ def config(candidates: int) -> BuildConfig:
                        max_intermediate=64)
 
 
-def components() -> dict[str, TopK]:
-    """Return the devices under test, called `k<candidates>`."""
-    return {f"k{count}": construct(TopK, config(count)) for count in CANDIDATES}
+def components() -> dict[str, TopK | TopKChain]:
+    """Return the devices under test."""
+    return {name: construct(TopK if name in LISTS else TopKChain, config(count))
+            for name, count in CANDIDATES.items()}
 
 
 class Bench:
-    """Agents at the device that keeps so many candidates."""
+    """Agents at one of the devices."""
 
-    def __init__(self, dut, candidates: int, *, i_stall=0.0, burst=1):
-        self.dut, self.name, self.config = dut, f"k{candidates}", config(candidates)
+    def __init__(self, dut, name: str, *, i_stall=0.0, burst=1):
+        self.dut, self.name, self.config = dut, name, config(CANDIDATES[name])
         self.source = Source(dut, f"{self.name}__i", logit_layout(self.config.acc_bits),
                              stall=stall(i_stall, burst))
         self.watch = Monitor(dut, f"{self.name}__i")
@@ -81,28 +84,28 @@ class Bench:
                 assert got == ranked[index], f"candidate {index}: {got}, not {ranked[index]}"
 
 
-async def start(dut, candidates: int, **stalls) -> Bench:
+async def start(dut, name: str, **stalls) -> Bench:
     """Return a bench after reset."""
     start_clock(dut)
-    bench = Bench(dut, candidates, **stalls)
+    bench = Bench(dut, name, **stalls)
     await reset(dut)
     return bench
 
 
 @cocotb.test
-@cocotb.parametrize((("i_stall", "burst"), SOURCE_PAUSES), candidates=CANDIDATES,
+@cocotb.parametrize((("i_stall", "burst"), SOURCE_PAUSES), name=list(CANDIDATES),
                     spread=[0, 2, 8000])
-async def the_best_in_order(dut, candidates, i_stall, burst, spread):
-    bench = await start(dut, candidates, i_stall=i_stall, burst=burst)
+async def the_best_in_order(dut, name, i_stall, burst, spread):
+    bench = await start(dut, name, i_stall=i_stall, burst=burst)
     for _ in range(8):
         await bench.rank([random.randint(-spread, spread) for _ in range(100)])
         await bench.clear()
 
 
 @cocotb.test
-@cocotb.parametrize(candidates=CANDIDATES)
-async def rising_falling_and_extreme(dut, candidates):
-    bench = await start(dut, candidates)
+@cocotb.parametrize(name=list(CANDIDATES))
+async def rising_falling_and_extreme(dut, name):
+    bench = await start(dut, name)
     bits = bench.config.acc_bits
     low, high = as_signed(1 << bits - 1, bits), (1 << bits - 1) - 1
     for logits in (range(-50, 50), range(50, -50, -1), [low, high, -1, 0, 1] * 10, [low], [high],
@@ -112,28 +115,48 @@ async def rising_falling_and_extreme(dut, candidates):
 
 
 @cocotb.test
-@cocotb.parametrize(candidates=CANDIDATES, count=[1, 3, 4, 5, 17])
-async def few_logits(dut, candidates, count):
-    bench = await start(dut, candidates)
+@cocotb.parametrize(name=list(CANDIDATES), count=[1, 3, 4, 5, 17])
+async def few_logits(dut, name, count):
+    bench = await start(dut, name)
     await bench.rank([random.randint(-3, 3) for _ in range(count)],
                      sorted(random.sample(range(1 << 16), count)))
 
 
 @cocotb.test
-@cocotb.parametrize(candidates=CANDIDATES)
-async def a_logit_per_cycle(dut, candidates):
-    bench = await start(dut, candidates)
+@cocotb.parametrize(name=list(LISTS))
+async def a_cycle_for_each_and_one_for_each_that_is_worse(dut, name):
+    """What is not among the best takes a cycle, what is one more, and one for what it displaces."""
+    bench = await start(dut, name)
+    logits = [random.randint(-90, 90) for _ in range(200)]
+    await bench.rank(logits)
+    due, kept, candidates = [0], [], CANDIDATES[name]
+    for logit in logits:
+        behind = sum(other < logit for other in kept)
+        if len(kept) < candidates or behind:
+            spent = 2 + (behind if len(kept) < candidates else behind - 1)
+            kept = sorted([*kept, logit], reverse=True)[:candidates]
+        else:
+            spent = 1
+        due.append(due[-1] + spent)
+    first = bench.watch.cycles[0]
+    assert bench.watch.cycles == [first + cycle for cycle in due[:-1]]
+
+
+@cocotb.test
+@cocotb.parametrize(name=list(CHAINS))
+async def a_logit_per_cycle(dut, name):
+    bench = await start(dut, name)
     await bench.rank([random.randint(-9, 9) for _ in range(200)])
     first = bench.watch.cycles[0]
     assert bench.watch.cycles == list(range(first, first + 200))
 
 
 @cocotb.test
-@cocotb.parametrize(candidates=CANDIDATES)
-async def settles_when_the_last_logit_has_arrived(dut, candidates):
-    bench = await start(dut, candidates)
+@cocotb.parametrize(name=list(CANDIDATES))
+async def settles_when_the_last_logit_is_in_its_place(dut, name):
+    bench = await start(dut, name)
     bench.source.send([{"acc": 1, "row": 0, "last": 0}])
-    await ClockCycles(dut.clk, 2 * candidates + 4)
+    await ClockCycles(dut.clk, 2 * CANDIDATES[name] + 4)
     assert bench.port("settled").value == 0
     bench.source.send([{"acc": 2, "row": 1, "last": 1}])
     await bench.source.sent()
@@ -141,22 +164,25 @@ async def settles_when_the_last_logit_has_arrived(dut, candidates):
     while not bench.port("settled").value:
         await RisingEdge(dut.clk)
         cycles += 1
-    assert cycles == candidates + 1
+    kept = CANDIDATES[name]
+    assert cycles == 1 + (min(2, kept) if name in LISTS else kept)
     await bench.check([1, 2], [0, 1])
 
 
 @cocotb.test
-@cocotb.parametrize(candidates=CANDIDATES, how=["clear", "reset"], cycles=[1, 2, 5, 20])
-async def forgets_what_is_on_its_way(dut, candidates, how, cycles):
-    bench = await start(dut, candidates)
+@cocotb.parametrize(name=list(CANDIDATES), how=["clear", "reset"], cycles=[1, 2, 5, 20])
+async def forgets_what_is_on_its_way(dut, name, how, cycles):
+    bench = await start(dut, name)
     bench.source.send({"acc": 100 + n, "row": n, "last": n % 4 == 3} for n in range(60))
     await ClockCycles(dut.clk, cycles)
     if how == "clear":
-        bench.source.clear()
+        while len(bench.source.pending) > 1:        # but for what is offered
+            bench.source.pending.pop()
+        await bench.source.sent()
         await bench.clear()
     else:
         await reset(dut)
-    await ClockCycles(dut.clk, candidates + 4)
+    await ClockCycles(dut.clk, CANDIDATES[name] + 4)
     assert bench.port("settled").value == 0
     await bench.check([], [])
     await bench.rank([3, 5, 4])
