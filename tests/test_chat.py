@@ -18,7 +18,7 @@ import pytest
 import tritstream
 from tritstream.cli.app import run
 from tritstream.engines.state import State
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, DeviceError
 from tritstream.image.pack import pack
 from tritstream.model.checkpoint import Checkpoint
 from tritstream.model.config import ModelConfig
@@ -105,6 +105,22 @@ def test_an_answer_that_is_ended(model):
         reply = chat.say("")
         reply.stop()                            # perhaps before its first token
         assert chat.turns == 1 + bool(reply.tokens)
+
+
+def test_a_device_that_fails_leaves_the_conversation(model, monkeypatch):
+    with chatting(model) as chat:
+        said(chat, BEGIN)
+        before = chat.state
+
+        def failing(works):
+            raise DeviceError("The device at golden is gone: plug it in again.")
+
+        monkeypatch.setattr(model.engine, "step", failing)
+        with pytest.raises(DeviceError, match="plug it in"):
+            said(chat, " and")
+        monkeypatch.undo()
+        assert chat.state == before and chat.turns == 1
+        assert said(chat, " and") and chat.turns == 2
 
 
 def test_stop_texts_end_an_answer(model):

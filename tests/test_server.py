@@ -1,5 +1,6 @@
 """The server, by the client that it is for, and by those that it is not for."""
 
+import asyncio
 import concurrent.futures
 import contextlib
 import http.client
@@ -25,6 +26,7 @@ from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokeni
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.app import application
 from tritstream.server.connection import Connection
+from tritstream.server.mailbox import Mailbox
 from tritstream.server.store import Store
 
 PROMPT = "It was a dark night, and"
@@ -319,6 +321,27 @@ def test_a_key(model, tmp_path):
             found, answer = asked(port, "GET", "/v1/models", **headers)
             assert found == status and KEY not in answer.decode()
         assert asked(port, "GET", "/health")[0] == 200
+
+
+def test_what_threads_tell_comes_in_their_order():
+    async def collect():
+        mailbox, queue = Mailbox(asyncio.get_running_loop()), asyncio.Queue()
+
+        def tell(thread):
+            for number in range(500):
+                mailbox.put(queue, (thread, number))
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            done = [asyncio.wrap_future(pool.submit(tell, thread)) for thread in range(4)]
+            found = [await asyncio.wait_for(queue.get(), WAIT) for _ in range(4 * 500)]
+            await asyncio.gather(*done)
+        return mailbox, queue, found
+
+    mailbox, queue, found = asyncio.run(collect())
+    assert queue.empty()
+    for thread in range(4):
+        assert [number for other, number in found if other == thread] == list(range(500))
+    mailbox.put(queue, None)            # the loop has ended, and nobody minds
 
 
 @contextlib.contextmanager

@@ -203,7 +203,7 @@ def alone(name: str, device: str, tokens: int, seconds: float) -> tuple[int, flo
 
 
 async def load(port: int, clients: int, *, tokens: int, seconds: float = float("inf"),
-               requests: int = 1 << 60, between=lambda done: None) -> Load:
+               requests: int = 1 << 60, between=lambda done: None, bias: bool = True) -> Load:
     """Have clients ask for texts, each for the next as soon as it has one.
 
     Parameters
@@ -218,6 +218,8 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
         When it ends: whichever comes first.
     between : callable
         Called with the number of requests that have ended, behind each.
+    bias : bool
+        Whether a bias keeps texts from ending before they have so many tokens.
     """
     result = Load()
     began = time.perf_counter()
@@ -230,7 +232,7 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
             if time.perf_counter() > ends:
                 return
             async with asyncio.timeout(REQUEST_SECONDS):
-                await _text(port, number, tokens, result, warm, ends)
+                await _text(port, _body(number, tokens, bias), result, warm, ends)
             result.requests += 1
             between(result.requests)
 
@@ -239,12 +241,14 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
     return result
 
 
-async def _text(port: int, number: int, tokens: int, result: Load, warm: float,
-                ends: float) -> None:
+def _body(number: int, tokens: int, bias: bool) -> bytes:
+    biases = {"logit_bias": {"0": -100, "1": -100}} if bias else {}
+    return json.dumps({"prompt": PROMPT, "max_tokens": tokens, "seed": number, "stream": True}
+                      | biases).encode()
+
+
+async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) -> None:
     """Ask for a text as a stream, and note when its tokens come."""
-    # A bias that nothing but the end of the text notices, so that all are of one length.
-    body = json.dumps({"prompt": PROMPT, "max_tokens": tokens, "seed": number, "stream": True,
-                       "logit_bias": {"0": -100, "1": -100}}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         asked = before = time.perf_counter()
@@ -286,10 +290,10 @@ def table(name: str, device: str, options) -> str:
         asyncio.run(load(server.port, 16, tokens=2, requests=options.requests, between=between))
     with Server(["tritstream_sim.report.serve", "--free", "--model", name]) as server:
         asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
-                         requests=options.clients))
+                         requests=options.clients, bias=False))
         spent = server.processor_seconds
         free = asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
-                                requests=10 * options.clients))
+                                requests=10 * options.clients, bias=False))
         spent = server.processor_seconds - spent
     own_cost = spent / (FREE_TOKENS * free.requests)
     rows = [

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import time
 import uuid
@@ -17,6 +18,7 @@ from tritstream.runtime.language_model import LanguageModel
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.errors import Refused
 from tritstream.server.forms import ChatForm, CompletionForm, Form
+from tritstream.server.mailbox import Mailbox
 from tritstream.server.metrics import Metrics
 from tritstream.server.request import (
     MOST_LOGGED,
@@ -30,6 +32,8 @@ from tritstream.server.store import Store
 from tritstream.server.text import Text, Turn
 
 __all__ = ["Completions"]
+
+_event = json.JSONEncoder(ensure_ascii=False).encode     # `json.dumps` makes one each time
 
 ONE_TEXT = "A conversation goes on by one text: give one prompt, and no n."
 
@@ -59,6 +63,10 @@ class Completions:
         self._scheduler = scheduler
         self._store = store
         self._metrics = metrics
+
+    @functools.cached_property
+    def _mailbox(self) -> Mailbox:
+        return Mailbox(asyncio.get_running_loop())
 
     async def complete(self, request: Request) -> Response:
         """Answer a request for texts that go on from prompts."""
@@ -135,8 +143,8 @@ class Completions:
         texts: list[Text] = []
         try:
             for prompt in prompts:
-                texts.append(Text(self._scheduler, self._tokenizer, asked, prompt, len(texts),
-                                  turn))
+                texts.append(Text(self._scheduler, self._mailbox, self._tokenizer, asked, prompt,
+                                  len(texts), turn))
         except TritstreamError:
             for text in texts:
                 text.answer.cancel()
@@ -252,10 +260,6 @@ def _place(texts: list[Text]) -> dict:
     state = text.answer.state or text.turn.start
     return {"conversation": {"id": text.turn.kept.id, "tokens": len(state.text),
                              "digest": digest_text(state.digest)}}
-
-
-def _event(table: dict) -> str:
-    return json.dumps(table, ensure_ascii=False)
 
 
 async def _read(text: Text) -> None:

@@ -1,7 +1,6 @@
 """One text of a response: what the scheduler makes, as pieces in the event loop."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from tritstream.model.tokenizer import Tokenizer
 from tritstream.runtime.pieces import CONTEXT, Pieces, stopper
 from tritstream.runtime.scheduler import Answer, Scheduler
 from tritstream.server.errors import Refused
+from tritstream.server.mailbox import Mailbox
 from tritstream.server.request import TextRequest
 from tritstream.server.store import MOST_TOKENS, Kept, Store
 
@@ -43,6 +43,8 @@ class Text:
     ----------
     scheduler : Scheduler
         Makes it.
+    mailbox : Mailbox
+        Brings what the scheduler tells.
     tokenizer : Tokenizer or None
         Of the model.
     asked : TextRequest
@@ -62,14 +64,15 @@ class Text:
         Too many texts wait.
     """
 
-    def __init__(self, scheduler: Scheduler, tokenizer: Tokenizer | None, asked: TextRequest,
-                 prompt: list[int], number: int, turn: Turn | None = None):
+    def __init__(self, scheduler: Scheduler, mailbox: Mailbox, tokenizer: Tokenizer | None,
+                 asked: TextRequest, prompt: list[int], number: int, turn: Turn | None = None):
         self.number = number
         self.prompt = prompt
         self.turn = turn
         self.tokenizer = tokenizer
         self._stop_tokens = scheduler.engine.stop_tokens
-        self._loop, self._events = asyncio.get_running_loop(), asyncio.Queue()
+        self._mailbox = mailbox
+        self._events: asyncio.Queue = asyncio.Queue()
         start = None if turn is None else turn.start
         context = prompt if start is None else [*start.text[-CONTEXT:], *prompt]
         self.pieces = Pieces(tokenizer, context, asked.stop_texts)
@@ -111,15 +114,11 @@ class Text:
     def _tell(self, answer: Answer, event: int | None | BaseException) -> None:
         """Pass on what happens; the end of a turn is told when it is kept."""
         if self.turn is None or isinstance(event, int):
-            self._forward(event)
+            self._mailbox.put(self._events, event)
             return
         store, kept, _ = self.turn
-        store.end(kept, answer.state,
-                  lambda error: self._forward(event if error is None else _not_kept(error)))
-
-    def _forward(self, event: int | None | BaseException) -> None:
-        with contextlib.suppress(RuntimeError):         # the loop has ended: nobody listens
-            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+        store.end(kept, answer.state, lambda error: self._mailbox.put(
+            self._events, event if error is None else _not_kept(error)))
 
 
 def _not_kept(error: Exception) -> Exception:
