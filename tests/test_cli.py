@@ -539,8 +539,50 @@ def test_estimate_says_what_limits(good, image):
     board = json.loads(good("estimate", "-m", "demo", "--board", "ulx3s_85f", "--json"))
     assert board["limit"] == "memory"
     assert board["tokens_per_second"] == pytest.approx(261e6 / board["bytes_per_token"])
+    assert board["roofs"] == {
+        limit: pytest.approx(rate / board["bytes_per_token"]) for limit, rate in
+        (("core", 4 * board["clock_hz"]), ("memory", 261e6), ("link", 300_000))}
     shown = good("estimate", "-m", "tiny", "--build", "p=64,e=1")
     assert "limited by the element path" in shown and "(estimated)" in shown
+
+
+ROOFLINE = ["estimate", "-m", "370M", "--beside", "tiny", "--build", "p=64,clock=250", "--memory",
+            25.6]
+
+
+def test_estimate_draws_its_roofline(good, monkeypatch):
+    figures = []
+    monkeypatch.setattr("tritstream.analysis.roofline.write_picture",
+                        lambda figure, path: figures.append(figure))
+    result = json.loads(good(*ROOFLINE, "--plot", "roofs.png", "--json"))
+    (figure,) = figures
+    (axes,) = figure.axes
+    core, memory, *models = (line.get_xydata() for line in axes.lines)
+    assert core[:, 1].tolist() == [80, 80]
+    np.testing.assert_allclose(memory[:, 1], 6.4 * memory[:, 0])
+    assert memory[-1].tolist() == [12.5, 80]            # where both meet
+    assert [text.get_text() for text in axes.texts] == [
+        "core: 16 GB/s, 80 billion weights per second", "memory: 6.4 GB/s"]
+    for ((intensity, speed),), found in zip(models, [result, *result["beside"]], strict=True):
+        weights = sum(stage["weights"] for stage in found["stages"].values())
+        assert intensity == pytest.approx(weights / found["bytes_per_token"])
+        assert speed == pytest.approx(weights * found["tokens_per_second"] / 1e9)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        f"{found['tokens_per_second']:{form}} tok/s of {found['model']}: "
+        f"{found['tokens_per_second'] / found['roof']:.1%} of its roof, "
+        f"limited by the {found['limit']}"
+        for found, form in zip([result, *result["beside"]], (".4g", ",.0f"), strict=True)]
+
+
+@pytest.mark.parametrize("name, begins", [("roofs.png", b"\x89PNG"), ("roofs.SVG", b"<?xml")])
+def test_a_roofline_is_a_file_and_shown(good, tmp_path, name, begins):
+    shown = good(*ROOFLINE, "--plot", name)
+    assert re.search("232.3 +core +█{40}\n +92.93 +memory +█{16}\n +92.93 +370M +█{16} +limited by "
+                     "the memory\n", "\n".join(map(str.rstrip, shown.splitlines())))
+    first = (tmp_path / name).read_bytes()
+    assert first.startswith(begins)
+    good(*ROOFLINE, "--plot", name)
+    assert (tmp_path / name).read_bytes() == first
 
 
 @pytest.mark.parametrize("arguments, sentence", [
@@ -550,8 +592,11 @@ def test_estimate_says_what_limits(good, image):
     (["--build", "p=12"], "power of two, not 12"),
     (["--build", "p=4,v=8"], "at most beat_bytes = 4, not 8"),
     (["--build", "clock=0"], "clock_hz must be an integer of at least 1, not 0"),
-    (["--memory", "0"], "above 0 and at most .*, not 0"),
-    (["--memory", "nan"], "above 0 and at most .*, not nan"),
+    (["--memory", "0"], "must be 0.000001 to 1,000,000 .*, not 0"),
+    (["--memory", "nan"], "must be 0.000001 to .*, not nan"),
+    (["--plot", "roofs.pdf"], "roofs.pdf is no picture: .* ends in .png or .svg"),
+    (["--plot", "no/where.svg"], "no/where.svg cannot be written"),
+    (["--beside", "371M"], "There is no model '371M'"),
     (["--board", "ulx3s_85f", "--memory", "2"], "leave out --board, or --build and --memory"),
     (["--board", "ulx3s_85f", "-m", "370M"], "370M is a shape"),
     (["-m", "371M"], "There is no model '371M'"),
@@ -984,7 +1029,8 @@ def test_files_of_a_checkpoint_that_may_not_be_read(refused, checkpoint, monkeyp
 
 @pytest.mark.parametrize("line, extra", [
     (["generate", "--tokens", "5", "--device", "sim"], "sim"), (["build", "ulx3s_85f"], "hw"),
-    (["boards"], "hw"), (["train", "-o", "run", "--preset", "cpu"], "train"),
+    (["boards"], "hw"), (["estimate", "--plot", "roofs.png"], "plot"),
+    (["train", "-o", "run", "--preset", "cpu"], "train"),
     (["generate", "--tokens", "5", "--device", "cuda"], "cuda")])
 def test_a_host_without_extras_says_which_one_it_needs(line, extra, tmp_path):
     blocked = ["amaranth", "amaranth_boards", "cocotb", "cocotb_tools", "torch", "triton",

@@ -27,7 +27,7 @@ WITH_TRAINING = [ROOT / "tests" / name for name in ("train", "gpu")]
 # What a user asks for by name and a host alone does not need. Imported where it is used, and an
 # installation without it answers with a sentence.
 ON_DEMAND = {
-    "sw/tritstream": {"tritstream_hw", "tritstream_sim"},
+    "sw/tritstream": {"tritstream_hw", "tritstream_sim", "matplotlib"},
 }
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rows import CODES
-from tritstream_train.run.curve import write_picture
+from tritstream.support.picture import write_picture
 
 __all__ = ["draw_speed"]
 

@@ -27,11 +27,12 @@ from tritstream.cli.console import notes
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.model.tokenizer import Tokenizer, decode_utf8
 from tritstream.support.files import write_whole
+from tritstream.support.picture import write_picture
 from tritstream_train.config import TrainConfig
 from tritstream_train.data.tokens import digest_of, read_texts
 from tritstream_train.data.validation import Validation
 from tritstream_train.model.load import build, load_pretrained
-from tritstream_train.run.curve import Curve, write_picture
+from tritstream_train.run.curve import Curve
 from tritstream_train.run.loop import LostLoss, train
 from tritstream_train.run.report import reporting
 

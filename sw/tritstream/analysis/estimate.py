@@ -96,15 +96,18 @@ class Estimate:
         Of the build.
     memory_rate : float
         Bytes that the memory delivers per cycle.
-    link_rate : int or None
-        Bytes per second of the link that brings the weights; None: they lie in the memory.
+    link_rate : int
+        Bytes per second of the link; 0: unknown.
+    streamed : bool
+        Whether the link brings the weights; otherwise they lie in the memory.
     """
 
     stages: tuple[StageEstimate, ...]
     beat_bytes: int
     clock_hz: int
     memory_rate: float
-    link_rate: int | None
+    link_rate: int
+    streamed: bool
 
     @property
     def tape_bytes(self) -> int:
@@ -124,7 +127,11 @@ class Estimate:
     @property
     def link_cycles(self) -> float:
         """Cycles in which the link does, if it has to."""
-        return self.tape_bytes * self.clock_hz / self.link_rate if self.link_rate else 0.0
+        return self.tape_bytes * self.clock_hz / self.link_rate if self._waits_for_link else 0.0
+
+    @property
+    def _waits_for_link(self) -> bool:
+        return self.streamed and self.link_rate > 0
 
     @property
     def cycles(self) -> float:
@@ -143,7 +150,20 @@ class Estimate:
     def roof(self) -> float:
         """Tokens per second if nothing but reading the tape took time."""
         rate = min(self.memory_rate, self.beat_bytes) * self.clock_hz
-        return min(rate, self.link_rate or rate) / self.tape_bytes
+        return (min(rate, self.link_rate) if self._waits_for_link else rate) / self.tape_bytes
+
+    @property
+    def rates(self) -> dict[Limit, float]:
+        """Bytes per second that the core takes, and that memory and link deliver.
+
+        The memory is left out if the weights do not lie in it, and a link of unknown speed.
+        """
+        rates = {Limit.CORE: self.beat_bytes * self.clock_hz}
+        if not self.streamed:
+            rates[Limit.MEMORY] = self.memory_rate * self.clock_hz
+        if self.link_rate:
+            rates[Limit.LINK] = self.link_rate
+        return rates
 
     @property
     def limit(self) -> Limit:
@@ -185,7 +205,7 @@ def estimate(model: ModelConfig, build: BuildConfig, *, wide_rows: bool = False,
         pending = _padding_cycles(header, build, wide_rows) if plan.op is Op.EMBED else 0
     return Estimate(stages=tuple(stages), beat_bytes=build.beat_bytes, clock_hz=build.clock_hz,
                     memory_rate=build.beat_bytes if memory_rate is None else memory_rate,
-                    link_rate=build.link_rate if streamed else None)
+                    link_rate=build.link_rate, streamed=streamed)
 
 
 def estimate_stage(name: str, header: Header, build: BuildConfig, *,

@@ -1,28 +1,34 @@
 """`tritstream estimate`: the speed of a model on a build, before anything is built."""
 
 import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.bar import Bar
 from rich.table import Table
 
 from tritstream.analysis.estimate import Estimate, Limit, estimate
 from tritstream.analysis.kinds import KINDS, kind_of
+from tritstream.analysis.roofline import draw_roofline
 from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json
 from tritstream.cli.gateware import all_targets, find_target
 from tritstream.cli.options import Json, open_model
-from tritstream.errors import BadInput
+from tritstream.errors import BadInput, MissingTool
 from tritstream.formats import FORMATS
 from tritstream.image.needs import Needs
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS
+from tritstream.support import picture
 
 __all__ = ["estimate_model", "image_estimate"]
 
 DEFAULT_BUILD = "p=16"
-MOST_RATE = 1e6             # bytes per cycle; far beyond every memory
+LEAST_RATE, MOST_RATE = 1e-6, 1e6       # bytes per cycle; no memory is near to either
+BAR = 40                    # columns of the highest roof
 
 
 def estimate_model(
@@ -38,32 +44,61 @@ def estimate_model(
     memory: Annotated[float | None, typer.Option(
         "--memory", metavar="BYTES", help="Bytes that the memory delivers per cycle, if fewer than "
         "a beat.")] = None,
+    beside: Annotated[list[str] | None, typer.Option(
+        "--beside", metavar="MODEL|SHAPE", help="Another model, to compare; may be repeated.",
+    )] = None,
+    plot: Annotated[Path | None, typer.Option(
+        "--plot", metavar="FILE", help="Draw the roofline with the models on it, as PNG or SVG.",
+    )] = None,
     json: Json = False,
 ):
     """Estimate cycles, tokens per second and what limits them."""
     if board is not None and (build is not None or memory is not None):
         raise BadInput("A board has its own build and memory: leave out --board, or --build and "
                        "--memory.")
-    if memory is not None and not 0 < memory <= MOST_RATE:
-        raise BadInput(f"--memory must be above 0 and at most {MOST_RATE:,.0f} bytes per cycle, "
+    if memory is not None and not LEAST_RATE <= memory <= MOST_RATE:
+        raise BadInput(f"--memory must be {LEAST_RATE:f} to {MOST_RATE:,.0f} bytes per cycle, "
                        f"not {memory}.")
+    if plot is not None and plot.suffix.lower() not in picture.FORMATS:
+        raise BadInput(f"--plot {plot} is no picture: give a file whose name ends in "
+                       f"{' or '.join(picture.FORMATS)}.")
+    names = dict.fromkeys([model, *(beside or [])])
     if board is None:
         where = f"a build of {build or DEFAULT_BUILD}"
-        found = _free_estimate(model, BuildConfig.parse(build or DEFAULT_BUILD), memory)
+        config = BuildConfig.parse(build or DEFAULT_BUILD)
+        models = {name: _free_estimate(name, config, memory) for name in names}
     else:
         where, target = board, find_target(board)
-        if model in PRESETS:
-            raise BadInput(f"{model} is a shape, of which no image says whether it fits {board}: "
-                           "give --build, or pack a model of that shape.")
-        image = open_model(model).image
-        if lack := Needs.of(image).lack(target.config):
-            raise BadInput(f"{model} does not fit {board}: its {lack}; {_remedy(image, target)}.")
-        found = image_estimate(image, target.config, memory_rate=target.memory_bytes_per_cycle)
-    result = {"model": model, "build": where, **describe(found)}
+        models = {name: _board_estimate(name, target) for name in names}
+    result, *others = ({"model": name, "build": where, **describe(found)}
+                       for name, found in models.items())
+    if plot is not None:
+        _plot(models, where, plot)
     if json:
-        print_json(result)
+        print_json({**result, "beside": others})
     else:
         _show(result)
+        _show_roofs(models)
+
+
+def _plot(models: Mapping[str, Estimate], where: str, path: Path) -> None:
+    clock_hz = next(iter(models.values())).clock_hz
+    try:
+        draw_roofline(models, f"Roofline of {where}, {clock_hz / 1e6:g} MHz (estimated)", path)
+    except ImportError as error:
+        raise MissingTool(f"What draws is not installed ({error}): run `pip install "
+                          "'tritstream[plot]'`.") from error
+
+
+def _board_estimate(model: str, target) -> Estimate:
+    if model in PRESETS:
+        raise BadInput(f"{model} is a shape, of which no image says whether it fits "
+                       f"{target.name}: give --build, or pack a model of that shape.")
+    image = open_model(model).image
+    if lack := Needs.of(image).lack(target.config):
+        raise BadInput(f"{model} does not fit {target.name}: its {lack}; "
+                       f"{_remedy(image, target)}.")
+    return image_estimate(image, target.config, memory_rate=target.memory_bytes_per_cycle)
 
 
 def _free_estimate(model: str, config: BuildConfig, memory: float | None) -> Estimate:
@@ -124,7 +159,9 @@ def describe(found: Estimate) -> dict:
         "tokens_per_second": found.tokens_per_second, "roof": found.roof,
         "cycles_per_token": found.cycles, "core_cycles": found.core_cycles,
         "limit": found.limit, "bytes_per_token": found.tape_bytes,
-        "memory_bytes_per_cycle": found.memory_rate, "link_bytes_per_second": found.link_rate,
+        "memory_bytes_per_cycle": found.memory_rate,
+        "link_bytes_per_second": found.link_rate or None, "streamed": found.streamed,
+        "roofs": {limit: rate / found.tape_bytes for limit, rate in found.rates.items()},
         "beat_bytes": found.beat_bytes, "clock_hz": found.clock_hz, "stages": stages,
         "evidence": "estimated",
     }
@@ -150,6 +187,22 @@ def _show(result: dict) -> None:
     console.print(f"{result['tokens_per_second']:.4g} tok/s, {_share(result)} of the "
                   f"{result['roof']:.4g} tok/s with which the tape could be read; limited by "
                   f"{_LIMITS[result['limit']]}")
+
+
+def _show_roofs(models: Mapping[str, Estimate]) -> None:
+    """Show what `--plot` draws: tokens per second that each roof allows, and what a model has."""
+    for name, found in models.items():
+        table = Table(box=None, title=f"roofs of {name}", title_justify="left")
+        table.add_column("tok/s", justify="right")
+        for _ in range(3):
+            table.add_column("")
+        speeds = {limit: rate / found.tape_bytes for limit, rate in found.rates.items()}
+        speeds[name] = found.tokens_per_second
+        for what, speed in speeds.items():
+            table.add_row(f"{speed:{',.0f' if speed >= 1000 else '.4g'}}", what,
+                          Bar(speeds[Limit.CORE], 0, speed, width=BAR),
+                          "" if what in found.rates else f"limited by the {found.limit}")
+        output().print(table)
 
 
 def _share(result: dict) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tritstream.errors import BadInput
 from tritstream.support.files import write_whole
+from tritstream.support.picture import write_picture
 
-__all__ = ["Curve", "Record", "draw", "joined", "late_limits", "write_picture"]
+__all__ = ["Curve", "Record", "draw", "joined", "late_limits"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,16 +133,6 @@ def draw(records: list[Record], path: Path, title: str):
     rows[0].set_title(title, parse_math=False)
     rows[-1].set_xlabel("million tokens")
     write_picture(figure, path)
-
-
-def write_picture(figure, path: Path):
-    """Write a figure of matplotlib as PNG.
-
-    It is drawn before its file is opened: an error of drawing is none of writing.
-    """
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=120)
-    write_whole(path, drawn.getvalue())
 
 
 def late_limits(records: list[Record]) -> tuple[float, float]:
