@@ -22,7 +22,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bench bench-full bench-serve cycles board mutants cost clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve cycles board mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,7 +35,7 @@ help:
 	  '  sim         the RTL benches in Verilator; JUnit results in build/sim/results.xml' \
 	  '  lint        ruff' \
 	  '  waves       sim with WAVES=1' \
-	  '  bitstream   synthesise, place and route for BOARD' \
+	  '  bitstream   synthesise, place and route for BOARD; bitstreams: for all, and keep the reports' \
 	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
 	  '  bench-serve  measure the server with many clients; writes the table of docs/serving.md' \
 	  '  cycles      measure the cycles per token in the README' \
@@ -116,6 +116,11 @@ lint: $(TESTS)
 
 bitstream: $(INSTALLED)
 	$(Q)$(TRITSTREAM) build '$(BOARD)' $(if $(FREQ),--freq $(FREQ))
+
+bitstreams: $(INSTALLED)
+	$(Q)$(TRITSTREAM) boards --json | .venv/bin/python -c \
+	  'import json, sys; print(*(board["name"] for board in json.load(sys.stdin)))' | \
+	  xargs -n 1 $(TRITSTREAM) build --reports bitstreams
 
 bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
