@@ -946,6 +946,7 @@ FOR_FILES = [
     ["generate", "-m", "IMAGE", "-n", "1", "-f"],
     ["eval", "-m", "IMAGE", "--max-tokens", "2", "--text"],
     ["logits", "-m", "IMAGE", "--tokens", "5", "-o"],
+    ["estimate", "-m", "IMAGE", "--plot"],
     ["build", "ulx3s_84f", "-o"], ["build", "ulx3s_85f", "--seeds", "0", "-o"], ["build"],
 ]
 AS_DEVICE = ["replay:{}", "serial:{}", "sim?build={}", "tcp:127.0.0.1:1?build={}", "tcp:{}", "{}",
@@ -964,12 +965,13 @@ FOR_NUMBERS = [
     ["bench", "-m", "IMAGE", "--device", "golden", "-n", "0", "-r", "1", "-p"],
     ["bench", "-m", "IMAGE", "--device", "golden", "-p", "1", "-n", "1", "-r"],
     ["bench", "-m", "IMAGE", "--device", "golden", "-p", "1", "-n", "0", "-r", "1", "--lanes"],
+    ["estimate", "-m", "IMAGE", "--memory"],
     ["build", "ulx3s_84f", "--freq"], ["build", "ulx3s_84f", "--seeds"],
     ["pack", "-o", "dummy.trit", "--dummy"],
     ["pack", "-o", "dummy.trit", "--dummy", "8,8,1,8", "-s"],
 ]
-OF_NUMBERS = ["sim?keep={}x", "tcp:127.0.0.1:{}x", "serial:/dev/null?baud={}", "sim:p{}x",
-              "cuda:{}x"]
+OF_NUMBERS = ["sim?keep={}x", "sim?latency={}x", "sim?bandwidth={}x", "sim?refresh=640:{}x",
+              "tcp:127.0.0.1:{}x", "serial:/dev/null?baud={}", "sim:p{}x", "cuda:{}x"]
 
 
 def lines_of(kind):
