@@ -1,6 +1,6 @@
 # Thin names for what people do here; the work is in the command line and in pytest.
 
-BOARD ?= ulx3s_85f_bram
+BOARD ?= ulx3s_85f
 MODEL ?= demo
 SIM   ?= verilator
 SEED  ?= 1
