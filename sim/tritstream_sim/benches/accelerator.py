@@ -146,7 +146,7 @@ async def begin(dut, image: Image, **stalls) -> Bench:
 
 SHAPES = {
     "plain": {"hidden": 32, "intermediate": 40, "layers": 2, "vocab": 53},
-    "odd": {"hidden": 23, "intermediate": 61, "layers": 1, "vocab": 7},
+    "odd": {"hidden": 23, "intermediate": 61, "layers": 2, "vocab": 7},
     "narrow": {"hidden": 1, "intermediate": 2, "layers": 3, "vocab": 3, "bos": None, "eos": None},
     "wide": {"hidden": 64, "intermediate": 128, "layers": 3, "vocab": 256},
     "bulky": {"hidden": 7, "intermediate": 127, "layers": 1, "vocab": 11},
@@ -209,7 +209,7 @@ async def a_reset_in_the_middle_of_a_pass(dut):
     bench = await begin(dut, dummy(7, **SHAPES["odd"]))
     for cycles in (3, 50, 120, 300, 700, 1100):
         bench.play(6, bench.image.stages)
-        bench.starts.send([{"fresh": 0, "logits": 1, "stages": 6}])
+        bench.starts.send([{"fresh": 0, "logits": 1, "stages": bench.image.stages}])
         await ClockCycles(dut.clk, cycles)
         await reset(dut)
         await bench.run(2, fresh=True, logits=True)

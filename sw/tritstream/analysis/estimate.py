@@ -34,7 +34,7 @@ HEAD = 18                   # until the ranking has settled
 ROW = 22                    # latency of the embedding row, its scale and the element path
 ROW_ENDS = 17               # chunks of the row's padding that are taken before its stage ends
 
-SCALES = 61
+SCALES = 54
 """Cycles until the first row may be dequantised: root and product, and a ratio in between."""
 
 ELEMENT = {Op.RESIDUAL: 9, Op.GLU: 21, Op.MLGRU: 38}
