@@ -38,7 +38,7 @@ class RowReader(wiring.Component):
     o : :py:`Out(stream.Signature(sums_layout(acc_bits, E)))`
         Elements, as row sums of projection 0.
     done : :py:`Out(1)`
-        Strobe with the last beat of the row's padding.
+        Strobe in the cycle after that in which the last of the row's padding is used.
     """
 
     def __init__(self, *, beat_bytes: int, acc_bits: int, element_width: int):
@@ -65,7 +65,7 @@ class RowReader(wiring.Component):
         low = Signal(8 * size * (WIDE_BYTES - 1))       # chunks of a word of wide elements
         running = Signal()
         chunk = beat[:8 * size]
-        in_row, completes, used = Signal(), Signal(), Signal()
+        in_row, completes, used, ends = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             in_row.eq((prefix_left == 0) & ~in_padding),
             completes.eq(in_row & (~wide | (there == WIDE_BYTES - 1))),
@@ -75,8 +75,7 @@ class RowReader(wiring.Component):
             self.o.p.live.eq(Mux(self.o.p.last, (1 << last_row[:exact_log2(size)] + 1) - 1, -1)),
             used.eq(running & (left != 0) & (~completes | self.o.ready)),
             self.beats.ready.eq(running & (left == 0)),
-            self.done.eq(used & position.all()
-                         & (in_padding | (completes & self.o.p.last))),
+            ends.eq(used & position.all() & (in_padding | (completes & self.o.p.last))),
             self.command.ready.eq(~running),
         ]
         elements = Cat(low, chunk)
@@ -107,6 +106,8 @@ class RowReader(wiring.Component):
                 for n in range(ROW_PREFIX // size):
                     with m.If(prefix_left == ROW_PREFIX // size - n):
                         m.d.sync += prefix[8 * size * n:8 * size * (n + 1)].eq(chunk)
-        with m.If(self.done):
+        # A flip-flop, for what it depends on comes late, and much depends on it.
+        m.d.sync += self.done.eq(ends)
+        with m.If(ends):
             m.d.sync += running.eq(0)
         return m
