@@ -170,6 +170,7 @@ class Engine(abc.ABC):
             except BaseException:
                 self._lose()
                 for work, mark in zip(works, marks, strict=True):
+                    self._forget(work.conversation)
                     work.conversation._return_to(mark)
                 raise
 
@@ -342,6 +343,10 @@ class Engine(abc.ABC):
     def _lose(self) -> None:
         """Forget where the device is: whose turn comes next is put in its place."""
         self._current = _nobody
+
+    def _forget(self, conversation: Conversation) -> None:
+        """Give up what the device keeps of a conversation that it is not at; here, nothing."""
+        return
 
     @contextlib.contextmanager
     def _afresh(self):

@@ -192,12 +192,12 @@ class Conversation:
 
     def _mark(self) -> tuple:
         """Return where the conversation is, for `_return_to`."""
-        return len(self._tokens), self._digest, self._values, list(self._since)
+        return len(self._tokens), self._digest, self._values, self._since, len(self._since)
 
     def _return_to(self, mark: tuple) -> None:
         """Be again where `_mark` was called; the device may be anywhere."""
-        count, self._digest, self._values, self._since = mark
-        del self._tokens[count:], self._heads[count:]
+        count, self._digest, self._values, self._since, since = mark
+        del self._tokens[count:], self._heads[count:], self._since[since:]
 
     def _keep(self, values: np.ndarray) -> None:
         """Note the recurrent state behind the last token, to go on from there."""

@@ -80,5 +80,8 @@ class Chain:
         self._shift = Shift(words)
 
     def __call__(self, digest: int, total: int) -> int:
-        """Return the digest of what `digest` has seen and a piece whose terms sum up to `total`."""
+        """Return the digest of what `digest` has seen and a piece whose terms sum up to `total`.
+
+        Of the total the lower 32 bits count.
+        """
         return ~(self._shift(~digest & MASK) ^ total) & MASK
