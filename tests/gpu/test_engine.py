@@ -12,14 +12,14 @@ import triton.language as tl
 
 from tritstream.analysis.verify import verify
 from tritstream.catalog import DEFAULT_MODEL, resolve
-from tritstream.engines import open_engine
+from tritstream.engines import Work, open_engine
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
 from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream.reference import FloatModel
-from tritstream_cuda import Conversations, CudaEngine, CudaModel, scalars
+from tritstream_cuda import CudaEngine, scalars
 
 GPU = torch.device("cuda", 0)
 SMALL = ModelConfig(hidden=192, intermediate=320, layers=3, vocab=1500, bos=0, eos=1)
@@ -80,26 +80,75 @@ def test_logits_and_scores(image):
     assert np.array_equal(favourites, golden_favourites)
 
 
-@pytest.mark.parametrize("count", [2, 16, 33])
-def test_conversations_are_those_of_one_alone(image, count):
-    model = CudaModel(image, GPU)
-    prompts = draw(count, 6)
-    together, alone = Conversations(model, count), Conversations(model)
-    fed = together.feed(prompts)
-    passes = together.run([5] * count, 4)
-    for n in range(count):
-        alone.start()
-        assert alone.feed(prompts[n:n + 1]) == [digests[n:n + 1] for digests in fed]
-        assert alone.run([5], 4) == [results[n:n + 1] for results in passes]
-        assert torch.equal(alone.state[0], together.state[n])
+def stepped(engines, works, turns):
+    """Step conversations of two engines greedily; every pass has to be the same."""
+    for _ in range(turns):
+        found, expected = (engine.step(list(itertools.starmap(Work, zip(*side, strict=True))))
+                           for engine, side in zip(engines, works, strict=True))
+        assert found == expected
+        tokens = [[result.candidates.best if result.candidates else 5] for result in expected]
+        heads = [True] * len(tokens)
+        works = [(conversations, tokens, heads) for conversations, *_ in works]
+    return expected
 
 
-def test_longer_runs_than_the_gpu_keeps_results_of(image):
-    talk, golden = Conversations(CudaModel(image, GPU), 2), GoldenEngine(image)
-    golden.stop_tokens = ()
-    passes = talk.run([4, 9], 70)
-    expected = [result.digest for result in golden.open().run(9, 70)]
-    assert [results[1].digest for results in passes] == expected
+def opened(engines, texts, heads):
+    return [([engine.open() for _ in texts], texts, heads) for engine in engines]
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 16, 33])
+def test_conversations_side_by_side(image, count):
+    """Long and short texts, then one token each, greedily, so that passes are launched ahead."""
+    engines = CudaEngine(image, GPU), GoldenEngine(image)
+    texts = [draw(1 + (40 * n if n % 5 == 4 else n % 3), seed=n).tolist() for n in range(count)]
+    works = opened(engines, texts, [n % 4 != 3 for n in range(count)])
+    stepped(engines, works, 6)
+    for one, other in zip(*(conversations for conversations, *_ in works), strict=True):
+        assert one.save() == other.save()
+
+
+@pytest.mark.parametrize("length", [2, 7, 16])
+def test_a_short_text_beside_others(image, length):
+    engines = CudaEngine(image, GPU), GoldenEngine(image)
+    texts = [[9]] * (16 - length) + [draw(length).tolist()]
+    stepped(engines, opened(engines, texts, [True] * len(texts)), 4)
+
+
+@pytest.mark.parametrize("shape", [
+    (24, 40, 2, 61, True), (100, 260, 1, 1030, True), (1024, 2816, 1, 40000, True),
+    (2560, 6912, 1, 515, False)])
+def test_shapes_of_several_lanes(tmp_path, shape):
+    hidden, intermediate, layers, vocab, outliers = shape
+    config = ModelConfig(hidden=hidden, intermediate=intermediate, layers=layers, vocab=vocab)
+    image = pack(DummyCheckpoint(config, seed=1, outliers=outliers), tmp_path / "i.trit")
+    engines = CudaEngine(image, GPU), GoldenEngine(image)
+    for count in (1, 2, 16):
+        works = opened(engines, draw(count, 1, vocab=vocab, seed=count).tolist(), [True] * count)
+        stepped(engines, works, 4)
+
+
+def test_many_conversations_that_come_and_go(image):
+    """More than there are places, each with others beside it every time."""
+    engines = CudaEngine(image, GPU), GoldenEngine(image)
+    conversations = [[engine.open() for _ in range(90)] for engine in engines]
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        chosen = rng.permutation(90)[:rng.integers(1, 40)].tolist()
+        texts = [rng.integers(2, SMALL.vocab, rng.integers(1, 4)).tolist() for _ in chosen]
+        heads = rng.integers(0, 2, len(chosen)).astype(bool).tolist()
+        found, expected = (engine.step([Work(own[n], text, head) for n, text, head in zip(
+            chosen, texts, heads, strict=True)])
+            for engine, own in zip(engines, conversations, strict=True))
+        assert found == expected
+    for one, other in zip(*conversations, strict=True):
+        assert one.save() == other.save()
+
+
+def test_longer_runs_than_the_gpu_keeps_results_of(tmp_path):
+    image = pack(DummyCheckpoint(dataclasses.replace(SMALL, eos=None), seed=3), tmp_path / "i")
+    here, there = CudaEngine(image, GPU).open(), GoldenEngine(image).open()
+    assert list(here.run(9, 70)) == list(there.run(9, 70))
+    assert here.save() == there.save()
 
 
 def test_a_long_run_that_is_left_early(tmp_path):

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from tritstream.catalog import Model
-from tritstream.engines import open_engine
+from tritstream.engines import Work, open_engine
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.formats import FORMATS
@@ -22,14 +22,8 @@ from tritstream.image.trits import DECODE, VALID
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
-from tritstream_cuda import (
-    Conversations,
-    CudaEngine,
-    CudaModel,
-    elements,
-    scalars,
-    statistics,
-)
+from tritstream_cuda import CudaEngine, elements, scalars, statistics
+from tritstream_cuda import engine as cuda_engine
 from tritstream_cuda.ternary import FRACTIONS, dot4, stack8, stack_place, triple
 
 CPU = torch.device("cpu")
@@ -88,7 +82,7 @@ def _stack(values, out, place, N: tl.constexpr):
                    tl.load(values + 4 * N + index), tl.load(values + 5 * N + index),
                    tl.load(values + 6 * N + index), tl.load(values + 7 * N + index))
     tl.store(out + index[:, None] * 8 + tl.arange(0, 8)[None, :], tl.reshape(parts, [N, 8]))
-    tl.store(place + tl.arange(0, 8), stack_place())
+    tl.store(place + tl.arange(0, 8), stack_place(tl.arange(0, 8)))
 
 
 def test_stacked_tensors_are_where_stack_place_says():
@@ -102,23 +96,20 @@ def test_stacked_tensors_are_where_stack_place_says():
 
 @triton.jit
 def _scale(s1, s2, amax, parameters, factor, mantissa, shift, N: tl.constexpr):
-    four, eight = tl.arange(0, 4), tl.arange(0, 8)
-    total = tl.where(eight < 3, tl.load(s1 + tl.minimum(eight, 2)),
-                     tl.load(s2 + tl.minimum(tl.maximum(eight - 3, 0), 2)))
-    place = stack_place()
-    total = tl.sum(tl.where(eight[None, :] == place[:, None], total[None, :], 0), axis=1)
+    four = tl.arange(0, 4)
+    total = tl.where(four % 2 == 0, tl.load(s1 + four // 2), tl.load(s2 + four // 2))[None, :]
     peaks = tl.load(amax + four)
-    out = statistics.scales(statistics.parts_of(total), peaks, statistics.constants(parameters))
+    out = statistics.scales(statistics.parts_of(total), peaks,
+                            statistics.constants(parameters, four))
     tl.store(factor + four, scalars.reciprocal(peaks))
     tl.store(mantissa + four, out[0])
     tl.store(shift + four, out[1])
 
 
 def halves(total):
-    """Split a sum of squares as the kernels gather it, with a negative middle part if it can."""
-    hl = -5 if total > 1 << 33 else 0
-    total -= hl << 17
-    return [total >> 32, hl, total & 0xFFFFFFFF]
+    """Split a sum of squares as the kernels gather it, with a lower part of more than 32 bits."""
+    more = 5 if total > 1 << 35 else 0
+    return [(total >> 32) - more, (total & 0xFFFFFFFF) + (more << 32)]
 
 
 def scalar_cases():
@@ -192,9 +183,10 @@ def test_elements_are_the_golden_models(fractions):
 def _vector(vector, pre, gain, total, peak, q, N: tl.constexpr):
     n = tl.arange(0, N)
     v, own = tl.load(vector + n), tl.load(gain + n)
-    tl.store(total + tl.arange(0, 8), statistics.sums(v, v, tl.load(pre + n), True, True))
-    amax = statistics.peaks(v, own)
-    tl.store(peak, amax)
+    tl.store(total + tl.arange(0, 4)[None, :],
+             statistics.sums(v[None, :], v[None, :], tl.load(pre + n)[None, :], True, True))
+    amax = statistics.peaks(v[None, :], own[None, :])
+    tl.store(peak + tl.arange(0, 1), amax)
     tl.store(q + n, elements.quantise(v, own, scalars.bit_length(amax), scalars.reciprocal(amax)))
 
 
@@ -204,13 +196,12 @@ def test_vectors_are_the_golden_models(bits):
     v = rng.integers(-(1 << bits) + 1, 1 << bits, count)
     pre, gain = rng.integers(-32767, 32768, (2, count))
     (stats,) = golden_quantise.statistics(v[None], v[None], pre, [gain])
-    total, peak = torch.zeros(8, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    total, peak = torch.zeros(4, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
     q = torch.zeros(count, dtype=torch.int32)
     _vector[(1,)](torch.from_numpy(v.astype(np.int32)), torch.from_numpy(pre.astype(np.int16)),
                   torch.from_numpy(gain.astype(np.int16)), total, peak, q, N=count)
-    parts = dict(zip([0, 4, 2, 6, 1, 5, 3, 7], total.tolist(), strict=True))
-    assert (parts[0] << 32) + (parts[1] << 17) + parts[2] == stats.s1
-    assert (parts[3] << 32) + (parts[4] << 17) + parts[5] == stats.s2
+    upper1, upper2, lower1, lower2 = total.tolist()
+    assert ((upper1 << 32) + lower1, (upper2 << 32) + lower2) == (stats.s1, stats.s2)
     assert (int(peak),) == stats.amax
     assert (q.numpy() == golden_quantise.quantise(v[None], gain, stats.amax)[0]).all()
 
@@ -226,27 +217,41 @@ def test_stages_of_a_token(image, engine):
         assert np.array_equal(one, other), section.name
 
 
-def test_conversations_side_by_side(image):
-    prompts = np.array([[4, 9], [12, 3]])
-    together = Conversations(CudaModel(image, CPU), 2)
-    together.feed(prompts)
-    passes = together.run([5, 6], 2)
-    for n, prompt in enumerate(prompts.tolist()):
-        golden = GoldenEngine(image).open()
-        golden.feed(prompt)
-        for result, expected in zip(passes, golden.run(5 + n, 2), strict=True):
-            assert result[n].tokens == expected.candidates.tokens
-            assert result[n].digest == expected.digest
-        assert np.array_equal(together.state[n], golden.save().values)
+def test_several_tokens_of_some_conversations_in_one_pass(image):
+    engines = CudaEngine(image, CPU), GoldenEngine(image)
+    texts = [([4, 9], True), ([12], True), ([3, 3, 7], False)]
+    for _ in range(2):          # the second time with what the first has left
+        here, there = ([Work(engine.open(), *text) for text in texts] for engine in engines)
+        for _ in range(2):
+            assert engines[0].step(here) == engines[1].step(there)
+        for one, other in zip(here, there, strict=True):
+            assert one.conversation.save() == other.conversation.save()
+
+
+def test_more_conversations_than_places(image, monkeypatch):
+    """The one whose turn was longest ago goes to the host, and comes back."""
+    monkeypatch.setattr(cuda_engine, "PLACES", 2)
+    engines = CudaEngine(image, CPU), GoldenEngine(image)
+    here, there = ([engine.open() for _ in range(3)] for engine in engines)
+    for tokens in ((4, 9, 12), (3, 7, 5)):
+        for one, other, token in zip(here, there, tokens, strict=True):
+            assert one.step(token) == other.step(token)
+    here.pop().close()
+    here.append(engines[0].open())
+    assert here[0].step(8) == there[0].step(8)
+    assert here[2].step(8) == engines[1].open().step(8)
 
 
 def test_what_follows_the_stop_token_changes_nothing(image):
     golden = GoldenEngine(image).open()
     stop = golden.step(5).candidates.best
-    talk = Conversations(CudaModel(image, CPU), stop=stop)
-    assert len(talk.run([5], 2)) == 2
-    assert talk.digests == [golden.digest]
-    assert np.array_equal(talk.state[0], golden.save().values)
+    engine = CudaEngine(image, CPU)
+    engine.stop_tokens = (stop,)
+    place, conversation = engine._states.nobody, engine.open()
+    assert len(engine._lanes.run(place, 5, 2, stop)) == 2
+    assert np.array_equal(engine._states.read(place), golden.save().values)
+    assert len(list(conversation.run(5, 2))) == 1
+    assert conversation.save() == golden.save()
 
 
 def test_narrow_rows(tmp_path):
@@ -268,15 +273,6 @@ def test_the_float_reference(image, engine):
 
 
 # What a user can do wrong.
-
-def test_a_token_out_of_range(image):
-    message = "is out of range: this model has tokens 0 to 40"
-    talk = Conversations(CudaModel(image, CPU))
-    with pytest.raises(BadInput, match=f"Token 41 {message}"):
-        talk.feed([[3, 41]])
-    with pytest.raises(BadInput, match=f"Token -1 {message}"):
-        talk.run([-1], 1)
-
 
 @pytest.mark.parametrize("uri, error, message", [
     ("cuda:one", BadInput, "no number behind the colon"),

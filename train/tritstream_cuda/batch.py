@@ -1,14 +1,14 @@
-"""Many tokens at once: those of a prompt, or one each of many conversations.
+"""Many tokens of one conversation at once.
 
-A row is a token of a sequence. Per stage there are two kernels: one ends the stage before and
-quantises each row's vector, and one multiplies all rows with the packed trits on the tensor cores.
-The recurrence goes over the tokens of each sequence in a kernel of its own.
+A row is a token. Per stage there are two kernels: one ends the stage before and quantises each
+row's vector, and one multiplies all rows with the packed trits on the tensor cores. The recurrence
+goes over the tokens in a kernel of its own.
 """
 
 import triton
 import triton.language as tl
 
-from tritstream_cuda.decode import row_of
+from tritstream_cuda.decode import row_of, state_of
 from tritstream_cuda.digest import terms
 from tritstream_cuda.elements import dequantise, gate, opened, quantise, recur, silu
 from tritstream_cuda.scalars import bit_length, reciprocal
@@ -89,16 +89,18 @@ def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source
             over = dequantised(over, old_factors, row, 1)
         vector = tl.where(inside, gate(a, over, fraction, table), 0)
     power = tl.load(powers + tail + columns - element, inside, 0)
-    tl.store(totals + row, tl.load(totals + row) ^ terms(vector, power))
+    total = tl.xor_sum(terms(vector, power), axis=0)
+    tl.store(totals + 2 * row, tl.load(totals + 2 * row) ^ total)
     if SOURCE == PAIR:
-        total = sums(vector, over, 0, False, False)
+        total = sums(vector[None, :], over[None, :], 0, False, False)
     else:
-        total = sums(vector, over, tl.load(pre + element, inside, 0), True, True)
+        total = sums(vector[None, :], over[None, :], tl.load(pre + element, inside, 0)[None, :],
+                     True, True)
     amax = tl.zeros([4], tl.int64)
     for n in tl.static_range(VECTORS):
         gain = tl.load(gains + n * gain_stride + element, inside, 0)
-        amax = tl.where(four >= n, peaks(vector, gain), amax)
-    mantissa, shift = scales(parts_of(total), amax, constants(parameters))
+        amax = tl.where(four >= n, peaks(vector[None, :], gain[None, :]), amax)
+    mantissa, shift = scales(parts_of(total), amax, constants(parameters, four))
     tl.store(factors + row * 8 + four, mantissa)
     tl.store(factors + row * 8 + 4 + four, shift)
     length, factor = bit_length(amax), reciprocal(amax)
@@ -114,7 +116,7 @@ def quantise_rows(first, second, x, old_factors, pre, gains, gain_stride, source
 def dequantised(acc, factors, row, projection):
     """Row sums of a token in their format, int32."""
     scale = factors + row * 8 + projection
-    return dequantise(acc, tl.load(scale), tl.load(scale + 4)).to(tl.int32)
+    return dequantise(acc, tl.load(scale), tl.load(scale + 4))
 
 
 @triton.jit
@@ -209,39 +211,35 @@ def open_gates(planes, plane, factors, keep, parameters, table, rows, BLOCK: tl.
     kept = tl.load(keep + element, inside, 0).to(tl.int32) & 0xFFFF
     update = silu(i, tl.load(parameters + 12).to(tl.int32), table) << 6
     openness = opened(f, kept, tl.load(parameters + 13).to(tl.int32), table)
-    tl.store(place, update.to(tl.int32), inside)
-    tl.store(place + plane, openness.to(tl.int32), inside)
+    tl.store(place, update, inside)
+    tl.store(place + plane, openness, inside)
     tl.store(place + 2 * plane, g, inside)
 
 
 @triton.jit
-def scan(planes, plane, state, state_stride, active, steps, hidden, BLOCK: tl.constexpr):
-    """Run the recurrence over the tokens of each sequence.
+def scan(planes, plane, state, size, sides, place, steps, hidden, BLOCK: tl.constexpr):
+    """Run the recurrence over the tokens.
 
     Parameters
     ----------
     planes, plane
-        int32 [3, sequences, steps, hidden] from `open_gates`; the first plane, the update, becomes
-        the state after each token.
-    state, state_stride
-        int32 [sequences, hidden] of this layer.
-    active
-        int32 [sequences]; where it is 0 the state is left as it was.
+        int32 [3, steps, hidden] from `open_gates`; the first plane, the update, becomes the state
+        after each token.
+    state, size, sides, place
+        See `decode.state_of`, of this layer; `place` is int32 [1], and its state changes in place.
     steps, hidden
-        Tokens of a sequence, elements of a state.
+        Tokens, elements of a state.
     BLOCK
         Elements of a program.
     """
-    sequence = tl.program_id(1)
     element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = element < hidden
-    own = state + sequence.to(tl.int64) * state_stride + element
-    old = tl.load(own, inside, 0)
-    h = old
-    place = planes + sequence.to(tl.int64) * steps * hidden + element
+    own, _ = state_of(state, size, sides, tl.load(place))
+    h = tl.load(own + element, inside, 0)
+    planes += element
     for step in tl.range(0, steps, num_stages=4):
-        update = tl.load(place + step * hidden, inside, 0)
-        openness = tl.load(place + plane + step * hidden, inside, 0)
-        h = recur(h, update.to(tl.int64), openness.to(tl.int64))
-        tl.store(place + step * hidden, h, inside)
-    tl.store(own, tl.where(tl.load(active + sequence) != 0, h, old), inside)
+        update = tl.load(planes + step * hidden, inside, 0)
+        openness = tl.load(planes + plane + step * hidden, inside, 0)
+        h = recur(h, update, openness)
+        tl.store(planes + step * hidden, h, inside)
+    tl.store(own + element, h, inside)

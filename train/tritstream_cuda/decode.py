@@ -1,9 +1,10 @@
-"""One token of one conversation: a kernel for each stage, as the accelerator does it.
+"""A token each of one or two conversations: a kernel for each stage, as the accelerator does it.
 
-Each program of a stage quantises the whole input vector for itself (it comes from the cache), so
-that nothing but the vector and its statistics passes from one kernel to the next. It meets the
-vector with its share of the packed trits, finishes its elements, and adds their part to the
-statistics of the output with integer atomics, whose order cannot matter.
+Each program of a stage quantises the whole input vectors for itself (they come from the cache), so
+that nothing but the vectors and their statistics passes from one kernel to the next. It meets the
+vectors with its share of the packed trits, finishes its elements, and adds their part to the
+statistics of the outputs with integer atomics, whose order cannot matter. For more conversations
+that is too much to be done in every program: see `many`.
 """
 
 import triton
@@ -11,7 +12,6 @@ import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from tritstream.formats import FORMATS
-from tritstream.image.tape import Op
 from tritstream_cuda.elements import (
     dequantise,
     gate,
@@ -30,13 +30,10 @@ from tritstream_cuda.statistics import (
     scales,
     sums,
 )
-from tritstream_cuda.ternary import dot4, row_sums, stack_place, triple
+from tritstream_cuda.ternary import dot4, stack_place, stacked_rows, triple
 
-__all__ = ["TILES", "UP", "embed", "row_of", "stage"]
-
-TILES = {Op.MLGRU: (1, 256, 4), Op.RESIDUAL: (1, 256, 4), Op.GLU: (2, 256, 4),
-         Op.HEAD: (8, 256, 4)}
-"""Row groups of a program, words that it meets at once, and its warps."""
+__all__ = ["GLU", "HEAD", "MLGRU", "RESIDUAL", "UP", "account", "elements_of", "embed", "formed",
+           "loaded", "row_of", "stage", "state_of"]
 
 UP = FORMATS.dequant_up
 
@@ -59,13 +56,26 @@ def row_of(rows, row_bytes, token, element, inside, WIDE: tl.constexpr):
         q += tl.load(place + 2, inside, 0).to(tl.int8, bitcast=True).to(tl.int32) << 16
     else:
         q = tl.load(row + 4 + element, inside, 0).to(tl.int8, bitcast=True).to(tl.int32)
-    return dequantise(q, mantissa, shift).to(tl.int32)
+    return dequantise(q, mantissa, shift)
 
 
 @triton.jit
-def embed(rows, row_bytes, tokens, out, table_of_statistics, pre, gains, gain_stride, hidden,
-          statistics_length, WIDE: tl.constexpr, BLOCK: tl.constexpr, CLEAR: tl.constexpr):
-    """Write the embedding of `tokens[0]` and its statistics; clear those of all other stages."""
+def state_of(state, size, sides, place):
+    """Where the states of int32 `place` are, and where they go: see `states.States`."""
+    side = tl.load(sides + place)
+    first = place.to(tl.int64) * 2
+    return state + (first + side) * size, state + (first + 1 - side) * size
+
+
+@triton.jit
+def embed(rows, row_bytes, tokens, vectors, words, table_of_statistics, pre, gains, gain_stride,
+          hidden, statistics_length, WIDE: tl.constexpr, BLOCK: tl.constexpr, CLEAR: tl.constexpr):
+    """Write a lane's embedding and its statistics, and clear those of later stages.
+
+    `vectors` is int32 [lanes, words], `table_of_statistics` int64 [lanes, statistics_length].
+    """
+    lane = tl.program_id(0)
+    table_of_statistics += lane * statistics_length
     clear = tl.arange(0, CLEAR)
     for start in range(0, statistics_length, CLEAR):
         index = start + clear
@@ -73,19 +83,96 @@ def embed(rows, row_bytes, tokens, out, table_of_statistics, pre, gains, gain_st
                  (index >= ROW) & (index < statistics_length))
     element = tl.arange(0, BLOCK)
     inside = element < hidden
-    x = row_of(rows, row_bytes, tl.load(tokens), element, inside, WIDE)
+    x = row_of(rows, row_bytes, tl.load(tokens + lane), element, inside, WIDE)
     x = tl.where(inside, x, 0)
-    tl.store(out + element, x, inside)
-    total = sums(x, x, tl.load(pre + element, inside, 0), True, True)
-    tl.store(table_of_statistics + stack_place(), total)
+    tl.store(vectors + lane * words + element, x, inside)
+    x = x[None, :]
+    tl.store(table_of_statistics + tl.arange(0, 4)[None, :],
+             sums(x, x, tl.load(pre + element, inside, 0)[None, :], True, True))
     for n in tl.static_range(3):
-        gain = tl.load(gains + n * gain_stride + element, inside, 0)
-        tl.store(table_of_statistics + PEAKS + n, peaks(x, gain))
+        gain = tl.load(gains + n * gain_stride + element, inside, 0)[None, :]
+        tl.store(table_of_statistics + PEAKS + n + tl.arange(0, 1), peaks(x, gain))
+
+
+@triton.jit
+def elements_of(index, rows, GROUPS: tl.constexpr):
+    """Lay out the elements of a program's row groups, one lane's behind the other's.
+
+    Returns
+    -------
+    tuple
+        Of int32 `index` in 0 to 8 GROUPS LANES: lane, element, whether there is such, its group
+        among the program's, and where `ternary.stack_place` has its row.
+    """
+    column = index % (8 * GROUPS)
+    group = column // 5
+    element = tl.program_id(0) * (5 * GROUPS) + column
+    inside = (column < 5 * GROUPS) & (element < rows)
+    return (index // (8 * GROUPS), element, inside, tl.minimum(group, GROUPS - 1),
+            stack_place(column - 5 * group))
+
+
+@triton.jit
+def loaded(gains, stride, element, inside, COUNT: tl.constexpr):
+    """Load the gains of some elements, of each of `COUNT` banks."""
+    found = ()
+    for n in tl.static_range(COUNT):
+        found = found + (tl.load(gains + n * stride + element, inside, 0),)
+    return found
+
+
+@triton.jit
+def formed(OP: tl.constexpr, y0, y1, y2, old, new, fraction, table):
+    """Form an output vector of what the projections gave.
+
+    Parameters
+    ----------
+    OP
+        What the stage does.
+    y0, y1, y2
+        int32: y (RESIDUAL); a and b (GLU); i, f and g (MLGRU).
+    old, new
+        x (RESIDUAL); the state behind the token (MLGRU).
+    fraction
+        Fraction bits of a or i.
+    table
+        `elements.SIGMOID_TABLE`.
+
+    Returns
+    -------
+    tuple
+        The vector, and what the first of two norms divides by.
+    """
+    if OP == RESIDUAL:
+        v = old + y0
+        first = v
+    elif OP == GLU:
+        v = gate(y0, y1, fraction, table)
+        first = v
+    else:
+        v = gate((new + 32) >> 6, y2, fraction, table)
+        first = y2
+    return v, first
+
+
+@triton.jit
+def account(OP: tl.constexpr, statistics, v, first, before, peak_gains, LANES: tl.constexpr):
+    """Add elements, zero where there is none, to rows of statistics [LANES, 1]."""
+    SIZE: tl.constexpr = v.numel // LANES
+    v, first = tl.reshape(v, [LANES, SIZE]), tl.reshape(first, [LANES, SIZE])
+    if OP == GLU:
+        total = sums(v, first, before, False, False)
+    else:
+        total = sums(v, first, tl.reshape(before, [LANES, SIZE]), True, True)
+    tl.atomic_add(statistics + tl.arange(0, 4)[None, :], total, sem="relaxed")
+    for n in tl.static_range(3 if OP == RESIDUAL else 1):
+        largest = peaks(v, tl.reshape(peak_gains[n], [LANES, SIZE]))
+        tl.atomic_max(statistics + PEAKS + n, largest[:, None], sem="relaxed")
 
 
 @triton.jit
 def _pick(values, index: tl.constexpr):
-    return tl.sum(tl.where(tl.arange(0, 4) == index, values, 0), axis=0)
+    return tl.sum(tl.where(tl.arange(0, values.numel) == index, values, 0), axis=0)
 
 
 @triton.jit
@@ -111,8 +198,8 @@ def _columns(vector, columns, CHUNKS: tl.constexpr, WORDS: tl.constexpr):
 
 
 @triton.jit
-def _projection(parts, vector, gains, length, factor, CHUNKS: tl.constexpr):
-    """Row sums of one projection from its trits, int32 [GROUPS, 8]."""
+def _products(parts, vector, gains, length, factor, CHUNKS: tl.constexpr):
+    """Meet the trits of a projection with a vector: `ternary.stacked_rows` [GROUPS, WORDS, ...]."""
     s0 = tl.zeros_like(parts[0])
     s1, s2, s3, s4, s5 = s0, s0, s0, s0, s0
     four = tl.arange(0, 4)[None, :]
@@ -131,122 +218,139 @@ def _projection(parts, vector, gains, length, factor, CHUNKS: tl.constexpr):
         s4 = dot4(part, acts, s4)
         part = triple(part)
         s5 = dot4(part, acts, s5)
-    return row_sums(s0, s1, s2, s3, s4, s5)
+    return stacked_rows(s0, s1, s2, s3, s4, s5)
 
 
 @triton.jit
-def stage(body, parameters, vector, gains, gain_stride, statistics, residual, out, next_statistics,
-          keep, pre, next_gains, next_stride, state, active, head_scale, table,
-          columns, rows, words, groups,
+def _projection(parts, vectors, gains, lengths, factors, place, INDEX: tl.constexpr,
+                CHUNKS: tl.constexpr, LANES: tl.constexpr):
+    """Row sums of one projection from its trits, int32, each where `place` says.
+
+    `vectors` has each lane's, `lengths` and `factors` the numbers of all.
+    """
+    found = _products(parts, vectors[0], gains, _pick(lengths, INDEX), _pick(factors, INDEX),
+                      CHUNKS)
+    if LANES == 2:
+        found = tl.join(found, _products(parts, vectors[1], gains, _pick(lengths, 4 + INDEX),
+                                         _pick(factors, 4 + INDEX), CHUNKS))
+    GROUPS: tl.constexpr = parts[0].shape[0]
+    acc = tl.sum(tl.reshape(found, [GROUPS, parts[0].shape[1], 8 * LANES]), axis=1)
+    # Every thread has all of them, until a gather shares them out.
+    return tl.gather(tl.reshape(acc, [8 * GROUPS * LANES]), place, 0)
+
+
+@triton.jit
+def stage(body, parameters, vectors, words, vector_at, residual_at, out_at, gains, gain_stride,
+          statistics, statistics_length, statistics_at, next_at, keep, pre, next_gains, next_stride,
+          state, size, sides, places, kept, head_scale, table,
+          columns, rows, group_words, groups,
           OP: tl.constexpr, CHUNKS: tl.constexpr, WORDS: tl.constexpr, GROUPS: tl.constexpr,
-          EARLY: tl.constexpr):
-    """Play one stage for one token.
+          LANES: tl.constexpr, EARLY: tl.constexpr):
+    """Play one stage for a token of each lane.
 
     Parameters
     ----------
     body, parameters, keep, pre, next_gains, next_stride
         Of this stage, see `weights.Stage`.
-    vector, gains, gain_stride, statistics
-        Input vector, int32 [columns], and its gains and statistics.
-    residual, out
-        x, int32 [rows], and the output vector.
-    next_statistics
-        Row that gathers the statistics of the output, zero before.
-    state
-        int32 [rows], of this layer.
-    active
-        int32; if 0 the state stays as it is.
+    vectors, words
+        Stage vectors, int32 [LANES, words].
+    vector_at, residual_at, out_at
+        Where in these the input vector, x and the output vector are.
+    gains, gain_stride
+        Of the stage before.
+    statistics, statistics_length
+        int64 [LANES, statistics_length], zero before.
+    statistics_at, next_at
+        Where in these those of the input and of the output are.
+    state, size, sides, places
+        See `state_of`: of this layer, and of each lane.
+    kept
+        int32 [LANES]; where it is 0 the state stays as it is.
     head_scale
-        int64 [8], mantissa and at 4 shift of the logits (HEAD).
+        int64 [LANES, 8], mantissa and at 4 shift of the logits (HEAD).
     table
         `elements.SIGMOID_TABLE`.
-    columns, rows, words, groups
+    columns, rows, group_words, groups
         Of this stage, see `weights.Stage`.
     OP
         What the stage does.
     CHUNKS, WORDS
         Words of a row group that are met at once, and how often.
-    GROUPS
-        Row groups of a program.
+    GROUPS, LANES
+        Row groups of a program; tokens.
     EARLY
         Whether the kernel may start before the one before has ended (programmatic dependent launch,
         Hopper and later).
     """
     P: tl.constexpr = 3 if OP == MLGRU else (2 if OP == GLU else 1)
-    SHARED: tl.constexpr = 1 if OP == MLGRU else 0      # the input vector is quantised three ways
-    PEAKS_OUT: tl.constexpr = 3 if OP == RESIDUAL else 1
+    VECTORS: tl.constexpr = 3 if OP == MLGRU else 1     # the input vector is quantised three ways
     group = tl.program_id(0) * GROUPS + tl.arange(0, GROUPS)
-    place = stack_place()[None, :]
-    element = group[:, None] * 5 + place
-    inside = (place < 5) & (element < rows)
+    lane, element, inside, own_group, own_place = elements_of(
+        tl.arange(0, 8 * GROUPS * LANES), rows, GROUPS)
+    place = (own_group * 8 + own_place) * LANES + lane
+    own = vectors + lane * words + element
 
     # What does not depend on the stage before is on its way while that still runs.
-    numbers = constants(parameters)
-    parts0 = _trits(body, words, group, groups, P, 0, CHUNKS, WORDS)
+    index = tl.arange(0, 4 * LANES)         # of the numbers of all lanes, four of each
+    numbers = constants(parameters, index & 3)
+    parts0 = _trits(body, group_words, group, groups, P, 0, CHUNKS, WORDS)
     gains0 = _columns(gains, columns, CHUNKS, WORDS)
+    fraction = tl.load(parameters + 12).to(tl.int32)
     if P > 1:
-        parts1 = _trits(body, words, group, groups, P, 1, CHUNKS, WORDS)
+        parts1 = _trits(body, group_words, group, groups, P, 1, CHUNKS, WORDS)
         gains1 = gains0
-        fraction = tl.load(parameters + 12).to(tl.int32)
     if P > 2:
-        parts2 = _trits(body, words, group, groups, P, 2, CHUNKS, WORDS)
+        parts2 = _trits(body, group_words, group, groups, P, 2, CHUNKS, WORDS)
         gains1 = _columns(gains + gain_stride, columns, CHUNKS, WORDS)
         gains2 = _columns(gains + 2 * gain_stride, columns, CHUNKS, WORDS)
         fraction1 = tl.load(parameters + 13).to(tl.int32)
-        kept = tl.load(keep + element, inside, 0).to(tl.int32) & 0xFFFF
+        bound = tl.load(keep + element, inside, 0).to(tl.int32) & 0xFFFF
+        here, there = state_of(state, size, sides, tl.load(places + lane))
+        goes_on = tl.load(kept + lane) != 0
+    before = element
     if OP == MLGRU or OP == RESIDUAL:
         before = tl.load(pre + element, inside, 0)
     if OP != HEAD:
-        peak_gains = ()
-        for n in tl.static_range(PEAKS_OUT):
-            peak_gains = peak_gains + (tl.load(next_gains + n * next_stride + element, inside, 0),)
+        peak_gains = loaded(next_gains, next_stride, element, inside, 3 if OP == RESIDUAL else 1)
+    old, new, y1, y2 = element, element, element, element
+    if OP == MLGRU:
+        old = tl.load(here + element, inside, 0)
     if EARLY:
         gdc_wait()
         gdc_launch_dependents()
 
-    four = tl.arange(0, 4)
-    amax = tl.load(statistics + PEAKS + tl.minimum(four, 2 * SHARED))
-    parts = loaded_parts(statistics)
-    acts = _columns(vector, columns, CHUNKS, WORDS)
+    statistics_of = statistics + (index >> 2) * statistics_length + statistics_at
+    amax = tl.load(statistics_of + PEAKS + tl.minimum(index & 3, VECTORS - 1))
+    parts = loaded_parts(statistics_of)
+    acts = ()
+    for n in tl.static_range(LANES):
+        acts = acts + (_columns(vectors + n * words + vector_at, columns, CHUNKS, WORDS),)
     if OP == RESIDUAL:
-        old = tl.load(residual + element, inside, 0)
-    if OP == MLGRU:
-        old = tl.load(state + element, inside, 0)
-        alive = tl.load(active) != 0
-    length, factor = bit_length(amax), reciprocal(amax)
+        old = tl.load(own + residual_at, inside, 0)
+    lengths, factors = bit_length(amax), reciprocal(amax)
     mantissa, shift = scales(parts, amax, numbers)
-    acc0 = _projection(parts0, acts, gains0, _pick(length, 0), _pick(factor, 0), CHUNKS)
+    acc = _projection(parts0, acts, gains0, lengths, factors, place, 0, CHUNKS, LANES)
     if OP == HEAD:
-        tl.store(out + element, acc0, inside)
+        tl.store(own + out_at, acc, inside)
         if tl.program_id(0) == 0:
-            tl.store(head_scale, _pick(mantissa, 0))
-            tl.store(head_scale + 4, _pick(shift, 0))
+            scale = head_scale + (index >> 2) * 8
+            tl.store(scale, mantissa, (index & 3) == 0)
+            tl.store(scale + 4, shift, (index & 3) == 0)
     else:
-        y0 = dequantise(acc0, _pick(mantissa, 0), _pick(shift, 0)).to(tl.int32)
-        first = y0
-        if OP == RESIDUAL:
-            v = old + y0
-            first = v
-        else:
-            acc1 = _projection(parts1, acts, gains1, _pick(length, 1), _pick(factor, 1), CHUNKS)
-            y1 = dequantise(acc1, _pick(mantissa, 1), _pick(shift, 1)).to(tl.int32)
-            if OP == GLU:
-                v = gate(y0, y1, fraction, table)
-            else:
-                acc2 = _projection(parts2, acts, gains2, _pick(length, 2), _pick(factor, 2),
-                                   CHUNKS)
-                first = dequantise(acc2, _pick(mantissa, 2), _pick(shift, 2)).to(tl.int32)
-                new = recur(old, silu(y0, fraction, table) << 6,
-                            opened(y1, kept, fraction1, table))
-                tl.store(state + element, tl.where(alive, new, old), inside)
-                v = gate((new + 32) >> 6, first, fraction, table)
-        v = tl.where(inside, v, 0)
-        first = tl.where(inside, first, 0)
-        tl.store(out + element, v, inside)
-        if OP == GLU:
-            total = sums(v, first, 0, False, False)
-        else:
-            total = sums(v, first, before, True, True)
-        tl.atomic_add(next_statistics + stack_place(), total, sem="relaxed")
-        for n in tl.static_range(PEAKS_OUT):
-            tl.atomic_max(next_statistics + PEAKS + n, peaks(v, peak_gains[n]), sem="relaxed")
+        y0 = dequantise(acc, tl.gather(mantissa, 4 * lane, 0), tl.gather(shift, 4 * lane, 0))
+        if P > 1:
+            acc = _projection(parts1, acts, gains1, lengths, factors, place, 1, CHUNKS, LANES)
+            y1 = dequantise(acc, tl.gather(mantissa, 4 * lane + 1, 0),
+                            tl.gather(shift, 4 * lane + 1, 0))
+        if P > 2:
+            acc = _projection(parts2, acts, gains2, lengths, factors, place, 2, CHUNKS, LANES)
+            y2 = dequantise(acc, tl.gather(mantissa, 4 * lane + 2, 0),
+                            tl.gather(shift, 4 * lane + 2, 0))
+            new = recur(old, silu(y0, fraction, table) << 6,
+                        opened(y1, bound, fraction1, table))
+            tl.store(there + element, new, inside & goes_on)
+        v, first = formed(OP, y0, y1, y2, old, new, fraction, table)
+        v, first = tl.where(inside, v, 0), tl.where(inside, first, 0)
+        tl.store(own + out_at, v, inside)
+        out = statistics + tl.arange(0, LANES)[:, None] * statistics_length + next_at
+        account(OP, out, v, first, before, peak_gains, LANES)

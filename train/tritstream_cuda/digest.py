@@ -12,20 +12,23 @@ REDUCTION = tl.constexpr(POLYNOMIAL)
 
 @triton.jit
 def terms(words, factor):
-    """Products of int32 `words` and `factor` modulo P, summed over all axes; int32."""
-    a, b = words.to(tl.uint32, bitcast=True), factor.to(tl.uint32, bitcast=True)
-    product = tl.zeros_like(a)
-    for _ in tl.static_range(32):
-        product ^= tl.where((a >> 31) != 0, b, 0)
-        a = a << 1
+    """Products of int32 `words` and `factor` modulo P; int32.
+
+    Where many words have one factor, its multiples are made once.
+    """
+    b = factor.to(tl.uint32, bitcast=True)
+    product = (words >> 31) & b.to(tl.int32, bitcast=True)
+    for _ in tl.static_range(31):
+        words = words << 1
         b = (b >> 1) ^ tl.where((b & 1) != 0, REDUCTION, 0)
-    product = product.to(tl.int32, bitcast=True)
-    return tl.xor_sum(tl.reshape(product, [product.numel]), axis=0)
+        product ^= (words >> 31) & b.to(tl.int32, bitcast=True)
+    return product
 
 
 @triton.jit
-def add_terms(vectors, stride, powers, tail, length, totals, BLOCK: tl.constexpr):
-    """Add the terms of rows of int32 words to `totals`, int32 [rows].
+def add_terms(vectors, stride, powers, length, rest, blocks, count, totals,
+              ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Add the terms of rows of int32 words to `totals`.
 
     Parameters
     ----------
@@ -33,18 +36,23 @@ def add_terms(vectors, stride, powers, tail, length, totals, BLOCK: tl.constexpr
         Words, and the distance of rows.
     powers
         int32 [n], x^(32 n).
-    tail
-        Words that follow behind these in their piece.
-    length
-        Words of a row.
+    length, rest
+        Words of a row's first and of its second piece, each with a total of its own.
+    blocks
+        Programs for the first piece.
+    count
+        Rows.
     totals
-        int32 [rows].
-    BLOCK
-        Words of a program.
+        int32 [count, 2].
+    ROWS, BLOCK
+        Rows and words of a program.
     """
-    row = tl.program_id(1)
-    word = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = word < length
-    value = tl.load(vectors + row.to(tl.int64) * stride + word, inside, 0)
-    factor = tl.load(powers + tail + length - word, inside, 0)
-    tl.atomic_xor(totals + row, terms(value, factor), sem="relaxed")
+    row, block = tl.program_id(1) * ROWS + tl.arange(0, ROWS), tl.program_id(0)
+    piece = (block >= blocks).to(tl.int32)
+    size = tl.where(piece != 0, rest, length)
+    word = (block - piece * blocks) * BLOCK + tl.arange(0, BLOCK)
+    factor = tl.load(powers + size - word, word < size, 0)[None, :]
+    place = vectors + row.to(tl.int64)[:, None] * stride + (piece * length + word)[None, :]
+    value = tl.load(place, (row < count)[:, None] & (word < size)[None, :], 0)
+    tl.atomic_xor(totals + 2 * row + piece, tl.xor_sum(terms(value, factor), axis=1),
+                  row < count, sem="relaxed")

@@ -1,26 +1,32 @@
 """A GPU as a device of `tritstream`."""
 
+import itertools
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from tritstream.catalog import Model
-from tritstream.engines.base import Engine, Pass
+from tritstream.engines.base import Engine, Pass, Work
 from tritstream.engines.candidates import Candidates
+from tritstream.engines.conversation import Conversation
 from tritstream.errors import BadInput, DeviceError
-from tritstream.formats import FORMATS
 from tritstream.golden import chain
 from tritstream.image.image import Image
 from tritstream.transport import Address
 from tritstream.transport.address import whole_number
-from tritstream_cuda.conversations import PASSES, Conversations, Greedy
+from tritstream_cuda.lanes import LANES, PASSES, Lanes, Outcome
 from tritstream_cuda.model import CudaModel
+from tritstream_cuda.places import Places
+from tritstream_cuda.prompts import Prompts
 from tritstream_cuda.reference import FloatReference
+from tritstream_cuda.states import States
 
 __all__ = ["CudaEngine", "find_gpu", "open_engine"]
 
-ROOM = 32 << 20             # bytes beside a model and a quarter of its size
+ROOM = 64 << 20             # bytes beside a model and a quarter of its size
+PLACES = 64                 # for states of conversations
 MOST_NUMBER = 999_999       # of a GPU, far beyond any machine's
 
 
@@ -69,6 +75,9 @@ def open_engine(address: Address, model: Model, progress) -> "CudaEngine":
 class CudaEngine(Engine):
     """The integers of `tritstream.golden`, computed by a GPU.
 
+    States of conversations stay in its memory, each in a place, as long as there are places; the
+    one whose turn was longest ago goes to the host for a new one.
+
     Parameters
     ----------
     image : Image
@@ -81,6 +90,8 @@ class CudaEngine(Engine):
 
     name = "cuda"
     runs_ahead = True
+    lanes = LANES
+    quantum = 16                # the next pass of the same lanes is launched before it is asked for
 
     def __init__(self, image: Image, device: torch.device | str = "cuda", progress=None):
         if isinstance(device, str):
@@ -91,56 +102,164 @@ class CudaEngine(Engine):
         self.shape = image.layers, image.hidden
         self.vocab = image.vocab
         self.stop_tokens = image.stop_tokens
-        self._talk = Conversations(CudaModel(image, device, progress), stop=image.stop_token)
+        self._cuda = CudaModel(image, device, progress)
+        self._states = States(PLACES, self.shape, device)
+        self._lanes = Lanes(self._cuda, self._states)
+        self._prompts = Prompts(self._cuda, self._states)
+        self._places = Places(PLACES)
+        self._place = self._states.nobody
+        self._digest = 0
 
-    @property
-    def _digest(self) -> int:
-        (digest,) = self._talk.digests
-        return digest
+    # Conversations keep their places when others have their turn.
+
+    def _enter(self, conversation: Conversation) -> None:
+        self._leave()
+        place = self._places.find(conversation)
+        if place is None:
+            place = self._admit(conversation)
+        self._place, self._digest = place, conversation.digest
+        self._current = weakref.ref(conversation)
+
+    def _admit(self, conversation: Conversation) -> int:
+        """Give a conversation a place, and put its state there."""
+        oldest = self._places.oldest()
+        if oldest is not None:
+            oldest._keep(self._states.read(self._places.find(oldest)))
+            self._places.drop(oldest)
+        self._place = self._places.take(conversation)
+        try:
+            self._states.write(self._place, conversation._values)
+            if conversation._since:
+                self._feed(conversation._since)
+        except BaseException:
+            self._places.drop(conversation)
+            raise
+        return self._place
+
+    def _leave(self) -> None:
+        super()._lose()
+        self._place = self._states.nobody
+
+    def _lose(self) -> None:
+        current = self._current()
+        if current is not None:
+            self._places.drop(current)
+        self._leave()
+
+    def _forget(self, conversation: Conversation) -> None:
+        self._places.drop(conversation)
 
     def _put(self, values) -> None:
-        self._talk.start()
-        if values is not None:
-            self._talk.state[0].copy_(torch.from_numpy(np.array(values, np.int32)))
+        self._states.write(self._place, values)
+        self._digest = 0
 
     def _go_on_from(self, digest: int) -> None:
-        self._talk.digests = [digest]
+        self._digest = digest
 
     def _values(self) -> np.ndarray:
-        return self._talk.state[0].cpu().numpy().copy()
+        return self._states.read(self._place)
 
     def _feed(self, tokens) -> list[Pass]:
-        return [Pass(None, digest) for digest, in self._talk.feed(np.array([tokens]))]
+        passes = []
+        for body in self._prompts.feed(self._place, tokens):
+            self._digest = self._cuda.body_chain(self._digest, body)
+            passes.append(Pass(None, self._digest))
+        return passes
 
     def _step(self, token: int) -> Pass:
-        ((result,),) = self._talk.run([token], 1)
-        return _pass(result)
+        (outcome,) = self._lanes.step([(self._place, [token])])
+        return self._pass(outcome)
+
+    def _pass(self, outcome: Outcome) -> Pass:
+        """Go on by an outcome; what it is to whoever asked."""
+        self._digest = self._cuda.chain(self._digest, outcome.whole)
+        return Pass(_candidates(outcome), self._digest)
+
+    def _together(self, works: list[Work]) -> list[Pass]:
+        self._leave()
+        results: list[Pass | None] = [None] * len(works)
+        for pieces in self._packed(works):
+            outcomes = iter(self._lanes.step([piece[1:3] for piece in pieces]))
+            for index, _, tokens, last in pieces:
+                results[index] = self._took(works[index], tokens, last, outcomes)
+        return results
+
+    def _packed(self, works: list[Work]) -> Iterator[list[tuple[int, int, list[int], bool]]]:
+        """Yield what each pass takes: indices of works, their places, tokens, whether the last.
+
+        What comes before the last token of a long text is taken here, many tokens at a time.
+        """
+        pieces, room = [], LANES
+        for index, (conversation, tokens, _) in enumerate(works):
+            place = self._places.find(conversation)
+            if place is None or len(tokens) > LANES:
+                self._enter(conversation)
+                place = self._place
+                if len(tokens) > LANES:
+                    conversation._took(tokens[:-1], self._feed(tokens[:-1])[-1].digest, heads=0)
+                    tokens = tokens[-1:]
+                self._leave()
+            while tokens:
+                if not room:
+                    yield pieces
+                    pieces, room = [], LANES
+                some, tokens = tokens[:room], tokens[room:]
+                pieces.append((index, place, some, not tokens))
+                room -= len(some)
+        if pieces:
+            yield pieces
+
+    def _took(self, work: Work, tokens: list[int], last: bool, outcomes: Iterator[Outcome]) -> Pass:
+        """Note in a conversation that it took tokens of its work; what the last one gave."""
+        conversation = work.conversation
+        digest, head = conversation.digest, work.head and last
+        for outcome in itertools.islice(outcomes, len(tokens) - 1):
+            digest = self._cuda.body_chain(digest, outcome.body)
+        outcome, found = next(outcomes), None
+        if head:
+            digest, found = self._cuda.chain(digest, outcome.whole), _candidates(outcome)
+        else:
+            digest = self._cuda.body_chain(digest, outcome.body)
+        conversation._took(tokens, digest, heads=int(head))
+        return Pass(found, digest)
+
+    def _chain(self, totals: list[list[int]]) -> None:
+        """Go on by the digest's terms of some tokens and their heads."""
+        for body, head in totals:
+            digest = self._cuda.body_chain(self._digest, body)
+            self._digest = self._cuda.head_chain(digest, head)
 
     def _run(self, token: int, count: int) -> Iterator[Pass]:
         for start in range(0, count, PASSES):
-            for (result,) in self._talk.run([token], min(PASSES, count - start)):
-                yield _pass(result)
-                token = result.tokens[0]
+            passes = min(PASSES, count - start)
+            for outcome in self._lanes.run(self._place, token, passes, self.stop_token):
+                result = self._pass(outcome)
+                yield result
+                token = result.candidates.best
                 if token == self.stop_token:
                     return
 
     def _logits(self, tokens) -> tuple[np.ndarray, int]:
-        rows = np.concatenate([part[0].cpu().numpy() for part in self._talk.logits([tokens])])
-        return rows, self._digest
+        rows = []
+        for part, totals in self._prompts.logits(self._place, tokens):
+            rows.append(part.cpu().numpy())
+            self._chain(totals)
+        return np.concatenate(rows), self._digest
 
     def _score(self, tokens, targets) -> tuple[float, np.ndarray, int]:
         nats, favourites, start = 0.0, [], 0
-        targets = torch.tensor(targets, device=self._talk.state.device)
-        for part in self._talk.logits([tokens]):
-            logits = part[0].double()
+        targets = torch.tensor(targets, device=self._cuda.device)
+        for part, totals in self._prompts.logits(self._place, tokens):
+            logits = part.double()
             wanted = targets[start:start + len(logits), None]
             nats += float((logits.logsumexp(1) - logits.gather(1, wanted)[:, 0]).sum())
             favourites.append(logits.argmax(1).cpu().numpy())
             start += len(logits)
+            self._chain(totals)
         return nats, np.concatenate(favourites), self._digest
 
     def reference(self, checkpoint) -> FloatReference:
-        return FloatReference(checkpoint, self._talk.model.device)
+        return FloatReference(checkpoint, self._cuda.device)
 
     def _stage_digests(self, tokens, head: bool) -> list[int]:
         vectors = self._vectors(tokens)
@@ -158,12 +277,11 @@ class CudaEngine(Engine):
         *before, last = tokens
         if before:
             self._feed(before)
-        words = self._talk.vectors(last).cpu().numpy()
+        words = self._lanes.vectors(self._place, last)
         rows = [section.header.rows for section in self.image.sections]
         return np.split(words, np.cumsum(rows)[:-1])
 
 
-def _pass(result: Greedy) -> Pass:
-    scale = result.mantissa * 2.0 ** (FORMATS.dequant_up - result.shift)
-    return Pass(Candidates(result.tokens, tuple(acc * scale for acc in result.sums)),
-                result.digest)
+
+def _candidates(outcome: Outcome) -> Candidates:
+    return Candidates(tuple(outcome.tokens), tuple(outcome.scores))

@@ -12,12 +12,14 @@ from tritstream.image.image import Image
 from tritstream.image.tape import Op
 from tritstream.support.crc import Chain, powers
 from tritstream_cuda import batch, decode, digest
+from tritstream_cuda.states import States
 from tritstream_cuda.weights import Stage, Weights
 
-__all__ = ["CudaModel", "Rows"]
+__all__ = ["CudaModel", "Rows", "aligned"]
 
 ALIGNMENT = 256             # bytes
-DIGEST_BLOCK = 1024         # words of a program
+DIGEST_BLOCK = 1024         # words of a program, of up to
+DIGEST_ROWS = 16            # so many rows
 GATE_BLOCK = 512            # elements
 SCAN_BLOCK = 32             # elements of a program of the recurrence
 WARP_ELEMENTS = 64          # elements that a warp quantises
@@ -45,17 +47,16 @@ class CudaModel:
         with self.selected():
             self.weights = Weights(image, device, progress)
             self.powers = torch.from_numpy(powers(self.weights.words).view(np.int32)).to(device)
-        self.chains = {head: Chain(self.words(head)) for head in (False, True)}
+        self.body_words = self.weights.words - image.vocab
+        self.body_chain = Chain(self.body_words)
+        self.head_chain = Chain(image.vocab)
+        self.chain = Chain(self.weights.words)
 
     def selected(self) -> contextlib.AbstractContextManager:
         """Make the model's device the current one, which is where Triton launches."""
         if self.device.type == "cuda":
             return torch.cuda.device(self.device)
         return contextlib.nullcontext()
-
-    def words(self, head: bool) -> int:
-        """Numbers in all stage vectors of a pass."""
-        return self.weights.words - (0 if head else self.image.vocab)
 
     def empty(self, *shape: int, dtype=torch.int32) -> torch.Tensor:
         """Memory on the model's device."""
@@ -65,43 +66,43 @@ class CudaModel:
         """Zeros on the model's device."""
         return torch.zeros(shape, dtype=dtype, device=self.device)
 
-    def new_state(self, sequences: int) -> torch.Tensor:
-        """State of fresh conversations, int32 [sequences, L, H]."""
-        return self.zeros(sequences, self.image.layers, self.image.hidden)
-
-    def play(self, rows: "Rows", state: torch.Tensor, active: torch.Tensor, *, head: bool) -> None:
+    def play(self, rows: "Rows", states: States, place: torch.Tensor, *, head: bool) -> None:
         """Run `rows.tokens` through all stages, the head only if it is asked for.
 
         Parameters
         ----------
         rows : Rows
-            Tokens, sequence by sequence, and room; has logits and digest terms afterwards.
-        state : Tensor
-            int32 [sequences, L, H]; goes on by `rows.count / sequences` tokens.
-        active : Tensor
-            int32 [sequences]; where it is 0 the state stays.
+            Tokens, and room; has logits and digest terms afterwards.
+        states : States
+            Where the conversation's is, which goes on by all tokens.
+        place : Tensor
+            int32 [1], its place.
         head : bool
             Whether the head is played.
         """
         stages = self.weights.stages if head else self.weights.stages[:-1]
-        words = self.words(head)
         rows.totals.zero_()
         self._embed(rows)
         for before, stage in zip(stages, stages[1:], strict=False):
-            self._quantise(rows, before, stage, words)
+            self._quantise(rows, before, stage)
             self._multiply(rows, stage)
             if stage.op is Op.MLGRU:
-                self._recur(rows, stage, state, active)
-        if not head:
+                self._recur(rows, stage, states, place)
+        if head:
+            self.add_terms(rows.logits, 0, self.image.vocab, rows.totals)
+        else:
             self._grow(rows, stages[-1])
-        self.add_terms(rows.logits if head else rows.x, 0, rows.totals)
+            self.add_terms(rows.x, self.image.hidden, 0, rows.totals)
 
-    def add_terms(self, vectors: torch.Tensor, tail: int, totals: torch.Tensor) -> None:
-        """Add the digest's terms of int32 `vectors` [rows, n], behind which `tail` words come."""
-        count, length = vectors.shape
-        grid = (triton.cdiv(length, DIGEST_BLOCK), count)
-        digest.add_terms[grid](vectors, length, self.powers, tail, length, totals,
-                               BLOCK=DIGEST_BLOCK)
+    def add_terms(self, vectors: torch.Tensor, body: int, head: int, totals: torch.Tensor) -> None:
+        """Add the digest's terms of int32 `vectors` [rows, n], words of the body and the head."""
+        count = len(vectors)
+        together = min(triton.next_power_of_2(count), DIGEST_ROWS)
+        block = DIGEST_BLOCK // together
+        blocks = triton.cdiv(body, block)
+        grid = blocks + triton.cdiv(head, block), triton.cdiv(count, together)
+        digest.add_terms[grid](vectors, vectors.stride(0), self.powers, body, head, blocks, count,
+                               totals, ROWS=together, BLOCK=block)
 
     def _embed(self, rows: "Rows") -> None:
         weights, hidden = self.weights, self.image.hidden
@@ -109,7 +110,7 @@ class CudaModel:
             weights.rows, weights.row_bytes, rows.tokens, rows.x, hidden,
             WIDE=weights.element_bytes > 1, BLOCK=triton.next_power_of_2(hidden))
 
-    def _quantise(self, rows: "Rows", before: Stage, stage: Stage, words: int) -> None:
+    def _quantise(self, rows: "Rows", before: Stage, stage: Stage) -> None:
         source = {Op.EMBED: batch.EMBEDDING, Op.MLGRU: batch.HIDDEN, Op.GLU: batch.PAIR}.get(
             before.op, batch.SUMS)
         length = stage.words * 4
@@ -120,8 +121,8 @@ class CudaModel:
             rows.factors_of(before), before.gains if before.pre is None else before.pre,
             before.gains, before.stride, before.parameters, stage.parameters, self.weights.table,
             rows.acts, length, rows.acts[0].numel(), rows.factors_of(stage), self.powers,
-            words - before.offset - before.rows, rows.totals, stage.columns, SOURCE=source.value,
-            VECTORS=stage.op.vectors, BLOCK=block, num_warps=warps)
+            self.body_words - before.offset - before.rows, rows.totals, stage.columns,
+            SOURCE=source.value, VECTORS=stage.op.vectors, BLOCK=block, num_warps=warps)
 
     def _multiply(self, rows: "Rows", stage: Stage) -> None:
         groups, tokens, parts, warps = next(
@@ -135,15 +136,14 @@ class CudaModel:
             rows.planes[0].numel(), rows.count, stage.rows, stage.groups, length, P=projections,
             VECTORS=stage.op.vectors, GROUPS=groups, COUNT=tokens, PARTS=parts, num_warps=warps)
 
-    def _recur(self, rows: "Rows", stage: Stage, state: torch.Tensor,
-               active: torch.Tensor) -> None:
-        plane, sequences = rows.planes[0].numel(), len(state)
+    def _recur(self, rows: "Rows", stage: Stage, states: States, place: torch.Tensor) -> None:
+        plane = rows.planes[0].numel()
         batch.open_gates[(triton.cdiv(stage.rows, GATE_BLOCK), rows.count)](
             rows.planes, plane, rows.factors_of(stage), stage.keep, stage.parameters,
             self.weights.table, stage.rows, BLOCK=GATE_BLOCK)
-        batch.scan[(triton.cdiv(stage.rows, SCAN_BLOCK), sequences)](
-            rows.planes, plane, state[:, stage.layer], state.stride(0), active,
-            rows.count // sequences, stage.rows, BLOCK=SCAN_BLOCK, num_warps=1)
+        batch.scan[(triton.cdiv(stage.rows, SCAN_BLOCK),)](
+            rows.planes, plane, states.layer(stage.layer), states.size, states.sides, place,
+            rows.count, stage.rows, BLOCK=SCAN_BLOCK, num_warps=1)
 
     def _grow(self, rows: "Rows", stage: Stage) -> None:
         batch.add_residual[(rows.count,)](rows.x, rows.planes, rows.factors_of(stage), stage.rows,
@@ -174,7 +174,7 @@ class Rows:
         for name, (dtype, *shape) in shapes.items():
             size = math.prod(shape) * dtype.itemsize
             tensors[name] = memory[start:start + size].view(dtype).view(shape)
-            start += _aligned(size)
+            start += aligned(size)
         self.tokens, self.totals = tensors["tokens"], tensors["totals"]
         self.x, self.planes, self.acts = tensors["x"], tensors["planes"], tensors["acts"]
         self.logits = tensors.get("logits")
@@ -186,7 +186,7 @@ class Rows:
         widest = max(image.hidden, image.intermediate)
         shapes = {
             "tokens": (torch.int32, count),
-            "totals": (torch.int32, count),             # terms of the digest
+            "totals": (torch.int32, count, 2),          # terms of the digest, of body and head
             "x": (torch.int32, count, image.hidden),
             "planes": (torch.int32, 3, count, widest),  # row sums of up to three projections
             "acts": (torch.int8, 3, count, padded(widest)),
@@ -197,7 +197,7 @@ class Rows:
     @classmethod
     def size(cls, image: Image, count: int, *, head: bool) -> int:
         """Bytes that so many tokens need."""
-        return sum(_aligned(math.prod(shape) * dtype.itemsize)
+        return sum(aligned(math.prod(shape) * dtype.itemsize)
                    for dtype, *shape in cls._shapes(image, count, head).values())
 
     def factors_of(self, stage: Stage) -> torch.Tensor:
@@ -213,5 +213,5 @@ class Rows:
         return torch.ldexp(mantissa.double(), (decode.UP - shift).to(torch.int32))
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT

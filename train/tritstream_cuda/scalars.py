@@ -79,14 +79,9 @@ def _carried(high, low):
 
 
 @triton.jit
-def wide(hh, hl, ll):
-    """Return `(hh << 32) + (hl << 17) + ll` as a pair: the sum of the squares of numbers in halves.
-
-    `hl`, the sum of products of a signed high and an unsigned low half, may be negative.
-    """
-    high = (hh >> 8) + (hl >> 23) + (ll >> LOW_BITS)
-    low = ((hh & 255) << 32) + ((hl & ((1 << 23) - 1)) << 17) + (ll & LOW_MASK)
-    return _carried(high, low)
+def wide(upper, lower):
+    """Return `(upper << 32) + lower` as a pair: a sum of squares by the sums of their halves."""
+    return _carried((upper >> 8) + (lower >> LOW_BITS), ((upper & 255) << 32) + (lower & LOW_MASK))
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """Statistics of a vector and what follows from them, as functions for Triton kernels.
 
-Statistics are twelve int64 numbers in a row of `ROW`: the sums S1 and S2 in three parts each (see
-`scalars.wide`), two unused, and from `PEAKS` on the largest |element * gain| of each quantiser.
+Statistics are int64 numbers in a row of `ROW`: the sums S1 and S2 in two parts each, in the order
+of `sums` (see `scalars.wide`), and from `PEAKS` on the largest |element * gain| of each quantiser.
 Parameters of a stage are a row of `ROW` as well, see `weights`.
 """
 
@@ -10,7 +10,6 @@ import triton.language as tl
 
 from tritstream_cuda.elements import gained, squares
 from tritstream_cuda.scalars import dequantiser, squared_norm, wide
-from tritstream_cuda.ternary import stack8, stack_place
 
 __all__ = ["PEAKS", "ROW", "constants", "loaded_parts", "parts_of", "peaks", "scales", "sums"]
 
@@ -20,63 +19,62 @@ PEAKS = tl.constexpr(8)
 
 @triton.jit
 def sums(vector, first, pre, PRE: tl.constexpr, FIRST: tl.constexpr):
-    """Sums of squares of int32 tensors, all their axes; int64 [8] in the order of `stack_place`.
+    """Sums of squares of int32 [rows, n], by upper and lower halves.
 
     Elements to leave out are zero. `first` is what the first of two norms divides by, if there is
     one, and `pre` its gain.
+
+    Returns
+    -------
+    tensor
+        int64 [rows, 4]: of S1 and of S2 the upper half, then of both the lower.
     """
-    if PRE:
-        inner = gained(vector, pre)
-    else:
-        inner = vector.to(tl.int64)
-    b0, b1, b2 = squares(inner)
-    none = tl.zeros_like(b0)
+    inner = gained(vector, pre) if PRE else vector
+    upper, lower = squares(inner)
     if FIRST:
-        a0, a1, a2 = squares(first.to(tl.int64))
+        first_upper, first_lower = squares(first)
     else:
-        a0, a1, a2 = none, none, none
-    parts = tl.reshape(stack8(a0, a1, a2, b0, b1, b2, none, none), [vector.numel, 8])
-    return tl.sum(parts, axis=0)
+        first_upper, first_lower = tl.zeros_like(upper), tl.zeros_like(upper)
+    # A join appends its axis, so the first pair ends up outermost.
+    parts = tl.join(tl.join(first_upper, first_lower), tl.join(upper, lower))
+    return tl.sum(tl.reshape(parts, [vector.shape[0], vector.shape[1], 4]), axis=1)
 
 
 @triton.jit
 def peaks(vector, gain):
-    """Largest |vector * gain|, int64."""
-    magnitude = tl.abs(vector.to(tl.int64) * gain)
-    return tl.max(tl.reshape(magnitude, [magnitude.numel]), axis=0)
+    """Largest |vector * gain| of int32 [rows, n], int64 [rows]."""
+    return tl.max(tl.abs(vector.to(tl.int64) * gain), axis=1)
 
 
 @triton.jit
-def constants(parameters):
-    """Load what `scales` needs of a stage's row of parameters."""
-    four = tl.arange(0, 4)
-    return (tl.load(parameters + four), tl.load(parameters + 4 + four), tl.load(parameters + 8),
+def constants(parameters, projection):
+    """Load what `scales` needs of a stage's row of parameters, for these projections."""
+    return (tl.load(parameters + projection), tl.load(parameters + 4 + projection),
+            tl.load(parameters + 8),
             tl.load(parameters + 9), tl.load(parameters + 10), tl.load(parameters + 11))
 
 
 @triton.jit
 def parts_of(total):
-    """Take the six parts of two sums of squares out of int64 [8] from `sums`."""
-    place = stack_place()
-    return (_at(total, place, 0), _at(total, place, 1), _at(total, place, 2),
-            _at(total, place, 3), _at(total, place, 4), _at(total, place, 5))
+    """Take the four parts of two sums of squares out of int64 [1, 4] from `sums`."""
+    return _at(total, 0), _at(total, 1), _at(total, 2), _at(total, 3)
 
 
 @triton.jit
 def loaded_parts(statistics):
-    """Load the six parts of two sums of squares from a row of statistics."""
+    """Load the four parts of two sums of squares from rows of statistics."""
     return (tl.load(statistics), tl.load(statistics + 1), tl.load(statistics + 2),
-            tl.load(statistics + 3), tl.load(statistics + 4), tl.load(statistics + 5))
+            tl.load(statistics + 3))
 
 
 @triton.jit
 def scales(parts, amax, numbers):
-    """Dequantiser mantissas and shifts, int64 [4], one for each projection.
+    """Dequantiser mantissas and shifts, int64 [..., 4], one for each projection.
 
-    `parts` are of the sums S1 and S2, `amax` is int64 [4], `numbers` are from `constants`.
+    `parts` are of the sums S1 and S2, `amax` is int64 [..., 4], `numbers` are from `constants`.
     """
-    s1_high, s1_low = wide(parts[0], parts[1], parts[2])
-    s2_high, s2_low = wide(parts[3], parts[4], parts[5])
+    s1_high, s1_low = wide(parts[0], parts[2])
+    s2_high, s2_low = wide(parts[1], parts[3])
     high, low = squared_norm(s1_high, s1_low, s2_high, s2_low, numbers[2], numbers[3], numbers[4],
                              numbers[5])
     norm_high, norm_low = tl.zeros_like(amax) + high, tl.zeros_like(amax) + low
@@ -84,5 +82,5 @@ def scales(parts, amax, numbers):
 
 
 @triton.jit
-def _at(values, place, index: tl.constexpr):
-    return tl.sum(tl.where(place == index, values, 0), axis=0)
+def _at(values, index: tl.constexpr):
+    return tl.sum(tl.where(tl.arange(0, 4)[None, :] == index, values, 0))

@@ -20,7 +20,7 @@ import triton.language as tl
 
 from tritstream.image.trits import DECODE, VALID
 
-__all__ = ["FRACTIONS", "INTERPRETED", "dot4", "row_sums", "stack8", "stack_place", "triple",
+__all__ = ["FRACTIONS", "INTERPRETED", "dot4", "stack8", "stack_place", "stacked_rows", "triple",
            "triple_bytes"]
 
 FRACTIONS = np.where(VALID, np.rint(DECODE @ np.array([81, 27, 9, 3, 1]) * 256 / 243),
@@ -77,19 +77,17 @@ def stack8(a, b, c, d, e, f, g, h):
 
 
 @triton.jit
-def stack_place():
-    """Return which of the eight tensors of `stack8` is at each place of an axis of 8, int32.
+def stack_place(place):
+    """Return which of the eight tensors of `stack8` is at int32 `place` of an axis of 8.
 
     A join appends its axis, so the first pair ends up outermost: the bits are reversed.
     """
-    place = tl.arange(0, 8)
     return (place >> 2) | (place & 2) | ((place & 1) << 2)
 
 
 @triton.jit
-def row_sums(s0, s1, s2, s3, s4, s5):
-    """Sum `[rows, words]` tensors of `s_n q` to row sums int32 `[rows, 8]`, see `stack_place`."""
+def stacked_rows(s0, s1, s2, s3, s4, s5):
+    """Row sums of tensors of `s_n q`, with three new axes of two, see `stack_place`."""
     zero = tl.zeros_like(s0)
-    parts = stack8((3 * s0 - s1) >> 8, (3 * s1 - s2) >> 8, (3 * s2 - s3) >> 8,
-                   (3 * s3 - s4) >> 8, (3 * s4 - s5) >> 8, zero, zero, zero)
-    return tl.sum(tl.reshape(parts, [s0.shape[0], s0.shape[1], 8]), axis=1)
+    return stack8((3 * s0 - s1) >> 8, (3 * s1 - s2) >> 8, (3 * s2 - s3) >> 8,
+                  (3 * s3 - s4) >> 8, (3 * s4 - s5) >> 8, zero, zero, zero)

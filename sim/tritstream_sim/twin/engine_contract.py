@@ -310,6 +310,24 @@ def conversations_in_one_step(engine, twin):
         check_place(found, wanted)
 
 
+def conversations_that_go_on_together(engine, twin):
+    """Greedily for a while; then one says something else, and one leaves for another."""
+    there, alone = ([each.open() for _ in range(4)] for each in (engine, twin))
+    tokens = {0: 5, 1: 9, 2: 7}
+    for turn in range(6):
+        if turn == 4:
+            tokens[1] = (tokens[1] + 1) % engine.vocab
+        if turn == 5:
+            del tokens[0]
+            tokens[3] = 4
+        found = engine.step([Work(there[number], [token]) for number, token in tokens.items()])
+        check_passes(found, [alone[number].step(token) for number, token in tokens.items()])
+        tokens = {number: result.candidates.best
+                  for number, result in zip(tokens, found, strict=True)}
+    for one, other in zip(there, alone, strict=True):
+        check_place(one, other)
+
+
 def a_step_that_fails_changes_nothing(engine, twin):
     conversations = [stepped(engine)[0] for _ in range(2)]
     expected = [stepped(twin)[0] for _ in range(2)]
@@ -509,6 +527,7 @@ CASES = [
     a_call_from_another_thread_is_refused,
     conversations_side_by_side,
     conversations_in_one_step,
+    conversations_that_go_on_together,
     a_step_that_fails_changes_nothing,
     looking_at_stages_leaves_conversations_where_they_are,
     a_state_goes_on,

@@ -1,0 +1,341 @@
+"""Passes over the tape for a token of each of several lanes.
+
+A pass chooses each lane's likeliest next token on the GPU, so a greedy run needs the host only to
+launch it: as a CUDA graph, again and again. Conversations that are stepped greedily side by side
+have their next pass launched before they ask for it; if they take other tokens, it is taken back.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import triton
+
+from tritstream.engines.candidates import CANDIDATES
+from tritstream.formats import FORMATS, padded
+from tritstream.image.tape import Op
+from tritstream_cuda import decode, many, ranking
+from tritstream_cuda.model import CudaModel
+from tritstream_cuda.recorded import Recorded
+from tritstream_cuda.states import States
+from tritstream_cuda.statistics import ROW
+from tritstream_cuda.weights import Stage
+
+__all__ = ["LANES", "PASSES", "Lanes", "Outcome", "Pass"]
+
+LANES = 16
+FEW = 2                     # lanes up to which `decode` is faster than `many`
+PASSES = 32                 # of a greedy run between two looks at them
+SURE = 2                    # passes that went on greedily before one is launched unasked
+RANKED = 1024               # logits of a program that ranks them
+RESULT = CANDIDATES + 4     # keys, mantissa, shift, digest terms of the body and of all
+EARLY_SINCE = (9, 0)        # compute capability with programmatic dependent launch
+QUANTISED = 256             # elements that a program quantises
+INPUTS = ("tokens", "places", "firsts", "kept", "stops", "turns")
+
+FEW_TILES = {Op.MLGRU: 1, Op.RESIDUAL: 1, Op.GLU: 2, Op.HEAD: 8}
+"""Row groups of a program of `decode.stage`."""
+
+FEW_WORDS = 256             # that it meets at once
+FEW_WARPS = 4
+FEW_GROUPS = 128            # row groups above which programs of two lanes are twice as large
+
+MANY_TILES = {Op.MLGRU: 2, Op.RESIDUAL: 2, Op.GLU: 2, Op.HEAD: 8}
+"""Row groups of a program of `many.stage`."""
+
+MANY_WARPS = [(512, 4), (None, 8)]
+"""Warps of it, up to how many columns; each takes part of these."""
+
+
+class Outcome(NamedTuple):
+    """What a pass gave a lane.
+
+    Parameters
+    ----------
+    tokens : list of int
+        Best tokens, best first.
+    scores : list of float
+        Their logits.
+    body, whole : int
+        Terms of the digest of all stages but the head, and of all.
+    """
+
+    tokens: list[int]
+    scores: list[float]
+    body: int
+    whole: int
+
+
+class Lanes:
+    """Takes tokens, which have been checked, of up to `LANES` conversations in a pass.
+
+    Parameters
+    ----------
+    model : CudaModel
+        The model.
+    states : States
+        Of the conversations.
+    """
+
+    def __init__(self, model: CudaModel, states: States):
+        self._states = states
+        self._model = model
+        self._room = _Room(model)
+        self._passes: dict[tuple[int, type], Pass] = {}
+        self._latest: Pass | None = None        # of single tokens, whose lanes are set up for more
+        self._places: list[int] = []
+        self._chosen: list[int] = []
+        self._sure = 0
+
+    def step(self, parts: Sequence[tuple[int, Sequence[int]]]) -> list[Outcome]:
+        """Take tokens in one pass.
+
+        Parameters
+        ----------
+        parts : sequence of tuple
+            Places, each with its tokens, at most `LANES` in all.
+
+        Returns
+        -------
+        list of Outcome
+            Of every token, one after the other.
+        """
+        places = [place for place, _ in parts]
+        tokens = [token for _, part in parts for token in part]
+        single = len(places) == len(tokens)
+        follows = self._latest is not None and (places, tokens) == (self._places, self._chosen)
+        expected = follows and self._states.ahead
+        latest, self._latest = self._latest, None       # until this has come to its end
+        with self._model.selected():
+            if expected:
+                self._states.ahead = []
+            else:
+                self._states.settle()
+                if not follows:
+                    latest = self._pass(len(tokens), single=single)
+                    latest.set(parts)
+                latest.launch()
+            turn = latest.turn
+            self._sure = self._sure + 1 if follows else 0
+            if self._sure >= SURE:
+                self._states.ahead = places
+                latest.launch()
+            outcomes = latest.outcomes(turn)
+        if single:
+            self._latest, self._places = latest, places
+            self._chosen = [outcome.tokens[0] for outcome in outcomes]
+        return outcomes
+
+    def run(self, place: int, token: int, passes: int, stop: int | None) -> list[Outcome]:
+        """Take a token, then greedily what follows, at most `PASSES` passes.
+
+        The pass that finds the token `stop` is the last that changes the state; what further ones
+        report means nothing.
+        """
+        self._latest = None
+        self._states.settle()
+        with self._model.selected():
+            run = self._pass(1, single=True)
+            run.set([(place, [token])], stop)
+            for _ in range(passes):
+                run.launch(watched=False)
+            return run.first(passes)
+
+    def vectors(self, place: int, token: int) -> np.ndarray:
+        """Take one token; all stage vectors in order, int32."""
+        self.run(place, token, 1, None)
+        return self._room.vectors[0].cpu().numpy()
+
+    def _pass(self, count: int, *, single: bool) -> "Pass":
+        lanes = triton.next_power_of_2(count)
+        kind = _RaggedLanes if not single else _FewLanes if lanes <= FEW else _ManyLanes
+        if (lanes, kind) not in self._passes:
+            self._passes[lanes, kind] = kind(self._model, self._states, self._room, lanes)
+        return self._passes[lanes, kind]
+
+
+class _Room:
+    """What passes of all numbers of lanes work in."""
+
+    def __init__(self, model: CudaModel):
+        image, most = model.image, LANES
+        widest = max(image.hidden, image.intermediate)
+        self.inputs = model.zeros(len(INPUTS), most)
+        self.vectors = model.empty(most, model.weights.words)
+        self.statistics = model.empty(most, image.stages, ROW.value, dtype=torch.int64)
+        self.acts = model.zeros(3, most, padded(widest), dtype=torch.int8)
+        self.factors = model.zeros(most, 8, dtype=torch.int64)     # of the logits
+        self.totals = model.zeros(most, 2)
+        self.blocks = triton.cdiv(image.vocab, RANKED)
+        self.keys = model.empty(most, self.blocks, CANDIDATES, dtype=torch.int64)
+        # Memory of the host, which the GPU writes to and reads from while both go on.
+        shared = model.device.type == "cuda"
+        self.given = torch.zeros(len(INPUTS), most, dtype=torch.int32, pin_memory=shared)
+        self.results = torch.empty(PASSES * most * RESULT, dtype=torch.int64, pin_memory=shared)
+        self.events = [torch.cuda.Event() for _ in range(PASSES)] if shared else None
+
+
+class Pass:
+    """A pass of so many lanes.
+
+    Parameters
+    ----------
+    model, states, room
+        See `Lanes`.
+    lanes : int
+        A power of two.
+    """
+
+    def __init__(self, model: CudaModel, states: States, room: _Room, lanes: int):
+        self.model, self.states, self.room, self.lanes = model, states, room, lanes
+        self.turn = 0               # of the latest launch
+        self.early = (model.device.type == "cuda"
+                      and torch.cuda.get_device_capability(model.device) >= EARLY_SINCE)
+        self.options = {"launch_pdl": True} if self.early else {}
+        self.inputs = {name: row[:lanes] for name, row in zip(INPUTS, room.inputs, strict=True)}
+        self.logits = room.vectors[:lanes, -model.image.vocab:]
+        self.results = room.results[:PASSES * lanes * RESULT].view(PASSES, lanes, RESULT)
+        self._numbers = self.results.numpy()
+        self._used = 0              # lanes that have a token
+        self._play = Recorded(self.kernels, model.device)
+
+    def set(self, parts: Sequence[tuple[int, Sequence[int]]], stop: int | None = None) -> None:
+        """Say whose tokens come, when nothing else is under way any more."""
+        self.turn = PASSES - 1
+        rows = []
+        for place, tokens in parts:
+            first = len(rows)
+            for token in tokens:
+                rows.append((token, place, first, len(rows) == first + len(tokens) - 1,
+                             -1 if stop is None else stop, 0))
+        self._used = len(rows)
+        rows += [(0, self.states.nobody, lane, 0, -1, 0) for lane in range(len(rows), self.lanes)]
+        if self.room.events:
+            torch.cuda.current_stream().synchronize()
+        self.room.given[:, :self.lanes] = torch.tensor(rows, dtype=torch.int32).T
+        self.room.inputs.copy_(self.room.given, non_blocking=True)
+
+    def launch(self, *, watched: bool = True) -> None:
+        """Play it once; `outcomes` can be asked for if it is watched."""
+        self.turn = (self.turn + 1) % PASSES
+        self._play()
+        if watched and self.room.events:
+            self.room.events[self.turn].record()
+
+    def outcomes(self, turn: int) -> list[Outcome]:
+        """Return what a launch has found, when it has."""
+        if self.room.events:
+            self.room.events[turn].synchronize()
+        return self._listed(self._numbers[turn, :self._used])
+
+    def first(self, count: int) -> list[Outcome]:
+        """Return what so many launches since `set` have found in the first lane."""
+        if self.room.events:
+            torch.cuda.current_stream().synchronize()
+        return self._listed(self._numbers[:count, 0])
+
+    def _listed(self, found: np.ndarray) -> list[Outcome]:
+        keys, rest = found[:, :min(CANDIDATES, self.model.image.vocab)], found[:, CANDIDATES:]
+        step = np.ldexp(rest[:, 0].astype(np.float64), FORMATS.dequant_up - rest[:, 1])
+        return list(map(Outcome, (65535 - (keys & 65535)).tolist(),
+                        ((keys >> 16) * step[:, None]).tolist(), rest[:, 2].tolist(),
+                        rest[:, 3].tolist()))
+
+    def kernels(self) -> None:
+        """Launch what a pass consists of."""
+        model, room, inputs = self.model, self.room, self.inputs
+        vocab = model.image.vocab
+        self._stages()
+        model.add_terms(room.vectors[:self.lanes], model.body_words, vocab, room.totals)
+        ranking.best_of_blocks[(room.blocks, self.lanes)](
+            self.logits, model.weights.words, room.keys, vocab, KEPT=CANDIDATES, BLOCK=RANKED)
+        ranking.choose[(self.lanes,)](
+            room.keys, room.blocks * CANDIDATES, inputs["tokens"], inputs["kept"],
+            inputs["stops"], inputs["turns"], room.results, room.factors, room.totals,
+            model.powers[vocab:], inputs["places"], self.states.sides, KEPT=CANDIDATES,
+            RESULT=RESULT, PASSES=PASSES, BLOCK=triton.next_power_of_2(room.blocks * CANDIDATES))
+
+    def _embed(self) -> None:
+        room, weights, hidden = self.room, self.model.weights, self.model.image.hidden
+        first = weights.stages[0]
+        decode.embed[(self.lanes,)](
+            weights.rows, weights.row_bytes, self.inputs["tokens"], room.vectors, weights.words,
+            room.statistics, first.pre, first.gains, first.stride, hidden, self._length,
+            WIDE=weights.element_bytes > 1, BLOCK=triton.next_power_of_2(hidden), CLEAR=1024,
+            num_warps=8)
+
+    @property
+    def _length(self) -> int:
+        """Numbers of a lane's statistics."""
+        return self.room.statistics[0].numel()
+
+    def _banks(self, stage: Stage) -> tuple:
+        """A stage's gains; where it has none, something that is not read."""
+        none = self.model.weights.parameters
+        return tuple(none if bank is None else bank
+                     for bank in (stage.keep, stage.pre, stage.gains))
+
+
+class _FewLanes(Pass):
+    """A kernel for each stage."""
+
+    def _stages(self) -> None:
+        room, inputs, weights = self.room, self.inputs, self.model.weights
+        self._embed()
+        x = weights.stages[0].offset
+        for before, stage in itertools.pairwise(weights.stages):
+            larger = 2 if self.lanes > 1 and stage.groups > FEW_GROUPS else 1
+            groups = FEW_TILES[stage.op] * larger
+            decode.stage[(triton.cdiv(stage.groups, groups),)](
+                stage.body, stage.parameters, room.vectors, weights.words, before.offset, x,
+                stage.offset, before.gains, before.stride, room.statistics, self._length,
+                before.index * ROW.value, stage.index * ROW.value, *self._banks(stage),
+                stage.stride, self.states.layer(stage.layer), self.states.size, self.states.sides,
+                inputs["places"], inputs["kept"], room.factors, weights.table, stage.columns,
+                stage.rows, stage.words, stage.groups,
+                OP=stage.op.value, CHUNKS=triton.cdiv(stage.words, FEW_WORDS), WORDS=FEW_WORDS,
+                GROUPS=groups, LANES=self.lanes, EARLY=self.early,
+                num_warps=FEW_WARPS * larger, **self.options)
+            if stage.op is Op.RESIDUAL:
+                x = stage.offset
+
+
+class _ManyLanes(Pass):
+    """Two kernels for each stage."""
+
+    ragged = False              # whether a conversation may have several lanes
+
+    def _stages(self) -> None:
+        room, inputs, weights = self.room, self.inputs, self.model.weights
+        self._embed()
+        x = weights.stages[0].offset
+        for before, stage in itertools.pairwise(weights.stages):
+            length, vectors = stage.words * 4, stage.op.vectors
+            many.quantise_lanes[(self.lanes, triton.cdiv(length, QUANTISED))](
+                room.vectors, weights.words, before.offset, before.gains, before.stride,
+                room.statistics, self._length, before.index * ROW.value, room.acts, length,
+                room.acts[0].numel(), stage.columns,
+                VECTORS=vectors, BLOCK=QUANTISED, EARLY=self.early, num_warps=2, **self.options)
+            groups = MANY_TILES[stage.op]
+            parts = next(warps for most, warps in MANY_WARPS if most is None or length <= most)
+            part = 32 if length < 64 * parts else 64
+            many.stage[(triton.cdiv(stage.groups, groups),)](
+                stage.body.view(torch.int8), stage.parameters, room.acts, length,
+                room.acts[0].numel(), room.vectors, weights.words, x, stage.offset,
+                room.statistics, self._length, before.index * ROW.value, stage.index * ROW.value,
+                *self._banks(stage), stage.stride, self.states.layer(stage.layer),
+                self.states.size, self.states.sides, inputs["places"], inputs["firsts"],
+                inputs["kept"], room.factors, weights.table, stage.rows, stage.groups,
+                OP=stage.op.value, LANES=self.lanes, RAGGED=self.ragged, GROUPS=groups,
+                PARTS=parts, STEPS=triton.cdiv(length, parts * part), BYTES=part,
+                EARLY=self.early, num_warps=parts, **self.options)
+            if stage.op is Op.RESIDUAL:
+                x = stage.offset
+
+
+class _RaggedLanes(_ManyLanes):
+    """The same for conversations with several tokens, side by side."""
+
+    ragged = True
