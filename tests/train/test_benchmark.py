@@ -11,7 +11,7 @@ import kernels as kernel_benchmark
 import step as benchmark
 from authors import AuthorsModel
 from library import Library
-from rows import engine_rows, library_rows, parallel_rows, step_rows
+from rows import engine_rows, lanes_rows, library_rows, parallel_rows, step_rows
 from tritstream.errors import MissingTool
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS
@@ -90,8 +90,10 @@ def test_times_of_the_engine_are_written_whole(monkeypatch, tmp_path, capsys):
                                       str(output)]) == code
     assert f"error: {tmp_path} cannot be written: " in capsys.readouterr().err
     assert asked == [("little", [1, 16])] * 2
-    assert [row["test"] for row in engine_rows(json.loads(file.read_text()))] == [
-        "generate, 1 at a time", "generate, 16 at a time"]
+    found = json.loads(file.read_text())
+    assert [row["test"] for row in engine_rows(found)] == ["generate"]
+    assert [(row["conversations"], row["times one"]) for row in lanes_rows(found)] == [
+        (1, "1.00"), (16, "1.00")]
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 

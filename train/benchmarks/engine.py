@@ -1,9 +1,10 @@
 """Speed and memory of the engine: `python train/benchmarks/engine.py`.
 
-Dummy models of the published shapes generate greedily, one conversation and many, and read prompts.
-All passes compute their digests. Beside each figure stands its roof: the time that the trits of a
-pass take to be read at the bandwidth of a copy in the GPU's memory, or their products at the speed
-of a large int8 matrix product, whichever is longer; both are measured in the same run.
+The bundled model and dummy models of the published shapes generate greedily, one conversation in a
+run and several in steps of the engine, and read prompts. All passes compute their digests, and what
+the host does for them is in the time. Beside each figure stands its roof: the time that the trits
+of a pass take to be read at the bandwidth of a copy in the GPU's memory, or their products at the
+speed of a large int8 matrix product, whichever is longer; both are measured in the same run.
 """
 
 import argparse
@@ -21,17 +22,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tritstream.catalog import DEFAULT_MODEL, resolve
+from tritstream.engines import Work
 from tritstream.errors import DeviceError, TritstreamError
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
 from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream.support.files import write_whole
-from tritstream_cuda.conversations import PASSES, Conversations
-from tritstream_cuda.model import CudaModel
+from tritstream_cuda import CudaEngine
 
 __all__ = ["Measurement", "bandwidth", "measure"]
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
+BATCHES = (1, 2, 4, 8, 16)
+PASSES = 128                # of a measurement
 PROMPT = 1024               # tokens of the prompt
 ROUNDS = 5                  # of a measurement; the median counts
 COPIED = 1 << 30            # bytes
@@ -117,36 +120,49 @@ def measure(name: str, image: Image, conversations) -> list[Measurement]:
     conversations : iterable of int
         How many side by side.
     """
-    model = CudaModel(image, torch.device("cuda", torch.cuda.current_device()))
+    engine = CudaEngine(image)
+    engine.stop_tokens = ()
     size = sum(section.header.body_bytes for section in image.sections)
     found = []
     for count in conversations:
-        seconds, used = _generate(model, count)
+        seconds, used = _generate(engine, count)
         found.append(Measurement(name, "generate", count, count / seconds, 1e3 * seconds, size,
                                  *used))
-    seconds, used = _read(model)
+    seconds, used = _read(engine)
     found.append(Measurement(name, "prompt", 1, PROMPT / seconds, 1e3 * seconds, size, *used))
     return found
 
 
-def _generate(model: CudaModel, count: int) -> tuple[float, list[float]]:
+def _generate(engine: CudaEngine, count: int) -> tuple[float, list[float]]:
     """Seconds of a greedy pass of so many conversations, and the memory it takes."""
+    conversations = [engine.open() for _ in range(count)]
+    tokens = list(range(2, 2 + count))
+
+    def run():
+        for _ in conversations[0].run(tokens[0], PASSES):
+            pass
+
+    def step():
+        for _ in range(PASSES):
+            works = [Work(*work) for work in zip(conversations, ([t] for t in tokens), strict=True)]
+            tokens[:] = [result.candidates.best for result in engine.step(works)]
+
+    action = run if count == 1 else step
     with _memory() as used:
-        talk, tokens = Conversations(model, count), list(range(2, 2 + count))
-        talk.run(tokens, PASSES)
-        seconds = statistics.median(_seconds(lambda: talk.run(tokens, PASSES))
-                                    for _ in range(ROUNDS))
+        action()
+        seconds = statistics.median(_seconds(action) for _ in range(ROUNDS))
     return seconds / PASSES, used
 
 
-def _read(model: CudaModel) -> tuple[float, list[float]]:
+def _read(engine: CudaEngine) -> tuple[float, list[float]]:
     """Seconds of a prompt, and the memory it takes."""
-    prompt = np.random.default_rng(0).integers(2, model.image.vocab, (1, PROMPT))
+    prompt = np.random.default_rng(0).integers(2, engine.vocab, PROMPT).tolist()
     with _memory() as used:
-        talk = Conversations(model)
+        conversation = engine.open()
         for _ in range(2):
-            talk.feed(prompt)
-        seconds = statistics.median(_seconds(lambda: talk.feed(prompt)) for _ in range(ROUNDS))
+            conversation.feed(prompt)
+        seconds = statistics.median(_seconds(lambda: conversation.feed(prompt))
+                                    for _ in range(ROUNDS))
     return seconds, used
 
 
@@ -182,8 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print the table, and write the JSON file; return the exit code."""
     parser = argparse.ArgumentParser(prog="python train/benchmarks/engine.py",
                                      description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=PRESETS, default=list(PRESETS),
-                        help="shapes")
+    parser.add_argument("--models", nargs="+", choices=[DEFAULT_MODEL, *PRESETS],
+                        default=[DEFAULT_MODEL, *PRESETS], help="the bundled model, or shapes")
     parser.add_argument("--conversations", nargs="+", type=_count, default=list(BATCHES),
                         metavar="N", help="how many side by side")
     parser.add_argument("--images", type=Path, help="where packed models are kept")
@@ -197,16 +213,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _image(name: str, directory: Path) -> Image:
+    if name == DEFAULT_MODEL:
+        return resolve(name).image
+    path = directory / f"{name}.trit"
+    return Image(path, check=False) if path.exists() else pack(DummyCheckpoint(PRESETS[name]), path)
+
+
 def _run(options: argparse.Namespace) -> None:
     if not torch.cuda.is_available():
         raise DeviceError("The engine is timed on a CUDA GPU, but PyTorch finds none.")
     measurements = []
     with tempfile.TemporaryDirectory() as directory:
         for name in options.models:
-            path = (options.images or Path(directory)) / f"{name}.trit"
-            image = Image(path, check=False) if path.exists() else pack(
-                DummyCheckpoint(PRESETS[name]), path)
-            measurements += measure(name, image, options.conversations)
+            measurements += measure(name, _image(name, options.images or Path(directory)),
+                                    options.conversations)
     gc.collect()
     rate, speed = bandwidth(), products()       # last, for they leave memory behind
     measurements = [measurement.under(rate, speed) for measurement in measurements]

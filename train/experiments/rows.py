@@ -2,7 +2,8 @@
 
 import statistics
 
-__all__ = ["CODES", "engine_rows", "library_rows", "model_rows", "parallel_rows", "step_rows"]
+__all__ = ["CODES", "engine_rows", "lanes_rows", "library_rows", "model_rows", "parallel_rows",
+           "step_rows"]
 
 CODES = {"fused": "this package, fused", "graphed": "the same as a CUDA graph",
          "plain": "this package, plain", "authors": "the authors', fused"}
@@ -11,7 +12,6 @@ CODES = {"fused": "this package, fused", "graphed": "the same as a CUDA graph",
 PUBLISHED = ("370M", "1.3B")
 """Shapes whose steps stand in a table and in the picture."""
 OURS = "this package"
-CONVERSATIONS = (1, 16, 64)   # side by side, of those that were timed
 RUNS = {"one": "one, two parts a step", "ddp": "two, DDP", "fsdp": "two, FSDP2"}
 """Curves of the same training on one and two GPUs, by the name of their file."""
 GPUS = {"one": 1, "ddp": 2, "fsdp": 2}
@@ -55,14 +55,22 @@ def parallel_rows(curves: dict[str, list[dict]]) -> list[dict]:
 
 
 def engine_rows(found: dict) -> list[dict]:
-    """Rows of the table `engine`, of what `train/benchmarks/engine.py` has written."""
-    return [{"model": one["model"], "test": f"generate, {one['conversations']} at a time"
-             if one["test"] == "generate" else
+    """Rows of the table `engine`: one conversation, timed by `train/benchmarks/engine.py`."""
+    return [{"model": one["model"], "test": "generate" if one["test"] == "generate" else
              f"prompt of {one['speed'] * one['milliseconds'] / 1e3:,.0f} tokens",
              "tokens per second": round(one["speed"]), "ms": f"{one['milliseconds']:.3f}",
              "GB": f"{one['allocated'] / 1e3:.3f}", "roof, tokens per second": round(one["roof"]),
              "of the roof": f"{one['speed'] / one['roof']:.1%}"}
-            for one in found["measurements"] if one["conversations"] in CONVERSATIONS]
+            for one in found["measurements"] if one["conversations"] == 1]
+
+
+def lanes_rows(found: dict) -> list[dict]:
+    """Rows of the table `lanes`: conversations side by side, beside one of the same model."""
+    speeds = [one for one in found["measurements"] if one["test"] == "generate"]
+    alone = {one["model"]: one["speed"] for one in speeds if one["conversations"] == 1}
+    return [{"model": one["model"], "conversations": one["conversations"],
+             "tokens per second, in all": round(one["speed"]), "ms": f"{one['milliseconds']:.3f}",
+             "times one": f"{one['speed'] / alone[one['model']]:.2f}"} for one in speeds]
 
 
 def model_rows(found: list[dict]) -> list[dict]:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from picture import draw_speed
-from rows import engine_rows, library_rows, model_rows, parallel_rows, step_rows
+from rows import engine_rows, lanes_rows, library_rows, model_rows, parallel_rows, step_rows
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.support.files import write_whole
 from tritstream_train.release import FIGURES
@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "docs" / "training.md", ROOT / "train" / "experiments" / "README.md")
 FINDINGS = ROOT / "docs" / "training.json"
 MODELS = (ROOT / "sw" / "tritstream" / "model" / "bundled", ROOT / "train" / "models")
-MEASURED = {"engine.json": ("engine", engine_rows), "steps.json": ("speed", step_rows),
-            "kernels.json": ("library", library_rows)}
+MEASURED = {"engine.json": ("engine", engine_rows), "lanes.json": ("lanes", lanes_rows),
+            "steps.json": ("speed", step_rows), "kernels.json": ("library", library_rows)}
 """The table to which a benchmark's file adds rows, and what makes them."""
 
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
