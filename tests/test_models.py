@@ -158,7 +158,7 @@ def test_names_of_the_hub_are_fetched(directory, monkeypatch):
     def download(name, allow_patterns):
         if name == "some/thing":
             raise OSError("offline\nand so on")
-        assert (name, allow_patterns) == ("some/model", ["*.json", "*.safetensors"])
+        assert (name, allow_patterns) == ("some/model", ["*.json", "*.safetensors", "*.jinja"])
         return str(directory)
 
     hub = types.SimpleNamespace(snapshot_download=download, errors=types.SimpleNamespace(
