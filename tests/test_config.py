@@ -11,8 +11,9 @@ from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS, UNIT
 
+MAY_BE_NONE = ["prefetch_beats", "memory_bytes", "link_rate"]
 POSITIVE = [field.name for field in dataclasses.fields(BuildConfig)
-            if field.name not in ("memory_bytes", "link_rate")]
+            if field.name not in MAY_BE_NONE]
 
 
 @pytest.mark.parametrize("name", POSITIVE)
@@ -22,7 +23,7 @@ def test_refuses_what_is_not_a_positive_integer(name, value):
         BuildConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["memory_bytes", "link_rate"])
+@pytest.mark.parametrize("name", MAY_BE_NONE)
 def test_zero_says_that_there_is_none(name):
     assert getattr(BuildConfig(**{name: 0}), name) == 0
     with pytest.raises(BadInput, match=f"^{name} must be an integer of at least 0, not -1"):
@@ -34,6 +35,10 @@ def test_zero_says_that_there_is_none(name):
     ({"vector_width": 3}, "vector_width must be a power of two, not 3."),
     ({"beat_bytes": 128}, "beat_bytes must be at most 64, not 128."),
     ({"beat_bytes": 4, "vector_width": 8}, "vector_width must be at most beat_bytes = 4, not 8."),
+    ({"element_width": 3}, "element_width must be a power of two, not 3."),
+    ({"element_width": 8}, "element_width must be at most 4, and at most vector_width = 8, not 8."),
+    ({"vector_width": 1, "element_width": 2},
+     "element_width must be at most 4, and at most vector_width = 1, not 2."),
     ({"lanes": 2}, "lanes must be 1 in this version, not 2."),
     ({"candidates": 256}, "candidates must be at most 255, not 256."),
     ({"max_hidden": 65_536}, "max_hidden must be at most 65535, not 65536."),
