@@ -161,7 +161,7 @@ class BuildConfig:
     @property
     def scalar_units(self) -> int:
         """Units that make reciprocals and scales: one, or one for each projection."""
-        return 1 if self.beat_bytes < 16 else 3
+        return 1 if self.beat_bytes < 8 else 3
 
     @property
     def digit_bits(self) -> int:
