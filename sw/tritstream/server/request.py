@@ -1,5 +1,6 @@
 """What a client asks for, checked once."""
 
+import abc
 import asyncio
 import json
 
@@ -23,7 +24,7 @@ MOST_LOGGED = 10_000        # of a text with log probabilities, each a kilobyte 
 ANSWER_TOKENS = 1_024       # of an answer in a chat, where its request does not say
 
 
-class TextRequest(pydantic.BaseModel):
+class TextRequest(pydantic.BaseModel, abc.ABC):
     """What requests for texts have in common; fields that are not here are not looked at."""
 
     model_config = pydantic.ConfigDict(strict=False, extra="ignore")
@@ -50,9 +51,9 @@ class TextRequest(pydantic.BaseModel):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
     @property
+    @abc.abstractmethod
     def log_probabilities(self) -> int | None:
         """Of how many candidates beside each token they are wanted; None: of no token."""
-        raise NotImplementedError
 
     @property
     def usage(self) -> bool:
