@@ -73,6 +73,23 @@ class FeederContract(Contract):
             m.d.comb += Assert(read.beat < self.dut.available[read.vector])
 
 
+def _ascending(m, topk):
+    """Let the rows of logits ascend; return the latest of them, and whether there was one."""
+    latest, started = Signal(16), Signal()
+    with m.If(topk.i.valid & topk.i.ready):
+        m.d.sync += [latest.eq(topk.i.p.row), started.eq(1)]
+        with m.If(started):
+            m.d.comb += Assume(topk.i.p.row > latest)
+    with m.If(topk.clear):
+        m.d.sync += started.eq(0)
+    return latest, started
+
+
+def _before(a, b):
+    """Whether one logit is ranked before another."""
+    return (a.acc > b.acc) | ((a.acc == b.acc) & (a.token < b.token))
+
+
 class TopKContract(Contract):
     """The ranking of ascending rows: in order at any time, but for the free place in it."""
 
@@ -82,17 +99,7 @@ class TopKContract(Contract):
 
     def invariants(self, m):
         topk, entries = self.dut, self.entries
-        latest, started = Signal(16), Signal()
-        with m.If(topk.i.valid & topk.i.ready):
-            m.d.sync += [latest.eq(topk.i.p.row), started.eq(1)]
-            with m.If(started):
-                m.d.comb += Assume(topk.i.p.row > latest)
-        with m.If(topk.clear):
-            m.d.sync += started.eq(0)
-
-        def before(a, b):
-            return (a.acc > b.acc) | ((a.acc == b.acc) & (a.token < b.token))
-
+        latest, started = _ascending(m, topk)
         most = len(entries)
         m.d.comb += [entry.addr.eq(n) for n, entry in enumerate(entries)]
         ends = Mux(topk.full, most - 1, topk.count)     # the last place that is or becomes one
@@ -105,9 +112,9 @@ class TopKContract(Contract):
             older = entry.data.token < Mux(topk.sorting, topk.fresh.token, latest + 1)
             m.d.comb += Assert(~there[n] | (started & older))
             with m.If(topk.sorting & there[n] & (n > topk.place)):
-                m.d.comb += Assert(before(topk.fresh, entry.data))
+                m.d.comb += Assert(_before(topk.fresh, entry.data))
             for k in range(n):
-                m.d.comb += Assert(~(there[n] & there[k]) | before(entries[k].data, entry.data))
+                m.d.comb += Assert(~(there[n] & there[k]) | _before(entries[k].data, entry.data))
         with m.If(topk.full & ~(topk.sorting & (topk.place == most - 1))):
             m.d.comb += Assert(topk.least == entries[-1].data.acc)
 
@@ -117,17 +124,7 @@ class ChainContract(Contract):
 
     def invariants(self, m):
         topk = self.dut
-        latest, started = Signal(16), Signal()
-        with m.If(topk.i.valid & topk.i.ready):
-            m.d.sync += [latest.eq(topk.i.p.row), started.eq(1)]
-            with m.If(started):
-                m.d.comb += Assume(topk.i.p.row > latest)
-        with m.If(topk.clear):
-            m.d.sync += started.eq(0)
-
-        def before(a, b):
-            return (a.acc > b.acc) | ((a.acc == b.acc) & (a.token < b.token))
-
+        latest, started = _ascending(m, topk)
         cells = range(len(topk.kept))
         for n in cells:
             kept, keeps = topk.kept[n], topk.keeps[n]
@@ -137,10 +134,10 @@ class ChainContract(Contract):
             behind += [(topk.offers[k], topk.offered[k]) for k in cells if k > n]
             for other, there in behind:
                 with m.If(offered & there):
-                    m.d.comb += Assert(Mux(topk.displaced[n], before(offer, other),
+                    m.d.comb += Assert(Mux(topk.displaced[n], _before(offer, other),
                                            offer.token > other.token))
                 if other is not kept:
-                    m.d.comb += Assert(~there | (keeps & before(kept, other)))
+                    m.d.comb += Assert(~there | (keeps & _before(kept, other)))
 
 
 def test_core(tmp_path):

@@ -1,10 +1,9 @@
 """The best few of a stream of logits, one logit per cycle whatever they are."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
-from tritstream_hw.head.topk import best_layout, logit_layout
+from tritstream_hw.head.topk import TopKSignature, entry_layout
 
 __all__ = ["TopKChain"]
 
@@ -33,19 +32,11 @@ class TopKChain(wiring.Component):
 
     def __init__(self, *, acc_bits: int, candidates: int):
         self._candidates = candidates
-        super().__init__({
-            "i":       In(stream.Signature(logit_layout(acc_bits))),
-            "least":   Out(signed(acc_bits)),
-            "full":    Out(1),
-            "clear":   In(1),
-            "index":   In(8),
-            "best":    Out(best_layout(acc_bits)),
-            "settled": Out(1),
-        })
+        super().__init__(TopKSignature(acc_bits).flip())
         # What each cell keeps, and what arrives at it: the input at the first, what the cell before
         # handed on at the others. Attributes, because a proof has to compare them.
         cells = range(candidates)
-        shape = data.StructLayout({"token": 16, "acc": signed(acc_bits)})
+        shape = entry_layout(acc_bits)
         self.kept = [Signal(shape, name=f"kept_{n}", reset_less=True) for n in cells]
         self.offers = [Signal(shape, name=f"offer_{n}", reset_less=True) for n in cells]
         self.keeps, self.offered, self.displaced = (

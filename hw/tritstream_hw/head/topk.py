@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["TopK", "best_layout", "logit_layout"]
+__all__ = ["TopK", "TopKSignature", "best_layout", "entry_layout", "logit_layout"]
 
 
 def logit_layout(acc_bits: int) -> data.StructLayout:
@@ -13,9 +13,35 @@ def logit_layout(acc_bits: int) -> data.StructLayout:
     return data.StructLayout({"acc": signed(acc_bits), "row": 16, "last": 1})
 
 
+def entry_layout(acc_bits: int) -> data.StructLayout:
+    """Layout of a logit that is ranked."""
+    return data.StructLayout({"token": 16, "acc": signed(acc_bits)})
+
+
 def best_layout(acc_bits: int) -> data.StructLayout:
     """Layout of a candidate; `valid` is 0 where there were fewer logits than candidates."""
     return data.StructLayout({"token": 16, "acc": signed(acc_bits), "valid": 1})
+
+
+class TopKSignature(wiring.Signature):
+    """Ports of a ranking, as its user has them; see `TopK`.
+
+    Parameters
+    ----------
+    acc_bits : int
+        Width of a row sum.
+    """
+
+    def __init__(self, acc_bits: int):
+        super().__init__({
+            "i":       Out(stream.Signature(logit_layout(acc_bits))),
+            "least":   In(signed(acc_bits)),
+            "full":    In(1),
+            "clear":   Out(1),
+            "index":   Out(8),
+            "best":    In(best_layout(acc_bits)),
+            "settled": In(1),
+        })
 
 
 class TopK(wiring.Component):
@@ -52,17 +78,9 @@ class TopK(wiring.Component):
 
     def __init__(self, *, acc_bits: int, candidates: int):
         self._candidates = candidates
-        super().__init__({
-            "i":       In(stream.Signature(logit_layout(acc_bits))),
-            "least":   Out(signed(acc_bits)),
-            "full":    Out(1),
-            "clear":   In(1),
-            "index":   In(8),
-            "best":    Out(best_layout(acc_bits)),
-            "settled": Out(1),
-        })
+        super().__init__(TopKSignature(acc_bits).flip())
         # Attributes, because a proof has to look into the list.
-        shape = data.StructLayout({"token": 16, "acc": signed(acc_bits)})
+        shape = entry_layout(acc_bits)
         self.list = Memory(shape=shape, depth=max(2, candidates), init=[])
         self.count = Signal(range(candidates + 1))
         self.sorting = Signal()
