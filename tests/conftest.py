@@ -1,8 +1,12 @@
-"""Options of a run, and the fixtures that hand them to the simulator."""
+"""Options of a run, the fixtures that hand them to the simulator, and a server in a thread."""
 
+import contextlib
 import functools
+import json
 import re
 import signal
+import socket
+import threading
 import time
 
 import pytest
@@ -10,6 +14,10 @@ import pytest
 CACHE = "build/sim"
 RUNS = f"{CACHE}/runs"
 pytest.register_assert_rewrite("tritstream_sim.twin.engine_contract")
+
+TEMPLATE = ("{{ bos_token }}{% for message in messages %}[{{ message.role }}] "
+            "{{ message.content }}{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}"
+            "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}")
 
 STARTED = pytest.StashKey[float]()
 
@@ -55,3 +63,56 @@ def simulate(request, seed):
     run = re.sub(r"[^\w.=-]+", "_", f"{request.module.__name__}-{request.node.name}")
     return functools.partial(runner.simulate, cache=root / CACHE, directory=root / RUNS / run,
                              seed=seed, waves=request.config.getoption("waves"))
+
+
+@contextlib.contextmanager
+def _serving(model, directory, *, reopen=None, key=None, send_buffer=None):
+    import uvicorn
+
+    from tritstream.runtime.scheduler import Scheduler
+    from tritstream.server.app import application
+    from tritstream.server.connection import Connection
+    from tritstream.server.store import Store
+
+    with (Store(directory, model.engine) as store,
+          Scheduler(model.engine, reopen=reopen) as scheduler,
+          socket.create_server(("127.0.0.1", 0), backlog=1024) as listener):
+        if send_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        server = uvicorn.Server(uvicorn.Config(
+            application(model, "tiny", scheduler, store, key=key), http=Connection, ws="none",
+            log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield listener.getsockname()[1], scheduler
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """What serves a model in a thread, as `tiny`.
+
+    ``with serving(model, directory, reopen=, key=, send_buffer=) as (port, scheduler)``
+    """
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def chat_image(tmp_path_factory):
+    """Image of a little model with the chat template `TEMPLATE`."""
+    from tritstream.image.pack import pack
+    from tritstream.model.checkpoint import Checkpoint
+    from tritstream.model.config import ModelConfig
+    from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
+
+    directory = tmp_path_factory.mktemp("chat")
+    config = ModelConfig(hidden=20, intermediate=28, layers=2, vocab=TOKENIZER_VOCAB, bos=0, eos=1)
+    DummyCheckpoint(config, 3).save(directory)
+    byte_tokenizer().save(str(directory / "tokenizer.json"))
+    (directory / "tokenizer_config.json").write_text(json.dumps({
+        "chat_template": TEMPLATE, "bos_token": "<s>", "eos_token": "</s>"}))
+    pack(Checkpoint.open(directory), directory / "tiny.trit")
+    return directory / "tiny.trit"

@@ -4,18 +4,13 @@ import contextlib
 import json
 import re
 import socket
-import threading
 import time
 
 import pytest
-import uvicorn
 
 import tritstream
-from tritstream.runtime.scheduler import Scheduler
 from tritstream.server import connection as connections
-from tritstream.server.app import application
-from tritstream.server.connection import Connection, allow_connections
-from tritstream.server.store import Store
+from tritstream.server.connection import allow_connections
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 WAIT = 60                   # seconds, far more than anything here takes
@@ -28,21 +23,10 @@ def model():
 
 
 @pytest.fixture
-def served(model, tmp_path):
-    """A server in a thread: its port, and its scheduler."""
-    with (Store(tmp_path, model.engine) as store, Scheduler(model.engine) as scheduler,
-          socket.create_server(("127.0.0.1", 0), backlog=1024) as listener):
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        server = uvicorn.Server(uvicorn.Config(
-            application(model, "tiny", scheduler, store), log_level="warning", http=Connection,
-            ws="none", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield listener.getsockname()[1], scheduler
-        finally:
-            server.should_exit = True
-            thread.join()
+def served(model, serving, tmp_path):
+    """A server whose system keeps little of what is sent; its port, and its scheduler."""
+    with serving(model, tmp_path, send_buffer=4096) as (port, scheduler):
+        yield port, scheduler
 
 
 @contextlib.contextmanager

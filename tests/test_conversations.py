@@ -5,14 +5,11 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
-import uvicorn
 
 import tritstream
 from tritstream.build import BuildConfig
@@ -22,12 +19,10 @@ from tritstream.errors import BadInput, DeviceError
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server import store as stores
-from tritstream.server.app import application
-from tritstream.server.connection import Connection
 from tritstream.server.errors import Refused
 from tritstream.server.store import Store
 from tritstream_sim.twin.emulator import Emulator, Server
-from tritstream_sim.twin.golden_board import GoldenBoard
+from tritstream_sim.twin.golden_board import CYCLES, GoldenBoard
 
 PROMPT = "It was a dark night, and"
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -82,28 +77,10 @@ class Client:
         return State.from_bytes(data)
 
 
-@contextlib.contextmanager
-def serving(model, directory, reopen=None):
-    """A server in a thread; a client of it, and its scheduler."""
-    with (Store(directory, model.engine) as store,
-          Scheduler(model.engine, reopen=reopen) as scheduler,
-          socket.create_server(("127.0.0.1", 0)) as listener):
-        server = uvicorn.Server(uvicorn.Config(
-            application(model, "tiny", scheduler, store), log_level="warning", http=Connection,
-            timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield Client(listener.getsockname()[1]), scheduler
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 @pytest.fixture(scope="module")
-def served(model, tmp_path_factory):
-    with serving(model, tmp_path_factory.mktemp("conversations")) as (client, scheduler):
-        yield client, scheduler
+def served(model, serving, tmp_path_factory):
+    with serving(model, tmp_path_factory.mktemp("conversations")) as (port, scheduler):
+        yield Client(port), scheduler
 
 
 @pytest.fixture
@@ -197,6 +174,7 @@ def test_list_and_delete(client):
     found = client.json("GET", "/v1/conversations")["data"]
     assert found[0]["id"] == names[1] and set(names) <= {entry["id"] for entry in found}
     assert found[0]["object"] == "conversation" and found[0]["busy"] is False
+    assert found[0]["begins"].startswith(PROMPT) and found[1]["begins"] == ""
     assert abs(found[0]["created_at"] - time.time()) < WAIT
     assert client.json("DELETE", f"/v1/conversations/{names[0]}") == {
         "id": names[0], "object": "conversation.deleted", "deleted": True}
@@ -271,7 +249,7 @@ def test_a_device_that_fails_leaves_the_conversation(client, model, monkeypatch)
     client.go_on(name, " and")
 
 
-def test_a_board_that_is_unplugged_comes_back(tmp_path):
+def test_a_board_that_is_unplugged_comes_back(serving, tmp_path):
     """In the middle of a text: that is a 503, and the conversation goes on as on golden."""
     source = resolve("tiny")
     build = BuildConfig(max_hidden=64, max_intermediate=256, max_state=512, max_vocab=512,
@@ -280,9 +258,15 @@ def test_a_board_that_is_unplugged_comes_back(tmp_path):
     body = {"prompt": " and", "max_tokens": 10_000, "stream": True,
             "logit_bias": {"0": -100, "1": -100}}
     with (contextlib.closing(board), tritstream.load(source, board.uri) as model,
-          serving(model, tmp_path, model.reopen) as (client, scheduler)):
+          serving(model, tmp_path, reopen=model.reopen) as (port, scheduler)):
+        client = Client(port)
         name = client.new()
-        client.go_on(name, PROMPT)
+        assert client.json("GET", "/stages")["stages"] == []
+        clock = client.go_on(name, PROMPT)["timings"]["device_clock"]
+        stages = client.json("GET", "/stages")
+        assert {stage["cycles"] for stage in stages["stages"]} == {CYCLES}
+        assert clock["cycles"] == 10 * clock["stalls"] > 6 * CYCLES * source.image.stages
+        assert stages["evidence"] == clock["evidence"] == "simulated"
         before = client.state(name)
         connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=WAIT)
         connection.request("POST", "/v1/completions", json.dumps(body | {"conversation": name}))
@@ -328,11 +312,12 @@ def test_a_turn_that_cannot_be_written_is_told(client, model, monkeypatch):
     client.go_on(name, PROMPT)
 
 
-def test_more_than_are_in_memory(model, tmp_path, monkeypatch):
+def test_more_than_are_in_memory(model, serving, tmp_path, monkeypatch):
     """Those used last are; the others come back from their files, bit by bit the same."""
     monkeypatch.setattr(stores, "LOADED", 2)
     monkeypatch.setattr(stores, "MOST_CONVERSATIONS", 5)
-    with serving(model, tmp_path) as (client, _):
+    with serving(model, tmp_path) as (port, _):
+        client = Client(port)
         names = [client.new() for _ in range(5)]
         assert "5 conversations already" in client.refused(409, "POST", "/v1/conversations")
         for turn in range(2):
@@ -340,7 +325,8 @@ def test_more_than_are_in_memory(model, tmp_path, monkeypatch):
                 client.go_on(name, PROMPT if turn == 0 else "", seed=number % 2)
         states = [client.state(name) for name in names]
         assert states[0] == states[2] == states[4] != states[1] == states[3]
-    with serving(model, tmp_path) as (client, _):
+    with serving(model, tmp_path) as (port, _):
+        client = Client(port)
         assert [client.state(name) for name in names] == states
 
 

@@ -357,6 +357,32 @@ def test_candidates_are_there_if_asked_for(engine):
         assert [found.best for found in answers[1].candidates] == answers[1].tokens
 
 
+def test_what_is_called_between_passes(image, engine):
+    """In the scheduler's thread, with nothing under way, whether there are texts or not."""
+    def where(found):
+        with found._claimed():
+            return found, threading.current_thread().name
+
+    gate = threading.Event()
+    with Scheduler(engine) as scheduler:
+        assert scheduler.between(where).result(WAIT) == (engine, "scheduler")
+        answer = scheduler.submit([1], 30)
+        first = next(answer)
+        assert scheduler.between(where).result(WAIT) == (engine, "scheduler")
+        with pytest.raises(ZeroDivisionError):
+            scheduler.between(lambda found: 1 / 0).result(WAIT)
+        assert [first, *answer] == alone(image, [1], 30, 0.0, 0)[0]
+        scheduler.between(lambda found: gate.wait(WAIT))
+        waiting = []
+        with pytest.raises(DeviceBusy, match="64 calls wait"):
+            while True:
+                waiting.append(scheduler.between(where))
+        threading.Thread(target=scheduler.close).start()
+        waiting[0].cancel()
+        gate.set()
+    assert all(future.done() for future in waiting)
+
+
 @pytest.mark.parametrize("arguments, sentence", [
     (([], 1), "prompt is empty"), (([1], 0), "at least 1, not 0"),
     (([SMALL.vocab], 1), "out of range"), (([1], 1, Sampler(temperature=1, top_k=99)), "top-k"),

@@ -6,28 +6,19 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
+import urllib.request
 
 import openai
 import pytest
-import uvicorn
 
 import tritstream
 from tritstream.errors import DeviceError
-from tritstream.image.pack import pack
-from tritstream.model.checkpoint import Checkpoint
-from tritstream.model.config import ModelConfig
-from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
-from tritstream.runtime.scheduler import Scheduler
-from tritstream.server.app import application
-from tritstream.server.connection import Connection
 from tritstream.server.mailbox import Mailbox
-from tritstream.server.store import Store
 
 PROMPT = "It was a dark night, and"
 KEY = "correct horse"
@@ -40,25 +31,8 @@ def model():
         yield model
 
 
-@contextlib.contextmanager
-def serving(model, directory, **options):
-    """A server of a model, in a thread; its port and its scheduler."""
-    with (Store(directory, model.engine) as store, Scheduler(model.engine) as scheduler,
-          socket.create_server(("127.0.0.1", 0)) as listener):
-        config = uvicorn.Config(application(model, "tiny", scheduler, store, **options),
-                                log_level="warning", http=Connection, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield listener.getsockname()[1], scheduler
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 @pytest.fixture(scope="module")
-def served(model, tmp_path_factory):
+def served(model, serving, tmp_path_factory):
     with serving(model, tmp_path_factory.mktemp("conversations")) as (port, scheduler):
         yield port, scheduler
 
@@ -139,24 +113,14 @@ def test_stop_texts_biases_and_log_probabilities(client, model):
     assert biased.choices[0].text != model.tokenizer.decode([first])
 
 
-TEMPLATE = ("{{ bos_token }}{% for message in messages %}[{{ message.role }}] "
-            "{{ message.content }}{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}"
-            "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}")
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture(scope="module")
-def chatty(tmp_path_factory):
+def chatty(chat_image, serving, tmp_path_factory):
     """A model with a chat template, served; its client."""
-    directory = tmp_path_factory.mktemp("chatty")
-    config = ModelConfig(hidden=20, intermediate=28, layers=2, vocab=TOKENIZER_VOCAB, bos=0, eos=1)
-    DummyCheckpoint(config, 3).save(directory)
-    byte_tokenizer().save(str(directory / "tokenizer.json"))
-    (directory / "tokenizer_config.json").write_text(json.dumps({
-        "chat_template": TEMPLATE, "bos_token": "<s>", "eos_token": "</s>"}))
-    pack(Checkpoint.open(directory), directory / "tiny.trit")
-    with (tritstream.load(directory / "tiny.trit") as model,
-          serving(model, directory / "kept") as (port, _),
+    with (tritstream.load(chat_image) as model,
+          serving(model, tmp_path_factory.mktemp("chatty")) as (port, _),
           openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none",
                         max_retries=0) as client):
         yield client, model
@@ -314,13 +278,39 @@ def test_what_else_there_is(served, client):
     assert asked(port, "GET", "/v1/models", origin=f"http://127.0.0.1:{port}")[0] == 200
 
 
-def test_a_key(model, tmp_path):
+def test_what_the_page_is_made_of(served, client):
+    port, _ = served
+    status, page = asked(port, "GET", "/")
+    assert status == 200
+    for name in re.findall(r'"(/page/[^"]+)"', page.decode()):
+        assert asked(port, "GET", name)[0] == 200
+    for name in ("app.py", "..%2Fapp.py"):
+        assert asked(port, "GET", f"/page/{name}")[0] == 404
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as response:
+        policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    status, answer = asked(port, "GET", "/stages")
+    assert status == 400 and "no clock" in json.loads(answer)["error"]["message"]
+
+
+def test_timings_of_every_token(client):
+    """By the server's clock; golden has no other."""
+    *events, _ = client.completions.create(
+        model="tiny", prompt=PROMPT, max_tokens=6, seed=3, temperature=0.7, stream=True,
+        extra_body={"timings_per_token": True})
+    counts = [event.timings["tokens"] for event in events]
+    assert counts == sorted(counts) and 1 <= counts[0] and counts[-1] == 6
+    assert all(event.timings["evidence"] == "measured" for event in events)
+    assert all("device_clock" not in event.timings for event in events)
+
+
+def test_a_key(model, serving, tmp_path):
     with serving(model, tmp_path, key=KEY) as (port, _):
         for key, status in ((None, 401), ("wrong", 401), (KEY, 200)):
             headers = {} if key is None else {"Authorization": f"Bearer {key}"}
             found, answer = asked(port, "GET", "/v1/models", **headers)
             assert found == status and KEY not in answer.decode()
-        assert asked(port, "GET", "/health")[0] == 200
+        assert asked(port, "GET", "/health")[0] == asked(port, "GET", "/")[0] == 200
 
 
 def test_what_threads_tell_comes_in_their_order():

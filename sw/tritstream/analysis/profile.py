@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 
+from tritstream.engines import Engine
 from tritstream.engines.board import DeviceEngine
 from tritstream.errors import BadInput
 from tritstream.formats import UNIT
 from tritstream.image.image import Image
+from tritstream.link.messages import StageRecord
 
-__all__ = ["StageProfile", "profile", "trace"]
+__all__ = ["StageProfile", "latest", "profile", "trace"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,14 +45,35 @@ def profile(engine, image: Image, tokens: Sequence[int]) -> list[StageProfile]:
     BadInput
         The engine has no counters.
     """
+    _check(engine)
+    return _profiles(image, engine.profile(tokens))
+
+
+def latest(engine: Engine) -> list[StageProfile]:
+    """Return the stages as they were last played, in whosever pass; none before the first one.
+
+    Raises
+    ------
+    BadInput
+        The engine has no counters.
+    """
+    _check(engine)
+    records = engine.latest_records()
+    return _profiles(engine.image, records) if records else []
+
+
+def _check(engine: Engine) -> None:
     if not isinstance(engine, DeviceEngine):
         raise BadInput(f"{engine.name} has no clock whose cycles could be counted: use sim, "
                        "tcp:HOST:PORT or serial:PORT.")
+
+
+def _profiles(image: Image, records: Sequence[StageRecord]) -> list[StageProfile]:
     return [StageProfile(name=section.name, cycles=record.cycles, stalls=record.stalls,
                          weights=section.header.rows * section.header.columns
                          * section.header.op.projections,
                          bytes=section.header.units * UNIT)
-            for section, record in zip(image.sections, engine.profile(tokens), strict=True)]
+            for section, record in zip(image.sections, records, strict=True)]
 
 
 def trace(stages: Sequence[StageProfile], clock_hz: int, device: str) -> dict:

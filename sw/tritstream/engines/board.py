@@ -119,6 +119,11 @@ class DeviceEngine(Engine):
             self._partial(tokens, self.image.stages)
             return self._device.records()
 
+    def latest_records(self) -> list[StageRecord]:
+        """Return what each stage took when it was last played; none before the first pass."""
+        with self._claimed():
+            return self._device.records() if self.cycles else []
+
     def _release(self) -> None:
         self._device.close()
 

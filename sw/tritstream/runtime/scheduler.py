@@ -1,12 +1,14 @@
 """Many texts on one engine, each made as if it were alone."""
 
 import collections
+import concurrent.futures
 import dataclasses
 import functools
 import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from tritstream.engines import Conversation, Engine, Work
 from tritstream.engines.base import Pass
@@ -21,6 +23,7 @@ __all__ = ["Answer", "Scheduler"]
 ACTIVE = 64                 # texts that are made side by side
 WAITING = 256               # texts that wait for a place among them
 RESTING = 64                # conversations between two texts that keep their places on the device
+ASIDES = 64                 # calls that wait for the end of a pass
 
 
 class Answer:
@@ -134,6 +137,21 @@ class _Replay(Answer):
         return not self._heads
 
 
+class _Aside(NamedTuple):
+    """What is called between two passes."""
+
+    action: Callable[[Engine], object]
+    future: concurrent.futures.Future
+
+    def call(self, engine: Engine) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.future.set_result(self.action(engine))
+        except Exception as error:
+            self.future.set_exception(error)
+
+
 class Scheduler:
     """Makes texts side by side, in a thread that alone has the engine.
 
@@ -173,6 +191,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._waiting: collections.deque[Answer] = collections.deque()
         self._active: collections.deque[Answer] = collections.deque()
+        self._asides: collections.deque[_Aside] = collections.deque()
         self._turns = 0                     # passes since the texts in front came there
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
@@ -255,6 +274,34 @@ class Scheduler:
         """
         return self._enqueue(_Replay(list(tokens), heads, start, list(pending), self._notify))
 
+    def between(self, action: Callable[[Engine], object]) -> concurrent.futures.Future:
+        """Have something called with the engine, in the scheduler's thread, between two passes.
+
+        Parameters
+        ----------
+        action : callable
+            It is short, as all texts wait for it, and leaves the conversations where they are.
+
+        Returns
+        -------
+        Future
+            Of what it returns.
+
+        Raises
+        ------
+        DeviceBusy
+            As many wait for that as may.
+        """
+        aside = _Aside(action, concurrent.futures.Future())
+        with self._changed:
+            self._check_open()
+            if len(self._asides) >= ASIDES:
+                raise DeviceBusy(f"{len(self._asides)} calls wait for {self._engine.name} already: "
+                                 "try again later.")
+            self._asides.append(aside)
+            self._changed.notify()
+        return aside.future
+
     def _enqueue(self, answer: Answer) -> Answer:
         with self._changed:
             self._check_open()
@@ -305,6 +352,8 @@ class Scheduler:
             self._closing = True
             for answer in (*self._active, *self._waiting):
                 self._end(answer, error)
+            for aside in self._asides:
+                aside.future.cancel()
 
     def _admit(self) -> bool:
         """Wait until there is something to do; return whether there is."""
@@ -315,11 +364,15 @@ class Scheduler:
                 cancelled = self._without_cancelled()
                 while self._waiting and len(self._active) < self._most_active:
                     self._active.append(self._waiting.popleft())
-                if self._active or cancelled:
+                if self._active or cancelled or self._asides:
                     break
                 self._changed.wait()
+            asides = list(self._asides)
+            self._asides.clear()
         for answer in cancelled:
             self._end(answer)
+        for aside in asides:
+            aside.call(self._engine)
         return True
 
     def _without_cancelled(self) -> list[Answer]:

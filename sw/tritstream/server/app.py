@@ -1,5 +1,7 @@
 """The routes of the server."""
 
+import asyncio
+import dataclasses
 import hmac
 import urllib.parse
 
@@ -10,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
+from tritstream.analysis.kinds import KINDS, kind_of
+from tritstream.analysis.profile import StageProfile, latest
 from tritstream.errors import TritstreamError
 from tritstream.runtime.language_model import LanguageModel
 from tritstream.runtime.scheduler import Scheduler
@@ -17,11 +21,12 @@ from tritstream.server.completions import Completions
 from tritstream.server.conversations import Conversations
 from tritstream.server.errors import Refused, refusal
 from tritstream.server.metrics import Metrics
+from tritstream.server.page import PAGE, Page
 from tritstream.server.store import Store
 
 __all__ = ["application"]
 
-OPEN = ("/health",)         # what needs no key: those who watch over a server have none
+OPEN = ("/health", *PAGE)   # what needs no key: those who watch over a server have none
 WRONG_KEY = "The key is missing or wrong: give it as Authorization: Bearer KEY."
 OTHER_PAGE = "Pages of other servers may not use this one."
 
@@ -45,7 +50,7 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, store: St
     """
     # A stream that is under way at a SIGTERM comes to its end, like everything else.
     AppStatus.disable_automatic_graceful_drain()
-    metrics = Metrics()
+    metrics, page = Metrics(), Page()
     completions = Completions(model, name, scheduler, store, metrics)
     conversations = Conversations(name, model.source.tokenizer_if_any, scheduler, store)
 
@@ -53,7 +58,8 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, store: St
         return JSONResponse({"status": "ok", "device": "failed" if scheduler.broken else "ok"})
 
     async def models(request: Request):
-        entry = {"id": name, "object": "model", "created": 0, "owned_by": "tritstream"}
+        entry = {"id": name, "object": "model", "created": 0, "owned_by": "tritstream",
+                 "chat": model.source.chat_template is not None}
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def props(request: Request):
@@ -68,6 +74,13 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, store: St
         active, waiting = scheduler.load
         return JSONResponse({"active": active, "waiting": waiting, "lanes": scheduler.engine.lanes})
 
+    async def stages(request: Request):
+        found = await asyncio.wrap_future(scheduler.between(latest))
+        engine = scheduler.engine
+        return JSONResponse({"device": engine.name, "evidence": engine.evidence,
+                             "clock_hz": engine.clock_hz,
+                             "stages": [_stage(stage) for stage in found]})
+
     async def prometheus(request: Request):
         active, waiting = scheduler.load
         engine = scheduler.engine
@@ -78,13 +91,14 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, store: St
 
     routes = [
         Route("/health", health), Route("/metrics", prometheus), Route("/props", props),
-        Route("/slots", slots), Route("/v1/models", models),
+        Route("/slots", slots), Route("/stages", stages), Route("/v1/models", models),
         Route("/v1/completions", completions.complete, methods=["POST"]),
         Route("/v1/chat/completions", completions.chat, methods=["POST"]),
         Route("/v1/conversations", conversations.all, methods=["GET", "POST"]),
         Route("/v1/conversations/{id}", conversations.one, methods=["GET", "DELETE"]),
         Route("/v1/conversations/{id}/state", conversations.state),
         Route("/v1/conversations/{id}/fork", conversations.fork, methods=["POST"]),
+        *(Route(path, page.file) for path in PAGE),
     ]
     return Starlette(routes=[_guarded(route, key) for route in routes], exception_handlers={
         Refused: lambda request, error: refusal(error),
@@ -93,6 +107,11 @@ def application(model: LanguageModel, name: str, scheduler: Scheduler, store: St
         Exception: lambda request, error: refusal(Refused(500, "This is a fault of the server: "
                                                           f"{type(error).__name__}.")),
     })
+
+
+def _stage(stage: StageProfile) -> dict:
+    kind = kind_of(stage.name)
+    return dataclasses.asdict(stage) | {"kind": kind, "does": KINDS[kind]}
 
 
 def _guarded(route: Route, key: str | None) -> Route:

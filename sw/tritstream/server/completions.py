@@ -16,6 +16,7 @@ from tritstream.engines.state import digest_text
 from tritstream.errors import TritstreamError
 from tritstream.runtime.language_model import LanguageModel
 from tritstream.runtime.scheduler import Scheduler
+from tritstream.server.clock import Clock
 from tritstream.server.errors import Refused
 from tritstream.server.forms import ChatForm, CompletionForm, Form
 from tritstream.server.mailbox import Mailbox
@@ -164,7 +165,7 @@ class Completions:
 
     async def _whole(self, request: Request, asked: TextRequest, texts: list[Text], head: dict,
                      form: Form, echo: list[str]) -> Response:
-        began = time.perf_counter()
+        clock = Clock(self._scheduler)
         making = [asyncio.create_task(_read(text)) for text in texts]
         watching = asyncio.create_task(_gone(request))
         try:
@@ -181,12 +182,12 @@ class Completions:
             table = None if logprobs is None else form.log_probabilities(text, logprobs, 0)
             choices.append(form.choice(text, before + text.pieces.text, text.finish_reason, table))
         return JSONResponse(head | {"choices": choices, "usage": _usage(texts),
-                                    "timings": self._timings(texts, began)} | _place(texts))
+                                    "timings": clock.timings(texts)} | _place(texts))
 
     async def _stream(self, asked: TextRequest, texts: list[Text], head: dict, form: Form,
                       echo: list[str]):
         """Yield the events of a stream; a client that goes away ends its texts."""
-        began = time.perf_counter()
+        clock = Clock(self._scheduler)
         events: asyncio.Queue = asyncio.Queue()
         tasks = [asyncio.create_task(_forward(text, events)) for text in texts]
         left, sent, logprobs = len(tasks), [0] * len(texts), asked.log_probabilities
@@ -211,11 +212,13 @@ class Completions:
                     sent[text.number] += form.count(table)
                 reason = text.finish_reason if piece is None else None
                 choice = form.piece(text, piece or "", reason, table)
-                place = _place(texts) if piece is None else {}
-                yield _event(head | {"choices": [choice]} | place)
+                more = _place(texts) if piece is None else {}
+                if asked.timings_per_token:
+                    more["timings"] = clock.timings(texts)
+                yield _event(head | {"choices": [choice]} | more)
             if asked.usage:
                 yield _event(head | {"choices": [], "usage": _usage(texts),
-                                     "timings": self._timings(texts, began)})
+                                     "timings": clock.timings(texts)})
             yield "[DONE]"
         finally:
             self._end(texts, tasks)
@@ -226,14 +229,6 @@ class Completions:
             text.answer.cancel()
             task.cancel()
         self._metrics.count(tokens=sum(len(text.answer.tokens) for text in texts))
-
-    def _timings(self, texts: list[Text], began: float) -> dict:
-        seconds = time.perf_counter() - began
-        made = sum(len(text.answer.tokens) for text in texts)
-        digests = [text.answer.digest for text in texts]
-        return {"seconds": seconds, "tokens_per_second": made / seconds if seconds else None,
-                "evidence": "measured", "device": self._scheduler.engine.name,
-                "digests": list(map(digest_text, digests))}
 
 
 @contextlib.contextmanager

@@ -86,8 +86,8 @@ class Conversations:
     def _entry(self, kept: Kept) -> dict:
         return {"id": kept.id, "object": "conversation", "created_at": kept.created,
                 "used_at": int(kept.used), "model": self._name, "tokens": kept.tokens,
-                "digest": digest_text(kept.digest),
-                "busy": kept.busy}
+                "digest": digest_text(kept.digest), "busy": kept.busy,
+                "begins": self._tokenizer.decode(kept.beginning) if self._tokenizer else ""}
 
     def _contents(self, state: State) -> dict:
         """The tokens, which of them the model made, and the piece of text of each."""

@@ -34,6 +34,7 @@ class TextRequest(pydantic.BaseModel, abc.ABC):
     n: int = pydantic.Field(default=1, ge=1, le=MOST_CHOICES)
     stream: bool = False
     stream_options: dict | None = None
+    timings_per_token: bool = False
     stop: str | list[str] | None = None
     seed: int | None = None
     temperature: float = 1.0

@@ -26,6 +26,7 @@ __all__ = ["MOST_TOKENS", "Kept", "Store"]
 MOST_CONVERSATIONS = 1_000
 MOST_TOKENS = 1 << 20       # of a conversation
 LOADED = 64                 # that are in memory
+BEGINNING = 16              # tokens of each
 SUFFIX = ".state"
 
 _ID = re.compile(r"conv_([0-9a-f]{8})[0-9a-f]{16}")
@@ -45,6 +46,8 @@ class Kept:
         When its file was written.
     tokens, digest
         As its state has them, once it was read.
+    beginning : tuple of int
+        The first tokens of its text, by which people know it.
     busy : bool
         Whether a text of it is under way.
     """
@@ -54,12 +57,18 @@ class Kept:
     used: float
     tokens: int = 0
     digest: int | None = None
+    beginning: tuple[int, ...] = ()
     busy: bool = False
 
     @property
     def created(self) -> int:
         """Second of its creation."""
         return int(_ID.fullmatch(self.id)[1], 16)
+
+    def note(self, state: State) -> None:
+        """Take note of where it is."""
+        self.tokens, self.digest = len(state.text), state.digest
+        self.beginning = state.text[:BEGINNING]
 
 
 class Store:
@@ -240,7 +249,8 @@ class Store:
             history = self._loaded.get(kept.id)
             if history is not None:
                 history.advance(state)
-        kept.used, kept.tokens, kept.digest = time.time(), len(state.text), state.digest
+        kept.used = time.time()
+        kept.note(state)
         if history is None:
             self._load(kept, History(state))
 
@@ -254,7 +264,7 @@ class Store:
                            "file readable.") from error
         state = State.from_bytes(data, f"Conversation {kept.id}")
         self._check(state)
-        kept.tokens, kept.digest = len(state.text), state.digest
+        kept.note(state)
         return History(state)
 
     def _load(self, kept: Kept, history: History) -> History:
