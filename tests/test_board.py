@@ -367,7 +367,11 @@ def test_bandwidth_bounds_a_pass(cache, image):
 @pytest.mark.parametrize("latency", [40, 200])
 @pytest.mark.parametrize("model", ["tiny", "demo"])
 def test_a_memory_of_half_the_rate_is_never_waited_for(cache, model, latency):
-    """Beats are read ahead in what would be its pauses: nearly all that it can deliver is used."""
+    """Beats are read ahead in what would be its pauses: nearly all that it can deliver is used.
+
+    Nobody can hide the latency of a token's first beat. A pass may also meet one refresh more than
+    its share: where the first falls depends on when the host has asked.
+    """
     whole = resolve(model).image
     interval, refresh = 640, 16
     address = f"sim?bandwidth=8&latency={latency}&refresh={interval}:{refresh}"
@@ -377,7 +381,7 @@ def test_a_memory_of_half_the_rate_is_never_waited_for(cache, model, latency):
     size = UNIT * (whole.tape_units + whole.row_units)
     least = size / 8 * interval / (interval - refresh)
     print(f"{model}, latency {latency}: {least / result.cycles:.1%} of what the memory delivers")
-    assert result.cycles - latency <= least / 0.98
+    assert result.cycles - latency - refresh <= least / 0.98
 
 
 @pytest.mark.verilator

@@ -99,6 +99,14 @@ def cache(request):
     return request.config.rootpath / "build" / "sim"
 
 
+@pytest.fixture(scope="module", params=[4, 16, 64])
+def wide(request, cache):
+    """A build that holds the published shapes, and its accelerator."""
+    config = published_build(request.param)
+    with Passes(Accelerator(config), cache) as passes:
+        yield config, passes
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """One layer of the published 370M, and its head."""
@@ -106,17 +114,15 @@ def published(tmp_path_factory):
     return pack(DummyCheckpoint(shape, seed=1), tmp_path_factory.mktemp("published") / "370M.trit")
 
 
-@pytest.mark.parametrize("beat_bytes", [4, 16, 64])
-def test_a_layer_and_the_head_of_the_published_370m(cache, published, beat_bytes):
-    config = published_build(beat_bytes)
-    with Passes(Accelerator(config), cache) as passes:
-        conversation = Conversation(passes, published)
-        conversation.step(5, head=False)
-        records = conversation.step(31_999)
+def test_a_layer_and_the_head_of_the_published_370m(wide, published):
+    config, passes = wide
+    conversation = Conversation(passes, published)
+    conversation.step(5, head=False)
+    records = conversation.step(31_999)
     assert_estimated(published, config, records)
-    group = published.hidden // beat_bytes
+    group = published.hidden // config.beat_bytes
     for section, record in zip(published.sections, records, strict=True):
-        beats = section.header.units * UNIT // beat_bytes
+        beats = section.header.units * UNIT // config.beat_bytes
         least = beats if section.header.op.projections else published.row_units * UNIT
         assert record.stalls == 0
         assert least < record.cycles < beats + published.row_units * UNIT * (
@@ -129,24 +135,22 @@ ESTIMATED = [(96, 256, 3, 600), (128, 384, 2, 2048), (160, 400, 2, 1000), (200, 
              (600, 601, 1, 700), (768, 2048, 1, 800), (1000, 1500, 1, 100)]
 
 
-@pytest.mark.parametrize("beat_bytes", [4, 16, 64])
-def test_cycles_are_as_estimated(cache, tmp_path, beat_bytes):
-    config = published_build(beat_bytes)
-    with Passes(Accelerator(config), cache) as passes:
-        models = [resolve("tiny").image, resolve("demo").image]
-        models += [dummy(tmp_path, hidden=hidden, intermediate=intermediate, layers=layers,
-                         vocab=vocab) for hidden, intermediate, layers, vocab in ESTIMATED]
-        shares = {}
-        for image in models:
-            records = Conversation(passes, image).step(7)
-            assert_estimated(image, config, records)
-            beats = sum(section.header.units for section in image.sections) + image.row_units
-            shares[image.hidden] = (beats * UNIT // beat_bytes
-                                    / sum(record.cycles for record in records))
+def test_cycles_are_as_estimated(wide, tmp_path):
+    config, passes = wide
+    models = [resolve("tiny").image, resolve("demo").image]
+    models += [dummy(tmp_path, hidden=hidden, intermediate=intermediate, layers=layers,
+                     vocab=vocab) for hidden, intermediate, layers, vocab in ESTIMATED]
+    shares = {}
+    for image in models:
+        records = Conversation(passes, image).step(7)
+        assert_estimated(image, config, records)
+        beats = sum(section.header.units for section in image.sections) + image.row_units
+        shares[image.hidden] = (beats * UNIT // config.beat_bytes
+                                / sum(record.cycles for record in records))
     # Small models, whose stages are short, are near the roof, too.
     tiny, demo = (shares[image.hidden] for image in models[:2])
-    assert beat_bytes != 16 or tiny >= 0.8
-    assert beat_bytes != 64 or demo >= 0.92
+    assert config.beat_bytes != 16 or tiny >= 0.8
+    assert config.beat_bytes != 64 or demo >= 0.92
 
 
 @pytest.mark.parametrize("width", [2, 8, 32])

@@ -7,7 +7,7 @@ A reset ends everything. While it lasts a source offers nothing, and forgets wha
 takes nothing, and forgets what it has taken; so does a monitor.
 
 The agents do as little as possible in a cycle: they read what they need, write only what changes,
-and pack and unpack outside.
+pack and unpack outside, and sleep while the other side of the stream does nothing.
 """
 
 import abc
@@ -185,6 +185,7 @@ class Source(_Agent):
 
     async def _run(self):
         edge, pending, ready = self.edge, self.pending, self.ready
+        asked = RisingEdge(ready)
         self._withdraw()
         offered = False
         while True:
@@ -204,6 +205,7 @@ class Source(_Agent):
                 self.valid.value = offered = 1
             await edge
             while not ready.value:
+                await asked
                 await edge
             pending.popleft()
 
@@ -218,7 +220,7 @@ class Sink(_Agent):
     shape : shape-like, optional
         Of the payload.
     stall : callable, optional
-        Asked in each cycle whether to pause. May be replaced at any time.
+        Asked in each cycle with an offer whether to pause. May be replaced at any time.
     """
 
     def __init__(self, dut, name: str, shape=None, *, stall: Callable[[], bool] | None = None):
@@ -252,11 +254,14 @@ class Sink(_Agent):
 
     async def _run(self):
         edge, taken, valid, ready = self.edge, self.taken, self.valid, self.ready
+        offered = RisingEdge(valid)
         ready.value = accepting = 0
         while True:
             accept = not (self.stall and self.stall())
             if accept != accepting:
                 ready.value = accepting = accept
+            if not valid.value:
+                await offered
             await edge
             if accepting and valid.value:
                 taken.append(int(self.payload.value))
@@ -285,7 +290,10 @@ class Monitor(_Agent):
 
     async def _run(self):
         edge, valid, ready = self.edge, self.valid, self.ready
+        offered = RisingEdge(valid)
         while True:
+            if not valid.value:
+                await offered
             await edge
             if valid.value and ready.value:
                 self._taken.append(int(self.payload.value))

@@ -1,5 +1,7 @@
 """Amaranth components as Verilog text."""
 
+import contextlib
+import gc
 import re
 import subprocess
 
@@ -47,8 +49,9 @@ def export(component, name: str, platform=None) -> str:
         With its complaint, or it has not ended within an hour.
     """
     program = find_yosys()
-    text = rtlil.convert(component, name=name, platform=platform, emit_src=False,
-                         ports=None if platform is None else ())
+    with _collecting_nothing():
+        text = rtlil.convert(component, name=name, platform=platform, emit_src=False,
+                             ports=None if platform is None else ())
     script = SCRIPT.format(text, REMOVED, REMOVED)
     try:
         done = run_bounded([program, "-q", "-"], SECONDS, text=script,
@@ -59,6 +62,18 @@ def export(component, name: str, platform=None) -> str:
     if done.returncode:
         raise ToolFailed(f"{program} failed: {complaint(done.stderr)}")
     return done.stdout
+
+
+@contextlib.contextmanager
+def _collecting_nothing():
+    """Stop the collector: the millions of objects of a design all stay; looking takes a third."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def ports(verilog_text: str, name: str) -> list[str]:
