@@ -22,7 +22,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve browser cycles board mutants cost clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve clients cycles board mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -65,8 +65,8 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 $(TESTS): $(INSTALLED)
-	@echo 'installing pytest and ruff (about 40 MB)'
-	$(Q)$(PIP) '.[test]'
+	@echo 'installing pytest, ruff and clients of the server (about 120 MB)'
+	$(Q)$(PIP) '.[test,clients]'
 	@touch $@
 
 $(DEVELOPS): $(TESTS)
@@ -77,15 +77,16 @@ $(DEVELOPS): $(TESTS)
 demo: $(INSTALLED)
 	$(Q)$(TRITSTREAM) generate -m $(MODEL) -p 'It was a dark night, and' -n 48 --temp 0.7 --device sim
 
-test: $(DEVELOPS) browser
+test: $(DEVELOPS) clients
 	$(Q)$(PYTEST) $(PARALLEL)
 
-# The server's page is tested in Chromium, which pip has not. Root gets it; others are told.
-browser:
-	@command -v chromedriver >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo 'installing Chromium for the tests of the page (about 440 MB)'; \
-	  apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium chromium-driver >/dev/null; \
-	  else echo 'Chromium is absent, without which the tests of the page fail: apt install chromium chromium-driver'; fi
+# What the server is tested with, and pip has not. Root gets it; others are told.
+CLIENTS = command -v chromedriver >/dev/null && command -v curl >/dev/null
+clients:
+	@{ $(CLIENTS); } || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo 'installing Chromium and curl for the tests of the server (about 440 MB)'; apt-get -qq update && \
+	  apt-get -qq install -y --no-install-recommends chromium chromium-driver curl >/dev/null; \
+	  else echo 'Tests of the server will fail without Chromium and curl: apt install chromium chromium-driver curl'; fi
 
 test-gpu: $(DEVELOPS)
 	$(Q)$(PYTEST) tests/gpu --junitxml=build/$@/results.xml
