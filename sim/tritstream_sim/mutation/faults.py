@@ -46,7 +46,7 @@ HEAD = "hw/tritstream_hw/head/head.py"
 CONTENDERS = "hw/tritstream_hw/head/contenders.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
 RTL_TAPE = "tests/test_rtl_tape.py::test_tape[4]"
-RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2-2]"
+RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2-2-64]"
 RTL_SHAPES = "tests/test_rtl_shapes.py"
 STAGE_DECODER = "tests/test_stage.py"
 
