@@ -8,7 +8,8 @@ CASES ?= 1000000
 
 PYTHON     ?= python3
 TRITSTREAM  = .venv/bin/tritstream
-PYTEST      = .venv/bin/python -m pytest --seed $(SEED) $(if $(TEST),-k '$(TEST)') $(if $(V),-v)
+PYTEST      = .venv/bin/python -m pytest --seed $(SEED) $(if $(TEST),-k '$(TEST)') $(if $(V),-v) \
+              $(if $(BUILDS),--builds $(BUILDS))
 PARALLEL    = -n auto --dist worksteal --junitxml=build/$@/results.xml
 # Each comes on top of the one before. Only what trains, or tests that, waits for PyTorch.
 INSTALLED   = .venv/.installed
@@ -47,6 +48,7 @@ help:
 	  'Variables' \
 	  '  BOARD=$(BOARD)  MODEL=$(MODEL)  SIM=$(SIM)  the only simulator' \
 	  '  SEED=$(SEED)   repeats a run        TEST=EXPRESSION  selects tests, as pytest -k' \
+	  '  BUILDS=N  accelerators that make test and make sim draw anew for each SEED' \
 	  '  WAVES=1  records FST files    FREQ=MHz         system clock of a bitstream' \
 	  '  V=1              shows commands and tests'
 

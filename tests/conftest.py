@@ -25,7 +25,13 @@ STARTED = pytest.StashKey[float]()
 def pytest_addoption(parser):
     group = parser.getgroup("tritstream")
     group.addoption("--seed", type=int, default=1, help="of everything random in the benches")
+    group.addoption("--builds", type=int, default=2, help="of the accelerator that are drawn")
     group.addoption("--waves", action="store_true", help=f"record FST files under {RUNS}")
+
+
+def pytest_generate_tests(metafunc):
+    if "build_number" in metafunc.fixturenames:
+        metafunc.parametrize("build_number", range(metafunc.config.getoption("builds")))
 
 
 def pytest_report_header(config):

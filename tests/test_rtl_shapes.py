@@ -2,11 +2,12 @@
 
 One layer and the head of the published 370M, whose counters are the widest; `tiny`, whose embedding
 rows exactly fill their unit; rows, gains and vectors that end one before, at and one behind a unit;
-and what a memory that withholds beats costs, to the cycle.
+what a memory that withholds beats costs, to the cycle; and builds and models that are drawn.
 """
 
 import dataclasses
 import itertools
+import random
 
 import pytest
 
@@ -210,3 +211,49 @@ def test_stalls_are_counted_to_the_cycle(cache, tmp_path):
                     assert cycles > 2 or section.index == 0 or sum(stalls) == more == 0, where
                 else:
                     assert more == sum(stalls) <= cycles, where
+
+
+def draw_build(rng: random.Random) -> BuildConfig:
+    """Return any build for models of a few hundred rows."""
+    beat, vector = rng.randint(0, 6), rng.randint(0, 6)
+    vector = min(vector, beat)
+    hidden, layers = rng.randint(1, 200), rng.randint(1, 4)
+    return BuildConfig(
+        beat_bytes=1 << beat, vector_width=1 << vector, element_width=1 << rng.randint(
+            0, min(vector, 2)), candidates=rng.randint(1, 20), max_hidden=hidden,
+        max_intermediate=rng.randint(1, 300), max_vocab=rng.randint(1, 400),
+        max_state=layers * hidden, max_stages=4 * layers + 2)
+
+
+def draw_shape(rng: random.Random, build: BuildConfig) -> dict[str, int]:
+    """Return a model that fits a build, often one that fills it."""
+    def dimension(most):
+        return most if rng.random() < 0.4 else rng.randint(1, most)
+
+    return {"hidden": dimension(build.max_hidden), "layers": dimension(build.max_stages // 4),
+            "intermediate": dimension(build.max_intermediate), "vocab": dimension(build.max_vocab),
+            "bos": None, "eos": None}
+
+
+def draw_gaps(rng: random.Random, beats: int) -> dict[int, int]:
+    """Return cycles for which a memory withholds some beats: few or many, short or long."""
+    share, longest = rng.choice([(0, 1), (0.01, 300), (0.3, 4), (0.9, 2)])
+    return {beat: rng.randint(1, longest) for beat in range(beats) if rng.random() < share}
+
+
+def test_a_build_that_is_drawn(cache, tmp_path, seed, build_number):
+    """Any build computes what golden does, of any model that fits, however its memory pauses."""
+    rng = random.Random(f"{seed} {build_number}")
+    config = draw_build(rng)
+    print(config)
+    with Passes(Accelerator(config), cache) as passes:
+        for _ in range(5):
+            shape, outliers = draw_shape(rng, config), rng.random() < 0.3
+            print(f"{shape}, outliers: {outliers}")
+            image = dummy(tmp_path, outliers=outliers, **shape)
+            conversation = Conversation(passes, image)
+            for head in (True, False, True):
+                token = rng.randrange(image.vocab)
+                stages = image.stages if head else image.body_stages
+                beats = len(pass_bytes(image, token, stages)) // config.beat_bytes
+                conversation.step(token, head=head, gaps=draw_gaps(rng, beats))
