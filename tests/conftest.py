@@ -72,26 +72,28 @@ def simulate(request, seed):
 
 
 @contextlib.contextmanager
-def _serving(model, directory, *, reopen=None, key=None, send_buffer=None):
+def _serving(directory, *models, key=None, send_buffer=None):
     import uvicorn
 
-    from tritstream.runtime.scheduler import Scheduler
     from tritstream.server.app import application
     from tritstream.server.connection import Connection
+    from tritstream.server.residence import Residence
     from tritstream.server.store import Store
 
-    with (Store(directory, model.engine) as store,
-          Scheduler(model.engine, reopen=reopen) as scheduler,
+    opened = {model.source: model for model in models}
+    with (Residence(list(opened), lambda source: contextlib.nullcontext(opened[source])) as
+          residence,
+          Store(directory, residence.served.values()) as store, contextlib.closing(residence),
           socket.create_server(("127.0.0.1", 0), backlog=1024) as listener):
         if send_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         server = uvicorn.Server(uvicorn.Config(
-            application(model, "tiny", scheduler, store, key=key), http=Connection, ws="none",
+            application(residence, store, key=key), http=Connection, ws="none",
             log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield listener.getsockname()[1], scheduler
+            yield listener.getsockname()[1], residence.here.scheduler
         finally:
             server.should_exit = True
             thread.join()
@@ -99,9 +101,9 @@ def _serving(model, directory, *, reopen=None, key=None, send_buffer=None):
 
 @pytest.fixture(scope="session")
 def serving():
-    """What serves a model in a thread, as `tiny`.
+    """What serves open models in a thread.
 
-    ``with serving(model, directory, reopen=, key=, send_buffer=) as (port, scheduler)``
+    ``with serving(directory, model, …, key=, send_buffer=) as (port, scheduler)``
     """
     return _serving
 

@@ -12,6 +12,7 @@ import pytest
 from langchain_openai import ChatOpenAI, OpenAI
 
 import tritstream
+from tritstream.catalog import Model
 
 PROMPT = "It was a dark night, and"
 WAIT = 60                   # seconds, far more than anything here takes
@@ -22,15 +23,15 @@ SAMPLING = {"temperature": 0.7, "seed": 3}
 def tiny(serving, tmp_path_factory):
     """A model that goes on with texts, served; its address."""
     with (tritstream.load("tiny") as model,
-          serving(model, tmp_path_factory.mktemp("tiny")) as (port, _)):
+          serving(tmp_path_factory.mktemp("tiny"), model) as (port, _)):
         yield f"http://127.0.0.1:{port}/v1"
 
 
 @pytest.fixture(scope="module")
 def chatty(chat_image, serving, tmp_path_factory):
     """One that answers by a chat template; its address."""
-    with (tritstream.load(chat_image) as model,
-          serving(model, tmp_path_factory.mktemp("chatty")) as (port, _)):
+    with (tritstream.load(Model("chatty", chat_image)) as model,
+          serving(tmp_path_factory.mktemp("chatty"), model) as (port, _)):
         yield f"http://127.0.0.1:{port}/v1"
     model.source.chat_template.close()
 
@@ -101,8 +102,9 @@ def test_langchain_log_probabilities_and_errors(chain):
 
 
 def test_langchain_chats(chatty, tiny):
-    options = {"api_key": "none", "model": "tiny", "max_retries": 0, **SAMPLING}
-    chat = ChatOpenAI(base_url=chatty, max_tokens=8, logprobs=True, top_logprobs=2, **options)
+    options = {"api_key": "none", "max_retries": 0, **SAMPLING}
+    chat = ChatOpenAI(base_url=chatty, model="chatty", max_tokens=8, logprobs=True,
+                      top_logprobs=2, **options)
     messages = [("system", "Be short."), ("human", "Hello")]
     answer = chat.invoke(messages)
     assert len(answer.response_metadata["logprobs"]["content"]) == 8
@@ -112,7 +114,7 @@ def test_langchain_chats(chatty, tiny):
     assert sum(piece.usage_metadata["output_tokens"] for piece in pieces
                if piece.usage_metadata) == 8
     with pytest.raises(openai.BadRequestError, match="no chat template"):
-        ChatOpenAI(base_url=tiny, **options).invoke(messages)
+        ChatOpenAI(base_url=tiny, model="tiny", **options).invoke(messages)
 
 
 # llm.
@@ -122,7 +124,7 @@ def llm(tiny, chatty, tmp_path):
     """The program with two models of ours, as its users say it in their file."""
     (tmp_path / "extra-openai-models.yaml").write_text(json.dumps([
         {"model_id": "ours", "model_name": "tiny", "api_base": tiny, "completion": True},
-        {"model_id": "ours-chat", "model_name": "tiny", "api_base": chatty}]))
+        {"model_id": "ours-chat", "model_name": "chatty", "api_base": chatty}]))
     program = pathlib.Path(sys.executable).with_name("llm")
 
     def run(*arguments):

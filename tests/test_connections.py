@@ -25,7 +25,7 @@ def model():
 @pytest.fixture
 def served(model, serving, tmp_path):
     """A server whose system keeps little of what is sent; its port, and its scheduler."""
-    with serving(model, tmp_path, send_buffer=4096) as (port, scheduler):
+    with serving(tmp_path, model, send_buffer=4096) as (port, scheduler):
         yield port, scheduler
 
 

@@ -20,6 +20,7 @@ from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.scheduler import Scheduler
 from tritstream.server import store as stores
 from tritstream.server.errors import Refused
+from tritstream.server.residence import Served
 from tritstream.server.store import Store
 from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.golden_board import CYCLES, GoldenBoard
@@ -79,7 +80,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def served(model, serving, tmp_path_factory):
-    with serving(model, tmp_path_factory.mktemp("conversations")) as (port, scheduler):
+    with serving(tmp_path_factory.mktemp("conversations"), model) as (port, scheduler):
         yield Client(port), scheduler
 
 
@@ -258,7 +259,7 @@ def test_a_board_that_is_unplugged_comes_back(serving, tmp_path):
     body = {"prompt": " and", "max_tokens": 10_000, "stream": True,
             "logit_bias": {"0": -100, "1": -100}}
     with (contextlib.closing(board), tritstream.load(source, board.uri) as model,
-          serving(model, tmp_path, reopen=model.reopen) as (port, scheduler)):
+          serving(tmp_path, model) as (port, scheduler)):
         client = Client(port)
         name = client.new()
         assert client.json("GET", "/stages")["stages"] == []
@@ -316,7 +317,7 @@ def test_more_than_are_in_memory(model, serving, tmp_path, monkeypatch):
     """Those used last are; the others come back from their files, bit by bit the same."""
     monkeypatch.setattr(stores, "LOADED", 2)
     monkeypatch.setattr(stores, "MOST_CONVERSATIONS", 5)
-    with serving(model, tmp_path) as (port, _):
+    with serving(tmp_path, model) as (port, _):
         client = Client(port)
         names = [client.new() for _ in range(5)]
         assert "5 conversations already" in client.refused(409, "POST", "/v1/conversations")
@@ -325,7 +326,7 @@ def test_more_than_are_in_memory(model, serving, tmp_path, monkeypatch):
                 client.go_on(name, PROMPT if turn == 0 else "", seed=number % 2)
         states = [client.state(name) for name in names]
         assert states[0] == states[2] == states[4] != states[1] == states[3]
-    with serving(model, tmp_path) as (port, _):
+    with serving(tmp_path, model) as (port, _):
         client = Client(port)
         assert [client.state(name) for name in names] == states
 
@@ -333,14 +334,14 @@ def test_more_than_are_in_memory(model, serving, tmp_path, monkeypatch):
 def test_a_directory_is_one_servers(model, tmp_path):
     (tmp_path / "notes.txt").write_text("not ours")
     (tmp_path / ".conv_5.part").write_text("left by one that was killed")
-    with Store(tmp_path, model.engine) as store:
+    with Store(tmp_path, [Served.of(model)]) as store:
         with pytest.raises(BadInput, match="another server"):
-            Store(tmp_path, model.engine)
-        kept = store.create()
+            Store(tmp_path, [Served.of(model)])
+        kept = store.create(Served.of(model).beginning)
         damaged = bytearray(kept.path.read_bytes())
         damaged[70] ^= 1
         kept.path.write_bytes(damaged)
-    with Store(tmp_path, model.engine) as store:
+    with Store(tmp_path, [Served.of(model)]) as store:
         (kept,) = store.all()
         with pytest.raises(BadInput, match=f"Conversation {kept.id} is damaged"):
             store.begin(kept)
@@ -353,7 +354,7 @@ def test_a_directory_is_one_servers(model, tmp_path):
             "notes.txt", ".lock"}
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot hold conversations"):
-        Store(tmp_path / "file", model.engine)
+        Store(tmp_path / "file", [Served.of(model)])
 
 
 def test_a_server_that_is_killed_has_lost_nothing(tmp_path):

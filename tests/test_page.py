@@ -11,10 +11,11 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
 import tritstream
 from tritstream.build import BuildConfig
-from tritstream.catalog import resolve
+from tritstream.catalog import Model, resolve
 from tritstream.errors import DeviceError
 from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.golden_board import CYCLES, GoldenBoard
@@ -116,7 +117,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def port(model, serving, tmp_path_factory):
-    with serving(model, tmp_path_factory.mktemp("conversations")) as (port, _):
+    with serving(tmp_path_factory.mktemp("conversations"), model) as (port, _):
         yield port
 
 
@@ -168,7 +169,7 @@ def test_a_device_with_a_clock(driver, serving, tmp_path):
                         memory_bytes=1 << 18)
     board = Server(Emulator(build, GoldenBoard(source.image, build)))
     with (contextlib.closing(board), tritstream.load(source, board.uri) as model,
-          serving(model, tmp_path) as (port, _)):
+          serving(tmp_path, model) as (port, _)):
         page = Page(driver, port).ready()
         page.set(max_tokens=12)
         page.say(PROMPT)
@@ -292,7 +293,7 @@ def test_what_looks_like_markup_is_text(page):
 
 
 def test_a_key(driver, model, serving, tmp_path):
-    with serving(model, tmp_path, key=KEY) as (port, _):
+    with serving(tmp_path, model, key=KEY) as (port, _):
         page = Page(driver, port)
         page.until(lambda: page["key"].is_displayed())
         page["key"].send_keys("wrong key", Keys.ENTER)
@@ -308,7 +309,8 @@ def test_a_key(driver, model, serving, tmp_path):
 
 
 def test_a_chat(driver, chat_image, serving, tmp_path):
-    with (tritstream.load(chat_image) as model, serving(model, tmp_path) as (port, _)):
+    with (tritstream.load(Model("chatty", chat_image)) as model,
+          serving(tmp_path, model) as (port, _)):
         page = Page(driver, port).ready()
         assert page["go"].text == "Send" and not page["openings"].is_displayed()
         page.set(max_tokens=5, system="Be short.")
@@ -319,6 +321,30 @@ def test_a_chat(driver, chat_image, serving, tmp_path):
         page.say("")
         assert page["error"].text == "Say something first."
     model.source.chat_template.close()
+
+
+def test_several_models(driver, model, chat_image, serving, tmp_path):
+    """A conversation is one with its model, and says so; the device follows."""
+    with (tritstream.load(Model("chatty", chat_image)) as chatty,
+          serving(tmp_path, model, chatty) as (port, _)):
+        page = Page(driver, port).ready()
+        page.set(max_tokens=5)
+        page.say(PROMPT)
+        first = page.text
+        Select(page["model"]).select_by_value("chatty")
+        page.until(lambda: page["go"].text == "Send")
+        page.ready().say("Hello")
+        assert page.text.startswith("[user] Hello\n[assistant] ")
+        assert "answers by its chat template" in page["about"].text
+        assert [entry.text.split("\n")[1].split(", ")[1] for entry in page.listed] == [
+            "chatty", "tiny"]
+        page.listed[1].click()
+        page.until(lambda: page.text == first)
+        assert page.ready()["model"].get_property("value") == "tiny"
+        page.say("")
+        assert page.text.startswith(first) and len(page.text) > len(first)
+        assert page.complaints() == []
+    chatty.source.chat_template.close()
 
 
 def test_a_phone_and_the_dark(page):

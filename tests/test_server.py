@@ -17,6 +17,7 @@ import openai
 import pytest
 
 import tritstream
+from tritstream.catalog import Model
 from tritstream.errors import DeviceError
 from tritstream.server.mailbox import Mailbox
 
@@ -33,7 +34,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def served(model, serving, tmp_path_factory):
-    with serving(model, tmp_path_factory.mktemp("conversations")) as (port, scheduler):
+    with serving(tmp_path_factory.mktemp("conversations"), model) as (port, scheduler):
         yield port, scheduler
 
 
@@ -119,8 +120,8 @@ HELLO = [{"role": "user", "content": "Hello"}]
 @pytest.fixture(scope="module")
 def chatty(chat_image, serving, tmp_path_factory):
     """A model with a chat template, served; its client."""
-    with (tritstream.load(chat_image) as model,
-          serving(model, tmp_path_factory.mktemp("chatty")) as (port, _),
+    with (tritstream.load(Model("chatty", chat_image)) as model,
+          serving(tmp_path_factory.mktemp("chatty"), model) as (port, _),
           openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none",
                         max_retries=0) as client):
         yield client, model
@@ -137,7 +138,7 @@ def test_a_chat_is_the_text_behind_its_template(chatty):
     client, model = chatty
     prompt = model.tokenizer.encode("[user] Hello\n[assistant] ")
     assert prompt[0] == 0 and prompt.count(0) == 1          # and no token doubled
-    options = dict(model="tiny", messages=HELLO, max_completion_tokens=9, seed=3, temperature=0.7)
+    options = dict(model="chatty", messages=HELLO, max_completion_tokens=9, seed=3, temperature=0.7)
     answer = client.chat.completions.create(n=2, logprobs=True, top_logprobs=2, **options)
     assert answer.usage.prompt_tokens == 2 * len(prompt)
     for choice in answer.choices:
@@ -158,7 +159,7 @@ def test_a_chat_goes_on_from_a_conversation(chatty):
     client, model = chatty
     name = client.post("/conversations", cast_to=object)["id"]
     answers = [client.chat.completions.create(
-        model="tiny", messages=[{"role": "user", "content": [{"type": "text", "text": text}]}],
+        model="chatty", messages=[{"role": "user", "content": [{"type": "text", "text": text}]}],
         max_tokens=6, temperature=0.7, seed=5, extra_body={"conversation": name})
         for text in ("Hello", "And then?")]
     whole = client.get(f"/conversations/{name}", cast_to=object)
@@ -184,7 +185,7 @@ def test_messages_that_are_refused(chatty, client):
                             ([{"content": "a"}], "messages cannot"),
                             ([{"role": "user", "content": [{"type": "image_url"}]}], "no text")):
         with pytest.raises(openai.BadRequestError, match=words):
-            chat.chat.completions.create(model="tiny", messages=messages)
+            chat.chat.completions.create(model="chatty", messages=messages)
     with pytest.raises(openai.BadRequestError, match="no chat template: it goes on from texts, for "
                                                      "which there is /v1/completions"):
         client.chat.completions.create(model="tiny", messages=HELLO)
@@ -305,7 +306,7 @@ def test_timings_of_every_token(client):
 
 
 def test_a_key(model, serving, tmp_path):
-    with serving(model, tmp_path, key=KEY) as (port, _):
+    with serving(tmp_path, model, key=KEY) as (port, _):
         for key, status in ((None, 401), ("wrong", 401), (KEY, 200)):
             headers = {} if key is None else {"Authorization": f"Bearer {key}"}
             found, answer = asked(port, "GET", "/v1/models", **headers)

@@ -90,20 +90,20 @@ def serve_free(model: str) -> None:
     import uvicorn
 
     from tritstream.runtime.language_model import LanguageModel
-    from tritstream.runtime.scheduler import Scheduler
     from tritstream.server.app import application
     from tritstream.server.connection import Connection
+    from tritstream.server.residence import Residence
     from tritstream.server.store import Store
 
     source = resolve(model)
     loaded = LanguageModel(source, FreeEngine(source.config.vocab), lambda: loaded.engine)
     with (tempfile.TemporaryDirectory() as directory, loaded,
           socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
-          Store(pathlib.Path(directory), loaded.engine) as store,
-          Scheduler(loaded.engine) as scheduler):
+          Residence([source], lambda source: contextlib.nullcontext(loaded)) as residence,
+          Store(pathlib.Path(directory), residence.served.values()) as store):
         print(f"free at http://127.0.0.1:{listener.getsockname()[1]}/v1", file=sys.stderr)
-        config = uvicorn.Config(application(loaded, model, scheduler, store), http=Connection,
-                                log_level="error", access_log=False)
+        config = uvicorn.Config(application(residence, store), http=Connection, log_level="error",
+                                access_log=False)
         uvicorn.Server(config).run(sockets=[listener])
 
 

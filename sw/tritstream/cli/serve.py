@@ -11,7 +11,7 @@ import typer
 
 from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import notes
-from tritstream.cli.options import Device, ModelName, open_device, open_model
+from tritstream.cli.options import Device, open_device, open_model
 from tritstream.errors import BadInput, MissingTool
 
 __all__ = ["serve"]
@@ -22,7 +22,10 @@ LEAST_KEY = 8               # letters of a key
 
 
 def serve(
-    model: ModelName = DEFAULT_MODEL,
+    model: Annotated[list[str], typer.Option(
+        "-m", "--model", metavar="MODEL", help="Image, checkpoint directory, or a bundled model; "
+        "of several the first is loaded, and another in its place when it is asked for.")] = (
+            DEFAULT_MODEL,),
     device: Device = "golden",
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0: any that is free.")] = 8080,
@@ -32,13 +35,13 @@ def serve(
     conversations: Annotated[Path | None, typer.Option(
         metavar="DIR", help="Keeps conversations when the server ends.")] = None,
 ):
-    """Serve a model to clients of OpenAI's interface."""
+    """Serve models to clients of OpenAI's interface, and on a page."""
     try:
         import uvicorn
 
-        from tritstream.runtime.scheduler import Scheduler
         from tritstream.server.app import application
         from tritstream.server.connection import Connection, allow_connections
+        from tritstream.server.residence import Residence
         from tritstream.server.store import Store
     except ImportError as error:
         raise MissingTool(f"What `tritstream serve` needs is not installed ({error}): run "
@@ -50,20 +53,22 @@ def serve(
                        "at 127.0.0.1.")
     if not 0 <= port <= 65_535:
         raise BadInput(f"--port must be 0 to 65535, not {port}.")
-    opened = open_model(model)
+    opened = [open_model(name) for name in model]
     listener = _listen(host, port)
     with contextlib.ExitStack() as stack:
         stack.enter_context(listener)
         if conversations is None:
             conversations = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        loaded = stack.enter_context(open_device(device, opened))
-        store = stack.enter_context(Store(conversations, loaded.engine))
-        scheduler = stack.enter_context(
-            Scheduler(loaded.engine, reopen=loaded.reopen, active=slots))
+        residence = stack.enter_context(Residence(
+            opened, lambda source: open_device(device, source), active=slots,
+            announce=notes().print))
+        store = stack.enter_context(Store(conversations, residence.served.values()))
+        stack.callback(residence.close)     # before the store, which keeps what texts have come to
         where = f"http://{host}:{listener.getsockname()[1]}"
-        notes().print(f"{opened.name} on {device} at {where}/v1 (Ctrl-C ends it)")
+        notes().print(f"{', '.join(residence.served)} on {device} at {where}/v1 and, as a page, at "
+                      f"{where} (Ctrl-C ends it)")
         config = uvicorn.Config(
-            application(loaded, opened.name, scheduler, store, key=key), http=Connection,
+            application(residence, store, key=key), http=Connection,
             ws="none", log_level="error", access_log=False, server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS, backlog=BACKLOG)
         allow_connections()

@@ -24,6 +24,7 @@ ACTIVE = 64                 # texts that are made side by side
 WAITING = 256               # texts that wait for a place among them
 RESTING = 64                # conversations between two texts that keep their places on the device
 ASIDES = 64                 # calls that wait for the end of a pass
+CLOSED = "The scheduler is closed: make another."
 
 
 class Answer:
@@ -149,6 +150,10 @@ class _Aside(NamedTuple):
         try:
             self.future.set_result(self.action(engine))
         except Exception as error:
+            self.future.set_exception(error)
+
+    def refuse(self, error: Exception) -> None:
+        if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
 
@@ -333,7 +338,7 @@ class Scheduler:
 
     def _check_open(self) -> None:
         if self._closing:
-            raise BadInput("The scheduler is closed: make another.")
+            raise BadInput(CLOSED)
 
     def _notify(self) -> None:
         with self._changed:
@@ -353,7 +358,7 @@ class Scheduler:
             for answer in (*self._active, *self._waiting):
                 self._end(answer, error)
             for aside in self._asides:
-                aside.future.cancel()
+                aside.refuse(error or BadInput(CLOSED))
 
     def _admit(self) -> bool:
         """Wait until there is something to do; return whether there is."""

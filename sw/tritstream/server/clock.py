@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from tritstream.engines.state import digest_text
-from tritstream.runtime.scheduler import Scheduler
+from tritstream.server.residence import Use
 from tritstream.server.text import Text
 
 __all__ = ["Clock"]
@@ -15,13 +15,14 @@ class Clock:
 
     Parameters
     ----------
-    scheduler : Scheduler
-        Has the device, which may do the work of others meanwhile: that takes time, too.
+    use : Use
+        Of the device, which may do the work of others meanwhile: that takes time, too.
     """
 
-    def __init__(self, scheduler: Scheduler):
-        self._scheduler = scheduler
-        self._engine = engine = scheduler.engine
+    def __init__(self, use: Use):
+        self._scheduler = use.resident.scheduler
+        self._load_seconds = use.load_seconds
+        self._engine = engine = self._scheduler.engine
         self._began = time.perf_counter()
         self._device = engine.seconds
         self._cycles, self._stalls = engine.cycles, engine.stalls
@@ -33,6 +34,8 @@ class Clock:
         table = {"tokens": made, **_rate(made, time.perf_counter() - self._began),
                  "evidence": "measured", "device": engine.name,
                  "digests": [digest_text(text.answer.digest) for text in texts]}
+        if self._load_seconds is not None:
+            table["load_seconds"] = self._load_seconds
         # A device that was opened again counts from its beginning.
         if engine is self._engine and engine.clock_hz is not None:
             table["device_clock"] = {

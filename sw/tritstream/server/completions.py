@@ -6,7 +6,6 @@ import functools
 import json
 import time
 import uuid
-from collections.abc import Callable
 
 from sse_starlette import EventSourceResponse
 from starlette.requests import Request
@@ -14,8 +13,6 @@ from starlette.responses import JSONResponse, Response
 
 from tritstream.engines.state import digest_text
 from tritstream.errors import TritstreamError
-from tritstream.runtime.language_model import LanguageModel
-from tritstream.runtime.scheduler import Scheduler
 from tritstream.server.clock import Clock
 from tritstream.server.errors import Refused
 from tritstream.server.forms import ChatForm, CompletionForm, Form
@@ -29,6 +26,7 @@ from tritstream.server.request import (
     TextRequest,
     read_body,
 )
+from tritstream.server.residence import Residence, Served, Use
 from tritstream.server.store import Store
 from tritstream.server.text import Text, Turn
 
@@ -44,24 +42,16 @@ class Completions:
 
     Parameters
     ----------
-    model : LanguageModel
-        The model, for its tokenizer and chat template.
-    name : str
-        What clients call it.
-    scheduler : Scheduler
-        Has the engine.
+    residence : Residence
+        Has the models, and the device.
     store : Store
         Has the conversations.
     metrics : Metrics
         Counts.
     """
 
-    def __init__(self, model: LanguageModel, name: str, scheduler: Scheduler, store: Store,
-                 metrics: Metrics):
-        self._tokenizer = model.source.tokenizer_if_any
-        self._model = model
-        self._name = name
-        self._scheduler = scheduler
+    def __init__(self, residence: Residence, store: Store, metrics: Metrics):
+        self._residence = residence
         self._store = store
         self._metrics = metrics
 
@@ -72,80 +62,64 @@ class Completions:
     async def complete(self, request: Request) -> Response:
         """Answer a request for texts that go on from prompts."""
         asked = await read_body(request, CompletionRequest)
-        self._check(asked)
+        _check(asked)
         if len(asked.prompts) > MOST_PROMPTS:
             raise Refused(400, f"There are {len(asked.prompts):,} prompts: give at most "
                           f"{MOST_PROMPTS}.", "prompt")
-        if asked.conversation is None:
-            prompts = [await asyncio.to_thread(self._first, prompt) for prompt in asked.prompts]
-            texts = self._texts(asked, [prompt for prompt in prompts for _ in range(asked.n)])
-        else:
-            if len(asked.prompts) > 1:
-                raise Refused(400, ONE_TEXT, "prompt")
-            texts = await self._go_on(asked, lambda turn: self._more(*asked.prompts, turn))
-        echo = ["" if not asked.echo or self._tokenizer is None
-                else self._tokenizer.decode(text.prompt) for text in texts]
-        return await self._respond(request, asked, texts, CompletionForm, echo)
+        if asked.conversation is not None and len(asked.prompts) > 1:
+            raise Refused(400, ONE_TEXT, "prompt")
+        async with self._place(asked) as (use, turn):
+            served = use.resident.served
+            prompts = [await asyncio.to_thread(_encode, served, prompt, turn)
+                       for prompt in asked.prompts]
+            texts = self._texts(use, asked, [prompt for prompt in prompts for _ in range(asked.n)],
+                                turn)
+        echo = ["" if not asked.echo or served.tokenizer is None
+                else served.tokenizer.decode(text.prompt) for text in texts]
+        return await self._respond(request, asked, use, texts, CompletionForm, echo)
 
     async def chat(self, request: Request) -> Response:
         """Answer a request for what the model says in a chat."""
-        if self._model.source.chat_template is None:
-            raise Refused(400, f"{self._name} has no chat template: it goes on from texts, for "
-                          "which there is /v1/completions.")
         asked = await read_body(request, ChatRequest)
-        self._check(asked)
+        _check(asked)
         messages = [each.message for each in asked.messages]
+        async with self._place(asked, chat=True) as (use, turn):
+            before = turn.start.text if turn else ()
+            prompt = await asyncio.to_thread(use.resident.served.source.chat_tokens, messages,
+                                             before)
+            texts = self._texts(use, asked, [prompt] * asked.n, turn)
+        return await self._respond(request, asked, use, texts, ChatForm, [""] * len(texts))
+
+    @contextlib.asynccontextmanager
+    async def _place(self, asked: TextRequest, *, chat: bool = False):
+        """Have the model on the device, and the conversation that goes on, if any, to oneself."""
         if asked.conversation is None:
-            prompt = await asyncio.to_thread(self._model.source.chat_tokens, messages)
-            texts = self._texts(asked, [prompt] * asked.n)
-        else:
-            texts = await self._go_on(asked, lambda turn: self._model.source.chat_tokens(
-                messages, turn.start.text))
-        return await self._respond(request, asked, texts, ChatForm, [""] * len(texts))
-
-    def _check(self, asked: TextRequest) -> None:
-        if asked.model not in (None, self._name):
-            raise Refused(404, f"There is no model {asked.model[:100]!r} here, only {self._name}.",
-                          "model")
-        if asked.log_probabilities is not None and asked.max_tokens > MOST_LOGGED:
-            raise Refused(400, f"Log probabilities are given for at most {MOST_LOGGED:,} tokens of "
-                          f"a text, not {asked.max_tokens:,}.", "max_tokens")
-
-    def _first(self, prompt: str | list[int]) -> list[int]:
-        """Tokens of a text that begins."""
-        if isinstance(prompt, list):
-            return prompt
-        if not prompt:
-            raise Refused(400, "The prompt is empty; give at least one character.", "prompt")
-        return self._model.tokenizer.encode(prompt)
-
-    def _more(self, prompt: str | list[int], turn: Turn) -> list[int]:
-        """Tokens of a text that goes on; there need not be any behind a token that is pending."""
-        if not turn.start.text:
-            return self._first(prompt)
-        if isinstance(prompt, list):
-            return prompt
-        return self._model.tokenizer.encode_more(prompt) if prompt else []
-
-    async def _go_on(self, asked: TextRequest,
-                     encode: Callable[[Turn], list[int]]) -> list[Text]:
-        """Ask for a turn of a conversation; `encode` gives the tokens that are new."""
+            served = self._residence.find(asked.model)
+            _check_template(served, chat)
+            async with self._residence.use(served) as use:
+                yield use, None
+            return
         if asked.n > 1:
             raise Refused(400, ONE_TEXT, "n")
         kept = self._store.find(asked.conversation)
         history = await asyncio.to_thread(self._store.begin, kept)
         turn = Turn(self._store, kept, history.state)
         with _given_back(turn):
-            return self._texts(asked, [await asyncio.to_thread(encode, turn)], turn)
+            served = self._store.served(history.state.model)
+            if asked.model is not None and self._residence.find(asked.model) is not served:
+                raise Refused(400, f"Conversation {kept.id} is one with {served.name}, not with "
+                              f"{asked.model}: name that, or no model.", "model")
+            _check_template(served, chat)
+            async with self._residence.use(served) as use:
+                yield use, turn
 
-    def _texts(self, asked: TextRequest, prompts: list[list[int]],
-               turn: Turn | None = None) -> list[Text]:
+    def _texts(self, use: Use, asked: TextRequest, prompts: list[list[int]],
+               turn: Turn | None) -> list[Text]:
         """Ask for a text for each of the prompts."""
         texts: list[Text] = []
         try:
             for prompt in prompts:
-                texts.append(Text(self._scheduler, self._mailbox, self._tokenizer, asked, prompt,
-                                  len(texts), turn))
+                texts.append(Text(use.resident, self._mailbox, asked, prompt, len(texts), turn))
         except TritstreamError:
             for text in texts:
                 text.answer.cancel()
@@ -155,17 +129,18 @@ class Completions:
 
     # Responses.
 
-    async def _respond(self, request: Request, asked: TextRequest, texts: list[Text], form: Form,
-                       echo: list[str]) -> Response:
+    async def _respond(self, request: Request, asked: TextRequest, use: Use, texts: list[Text],
+                       form: Form, echo: list[str]) -> Response:
         head = {"id": f"{form.prefix}-{uuid.uuid4().hex}", "created": int(time.time()),
-                "model": self._name, "object": form.part if asked.stream else form.whole}
+                "model": use.resident.served.name,
+                "object": form.part if asked.stream else form.whole}
+        clock = Clock(use)
         if asked.stream:
-            return EventSourceResponse(self._stream(asked, texts, head, form, echo), ping=15)
-        return await self._whole(request, asked, texts, head, form, echo)
+            return EventSourceResponse(self._stream(asked, texts, head, clock, form, echo), ping=15)
+        return await self._whole(request, asked, texts, head, clock, form, echo)
 
     async def _whole(self, request: Request, asked: TextRequest, texts: list[Text], head: dict,
-                     form: Form, echo: list[str]) -> Response:
-        clock = Clock(self._scheduler)
+                     clock: Clock, form: Form, echo: list[str]) -> Response:
         making = [asyncio.create_task(_read(text)) for text in texts]
         watching = asyncio.create_task(_gone(request))
         try:
@@ -184,10 +159,9 @@ class Completions:
         return JSONResponse(head | {"choices": choices, "usage": _usage(texts),
                                     "timings": clock.timings(texts)} | _place(texts))
 
-    async def _stream(self, asked: TextRequest, texts: list[Text], head: dict, form: Form,
-                      echo: list[str]):
+    async def _stream(self, asked: TextRequest, texts: list[Text], head: dict, clock: Clock,
+                      form: Form, echo: list[str]):
         """Yield the events of a stream; a client that goes away ends its texts."""
-        clock = Clock(self._scheduler)
         events: asyncio.Queue = asyncio.Queue()
         tasks = [asyncio.create_task(_forward(text, events)) for text in texts]
         left, sent, logprobs = len(tasks), [0] * len(texts), asked.log_probabilities
@@ -229,6 +203,31 @@ class Completions:
             text.answer.cancel()
             task.cancel()
         self._metrics.count(tokens=sum(len(text.answer.tokens) for text in texts))
+
+
+def _check(asked: TextRequest) -> None:
+    if asked.log_probabilities is not None and asked.max_tokens > MOST_LOGGED:
+        raise Refused(400, f"Log probabilities are given for at most {MOST_LOGGED:,} tokens of a "
+                      f"text, not {asked.max_tokens:,}.", "max_tokens")
+
+
+def _check_template(served: Served, chat: bool) -> None:
+    if chat and served.source.chat_template is None:
+        raise Refused(400, f"{served.name} has no chat template: it goes on from texts, for which "
+                      "there is /v1/completions.")
+
+
+def _encode(served: Served, prompt: str | list[int], turn: Turn | None) -> list[int]:
+    """Tokens of a prompt; there need not be any behind a token that is pending."""
+    goes_on = turn is not None and bool(turn.start.text)
+    if isinstance(prompt, list):
+        return prompt
+    if not prompt and not goes_on:
+        raise Refused(400, "The prompt is empty; give at least one character.", "prompt")
+    tokenizer = served.source.tokenizer
+    if goes_on:
+        return tokenizer.encode_more(prompt) if prompt else []
+    return tokenizer.encode(prompt)
 
 
 @contextlib.contextmanager

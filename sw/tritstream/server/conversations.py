@@ -7,8 +7,8 @@ from starlette.responses import JSONResponse, Response
 
 from tritstream.engines.state import State, digest_text
 from tritstream.model.tokenizer import Detokenizer, Tokenizer
-from tritstream.runtime.scheduler import Scheduler
-from tritstream.server.request import ForkRequest, read_body, read_bytes
+from tritstream.server.request import ConversationRequest, ForkRequest, read_body, read_bytes
+from tritstream.server.residence import Residence, Served
 from tritstream.server.store import Kept, Store
 
 __all__ = ["Conversations"]
@@ -22,20 +22,14 @@ class Conversations:
 
     Parameters
     ----------
-    name : str
-        What clients call the model.
-    tokenizer : Tokenizer or None
-        Of the model.
-    scheduler : Scheduler
-        Takes tokens again on the way to an earlier place.
+    residence : Residence
+        Has the models, and takes tokens again on the way to an earlier place.
     store : Store
         Has them.
     """
 
-    def __init__(self, name: str, tokenizer: Tokenizer | None, scheduler: Scheduler, store: Store):
-        self._name = name
-        self._tokenizer = tokenizer
-        self._scheduler = scheduler
+    def __init__(self, residence: Residence, store: Store):
+        self._residence = residence
         self._store = store
         self._forks = asyncio.Semaphore(MOST_FORKS)
 
@@ -44,10 +38,12 @@ class Conversations:
         if request.method in ("GET", "HEAD"):
             found = await asyncio.to_thread(self._store.all)
             return JSONResponse({"object": "list", "data": [self._entry(kept) for kept in found]})
-        state = None
         if request.headers.get("content-type", "").partition(";")[0].strip() == BYTES:
             data = await read_bytes(request, self._store.most_bytes)
             state = await asyncio.to_thread(State.from_bytes, data, "The file")
+        else:
+            asked = await read_body(request, ConversationRequest, b"{}")
+            state = self._residence.find(asked.model).beginning
         return self._entry_of(await asyncio.to_thread(self._store.create, state))
 
     async def one(self, request: Request) -> Response:
@@ -57,7 +53,8 @@ class Conversations:
             await asyncio.to_thread(self._store.delete, kept)
             return JSONResponse({"id": kept.id, "object": "conversation.deleted", "deleted": True})
         state = (await asyncio.to_thread(self._store.history, kept)).state
-        return JSONResponse(self._entry(kept) | await asyncio.to_thread(self._contents, state))
+        return JSONResponse(self._entry(kept) | await asyncio.to_thread(
+            _contents, state, self._served(kept).tokenizer))
 
     async def state(self, request: Request) -> Response:
         """Give the file of one."""
@@ -73,8 +70,9 @@ class Conversations:
         history = await asyncio.to_thread(self._store.history, kept)
         state = history.state
         if asked.tokens is not None:
-            async with self._forks:
-                state = await asyncio.to_thread(history.before, asked.tokens, self._scheduler)
+            async with self._forks, self._residence.use(self._served(kept)) as use:
+                state = await asyncio.to_thread(history.before, asked.tokens,
+                                                use.resident.scheduler)
         return self._entry_of(await asyncio.to_thread(self._store.create, state))
 
     def _found(self, request: Request) -> Kept:
@@ -83,19 +81,25 @@ class Conversations:
     def _entry_of(self, kept: Kept) -> Response:
         return JSONResponse(self._entry(kept))
 
-    def _entry(self, kept: Kept) -> dict:
-        return {"id": kept.id, "object": "conversation", "created_at": kept.created,
-                "used_at": int(kept.used), "model": self._name, "tokens": kept.tokens,
-                "digest": digest_text(kept.digest), "busy": kept.busy,
-                "begins": self._tokenizer.decode(kept.beginning) if self._tokenizer else ""}
+    def _served(self, kept: Kept) -> Served | None:
+        return self._store.served(kept.model)
 
-    def _contents(self, state: State) -> dict:
-        """The tokens, which of them the model made, and the piece of text of each."""
-        made = [False, *(bool(head) for head in state.heads)][:len(state.text)]
-        made += [False] * (len(state.text) - len(made))
-        pieces = []
-        if self._tokenizer is not None and state.text:
-            detokenizer = Detokenizer(self._tokenizer)
-            pieces = [detokenizer.push(token) for token in state.text]
-            pieces[-1] += detokenizer.finish()
-        return {"token_ids": state.text, "made": made, "pieces": pieces, "text": "".join(pieces)}
+    def _entry(self, kept: Kept) -> dict:
+        served = self._served(kept)
+        tokenizer = None if served is None else served.tokenizer
+        return {"id": kept.id, "object": "conversation", "created_at": kept.created,
+                "used_at": int(kept.used), "model": None if served is None else served.name,
+                "tokens": kept.tokens, "digest": digest_text(kept.digest), "busy": kept.busy,
+                "begins": "" if tokenizer is None else tokenizer.decode(kept.beginning)}
+
+
+def _contents(state: State, tokenizer: Tokenizer | None) -> dict:
+    """The tokens, which of them the model made, and the piece of text of each."""
+    made = [False, *(bool(head) for head in state.heads)][:len(state.text)]
+    made += [False] * (len(state.text) - len(made))
+    pieces = []
+    if tokenizer is not None and state.text:
+        detokenizer = Detokenizer(tokenizer)
+        pieces = [detokenizer.push(token) for token in state.text]
+        pieces[-1] += detokenizer.finish()
+    return {"token_ids": state.text, "made": made, "pieces": pieces, "text": "".join(pieces)}

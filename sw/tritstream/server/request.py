@@ -12,7 +12,8 @@ from tritstream.model.chat_template import Message
 from tritstream.runtime.sampling import Sampler
 from tritstream.server.errors import Refused
 
-__all__ = ["ChatRequest", "CompletionRequest", "ForkRequest", "read_body", "read_bytes"]
+__all__ = ["ChatRequest", "CompletionRequest", "ConversationRequest", "ForkRequest", "read_body",
+           "read_bytes"]
 
 MOST_BYTES = 4 << 20        # of a body
 BODY_SECONDS = 30.0         # in which it has to come
@@ -130,6 +131,12 @@ class ChatRequest(TextRequest):
         return self
 
 
+class ConversationRequest(pydantic.BaseModel):
+    """The body of ``/v1/conversations``, which may be empty."""
+
+    model: str | None = None
+
+
 class ForkRequest(pydantic.BaseModel):
     """The body of ``/v1/conversations/{id}/fork``."""
 
@@ -156,8 +163,8 @@ async def read_bytes(request: Request, most: int) -> bytes:
     return bytes(data)
 
 
-async def read_body(request: Request, form: type[pydantic.BaseModel]):
-    """Read a JSON body of a form.
+async def read_body(request: Request, form: type[pydantic.BaseModel], default: bytes = b""):
+    """Read a JSON body of a form; `default` is what one that is empty means.
 
     Raises
     ------
@@ -166,7 +173,7 @@ async def read_body(request: Request, form: type[pydantic.BaseModel]):
     """
     data = await read_bytes(request, MOST_BYTES)
     try:
-        table = json.loads(data)
+        table = json.loads(data or default)
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"The body is no JSON: {str(error)[:200]}.") from None
     if not isinstance(table, dict):

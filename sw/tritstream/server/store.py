@@ -4,20 +4,21 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import math
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import filelock
 
-from tritstream.engines import Engine
 from tritstream.engines.state import State
 from tritstream.errors import BadInput, TritstreamError
 from tritstream.runtime.history import History
 from tritstream.server.errors import Refused
+from tritstream.server.residence import Served
 from tritstream.support.files import write_whole
 from tritstream.support.inputs import read_input
 
@@ -44,8 +45,10 @@ class Kept:
         Its file.
     used : float
         When its file was written.
+    model : str or None
+        Digest of its model, once it was read.
     tokens, digest
-        As its state has them, once it was read.
+        As its state has them, likewise.
     beginning : tuple of int
         The first tokens of its text, by which people know it.
     busy : bool
@@ -55,6 +58,7 @@ class Kept:
     id: str
     path: Path
     used: float
+    model: str | None = None
     tokens: int = 0
     digest: int | None = None
     beginning: tuple[int, ...] = ()
@@ -67,7 +71,7 @@ class Kept:
 
     def note(self, state: State) -> None:
         """Take note of where it is."""
-        self.tokens, self.digest = len(state.text), state.digest
+        self.model, self.tokens, self.digest = state.model, len(state.text), state.digest
         self.beginning = state.text[:BEGINNING]
 
 
@@ -80,7 +84,7 @@ class Store:
     ----------
     directory : Path
         Made if it is not there; nobody else uses it at the same time.
-    engine : Engine
+    served : sequence of Served
         Whose conversations they are.
 
     Raises
@@ -89,15 +93,15 @@ class Store:
         The directory cannot be used, or another server does.
     """
 
-    def __init__(self, directory: Path, engine: Engine):
+    def __init__(self, directory: Path, served: Iterable[Served]):
         self._directory = directory
-        self._engine = engine
+        self._served = {each.model: each for each in served}
         self._mutex = threading.Lock()
         self._loaded: collections.OrderedDict[str, History] = collections.OrderedDict()
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "conversations")
-        layers, hidden = engine.shape
         # Header, checksum, tokens of four bytes, and numbers of at most eight.
-        self.most_bytes = 128 + 4 * MOST_TOKENS + 8 * layers * hidden
+        self.most_bytes = 128 + 4 * MOST_TOKENS + 8 * max(
+            math.prod(each.shape) for each in self._served.values())
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(directory / ".lock", timeout=0)
@@ -123,8 +127,8 @@ class Store:
     def __exit__(self, *exception):
         self.close()
 
-    def create(self, state: State | None = None) -> Kept:
-        """Keep another conversation: from a state, or at the beginning.
+    def create(self, state: State) -> Kept:
+        """Keep another conversation, which is where a state is.
 
         Raises
         ------
@@ -133,9 +137,6 @@ class Store:
         Refused
             There are as many conversations as may be.
         """
-        engine = self._engine
-        if state is None:
-            state = State.beginning(engine.model, engine.kind, engine.shape)
         self._check(state)
         name = f"conv_{int(time.time()) & 0xFFFFFFFF:08x}{secrets.token_hex(8)}"
         kept = Kept(name, self._directory / f"{name}{SUFFIX}", time.time())
@@ -157,7 +158,7 @@ class Store:
         with self._mutex:
             found = list(self._kept.values())
         for kept in found:
-            if kept.digest is None and not kept.tokens:     # it was not read so far
+            if kept.model is None:      # it was not read so far
                 with contextlib.suppress(TritstreamError, Refused):
                     self._read(kept)
         return sorted(found, key=lambda kept: kept.used, reverse=True)
@@ -169,6 +170,10 @@ class Store:
         if kept is None:
             raise Refused(404, f"There is no conversation {name[:100]!r} here.")
         return kept
+
+    def served(self, model: str | None) -> Served | None:
+        """Return the model of a digest, if it is served."""
+        return self._served.get(model)
 
     def history(self, kept: Kept) -> History:
         """Return where a conversation is, read from its file if need be.
@@ -236,9 +241,9 @@ class Store:
             raise Refused(409, f"A text of conversation {kept.id} is under way: wait for its end.")
 
     def _check(self, state: State) -> None:
-        engine = self._engine
-        state.check(model=engine.model, kind=engine.kind, shape=engine.shape, vocab=engine.vocab,
-                    device=engine.name)
+        served = self.served(state.model) or next(iter(self._served.values()))
+        state.check(model=served.model, kind=served.kind, shape=served.shape, vocab=served.vocab,
+                    device=served.device)
         if len(state.text) > MOST_TOKENS:
             raise BadInput(f"The conversation has {len(state.text):,} tokens, more than the "
                            f"{MOST_TOKENS:,} that are kept: begin another.")

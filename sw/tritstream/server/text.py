@@ -7,12 +7,12 @@ from typing import NamedTuple
 from tritstream.engines.candidates import Candidates
 from tritstream.engines.state import State
 from tritstream.errors import BadInput, TritstreamError
-from tritstream.model.tokenizer import Tokenizer
 from tritstream.runtime.pieces import CONTEXT, Pieces, stopper
-from tritstream.runtime.scheduler import Answer, Scheduler
+from tritstream.runtime.scheduler import Answer
 from tritstream.server.errors import Refused
 from tritstream.server.mailbox import Mailbox
 from tritstream.server.request import TextRequest
+from tritstream.server.residence import Resident
 from tritstream.server.store import MOST_TOKENS, Kept, Store
 
 __all__ = ["Text", "Turn"]
@@ -41,12 +41,10 @@ class Text:
 
     Parameters
     ----------
-    scheduler : Scheduler
-        Makes it.
+    resident : Resident
+        The model, which stays on the device until the text has ended.
     mailbox : Mailbox
         Brings what the scheduler tells.
-    tokenizer : Tokenizer or None
-        Of the model.
     asked : TextRequest
         What the client wants.
     prompt : list of int
@@ -64,8 +62,10 @@ class Text:
         Too many texts wait.
     """
 
-    def __init__(self, scheduler: Scheduler, mailbox: Mailbox, tokenizer: Tokenizer | None,
-                 asked: TextRequest, prompt: list[int], number: int, turn: Turn | None = None):
+    def __init__(self, resident: Resident, mailbox: Mailbox, asked: TextRequest,
+                 prompt: list[int], number: int, turn: Turn | None = None):
+        scheduler, tokenizer = resident.scheduler, resident.served.tokenizer
+        self._resident = resident
         self.number = number
         self.prompt = prompt
         self.turn = turn
@@ -81,9 +81,15 @@ class Text:
             raise BadInput(f"The conversation would have more than the {MOST_TOKENS:,} tokens that "
                            "are kept: ask for fewer, or begin another.")
         stop = stopper(tokenizer, context, asked.stop_texts)
-        self.answer = scheduler.submit(prompt, asked.max_tokens, asked.sampler(number), start=start,
-                                       keep=turn is not None, stop=stop, tell=self._tell,
-                                       candidates=asked.log_probabilities is not None)
+        resident.enter()
+        try:
+            self.answer = scheduler.submit(
+                prompt, asked.max_tokens, asked.sampler(number), start=start,
+                keep=turn is not None, stop=stop, tell=self._tell,
+                candidates=asked.log_probabilities is not None)
+        except BaseException:
+            resident.leave()
+            raise
 
     async def __aiter__(self) -> AsyncIterator[str]:
         while isinstance(event := await self._events.get(), int):
@@ -113,6 +119,8 @@ class Text:
 
     def _tell(self, answer: Answer, event: int | None | BaseException) -> None:
         """Pass on what happens; the end of a turn is told when it is kept."""
+        if not isinstance(event, int):
+            self._resident.leave()
         if self.turn is None or isinstance(event, int):
             self._mailbox.put(self._events, event)
             return

@@ -50,7 +50,7 @@ async function goOn(typed) {
   if (!text && (chat || !conversation?.tokens)) {
     throw new Error(chat ? "Say something first." : "Begin a text: there is nothing to go on from.");
   }
-  conversation ??= await askJson("POST", "/v1/conversations");
+  conversation ??= await askJson("POST", "/v1/conversations", {model: model().id});
   const {tokens} = conversation;
   if (text) story.append(text, false);
   element("prompt").value = "";
@@ -78,6 +78,7 @@ async function turn(begin, path, prompt) {
   } finally {
     running = null;
     announce("", true);
+    describe();
     await settle();
     if (conversation.tokens > before) {
       turns.push({begin, answer: conversation.made.indexOf(true, before)});
@@ -87,11 +88,15 @@ async function turn(begin, path, prompt) {
 
 /** Show what comes; a text that is stopped just ends. */
 async function follow(path, request) {
-  speed.begin(props);
-  stages.begin(props);
+  let begun = false;
+  if (props.model !== request.model) {
+    element("about").textContent = `${request.model} is loaded once the device is free.`;
+  }
   try {
     const asked = {...request, stream: true, timings_per_token: true};
     for await (const event of stream(path, asked, running.signal)) {
+      if (!begun) await measure();
+      begun = true;
       const [choice] = event.choices;
       const piece = choice.text ?? choice.delta.content ?? "";
       if (piece) add(piece);
@@ -100,6 +105,14 @@ async function follow(path, request) {
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   }
+}
+
+/** Begin to measure on the device as it is now: each model may have another build of it. */
+async function measure() {
+  if (props.model !== model().id) props = await askJson("GET", "/props");
+  describe();
+  speed.begin(props);
+  stages.begin(props);
 }
 
 function add(piece) {
@@ -130,6 +143,8 @@ async function settle() {
 async function open(id) {
   conversation = await askJson("GET", `/v1/conversations/${id}`);
   turns = [];
+  element("model").value = conversation.model;
+  describe();
   await shown();
 }
 
@@ -238,7 +253,8 @@ function item(entry) {
   const size = document.createElement("small");
   button.type = "button";
   button.textContent = entry.begins.trim() || "…";
-  size.textContent = `${entry.tokens.toLocaleString("en")} tokens`;
+  size.textContent = `${entry.tokens.toLocaleString("en")} tokens`
+    + (models.length > 1 ? `, ${entry.model}` : "");
   button.append(size);
   if (entry.id === conversation?.id) button.setAttribute("aria-current", "true");
   button.addEventListener("click", () => act(() => open(entry.id)));
@@ -382,9 +398,11 @@ function offer(opening) {
 }
 
 async function start() {
-  ({data: models} = await askJson("GET", "/v1/models"));
+  const {data} = await askJson("GET", "/v1/models");
   props = await askJson("GET", "/props");
+  models = data;
   element("model").replaceChildren(...models.map(({id}) => new Option(id, id)));
+  element("model").value = props.model;
   element("device").textContent = props.device;
   describe();
   speed.begin(props);
