@@ -136,7 +136,7 @@ bench bench-full: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
 
 bench-serve: $(TESTS)
-	$(Q).venv/bin/python -m tritstream_sim.report.serve --model $(MODEL) --write docs/serving.md
+	$(Q).venv/bin/python -m tritstream_sim.report.serve --write docs/serving.md
 
 cycles: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.cycles --readme README.md

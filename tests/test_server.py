@@ -20,6 +20,7 @@ import tritstream
 from tritstream.catalog import Model
 from tritstream.errors import DeviceError
 from tritstream.server.mailbox import Mailbox
+from tritstream_sim.report import serve as report
 
 PROMPT = "It was a dark night, and"
 KEY = "correct horse"
@@ -367,3 +368,14 @@ def answers(port) -> bool:
         return asked(port, "GET", "/health")[0] == 200
     except OSError:
         return False
+
+
+def test_what_it_costs(tmp_path, capsys):
+    """The table of the document, in small."""
+    document = tmp_path / "serving.md"
+    document.write_text("a\n".join(("", *report.MARKS, "")))
+    report.main(["tiny:golden", "--clients", "2", "--tokens", "2", "--seconds", "0.5",
+                 "--requests", "5", "--write", str(document)])
+    text = document.read_text()
+    assert capsys.readouterr().out.strip() in text and "| lanes | 16 |" in text
+    assert re.search(r"without an engine \| [1-9]\d* us", text)

@@ -1,10 +1,11 @@
 """What serving costs, by many clients at once; writes the table of docs/serving.md.
 
-``python -m tritstream_sim.report.serve [--write docs/serving.md]``. Clients and server are
-processes of this machine, and share its processors with each other. Measured are
+``python -m tritstream_sim.report.serve [MODEL:DEVICE …] [--write docs/serving.md]``. Clients and
+server are processes of this machine, and share its processors with each other. Measured are
 
-* the tokens per second of the engine alone, with as many conversations as it has lanes, and those
-  that all clients get together;
+* of each model on its device, the tokens per second of the engine alone, with as many conversations
+  as it has lanes, and those that all clients get together; where the device has a clock of its own,
+  by that, too;
 * from a request to its first token, and from a token to the next, as the clients see it;
 * the memory of the server over many requests;
 * the server's processor time per token, on an engine that computes nothing.
@@ -23,18 +24,20 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 import numpy as np
 
-from tritstream.catalog import DEFAULT_MODEL, resolve
+from tritstream.catalog import resolve
 from tritstream.engines import Work, open_engine
 from tritstream.engines.base import Engine, Pass
 from tritstream.engines.candidates import CANDIDATES, Candidates
 from tritstream.errors import DeviceError, TritstreamError
 
-__all__ = ["Load", "alone", "load", "main"]
+__all__ = ["Load", "Server", "Speed", "alone", "load", "main", "served"]
 
 MARKS = "<!-- figures: written by `make bench-serve` -->", "<!-- end of figures -->"
+TARGETS = "demo:golden", "tiny:sim:p16"
 PROMPT = "It was a dark night, and"
 WARM = 0.1                  # of a load that is not counted
 REQUEST_SECONDS = 600.0     # for a response
@@ -83,7 +86,7 @@ class FreeEngine(Engine):
         return np.zeros((len(tokens), self.vocab), np.float32), 0
 
 
-def serve_free(model: str) -> None:
+def serve_free() -> None:
     """Serve `FreeEngine`, as `tritstream serve` does a device."""
     import socket
 
@@ -95,7 +98,7 @@ def serve_free(model: str) -> None:
     from tritstream.server.residence import Residence
     from tritstream.server.store import Store
 
-    source = resolve(model)
+    source = resolve("demo")
     loaded = LanguageModel(source, FreeEngine(source.config.vocab), lambda: loaded.engine)
     with (tempfile.TemporaryDirectory() as directory, loaded,
           socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
@@ -131,6 +134,17 @@ class Server:
         fields = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2]
         user, system = fields.split()[11:13]
         return (int(user) + int(system)) / CLOCK_TICKS
+
+    def ask(self, path: str) -> dict:
+        """Return what it says of itself."""
+        where = f"http://127.0.0.1:{self.port}{path}"
+        with urllib.request.urlopen(where, timeout=REQUEST_SECONDS) as response:
+            return json.loads(response.read())
+
+    @property
+    def cycles(self) -> int | None:
+        """Clock cycles of its device so far; None where that has no clock."""
+        return self.ask("/props")["cycles"]
 
     @property
     def memory(self) -> float:
@@ -183,8 +197,27 @@ class Load:
         return f"{middle:.0f} ms, {high:.0f} ms"
 
 
-def alone(name: str, device: str, tokens: int, seconds: float) -> tuple[int, float, float]:
-    """Return an engine's lanes, tokens per second and processor seconds per token.
+@dataclasses.dataclass
+class Speed:
+    """How fast a device makes texts.
+
+    Parameters
+    ----------
+    rate : float
+        Tokens per second of this computer's clock.
+    cost : float
+        Processor seconds per token, without those of a simulation, which is another process.
+    cycles : float or None
+        Of the device's clock, per token; None where it has none.
+    """
+
+    rate: float
+    cost: float
+    cycles: float | None
+
+
+def alone(name: str, device: str, tokens: int, seconds: float) -> tuple[dict, Speed]:
+    """Return what an engine is, and how fast it is by itself.
 
     It makes texts like those of the clients, as many as it has lanes at a time, prompts included.
     """
@@ -199,7 +232,21 @@ def alone(name: str, device: str, tokens: int, seconds: float) -> tuple[int, flo
                 results = engine.step([Work(text, [result.candidates.best])
                                        for text, result in zip(texts, results, strict=True)])
             made += tokens * len(texts)
-        return engine.lanes, made / elapsed, (time.process_time() - spent) / made
+        cycles = None if engine.cycles is None else engine.cycles / made
+        what = {"lanes": engine.lanes, "clock_hz": engine.clock_hz, "evidence": engine.evidence}
+        return what, Speed(made / elapsed, (time.process_time() - spent) / made, cycles)
+
+
+def served(name: str, device: str, options) -> tuple[Load, Speed]:
+    """Return what many clients have of a device together, and what it costs."""
+    with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
+        spent, cycles = server.processor_seconds, server.cycles
+        seen = asyncio.run(load(server.port, options.clients, tokens=options.tokens,
+                                seconds=options.seconds))
+        made = seen.requests * options.tokens
+        spent = (server.processor_seconds - spent) / made
+        cycles = None if cycles is None else (server.cycles - cycles) / made
+    return seen, Speed(seen.rate, spent, cycles)
 
 
 async def load(port: int, clients: int, *, tokens: int, seconds: float = float("inf"),
@@ -270,16 +317,33 @@ async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) 
             await writer.wait_closed()
 
 
-def table(name: str, device: str, options) -> str:
-    """Measure everything, and return it in Markdown."""
-    others = os.getloadavg()[0]
-    lanes, rate, cost = alone(name, device, options.tokens, options.seconds)
-    with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
-        spent = server.processor_seconds
-        served = asyncio.run(load(server.port, options.clients, tokens=options.tokens,
-                                  seconds=options.seconds))
-        spent = server.processor_seconds - spent
-    served_cost = spent / (served.requests * options.tokens)
+def column(target: str, options) -> dict[str, str]:
+    """Measure a model on a device, and return its column of the table, by what is in its rows."""
+    name, _, device = target.partition(":")
+    what, engine = alone(name, device, options.tokens, options.seconds)
+    seen, server = served(name, device, options)
+    by_processor = by_device = ""
+    if engine.cycles is None:
+        by_processor = (f"{engine.cost / server.cost:.2f} ({engine.cost * 1000:.2f} ms of a "
+                        f"processor per token alone, {server.cost * 1000:.2f} ms served)")
+    else:
+        by_device = (f"{engine.cycles / server.cycles:.2f} "
+                     f"({what['clock_hz'] / engine.cycles:,.0f} tok/s alone, "
+                     f"{what['clock_hz'] / server.cycles:,.0f} served, {what['evidence']})")
+    return {
+        "lanes": f"{what['lanes']}",
+        "the engine alone, as many texts as lanes": f"{engine.rate:.3g} tok/s",
+        f"all of {options.clients} clients, streams of {options.tokens} tokens":
+            f"{server.rate:.3g} tok/s",
+        "share of the engine's speed": f"{server.rate / engine.rate:.2f}",
+        "the same by processor time, which others do not take": by_processor,
+        "the same by the device's clock": by_device,
+        "from request to first token (50th, 99th percentile)": seen.milliseconds(seen.firsts),
+        "from token to token (50th, 99th percentile)": seen.milliseconds(seen.gaps)}
+
+
+def memory(options) -> str:
+    """Watch the memory of a server over many requests."""
     with Server(["tritstream", "serve", "-m", "tiny", "--port", "0"]) as server:
         marks: dict[int, float] = {}
 
@@ -288,32 +352,36 @@ def table(name: str, device: str, options) -> str:
                 marks[done] = server.memory / 1e6
 
         asyncio.run(load(server.port, 16, tokens=2, requests=options.requests, between=between))
-    with Server(["tritstream_sim.report.serve", "--free", "--model", name]) as server:
+    return ", ".join(f"{size:.0f}" for size in marks.values()) + " MB after each fifth"
+
+
+def own_cost(options) -> float:
+    """Processor seconds of a server per token, on an engine that computes nothing."""
+    with Server(["tritstream_sim.report.serve", "--free"]) as server:
         asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
                          requests=options.clients, bias=False))
         spent = server.processor_seconds
         free = asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
                                 requests=10 * options.clients, bias=False))
-        spent = server.processor_seconds - spent
-    own_cost = spent / (FREE_TOKENS * free.requests)
-    rows = [
-        (f"`{device}` alone, {lanes} lanes",
-         f"{rate:.0f} tok/s, {cost * 1000:.2f} ms of a processor per token"),
-        (f"all of {options.clients} clients, streams of {options.tokens} tokens",
-         f"{served.rate:.0f} tok/s, {served_cost * 1000:.2f} ms of a processor per token"),
-        ("share of the engine's speed", f"{served.rate / rate:.2f} by the clock, "
-         f"{cost / served_cost:.2f} by processor time"),
-        ("from request to first token (50th, 99th percentile)",
-         served.milliseconds(served.firsts)),
-        ("from token to token (50th, 99th percentile)", served.milliseconds(served.gaps)),
-        (f"memory of the server over {options.requests:,} requests",
-         ", ".join(f"{memory:.0f}" for memory in marks.values()) + " MB after each fifth"),
-        ("processor time of the server per token, without an engine", f"{own_cost * 1e6:.0f} us"),
-    ]
-    lines = [f"`{name}` on {os.cpu_count()} processors ({_processor()}) that clients and server "
-             f"share, with {others:.1f} other processes running at the start; `measured`.", "",
-             "| what | |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {what} | {value} |" for what, value in rows)])
+        return (server.processor_seconds - spent) / (FREE_TOKENS * free.requests)
+
+
+def tables(options) -> str:
+    """Measure everything, and return it in Markdown."""
+    others = os.getloadavg()[0]
+    columns = [column(target, options) for target in options.targets]
+    names = [f"`{name}` on `{device}`" for name, _, device in
+             (target.partition(":") for target in options.targets)]
+    lines = [f"On {os.cpu_count()} processors ({_processor()}) that clients and server share, with "
+             f"{others:.1f} other processes running at the start; `measured`, but where it says "
+             "otherwise.", "", f"| what | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    for row in columns[0]:
+        lines.append(f"| {row} | {' | '.join(each[row] for each in columns)} |")
+    return "\n".join([
+        *lines, "", "| of every server | |", "|---|---|",
+        f"| memory over {options.requests:,} requests of `tiny` on `golden` | {memory(options)} |",
+        "| processor time per token, without an engine | "
+        f"{own_cost(options) * 1e6:.0f} us |"])
 
 
 def _processor() -> str:
@@ -328,8 +396,7 @@ def main(argv=None) -> None:
     """Print the table, or put it where it belongs."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.serve",
                                      description=__doc__)
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--device", default="golden")
+    parser.add_argument("targets", nargs="*", default=TARGETS, metavar="MODEL:DEVICE")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64, help="of a text")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the load")
@@ -339,9 +406,9 @@ def main(argv=None) -> None:
     options = parser.parse_args(argv)
     try:
         if options.free:
-            serve_free(options.model)
+            serve_free()
             return
-        text = table(options.model, options.device, options)
+        text = tables(options)
     except TritstreamError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
     print(text)

@@ -54,7 +54,7 @@ class Status:
         return JSONResponse({
             "model": here.served.name, "model_digest": engine.model, "device": engine.name,
             "evidence": engine.evidence, "lanes": engine.lanes, "candidates": engine.kept,
-            "vocab": engine.vocab, "clock_hz": engine.clock_hz,
+            "vocab": engine.vocab, "clock_hz": engine.clock_hz, "cycles": engine.cycles,
             "chat_template": None if template is None else template.source})
 
     async def slots(self, request: Request):
