@@ -15,12 +15,11 @@ from tritstream.build import BuildConfig
 from tritstream.catalog import resolve
 from tritstream.cli.estimate import image_estimate
 from tritstream.formats import HEADER_BYTES, UNIT
-from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
-from tritstream.link.protocol import Status
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream_hw.accelerator import Accelerator
+from tritstream_sim.verilate.lockstep import Lockstep
 from tritstream_sim.verilate.passes import Passes, pass_bytes
 
 pytestmark = pytest.mark.verilator
@@ -47,37 +46,6 @@ def published_build(beat_bytes: int) -> BuildConfig:
     """Return the build of this width that holds the published shapes."""
     return BuildConfig(beat_bytes=beat_bytes, vector_width=beat_bytes // 2,
                        element_width={4: 1, 16: 4, 64: 2}[beat_bytes])
-
-
-class Conversation:
-    """A model on an accelerator and on its golden twin."""
-
-    def __init__(self, passes: Passes, image):
-        self.passes, self.image = passes, image
-        self._golden = GoldenModel(image)
-        self._state = self._golden.new_state()
-        self._digest = 0
-        self._fresh = True
-
-    def step(self, token: int, *, head: bool = True, gaps=None):
-        """Play a token; compare every stage's digest, and return the records."""
-        stages = self.image.stages if head else self.image.body_stages
-        expected = []
-
-        def observe(_, vector):
-            self._digest = chain(vector[0, 0], self._digest)
-            expected.append(self._digest)
-
-        self._golden.forward([[token]], self._state, stages=stages, observe=observe)
-        data = pass_bytes(self.image, token, stages)
-        done = self.passes.play(data, stages=stages, fresh=self._fresh, gaps=gaps)
-        self._fresh = False
-        assert (done.status, done.head) == (Status.OK, head)
-        names = [section.name for section in self.image.sections[:stages]]
-        assert dict(zip(names, (record.digest for record in done.records), strict=True)) == \
-            dict(zip(names, expected, strict=True))
-        assert done.beats * self.passes.beat_bytes == len(data)
-        return done.records
 
 
 def assert_estimated(image, config, records):
@@ -117,7 +85,7 @@ def published(tmp_path_factory):
 
 def test_a_layer_and_the_head_of_the_published_370m(wide, published):
     config, passes = wide
-    conversation = Conversation(passes, published)
+    conversation = Lockstep(passes, published)
     conversation.step(5, head=False)
     records = conversation.step(31_999)
     assert_estimated(published, config, records)
@@ -143,7 +111,7 @@ def test_cycles_are_as_estimated(wide, tmp_path):
                      vocab=vocab) for hidden, intermediate, layers, vocab in ESTIMATED]
     shares = {}
     for image in models:
-        records = Conversation(passes, image).step(7)
+        records = Lockstep(passes, image).step(7)
         assert_estimated(image, config, records)
         beats = sum(section.header.units for section in image.sections) + image.row_units
         shares[image.hidden] = (beats * UNIT // config.beat_bytes
@@ -160,7 +128,7 @@ def test_everything_that_ends_at_a_unit(cache, tmp_path, width):
     config = BuildConfig(beat_bytes=width, vector_width=width, element_width=min(width, 4),
                          **SMALL)
     with Passes(Accelerator(config), cache) as passes:
-        whole = Conversation(passes, resolve("tiny").image)
+        whole = Lockstep(passes, resolve("tiny").image)
         for token in (0, 511, 7):
             records = whole.step(token)
         assert_estimated(whole.image, config, records)
@@ -170,7 +138,7 @@ def test_everything_that_ends_at_a_unit(cache, tmp_path, width):
                               intermediate=intermediate, layers=1, vocab=9 + number)
                 print(f"P = V = {width}: {edge}")
                 assert image.row(0)[3] == outliers
-                conversation = Conversation(passes, image)
+                conversation = Lockstep(passes, image)
                 for token in (image.vocab - 1, 0):
                     conversation.step(token)
 
@@ -182,7 +150,7 @@ def test_stalls_are_counted_to_the_cycle(cache, tmp_path):
     ahead = 20                                  # of scalars, which do not wait for a header
     with Passes(Accelerator(BuildConfig(beat_bytes=width, vector_width=width, **SMALL)),
                 cache) as passes:
-        conversation = Conversation(passes, dummy(tmp_path, hidden=128, intermediate=200, layers=1,
+        conversation = Lockstep(passes, dummy(tmp_path, hidden=128, intermediate=200, layers=1,
                                                   vocab=300))
         image = conversation.image
         without = conversation.step(1)
@@ -251,7 +219,7 @@ def test_a_build_that_is_drawn(cache, tmp_path, seed, build_number):
             shape, outliers = draw_shape(rng, config), rng.random() < 0.3
             print(f"{shape}, outliers: {outliers}")
             image = dummy(tmp_path, outliers=outliers, **shape)
-            conversation = Conversation(passes, image)
+            conversation = Lockstep(passes, image)
             for head in (True, False, True):
                 token = rng.randrange(image.vocab)
                 stages = image.stages if head else image.body_stages
