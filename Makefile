@@ -37,7 +37,8 @@ help:
 	  '  lint        ruff' \
 	  '  waves       sim with WAVES=1' \
 	  '  bitstream   synthesise, place and route for BOARD; bitstreams: for all, and keep the reports' \
-	  '  bench       speed of MODEL on the simulated board; bench-full: all of it' \
+	  '  bench       speed of MODEL on the simulated board' \
+	  '  bench-full  the same on every device, and docs/performance.md: an hour, and 6 GB' \
 	  '  bench-serve  measure the server with many clients; writes the table of docs/serving.md' \
 	  '  cycles      measure the cycles per token in the README' \
 	  '  board       upload tiny to the simulated pads of ulx3s_85f, and generate; the speed of demo' \
@@ -132,8 +133,12 @@ bitstreams: $(INSTALLED)
 	  'import json, sys; print(*(board["name"] for board in json.load(sys.stdin)))' | \
 	  xargs -n 1 $(TRITSTREAM) build --reports bitstreams
 
-bench bench-full: $(INSTALLED)
-	$(Q)$(TRITSTREAM) bench -m $(MODEL) $(if $(filter bench-full,$@),--full)
+bench: $(INSTALLED)
+	$(Q)$(TRITSTREAM) bench -m $(MODEL)
+
+bench-full: $(TESTS)
+	$(Q).venv/bin/python -m tritstream_sim.report.performance --write docs/performance.md
+	$(Q)$(TRITSTREAM) bench -m $(MODEL) --full
 
 bench-serve: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.report.serve --write docs/serving.md

@@ -1,6 +1,7 @@
 """Queue whose payloads count only once the packet that they belong to is known to be whole."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -72,6 +73,9 @@ class PacketQueue(wiring.Component):
             m.d.sync += end.eq(end + 1)
         with m.If(self.commit):
             m.d.sync += head.eq(end)
+
+        m.d.sync += Assert(~(self.i.valid & (self.begin | self.commit)),
+                           "a payload comes in the cycle in which its packet begins or counts")
 
         reader = Reader(len(read.addr), self._shape)
         m.submodules.reader = ResetInserter(self.clear)(reader)

@@ -14,6 +14,7 @@ from tritstream.driver import Device
 from tritstream.errors import TritstreamError
 from tritstream.image.image import Image
 from tritstream_sim.board import launch
+from tritstream_sim.report.marked import write_between
 
 __all__ = ["main", "measure", "table"]
 
@@ -62,12 +63,6 @@ def table(image: Image, widths) -> str:
     return "\n".join([*rows, "", f"A token of this model reads {read / 1e6:.2f} MB of tape."])
 
 
-def replace(text: str, new: str) -> str:
-    """Put `new` between the marks."""
-    begin, end = (text.index(mark) for mark in MARKS)
-    return text[:begin + len(MARKS[0])] + "\n" + new + "\n" + text[end:]
-
-
 def main(argv=None) -> None:
     """Print the table, or put it where it belongs."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.cycles",
@@ -82,7 +77,7 @@ def main(argv=None) -> None:
         parser.exit(error.exit_code, f"error: {error}\n")
     print(text)
     if options.readme:
-        options.readme.write_text(replace(options.readme.read_text(), text))
+        write_between(options.readme, MARKS, text)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def estimate_model(
 def _plot(models: Mapping[str, Estimate], where: str, path: Path) -> None:
     clock_hz = next(iter(models.values())).clock_hz
     try:
-        draw_roofline(models, f"Roofline of {where}, {clock_hz / 1e6:g} MHz (estimated)", path)
+        draw_roofline(models, f"Roofline of {where}, {clock_hz / 1e6:.4g} MHz (estimated)", path)
     except ImportError as error:
         raise MissingTool(f"What draws is not installed ({error}): run `pip install "
                           "'tritstream[plot]'`.") from error

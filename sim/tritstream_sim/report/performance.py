@@ -1,0 +1,158 @@
+"""Whole tokens of the published models, simulated; writes ``docs/performance.md``.
+
+``python -m tritstream_sim.report.performance [--write FILE] [MODEL …]`` runs a token of each model
+through the Verilated accelerator, every stage held to golden, at the speed of C++; published shapes
+have random weights, which cost the same cycles. 370M takes minutes, 2.7B half an hour and 6 GB.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterable
+
+from tritstream.analysis.estimate import Estimate
+from tritstream.analysis.roofline import draw_roofline
+from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
+from tritstream.catalog import resolve
+from tritstream.cli.estimate import image_estimate
+from tritstream.errors import TritstreamError
+from tritstream.image.image import Image
+from tritstream.image.needs import Needs
+from tritstream.image.pack import pack
+from tritstream.model.dummy import PRESETS, DummyCheckpoint
+from tritstream.support.cache import cache_directory
+from tritstream_hw.accelerator import Accelerator
+from tritstream_sim.report.marked import write_between
+from tritstream_sim.verilate.lockstep import Lockstep
+from tritstream_sim.verilate.passes import Passes
+
+__all__ = ["main", "measure"]
+
+WIDTHS = (16, 64)
+BUNDLED = ("tiny", "demo")
+WIDEST = 64
+TOKEN = 5
+MEMORY = 1 << 30            # bytes; larger than every model
+PICTURE = "performance.svg"
+MARKS = "<!-- tokens: written by `make bench-full` -->", "<!-- end of tokens -->"
+
+# A memory as a peer has measured it on a board: bytes per second of its four ports together, and
+# the clock at which peers run them; see docs/performance.md.
+KV260_CLOCK, KV260_MEMORY = 250_000_000, 12.7e9
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A token of a model on a build."""
+
+    model: str
+    build: BuildConfig
+    cycles: int             # simulated
+    estimated: Estimate     # its memory as fast as the core
+
+    @property
+    def share(self) -> float:
+        """Of the cycles those in which a beat of the tape is taken."""
+        return self.estimated.tape_bytes / self.build.beat_bytes / self.cycles
+
+
+def _build(image: Image, beat_bytes: int) -> BuildConfig:
+    """Return the build that holds just this model."""
+    needs = Needs.of(image)
+    return BuildConfig(
+        beat_bytes=beat_bytes, vector_width=usual_vector_width(beat_bytes),
+        element_width=usual_element_width(beat_bytes), max_hidden=needs.max_hidden,
+        max_intermediate=needs.max_intermediate, max_vocab=needs.max_vocab,
+        max_state=needs.max_state, max_stages=needs.max_stages, memory_bytes=MEMORY)
+
+
+def _image(model: str, directory: pathlib.Path) -> Image:
+    if model in BUNDLED:
+        return resolve(model).image
+    return pack(DummyCheckpoint(PRESETS[model], seed=1), directory / f"{model}.trit")
+
+
+def measure(model: str, image: Image, beat_bytes: int, cache: pathlib.Path) -> Row:
+    """Simulate a token, held to golden.
+
+    Parameters
+    ----------
+    model : str
+        What it is called.
+    image : Image
+        It.
+    beat_bytes : int
+        `P` of the build.
+    cache : path
+        Where builds are kept.
+
+    Raises
+    ------
+    AssertionError
+        A stage is not golden's.
+    """
+    build = _build(image, beat_bytes)
+    with Passes(Accelerator(build), cache, optimise="-O2") as passes:
+        records = Lockstep(passes, image).step(TOKEN)
+    return Row(model, build, sum(record.cycles for record in records),
+               image_estimate(image, build))
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Markdown table of simulated tokens, and of what the same builds would do on a KV260."""
+    lines = ["| model | ternary weights | P, V, E | cycles of a token (simulated) | (estimated) | "
+             "of the tape's roof | tok/s for each 100 MHz |",
+             "|---|---:|---|---:|---:|---:|---:|"]
+    for row in rows:
+        build, weights = row.build, sum(stage.weights for stage in row.estimated.stages)
+        lines.append(
+            f"| {row.model} | {weights:,} | {build.beat_bytes}, {build.vector_width}, "
+            f"{build.element_width} | {row.cycles:,} | {round(row.estimated.cycles):,} | "
+            f"{row.share:.1%} | {1e8 / row.cycles:,.4g} |")
+    lines += ["", f"With {WIDEST} bytes per beat, {KV260_CLOCK / 1e6:.0f} MHz and a memory of "
+              f"{KV260_MEMORY / 1e9:.1f} GB/s (estimated; no such build has been routed):", "",
+              "| model | tok/s | of the memory's roof |", "|---|---:|---:|"]
+    for name, found in on_kv260(rows).items():
+        lines.append(f"| {name} | {found.tokens_per_second:,.4g} | "
+                     f"{found.tokens_per_second / found.roof:.1%} |")
+    return "\n".join(lines)
+
+
+def on_kv260(rows: Iterable[Row]) -> dict[str, Estimate]:
+    """What the widest builds would do at the clock and with the memory of a KV260, by model."""
+    return {row.model: dataclasses.replace(row.estimated, clock_hz=KV260_CLOCK,
+                                           memory_rate=KV260_MEMORY / KV260_CLOCK)
+            for row in rows if row.build.beat_bytes == WIDEST}
+
+
+def main(argv=None) -> None:
+    """Simulate, and print or write the tables."""
+    parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.performance")
+    parser.add_argument("models", nargs="*", metavar="MODEL", default=[*BUNDLED, *PRESETS])
+    parser.add_argument("--write", type=pathlib.Path, metavar="FILE",
+                        help="document whose tables are replaced; the picture goes beside it")
+    options = parser.parse_args(argv)
+    if unknown := set(options.models) - {*BUNDLED, *PRESETS}:
+        parser.error(f"{unknown.pop()} is no model: name {', '.join([*BUNDLED, *PRESETS])}")
+    cache, rows = cache_directory("passes"), []
+    for model in options.models:
+        with tempfile.TemporaryDirectory() as directory:
+            image = _image(model, pathlib.Path(directory))
+            for width in WIDTHS:
+                rows.append(measure(model, image, width, cache))
+                print(f"{model}, P = {width}: {rows[-1].cycles:,} cycles", file=sys.stderr)
+    if options.write is None:
+        print(table(rows))
+        return
+    write_between(options.write, MARKS, table(rows))
+    draw_roofline(on_kv260(rows), "64 bytes per beat at 250 MHz, memory of 12.7 GB/s (estimated)",
+                  options.write.parent / "images" / PICTURE)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except TritstreamError as error:
+        sys.exit(f"error: {error}")
