@@ -23,7 +23,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve clients cycles board mutants cost clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve pictures clients cycles board mutants cost clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +40,7 @@ help:
 	  '  bench       speed of MODEL on the simulated board' \
 	  '  bench-full  the same on every device, and docs/performance.md: an hour, and 6 GB' \
 	  '  bench-serve  measure the server with many clients; writes the table of docs/serving.md' \
+	  '  pictures    the page of the server, and a session of chat, as docs/serving.md shows them' \
 	  '  cycles      measure the cycles per token in the README' \
 	  '  board       upload tiny to the simulated pads of ulx3s_85f, and generate; the speed of demo' \
   '  mutants     break the RTL in many ways; every one has to be caught' \
@@ -142,6 +143,10 @@ bench-full: $(TESTS)
 
 bench-serve: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.report.serve --write docs/serving.md
+
+pictures: $(TESTS) clients
+	$(Q).venv/bin/python -m tritstream_sim.report.page --write docs/images
+	$(Q).venv/bin/python -m tritstream_sim.report.terminal --write docs/images
 
 cycles: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.cycles --readme README.md

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from xml.etree import ElementTree
 
 import pytest
 
@@ -26,6 +27,7 @@ from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokeni
 from tritstream.runtime.chat import Chat
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.scheduler import Scheduler
+from tritstream_sim.report import terminal
 
 COMMAND = [sys.executable, "-m", "tritstream", "chat", "-m", "tiny", "-n", "6"]
 BEGIN = "It was a dark night, and"
@@ -257,3 +259,12 @@ def test_at_a_terminal():
         assert int(re.search(r"answer +(\d+) tokens", shown)[1]) <= made
         terminal.type("\x04")
         assert terminal.process.wait(WAIT) == 0
+
+
+def test_a_session_as_a_picture():
+    """As the document shows it; nothing in it is from elsewhere."""
+    said = terminal.session("tiny", "golden", ["Once upon a time", "/fork 3", "/quit"])
+    root = ElementTree.fromstring(terminal.picture(said))
+    shown = "".join(root.itertext()).replace("\xa0", " ")
+    assert "> Once upon a time" in shown and "conversation 2 of 2: 3 tokens" in shown
+    assert not re.search(r"url\((?!#)|https?:", shown)
