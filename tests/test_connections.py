@@ -12,7 +12,7 @@ import tritstream
 from tritstream.server import connection as connections
 from tritstream.server.connection import allow_connections
 
-HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 WAIT = 60                   # seconds, far more than anything here takes
 
 
@@ -52,7 +52,7 @@ def healthy(port) -> bool:
 
 def completion(**body) -> bytes:
     data = json.dumps({"prompt": "It was", "max_tokens": 2} | body).encode()
-    return (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
+    return (b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
             % (len(data), data))
 
 

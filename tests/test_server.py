@@ -280,6 +280,19 @@ def test_what_else_there_is(served, client):
     assert asked(port, "GET", "/v1/models", origin=f"http://127.0.0.1:{port}")[0] == 200
 
 
+@pytest.mark.parametrize("host, status", [
+    ("localhost", 200), ("127.0.0.1:80", 200), ("127.9.9.9", 200), ("[::1]:8080", 200),
+    ("elsewhere.example:8080", 403), ("10.0.0.1", 403), ("", 403), ("[", 403),
+    ("localhost.example", 403)])
+def test_names_that_lead_here(served, host, status):
+    """A page elsewhere whose own name comes to mean this machine has no use of that."""
+    port, _ = served
+    found, answer = asked(port, "GET", "/v1/models", host=host, origin=f"http://{host}")
+    assert found == status
+    assert status == 200 or "answers to names of its own machine" in json.loads(
+        answer)["error"]["message"]
+
+
 def test_what_the_page_is_made_of(served, client):
     port, _ = served
     status, page = asked(port, "GET", "/")

@@ -299,7 +299,7 @@ async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) 
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         asked = before = time.perf_counter()
-        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                      b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         while line := await reader.readline():
             if not line.startswith(b'data: {"id"'):

@@ -1,7 +1,6 @@
 """`tritstream serve`: a model behind OpenAI's interface."""
 
 import contextlib
-import ipaddress
 import socket
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import notes
 from tritstream.cli.options import Device, open_device, open_model
 from tritstream.errors import BadInput, MissingTool
+from tritstream.support.checks import is_loopback
 
 __all__ = ["serve"]
 
@@ -48,7 +48,7 @@ def serve(
                           "`pip install 'tritstream[serve]'`.") from error
 
     key = None if api_key_file is None else _read_key(api_key_file)
-    if key is None and not _loopback(host):
+    if key is None and not is_loopback(host):
         raise BadInput(f"Others could use a server at {host}: give --api-key-file FILE, or listen "
                        "at 127.0.0.1.")
     if not 0 <= port <= 65_535:
@@ -84,15 +84,6 @@ def _read_key(path: Path) -> str:
         raise BadInput(f"{path} has a key of {len(key)} letters in its first line: give at least "
                        f"{LEAST_KEY}.")
     return key
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -18,12 +18,15 @@ from tritstream.server.page import PAGE, Page
 from tritstream.server.residence import Residence
 from tritstream.server.status import Status
 from tritstream.server.store import Store
+from tritstream.support.checks import is_loopback
 
 __all__ = ["application"]
 
 OPEN = ("/health", *PAGE)   # what needs no key: those who watch over a server have none
 WRONG_KEY = "The key is missing or wrong: give it as Authorization: Bearer KEY."
 OTHER_PAGE = "Pages of other servers may not use this one."
+OTHER_NAME = ("Without a key this server answers to names of its own machine only, as localhost: "
+              "call it by one, or start it with --api-key-file.")
 
 
 def application(residence: Residence, store: Store, *, key: str | None = None) -> Starlette:
@@ -66,14 +69,25 @@ def application(residence: Residence, store: Store, *, key: str | None = None) -
     })
 
 
+def _host_of(request: Request) -> str:
+    """Name or address by which the client calls the server."""
+    try:
+        return urllib.parse.urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
 def _guarded(route: Route, key: str | None) -> Route:
     """Return a route that asks for the key, and that no page of another server can use."""
     endpoint = route.endpoint
 
     async def guarded(request: Request):
         origin = request.headers.get("origin")
-        if origin and urllib.parse.urlsplit(origin).netloc != request.headers.get("host"):
+        if origin and origin.partition("://")[2] != request.headers.get("host"):
             raise Refused(403, OTHER_PAGE)
+        # A page elsewhere may have had its own name lead here meanwhile.
+        if key is None and not is_loopback(_host_of(request)):
+            raise Refused(403, OTHER_NAME)
         if key is not None and route.path not in OPEN:
             given = request.headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), key.encode()):

@@ -1,6 +1,7 @@
 """Checks of what comes from outside, made where it enters."""
 
 import difflib
+import ipaddress
 import operator
 from collections.abc import Iterable
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from tritstream.errors import BadInput
 
-__all__ = ["check_vocabulary", "checked_tokens", "closest", "no_such_token"]
+__all__ = ["check_vocabulary", "checked_tokens", "closest", "is_loopback", "no_such_token"]
 
 
 def no_such_token(token: object, vocab: int) -> BadInput:
@@ -19,6 +20,16 @@ def no_such_token(token: object, vocab: int) -> BadInput:
 def closest(name: str, names: Iterable[str]) -> str:
     """Return the one of `names`, at least one, that is most like what a user has written."""
     return difflib.get_close_matches(name, names, 1, cutoff=0)[0]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address leads to this machine from itself only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_vocabulary(tokens: np.ndarray, vocab: int) -> None:
