@@ -28,6 +28,7 @@ WITH_TRAINING = [ROOT / "tests" / name for name in ("train", "gpu")]
 # installation without it answers with a sentence.
 ON_DEMAND = {
     "sw/tritstream": {"tritstream_hw", "tritstream_sim", "matplotlib"},
+    "sim/tritstream_sim": {"matplotlib"},
 }
 
 
