@@ -99,7 +99,7 @@ VERBS = {
     "inspect": Verb(_inspect, "Show fitting boards, shapes, scales, zeros, sizes and digest."),
     "generate": Verb(_generate, "Go on from a prompt; the text appears as it is made."),
     "chat": Verb(_chat, "Talk with a model, or let it go on with a text in turns."),
-    "serve": Verb(_serve, "Serve a model to clients of OpenAI's interface."),
+    "serve": Verb(_serve, "Serve models to clients of OpenAI's interface, and on a page."),
     "logits": Verb(_logits, "Write all logits after each of some tokens to a NumPy file."),
     "eval": Verb(_eval, "Score a model on a text, in bits per byte."),
     "verify": Verb(_verify, "Compare every stage of every token with the golden model."),
