@@ -1,1 +1,1 @@
-"""A model behind HTTP, as clients of OpenAI's interface expect it."""
+"""Models behind HTTP, as clients of OpenAI's interface expect them, and a page."""
