@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import json
 import os
 import pty
 import re
@@ -20,10 +19,6 @@ import tritstream
 from tritstream.cli.app import run
 from tritstream.engines.state import State
 from tritstream.errors import BadInput, DeviceError
-from tritstream.image.pack import pack
-from tritstream.model.checkpoint import Checkpoint
-from tritstream.model.config import ModelConfig
-from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 from tritstream.runtime.chat import Chat
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.scheduler import Scheduler
@@ -134,16 +129,9 @@ def test_stop_texts_end_an_answer(model):
         assert chat.text.startswith(BEGIN + whole[:whole.index(stop)] + stop)
 
 
-def test_a_model_with_a_template(tmp_path):
-    config = ModelConfig(hidden=20, intermediate=28, layers=2, vocab=TOKENIZER_VOCAB, bos=0, eos=1)
-    DummyCheckpoint(config, 3).save(tmp_path)
-    byte_tokenizer().save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": (
-        "{% for message in messages %}[{{ message.role }}] {{ message.content }}{{ '\\n' }}"
-        "{% endfor %}[assistant] ")}))
-    pack(Checkpoint.open(tmp_path), tmp_path / "chatty.trit")
-    with tritstream.load(tmp_path / "chatty.trit") as model, \
-            chatting(model, system="Be brief.") as chat:
+def test_a_model_with_a_template(chat_image):
+    with (tritstream.load(chat_image) as model,
+          chatting(model, system="Be brief.") as chat):
         first, second = said(chat, "Hello"), said(chat, "And then?")
         decode = model.tokenizer.decode
         made = [token for index, token in enumerate(chat.state.text)
