@@ -142,7 +142,8 @@ bench-full: $(TESTS)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) --full
 
 bench-serve: $(TESTS)
-	$(Q).venv/bin/python -m tritstream_sim.report.serve --write docs/serving.md
+# An engine and its server have a processor each, and clients another.
+	$(Q)OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tritstream_sim.report.serve --write docs/serving.md
 
 pictures: $(TESTS) clients
 	$(Q).venv/bin/python -m tritstream_sim.report.page --write docs/images

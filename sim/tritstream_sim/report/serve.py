@@ -4,8 +4,8 @@
 server are processes of this machine, and share its processors with each other. Measured are
 
 * of each model on its device, the tokens per second of the engine alone, with as many conversations
-  as it has lanes, and those that all clients get together; where the device has a clock of its own,
-  by that, too;
+  as it has lanes, before and behind the load, and those that all clients get together; where the
+  device has a clock of its own, by that, too;
 * from a request to its first token, and from a token to the next, as the clients see it;
 * the memory of the server over many requests;
 * the server's processor time per token, on an engine that computes nothing.
@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -34,7 +35,7 @@ from tritstream.engines.base import Engine, Pass
 from tritstream.engines.candidates import CANDIDATES, Candidates
 from tritstream.errors import DeviceError, TritstreamError
 
-__all__ = ["Load", "Server", "Speed", "alone", "load", "main", "served"]
+__all__ = ["Alone", "Load", "Server", "Speed", "load", "main", "served"]
 
 MARKS = "<!-- figures: written by `make bench-serve` -->", "<!-- end of figures -->"
 TARGETS = "demo:golden", "tiny:sim:p16"
@@ -216,25 +217,50 @@ class Speed:
     cycles: float | None
 
 
-def alone(name: str, device: str, tokens: int, seconds: float) -> tuple[dict, Speed]:
-    """Return what an engine is, and how fast it is by itself.
+class Alone:
+    """An engine by itself, before its server and behind it: so both have the same neighbours.
 
-    It makes texts like those of the clients, as many as it has lanes at a time, prompts included.
+    Parameters
+    ----------
+    name, device : str
+        Model and device.
+    tokens : int
+        Of a text.
     """
-    source = resolve(name)
-    with open_engine(device, source) as engine:
-        prompt = source.tokenizer.encode(PROMPT)
-        made, began, spent = 0, time.perf_counter(), time.process_time()
-        while (elapsed := time.perf_counter() - began) < seconds:
-            texts = [engine.open() for _ in range(engine.lanes)]
-            results = engine.step([Work(text, prompt) for text in texts])
-            for _ in range(tokens - 1):
-                results = engine.step([Work(text, [result.candidates.best])
-                                       for text, result in zip(texts, results, strict=True)])
-            made += tokens * len(texts)
-        cycles = None if engine.cycles is None else engine.cycles / made
-        what = {"lanes": engine.lanes, "clock_hz": engine.clock_hz, "evidence": engine.evidence}
-        return what, Speed(made / elapsed, (time.process_time() - spent) / made, cycles)
+
+    def __init__(self, name: str, device: str, tokens: int):
+        self._open = functools.partial(open_engine, device, resolve(name))
+        self._prompt = resolve(name).tokenizer.encode(PROMPT)
+        self._tokens = tokens
+        self._made, self._cycles, self._seconds, self._spent = 0, 0, 0.0, 0.0
+
+    def run(self, seconds: float) -> Engine:
+        """Make texts like those of the clients, as many as it has lanes at a time.
+
+        Returns
+        -------
+        Engine
+            Closed: a simulated board computes also where nobody asks it anything.
+        """
+        with self._open() as engine:
+            began, spent = time.perf_counter(), time.process_time()
+            while (elapsed := time.perf_counter() - began) < seconds:
+                texts = [engine.open() for _ in range(engine.lanes)]
+                results = engine.step([Work(text, self._prompt) for text in texts])
+                for _ in range(self._tokens - 1):
+                    results = engine.step([Work(text, [result.candidates.best])
+                                           for text, result in zip(texts, results, strict=True)])
+                self._made += self._tokens * len(texts)
+            self._seconds += elapsed
+            self._spent += time.process_time() - spent
+            self._cycles += engine.cycles or 0
+            return engine
+
+    @property
+    def speed(self) -> Speed:
+        """How fast it was, prompts included."""
+        return Speed(self._made / self._seconds, self._spent / self._made,
+                     self._cycles / self._made or None)
 
 
 def served(name: str, device: str, options) -> tuple[Load, Speed]:
@@ -320,18 +346,20 @@ async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) 
 def column(target: str, options) -> dict[str, str]:
     """Measure a model on a device, and return its column of the table, by what is in its rows."""
     name, _, device = target.partition(":")
-    what, engine = alone(name, device, options.tokens, options.seconds)
+    alone = Alone(name, device, options.tokens)
+    alone.run(options.seconds / 2)
     seen, server = served(name, device, options)
+    what, engine = alone.run(options.seconds / 2), alone.speed
     by_processor = by_device = ""
     if engine.cycles is None:
         by_processor = (f"{engine.cost / server.cost:.2f} ({engine.cost * 1000:.2f} ms of a "
                         f"processor per token alone, {server.cost * 1000:.2f} ms served)")
     else:
         by_device = (f"{engine.cycles / server.cycles:.2f} "
-                     f"({what['clock_hz'] / engine.cycles:,.0f} tok/s alone, "
-                     f"{what['clock_hz'] / server.cycles:,.0f} served, {what['evidence']})")
+                     f"({what.clock_hz / engine.cycles:,.0f} tok/s alone, "
+                     f"{what.clock_hz / server.cycles:,.0f} served, {what.evidence})")
     return {
-        "lanes": f"{what['lanes']}",
+        "lanes": f"{what.lanes}",
         "the engine alone, as many texts as lanes": f"{engine.rate:.3g} tok/s",
         f"all of {options.clients} clients, streams of {options.tokens} tokens":
             f"{server.rate:.3g} tok/s",
