@@ -47,6 +47,7 @@ CONTENDERS = "hw/tritstream_hw/head/contenders.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
 RTL_TAPE = "tests/test_rtl_tape.py::test_tape[4]"
 RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2-2-64]"
+RTL_WIDE_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[64-4-4-64]"
 RTL_SHAPES = "tests/test_rtl_shapes.py"
 STAGE_DECODER = "tests/test_stage.py"
 
@@ -197,7 +198,7 @@ MUTANTS = [
     Mutant("multiply.weight", "partial products are added one limb apart, whatever their weights",
            MULTIPLY, "y << (high - low)", "y << _LIMB", RTL_ELEMENTWISE),
     Mutant("pipeline.reset", "what is under way survives a reset",
-           PIPELINE, "reset_less=reset_less", "reset_less=True", RTL_ELEMENTWISE),
+           PIPELINE, "reset_less=reset_less", "reset_less=True", RTL_WIDE_ACCELERATOR),
     Mutant("dequantise.round", "elements are truncated",
            DEQUANTISE, "fine[1:].as_signed() + fine[0]", "fine[1:].as_signed()", RTL_ELEMENTWISE),
     Mutant("dequantise.dropped", "a bit too many is dropped between the shifter's steps",
