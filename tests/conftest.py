@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import re
 import signal
 import socket
@@ -10,6 +11,9 @@ import threading
 import time
 
 import pytest
+
+# Tests run side by side, and threads that share a product would mostly wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 CACHE = "build/sim"
 RUNS = f"{CACHE}/runs"
