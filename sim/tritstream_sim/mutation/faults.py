@@ -86,7 +86,7 @@ ACKNOWLEDGER = "hw/tritstream_hw/link/acknowledger.py"
 OUTBOX = "hw/tritstream_hw/link/outbox.py"
 WINDOW = "hw/tritstream_hw/link/window.py"
 SOC = "hw/tritstream_hw/soc.py"
-ULX3S = "hw/tritstream_hw/boards/ulx3s.py"
+ECP5 = "hw/tritstream_hw/boards/ecp5.py"
 CLOCKS = "hw/tritstream_hw/boards/clocks.py"
 RUN = "hw/tritstream_hw/control/run.py"
 ACCESS = "hw/tritstream_hw/control/access.py"
@@ -474,7 +474,7 @@ MUTANTS = [
            RUN, "[left.eq(left - 1), fresh.eq(0)]", "[left.eq(left - 1)]",
            RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
     Mutant("board.inverted", "the line to the host is inverted",
-           ULX3S, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),
+           ECP5, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),
     Mutant("board.feedback", "the PLL makes another clock than the UART counts on",
            CLOCKS, "p_CLKFB_DIV=dividers.feedback,", "p_CLKFB_DIV=dividers.feedback + 1,",
            RTL_BOARD),
@@ -519,7 +519,7 @@ MUTANTS = [
     Mutant("pins.refresh", "nothing is refreshed after the start",
            SDR_UPKEEP, "m.d.sync += count.eq(count + 1)", "pass", RTL_SDRAM),
     Mutant("pins.phase", "the chip's clock is in phase with the controller's",
-           ULX3S, "CHIP_DEGREES = 180", "CHIP_DEGREES = 0", RTL_SDRAM),
+           ECP5, "CHIP_DEGREES = 180", "CHIP_DEGREES = 0", RTL_SDRAM),
     Mutant("pins.bank", "the two pins of the bank are swapped",
            SDR_PHY, '"ba": pads.bank', '"ba": pads.bank[::-1]', RTL_SDRAM),
     Mutant("crossing.room", "reads go on until there is no room for what is on its way",

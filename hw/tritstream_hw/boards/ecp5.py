@@ -1,0 +1,170 @@
+"""What boards with an ECP5 and a UART have in common: their clocks, their tops, their targets."""
+
+import dataclasses
+from collections.abc import Callable
+
+from amaranth import *
+from amaranth.lib import io, wiring
+from amaranth.vendor import LatticeECP5Platform
+
+from tritstream.build import BuildConfig
+from tritstream_hw.accelerator import Accelerator
+from tritstream_hw.boards.clocks import Clock, Dividers, Ecp5Clocks
+from tritstream_hw.boards.device import BareDevice
+from tritstream_hw.boards.serial_device import SerialDevice
+from tritstream_hw.boards.target import Target, clocked
+from tritstream_hw.memory.sdr.chip import SDR_32MB
+from tritstream_hw.memory.sdr.memory import SdrMemory
+from tritstream_hw.phy.sdr import PAD_CYCLES, SdrPhy
+
+__all__ = ["BlockRamTop", "SdramTop", "block_ram_target", "sdram_target"]
+
+BAUD = 3_000_000
+MEMORY_HZ = 133_333_333     # 25 MHz / 3 x 16
+# The chip sees commands half a period after they have left their flip-flops. Its words are there
+# 5.4 ns after its clock, and until 2.5 ns after the next: from 9.15 to 13.75 ns after an edge of
+# the FPGA's, and the pads take 1.3 to 5.8 ns both ways before that is early or late for the next
+# but one, at 15 ns.
+CHIP_DEGREES = 180
+QUEUE_BEATS = 512           # one block RAM, at P = 4: longer than the core is idle between stages
+
+# P = 4 takes 333 MB/s, the memory brings 261.
+CONFIG = clocked(BuildConfig(beat_bytes=4, vector_width=2, memory_bytes=SDR_32MB.bytes,
+                             max_state=8 * 1024), 83_333_333, BAUD)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What an FPGA has: LUT4, block RAMs of 18 Kbit, and multipliers of 18 x 18."""
+
+    luts: int
+    block_rams: int
+    multipliers: int
+
+
+PARTS = {
+    "LFE5U-25F": Part(24_288, 56, 28),
+    "LFE5U-45F": Part(43_848, 108, 72),
+    "LFE5U-85F": Part(83_640, 208, 156),
+}
+"""Parts by their names, as nextpnr counts what they have."""
+
+
+class _Top(Elaboratable):
+    """Clocks, pads, and a device behind the board's UART.
+
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build.
+    build_id : bytes
+        Eight bytes by which the driver knows the build again.
+    baud : int
+        Rate of the UART.
+    """
+
+    def __init__(self, config: BuildConfig, build_id: bytes, baud: int):
+        self._config = config
+        self._build_id = build_id
+        self._baud = baud
+
+    def _clock(self, m: Module, platform, *memory_clocks: Clock):
+        """Make the clocks of all domains from that of the board's oscillator."""
+        clocks = [*memory_clocks, Clock(domain="sync", hz=self._config.clock_hz)]
+        m.domains += [ClockDomain(clock.domain, reset_less=True) for clock in clocks]
+        m.submodules.oscillator = oscillator = io.Buffer(
+            "i", platform.request(platform.default_clk, dir="-"))
+        m.submodules.clocks = Ecp5Clocks(oscillator.i, int(platform.default_clk_frequency), *clocks)
+
+    def _connect(self, m: Module, platform, memory: wiring.Component | None = None):
+        """Put the device, with a memory of its own or with `memory`, behind the UART."""
+        config = self._config
+        device = BareDevice(config, self._build_id, Accelerator(config), memory)
+        uart = platform.request("uart", dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.submodules.serial = serial = SerialDevice(device, clock_hz=config.clock_hz,
+                                                    baud=self._baud)
+        m.d.comb += [serial.rx.eq(rx.i), tx.o.eq(serial.tx)]
+
+
+class SdramTop(_Top):
+    """The image lies in the SDRAM."""
+
+    def elaborate(self, platform):
+        m = Module()
+        self._clock(m, platform, Clock(domain="memory", hz=MEMORY_HZ),
+                    Clock(domain="chip", hz=MEMORY_HZ, degrees=CHIP_DEGREES))
+        memory = SdrMemory(chip=SDR_32MB, clock_hz=MEMORY_HZ, beat_bytes=self._config.beat_bytes,
+                           beats=QUEUE_BEATS, read_cycles=SDR_32MB.cas_latency + PAD_CYCLES)
+        self._connect(m, platform, memory)
+        m.submodules.phy = phy = SdrPhy(SDR_32MB, platform.request("sdram", dir="-"))
+        wiring.connect(m, memory.pads, phy.pads)
+        return m
+
+
+class BlockRamTop(_Top):
+    """The image lies in block RAM."""
+
+    def elaborate(self, platform):
+        m = Module()
+        self._clock(m, platform)
+        self._connect(m, platform)
+        return m
+
+
+def sdram_target(platform: Callable[[], LatticeECP5Platform], *, config: BuildConfig = CONFIG,
+                 **board) -> Target:
+    """Return the target of a board whose resource ``sdram`` is a chip as `SDR_32MB`.
+
+    Parameters
+    ----------
+    platform : callable
+        Makes the platform: a class of `amaranth_boards` that has ``sdram`` and ``uart``.
+    config : BuildConfig
+        What is built.
+    board
+        What else `Target` wants to know: ``name``, ``link``, ``loader``, ``evidence``.
+    """
+    return _target(
+        platform, SdramTop, (MEMORY_HZ,), config=config,
+        memory="32 MiB SDRAM at 133 MHz",
+        chip=SDR_32MB,
+        memory_rate=261_000_000,        # simulated: 98 % of two bytes per cycle
+        # The other placer scatters the few cells of the memory's clock: one design was routed at
+        # 117 MHz, and so at 166. With router2 instead of router1, detours made the longest path.
+        nextpnr_options=("--placer", "static"), **board)
+
+
+def block_ram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int,
+                     memory_bytes: int, **board) -> Target:
+    """Return the target of a board that keeps small models in block RAM.
+
+    Parameters
+    ----------
+    platform, board
+        As of `sdram_target`.
+    clock_hz : int
+        Of everything.
+    memory_bytes : int
+        Block RAM for the image.
+    """
+    config = dataclasses.replace(CONFIG, memory_bytes=memory_bytes)
+    return _target(platform, BlockRamTop, (), config=clocked(config, clock_hz, BAUD),
+                   memory=f"{memory_bytes >> 10} KiB block RAM", **board)
+
+
+def _target(platform: Callable[[], LatticeECP5Platform], top, memory_clocks: tuple[int, ...],
+            **board) -> Target:
+    pins, part = platform(), PARTS[platform.device]
+    source_hz = int(pins.default_clk_frequency)
+
+    def check_clock(clock_hz: int) -> None:
+        Dividers.of(source_hz, *memory_clocks, clock_hz)
+
+    return Target(
+        fpga=f"{pins.device}-{pins.speed}{pins.package}C", luts=part.luts,
+        block_rams=part.block_rams, toolchain="Trellis (YoWASP)", platform=platform, top=top,
+        check_clock=check_clock, baud=BAUD,
+        synth_options=("-nowidelut",),  # 16 instead of 49 LUTs for a trit decoder
+        **board)
