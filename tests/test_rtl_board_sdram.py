@@ -5,10 +5,14 @@ The chip holds its controller to every time of its data sheet: a run that ends w
 
 import contextlib
 import random
+import re
 
 import pytest
 
+from tritstream.analysis.memtest import examine_memory
+from tritstream.analysis.selftest import examine
 from tritstream.catalog import resolve
+from tritstream.cli.selftest import SMALLEST
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
@@ -18,6 +22,7 @@ from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.boards import TARGETS
+from tritstream_sim.board.pads import PadsTransport
 from tritstream_sim.verilate.pads import build_board
 from tritstream_sim.verilate.stepped import SteppedTransport
 
@@ -100,3 +105,34 @@ def test_the_ways_of_the_pads_may_take_long(connect, seed, out, back, reads):
     else:
         with pytest.raises(DeviceError, match="does not hold what was written"):
             device.upload(content)
+
+
+# What `tritstream selftest` says of a board with a fault.
+
+@pytest.fixture
+def connect_pads(executable):
+    """Open the driver on ``sim:ulx3s_85f``, with faults in its models."""
+    with contextlib.ExitStack() as stack:
+        def open_device(**settings):
+            transport = PadsTransport(executable, "sim:ulx3s_85f", baud=TARGET.baud,
+                                      settings=settings)
+            stack.callback(transport.close)
+            return Device(transport, dead_seconds=3 if "pll_unlocked" in settings else 300)
+        yield open_device
+
+
+@pytest.mark.parametrize("settings, check, found", [
+    ({"sdr_ras": 1000}, "token", "model at its pads says .*tRAS"),
+    ({"sdr_refi": 4000}, "link", "model at its pads says .*refresh is late"),
+    ({"pll_unlocked": 1}, "link", "does not answer.*its PLL does not lock"),
+], ids=["late RAS", "missing refresh", "unlocked PLL"])
+def test_a_fault_is_named(connect_pads, tmp_path, settings, check, found):
+    image = pack(DummyCheckpoint(SMALLEST, seed=1), tmp_path / "small.trit")
+    *_, last = examine(lambda part: connect_pads(**settings) if part == 1 else None, [image], 1)
+    assert (last.name, last.verdict) == (check, "FAIL")
+    assert re.search(found, last.found)
+
+
+def test_a_stuck_data_line_is_named(connect_pads):
+    data_lines = next(examine_memory(connect_pads(sdr_stuck=3), 1))
+    assert data_lines.found.startswith("bit 3 of every 16 is stuck at 0")

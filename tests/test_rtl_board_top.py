@@ -6,7 +6,9 @@ import random
 
 import pytest
 
+from tritstream.analysis.selftest import examine
 from tritstream.build import BuildConfig
+from tritstream.cli.selftest import SMALLEST
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.formats import UNIT
@@ -15,6 +17,7 @@ from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.target import clocked
+from tritstream_sim.board.pads import PadsTransport
 from tritstream_sim.verilate.pads import build_board
 from tritstream_sim.verilate.stepped import SteppedTransport
 
@@ -87,3 +90,23 @@ def test_host_s_clock_may_be_two_percent_off(connect, seed, error):
     device = connect(error, stall=5)
     device.upload(random.Random(seed).randbytes(8 * UNIT))
     assert device.statistics.bad == device.statistics.resent == 0
+
+
+@pytest.mark.parametrize("slower", [1, 2])
+def test_its_test_finds_half_its_clock(executable, tmp_path, slower):
+    """A PLL that makes half of what it should; also the whole test of a board without a fault."""
+    small = pack(DummyCheckpoint(SMALLEST, seed=1), tmp_path / "small.trit")
+
+    def connect(part):
+        transport = PadsTransport(executable, "board", baud=part * TARGET.baud,
+                                  settings={"pll_slower": slower})
+        return Device(transport, dead_seconds=3 if part == 1 and slower == 2 else 300)
+
+    checks = {check.name: check for check in examine(connect, [small], seconds=1)}
+    print(checks)
+    if slower == 1:
+        assert {check.verdict for check in checks.values()} == {"PASS"}
+        assert checks["clock"].value == pytest.approx(TARGET.config.clock_hz, rel=0.03)
+    else:
+        assert checks["link"].verdict == checks["clock"].verdict == "FAIL"
+        assert checks["clock"].value == 1 / 2

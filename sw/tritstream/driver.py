@@ -123,6 +123,10 @@ class Device:
         self._unanswered = 0
         self._stream.reset()
 
+    def clock(self) -> float | None:
+        """Return the seconds by which the device's clock can be measured, see `Transport.clock`."""
+        return self._stream.transport.clock()
+
     @property
     def statistics(self):
         """Frames that this end has counted, a `LinkStatistics`."""
@@ -242,6 +246,20 @@ class Device:
                     progress(start + len(chunk), len(view))
             self._stream.settle()
         return written
+
+    def write_memory(self, start: int, data) -> None:
+        """Write whole units to the memory from byte `start` on, a whole unit, and check nothing."""
+        self._preloaded = None
+        with self._known_state(len(data)):
+            self._write(start, memoryview(data))
+            self._stream.settle()
+
+    def memory_crc(self, start: int, size: int) -> int:
+        """Return the CRC-32 of `size` bytes of the memory, which the device computes."""
+        with self._known_state(size):
+            crc = self._digest(start, size)
+            self._stream.settle()
+        return crc
 
     def _digest(self, start: int, size: int) -> int:
         self._command(Code.DIGEST, Extent(unit=start // UNIT, units=size // UNIT).pack())

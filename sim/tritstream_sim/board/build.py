@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import pathlib
 import shutil
+from collections.abc import Iterable, Iterator
 
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
@@ -15,7 +16,7 @@ from tritstream.cli.console import notes
 from tritstream.errors import MissingTool
 from tritstream.support.cache import get_or_make
 
-__all__ = ["build"]
+__all__ = ["build", "digest", "elapsed"]
 
 _HERE = pathlib.Path(__file__).parent
 _SOURCES = [_HERE / "main.cpp", _HERE / "host.h", _HERE / "memory.h", _HERE / "note.h"]
@@ -53,10 +54,12 @@ def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
         With the end of the compiler's log.
     """
     def make(path: pathlib.Path) -> None:
-        with _elapsed(f"building the simulated board, P = {config.beat_bytes}"):
+        with elapsed(f"building the simulated board, P = {config.beat_bytes}"):
             shutil.copy2(_compile(config, path.parent, trace), path)
 
-    return get_or_make("boards", f"board-{_plan(config, trace)}", make, directory=cache)
+    sources = [*_SOURCES, _HERE / "top.py"]
+    told = config.to_json() + repr((trace, _ARGUMENTS, _OPTIMISE))
+    return get_or_make("boards", f"board-{digest(told, sources)}", make, directory=cache)
 
 
 def _compile(config: BuildConfig, cache: pathlib.Path, trace: bool) -> pathlib.Path:
@@ -70,18 +73,25 @@ def _compile(config: BuildConfig, cache: pathlib.Path, trace: bool) -> pathlib.P
                          optimise=_OPTIMISE)
 
 
-def _plan(config: BuildConfig, trace: bool) -> str:
-    """Digest of all that a build is made from: to export the Verilog first would take seconds."""
-    digest = hashlib.sha256(config.to_json().encode())
-    digest.update(repr((trace, _ARGUMENTS, _OPTIMISE)).encode())
-    digest.update(_amaranth_version().encode())
+def digest(told: str, sources: Iterable[pathlib.Path]) -> str:
+    """Digest of all that a build is made from: to export the Verilog first would take seconds.
+
+    Parameters
+    ----------
+    told : str
+        What is built, and how.
+    sources : iterable of path
+        Of what it is built, besides the packages of host and gateware and what compiles them.
+    """
+    found = hashlib.sha256(told.encode())
+    found.update(_amaranth_version().encode())
     for package in (tritstream, tritstream_hw):
         for path in sorted(pathlib.Path(package.__file__).parent.rglob("*.py")):
-            digest.update(path.read_bytes())
+            found.update(path.read_bytes())
     compilation = [_HERE.parent / "verilate" / name for name in ("export.py", "compile.py")]
-    for path in [*_SOURCES, _HERE / "top.py", *compilation]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    for path in [*sources, *compilation]:
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _amaranth_version() -> str:
@@ -93,7 +103,8 @@ def _amaranth_version() -> str:
 
 
 @contextlib.contextmanager
-def _elapsed(what: str):
+def elapsed(what: str) -> Iterator[None]:
+    """Show at a terminal how long something takes."""
     console = notes()
     columns = TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, refresh_per_second=2,

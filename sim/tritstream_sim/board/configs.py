@@ -38,9 +38,9 @@ def board_config(board: str | None = None, **parts: int) -> BuildConfig:
     """
     width = BOARDS.get(DEFAULT if board is None else board)
     if width is None:
-        raise BadInput(f"There is no simulated board {board!r}: use sim, or one of "
-                       f"{', '.join(f'sim:{name}' for name in BOARDS)}; the closest is "
-                       f"sim:{closest(board, BOARDS)}.")
+        raise BadInput(f"There is no simulated board {board!r}: use sim, one of "
+                       f"{', '.join(f'sim:{name}' for name in BOARDS)}, or sim: and one of "
+                       f"`tritstream boards`; the closest is sim:{closest(board, BOARDS)}.")
     usual = {"vector_width": usual_vector_width(width),
              "element_width": usual_element_width(width), "prefetch_beats": PREFETCH_BEATS}
     return BuildConfig(beat_bytes=width, **(usual | parts), max_hidden=256, max_intermediate=768,

@@ -13,7 +13,7 @@ from tritstream.errors import DeviceError, TritstreamError
 from tritstream.image.needs import Needs
 from tritstream.transport import Address, Transport, open_transport
 from tritstream_sim.board.build import build
-from tritstream_sim.board.configs import board_config, config_for
+from tritstream_sim.board.configs import BOARDS, board_config, config_for
 from tritstream_sim.board.options import build_parts, check_options, memory_options
 from tritstream_sim.board.process import Board, read_note
 
@@ -81,7 +81,8 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
         what of its build is other than usual, ``bandwidth`` (bytes per cycle), ``latency`` (cycles)
         and ``refresh`` (``INTERVAL:CYCLES``) those of `Board`. The board ends with the transport;
         with ``keep`` it stays for the next that wants the same one, and ends when nobody has used
-        it for so many seconds.
+        it for so many seconds. With the name of a board that is built it is that board, up to its
+        pads, see `tritstream_sim.board.pads`.
     image : Image or None
         The model that has to fit; None: the bundled one, and the memory is empty.
     cache : path or None
@@ -96,6 +97,13 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
     """
     if isinstance(address, str):
         address = Address.parse(address)
+    if address.rest is not None and address.rest not in BOARDS:
+        # Amaranth takes half a second to import, and is not needed for the others.
+        from tritstream_hw.boards import TARGETS
+        from tritstream_sim.board.pads import open_board
+
+        if address.rest in TARGETS:
+            return open_board(TARGETS[address.rest], address, image, cache)
     check_options(address)
     options = memory_options(address) | options
     board, parts = address.rest, build_parts(address)

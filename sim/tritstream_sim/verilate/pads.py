@@ -1,6 +1,7 @@
 """A board as the bitstream has it, from pad to pad, as an executable that the driver talks to."""
 
 import pathlib
+import re
 
 from tritstream_hw.boards import Target
 from tritstream_hw.memory.sdr.chip import SdrChip
@@ -8,10 +9,12 @@ from tritstream_sim.verilate.compile import compile_model
 from tritstream_sim.verilate.export import export, ports
 from tritstream_sim.verilate.stepped import SOURCE
 
-__all__ = ["build_board"]
+__all__ = ["MODELS", "build_board", "settings"]
 
 _HERE = pathlib.Path(__file__).parent
-_MODELS = sorted([*_HERE.glob("primitives/*.v"), *_HERE.glob("chips/*.v")])
+MODELS = sorted([*_HERE.glob("primitives/*.v"), *_HERE.glob("chips/*.v")])
+"""Sources of all models."""
+
 _ARGUMENTS = ["--timing", "--no-sched-zero-delay", "--timescale", "1ns/1fs",
               "-Wno-PINMISSING",            # a PLL need not have all its outputs
               "-CFLAGS", "-std=c++20"]      # which the wheel's makefile does not ask for
@@ -69,9 +72,15 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
     wrapper = _WRAPPER.format(
         name=name, design=target.name, parts="\n    ".join(parts),
         connections=", ".join(f".{pad}({stands[pad]})" for pad in pads))
-    models = [path.read_text() for path in _MODELS]
+    models = [path.read_text() for path in MODELS]
     return compile_model("\n".join([text, wrapper, *models]), name, cache, arguments=_ARGUMENTS,
                          sources=[SOURCE])
+
+
+def settings() -> set[str]:
+    """Return the names of what a run of the models can set."""
+    return {name for path in MODELS
+            for name in re.findall(r'plusargs\("(\w+)=', path.read_text())}
 
 
 def _chip(chip: SdrChip, pins: dict[str, tuple[str, int]]) -> str:

@@ -21,7 +21,7 @@ SOURCE = pathlib.Path(__file__).with_name("step.cpp")
 
 MICROSECOND = 100       # cycles per microsecond of a wait, and of a board's time
 SHORTEST = 256          # cycles of a wait of no time at all
-PATIENCE = 2_000_000    # cycles without a byte after which a test has failed
+PATIENCE = 2_000_000    # cycles without a byte, after which a test has failed
 
 
 class Bench(wiring.Component):
@@ -85,6 +85,10 @@ class SteppedTransport(Transport):
         Percentage of cycles in which each stream pauses, or of bytes before which the UART does.
     seed : int
         Of the pauses.
+    patience : float
+        Cycles without a byte after which `read` raises `TimeoutError`.
+    stderr : file or None
+        Where the models' messages go; None: where this process's go.
     settings : dict
         Of the models in a board, by their names: ``sdr_rcd``, ``pads_out``.
     """
@@ -93,16 +97,18 @@ class SteppedTransport(Transport):
     retry_seconds = 60.0                # of the host's clock, of which the simulation knows nothing
 
     def __init__(self, executable: pathlib.Path, select: int = 0, *,
-                 baud: float | None = None, stall: int = 0, seed: int = 1, **settings):
+                 baud: float | None = None, stall: int = 0, seed: int = 1,
+                 patience: float = PATIENCE, stderr=None, **settings):
         self.cycles = 0
         self._received_at = 0
-        self._stall = stall
+        self._stall, self._patience = stall, patience
         self._pending = bytearray()
         self._unread = bytearray()
         port = select if baud is None else 1e6 * MICROSECOND / baud
         plus = [f"+{name}={value}" for name, value in settings.items()]
         self._process = subprocess.Popen([executable, str(port), str(seed), *plus],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=stderr)
 
     def read(self, timeout: float) -> bytes:
         """Simulate until something comes, at most for 100 cycles per microsecond of `timeout`."""
@@ -110,7 +116,7 @@ class SteppedTransport(Transport):
             data = bytes(self._unread)
             self._unread.clear()
             return data
-        if self.cycles - self._received_at > PATIENCE:
+        if self.cycles - self._received_at > self._patience:
             raise TimeoutError(f"nothing has come for {self.cycles - self._received_at} cycles")
         return self.step(max(SHORTEST, int(timeout * 1e6 * MICROSECOND)))
 

@@ -61,6 +61,12 @@ def _verify() -> Callable:
     return verify_device
 
 
+def _selftest() -> Callable:
+    from tritstream.cli.selftest import selftest
+
+    return selftest
+
+
 def _chat() -> Callable:
     from tritstream.cli.chat import chat
 
@@ -103,6 +109,7 @@ VERBS = {
     "logits": Verb(_logits, "Write all logits after each of some tokens to a NumPy file."),
     "eval": Verb(_eval, "Score a model on a text, in bits per byte."),
     "verify": Verb(_verify, "Compare every stage of every token with the golden model."),
+    "selftest": Verb(_selftest, "Test a board: its link, a token, its clock and its memory."),
     "estimate": Verb(_estimate, "Estimate cycles, tokens per second and what limits them."),
     "profile": Verb(_profile, "Show where the cycles of a prompt's last token go, by stage."),
     "bench": Verb(_bench, "Measure the speed of prompts (pp) and of generation (tg)."),

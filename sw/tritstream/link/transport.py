@@ -43,6 +43,14 @@ class Transport(abc.ABC):
         """Return the time in seconds by which the link's timers go."""
         return time.monotonic()
 
+    def clock(self) -> float | None:
+        """Return the time in seconds of the world that the device is in; None: it is not known.
+
+        By it the clock of a device can be measured. A socket may lead to a board, or to a
+        simulation, whose only time is its cycles.
+        """
+        return None
+
     def nonce(self) -> int:
         """Return a byte that tells this session from an earlier one; a replay returns the same."""
         return secrets.randbelow(256)

@@ -123,6 +123,9 @@ class FaultyTransport(Transport):
     def now(self) -> float:
         return self._inner.now()
 
+    def clock(self) -> float | None:
+        return self._inner.clock()
+
     def close(self) -> None:
         self._inner.close()
 

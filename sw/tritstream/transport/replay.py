@@ -59,6 +59,9 @@ class RecordingTransport(Transport):
     def now(self) -> float:
         return self._inner.now()
 
+    def clock(self) -> float | None:
+        return self._inner.clock()
+
     def nonce(self) -> int:
         number = self._inner.nonce()
         self._log(f"n {number}")

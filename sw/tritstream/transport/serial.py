@@ -101,6 +101,9 @@ class SerialTransport(Transport):
         except FAILURES as error:
             raise self._gone(error) from error
 
+    def clock(self) -> float:
+        return time.monotonic()
+
     def close(self) -> None:
         self._port.close()
 

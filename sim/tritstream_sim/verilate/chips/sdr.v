@@ -4,7 +4,8 @@
 // Each time is a parameter, and that of one run can be set: `+sdr_rcd=30` is a chip that is slower
 // than its data sheet. So can what the ways from the FPGA's flip-flops to the chip and back take,
 // with `+pads_out=NS` and `+pads_in=NS`: as a rule about as the FPGA's data sheet has it, with the
-// clock tree in the PLL's feedback. `+sdr_image=FILE` is what it holds from the first byte on.
+// clock tree in the PLL's feedback. `+sdr_image=FILE` is what it holds from the first byte on, and
+// `+sdr_stuck=BIT` a data line that is 0 whatever is written.
 module sdr #(
     parameter COLUMN_BITS = 9,
     parameter ROW_BITS = 13,
@@ -63,6 +64,8 @@ module sdr #(
 
     // In the order of their addresses: the banks take turns.
     reg [15:0] cells [0:WORDS-1];
+    integer stuck = -1;
+    initial void'($value$plusargs("sdr_stuck=%d", stuck));
     string image;
     integer file, bytes;
     initial if ($value$plusargs("sdr_image=%s", image)) begin
@@ -183,7 +186,7 @@ module sdr #(
             apart(data_changed, setup, "tS of data");
             expect_that(!driven && coming == 0, "the data pins are driven twice");
             written = 1;
-            cells[place(a[COLUMN_BITS-1:0])] = dq;
+            cells[place(a[COLUMN_BITS-1:0])] = stuck < 0 ? dq : dq & ~(16'd1 << stuck);
             wrote[ba] = $realtime;
         end
         3'b101: begin

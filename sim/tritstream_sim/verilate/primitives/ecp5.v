@@ -45,6 +45,7 @@ endmodule
 
 // PLL whose feedback is its output CLKOP. Its oscillator makes CLKFB / CLKFB_DIV as fast as
 // CLKI / CLKI_DIV, and each output is a part of it. The phases of outputs to each other are right.
+// With `+pll_unlocked=1` it never locks, and with `+pll_slower=2` all its clocks have half their rate.
 module EHXPLLL #(
     parameter CLKI_DIV = 1,
     parameter CLKFB_DIV = 1,
@@ -77,6 +78,13 @@ module EHXPLLL #(
     localparam real MARGIN = 1.0001;
     localparam PERIODS = 16;    // of the phase detector, until the lock is certain
 
+    integer unlocked = 0;
+    real slower = 1;
+    initial begin
+        void'($value$plusargs("pll_unlocked=%d", unlocked));
+        void'($value$plusargs("pll_slower=%f", slower));
+    end
+
     realtime risen = 0, period = 0;     // the latter of the oscillator
     real clki_mhz, vco_mhz;
     always @(posedge CLKI) begin
@@ -87,7 +95,7 @@ module EHXPLLL #(
                 $fatal(1, "EHXPLLL: CLKI is at %g MHz", clki_mhz);
             if (vco_mhz * MARGIN < VCO_LOWEST || vco_mhz > VCO_HIGHEST * MARGIN)
                 $fatal(1, "EHXPLLL: the oscillator would run at %g MHz", vco_mhz);
-            period = 1e3 / vco_mhz;
+            period = slower * 1e3 / vco_mhz;
         end
         risen = $realtime;
     end
@@ -114,8 +122,8 @@ module EHXPLLL #(
         if (divided + 1 == CLKI_DIV) begin
             divided <= 0;
             seen <= come;
-            alike <= come - seen == CLKFB_DIV ? alike + 1 : 0;
-            if (alike == PERIODS) LOCK <= 1;
+            alike <= slower * (come - seen) == CLKFB_DIV ? alike + 1 : 0;
+            if (alike == PERIODS && unlocked == 0) LOCK <= 1;
         end
         if (RST || STDBY) begin
             alike <= 0;

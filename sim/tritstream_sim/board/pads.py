@@ -1,0 +1,113 @@
+"""``sim:BOARD``: a board as its bitstream has it, simulated from pad to pad.
+
+It runs thousands of times slower than the board. Time passes only while the driver reads.
+"""
+
+import pathlib
+import re
+import shutil
+import tempfile
+
+from tritstream.errors import BadInput, DeviceError
+from tritstream.image.image import Image
+from tritstream.support.cache import get_or_make
+from tritstream.transport import Address
+from tritstream.transport.address import decimal_number
+from tritstream.transport.serial import BAUDS
+from tritstream_hw.boards import Target
+from tritstream_sim.board.build import digest, elapsed
+from tritstream_sim.verilate import pads
+from tritstream_sim.verilate.stepped import SOURCE, SteppedTransport
+
+__all__ = ["PadsTransport", "open_board"]
+
+SLICE_SECONDS = 2e-4        # of the board's time, which take a second: then the driver looks around
+MOST_SETTING = 1e9
+SPOKE = re.compile(r"(sdr|EHXPLLL): [^\n]*")
+
+
+class PadsTransport(SteppedTransport):
+    """The UART of a board whose models, if they end the simulation, say why.
+
+    Parameters
+    ----------
+    executable : path
+        From `tritstream_sim.verilate.pads.build_board`.
+    name : str
+        What the user calls it.
+    baud : float
+        Of the host's UART.
+    content : bytes-like or None
+        What its SDRAM holds from the start.
+    settings : dict
+        Of the models.
+    """
+
+    def __init__(self, executable: pathlib.Path, name: str, *, baud: float, content=None,
+                 settings=None):
+        self.name, self.preloaded = name, content
+        self._said = tempfile.TemporaryFile()
+        self._content = tempfile.NamedTemporaryFile()
+        settings = dict(settings or {})
+        if content is not None:
+            self._content.write(content)
+            self._content.flush()
+            settings["sdr_image"] = self._content.name
+        super().__init__(executable, baud=baud, patience=float("inf"), stderr=self._said,
+                         **settings)
+
+    def read(self, timeout: float) -> bytes:
+        try:
+            return super().read(min(timeout, SLICE_SECONDS))
+        except EOFError:
+            self._said.seek(0)
+            said = SPOKE.search(self._said.read().decode(errors="replace"))
+            why = f"a model at its pads says {said[0]!r}" if said else "its models do not say why"
+            raise DeviceError(f"The simulation of {self.name} has ended: {why}.") from None
+
+    def close(self) -> None:
+        super().close()
+        self._said.close()
+        self._content.close()
+
+
+def open_board(target: Target, address: Address, image: Image | None,
+               cache: pathlib.Path | None) -> PadsTransport:
+    """Start the board of `target`, with the image in its SDRAM if it has one.
+
+    Parameters
+    ----------
+    target : Target
+        The board, with its usual build, whose identity is that of its configuration.
+    address : Address
+        ``sim:BOARD[?baud=N][&SETTING=N]...``: the rate of the host's UART, and what of the models
+        is other than it should be, as in ``sdr_rcd=46``, ``sdr_stuck=3``, ``pll_unlocked=1``.
+    image : Image or None
+        What it holds.
+    cache : path or None
+        Where builds are kept; None: the user's cache.
+
+    Raises
+    ------
+    BadInput
+        There is no such setting.
+    """
+    known = sorted(pads.settings() - {"sdr_image"})
+    address.check_options("baud", *known)
+    settings = {key: address.options[key] for key in known if key in address.options}
+    for key, text in settings.items():
+        if decimal_number(text, MOST_SETTING) is None and text != "0":
+            raise BadInput(f"{address.text!r} has {key}={text[:20]}: it must be a number of 0 to "
+                           f"{MOST_SETTING:g}.")
+    baud = address.number("baud", target.baud, *BAUDS)
+
+    def make(path: pathlib.Path) -> None:
+        with elapsed(f"building {target.name}, simulated up to its pads"):
+            executable = pads.build_board(target, target.config.digest(), path.parent)
+        shutil.copy2(executable, path)
+
+    told = digest(f"{target.name} {target.config.to_json()}",
+                  [pathlib.Path(pads.__file__), SOURCE, *pads.MODELS])
+    executable = get_or_make("boards", f"pads-{told}", make, directory=cache)
+    content = image.payload if image is not None and target.chip is not None else None
+    return PadsTransport(executable, address.text, baud=baud, content=content, settings=settings)

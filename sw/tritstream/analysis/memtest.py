@@ -1,0 +1,130 @@
+"""The memory of a device: its data lines, its address lines, its content, and how long it keeps it.
+
+What is written comes from the host; what is found there is known by the CRC that the device makes.
+Where that differs, the faults that a board is likely to have are tried: which of them gives it?
+"""
+
+import time
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from tritstream.analysis.check import Check, Verdict
+from tritstream.driver import CHUNK_UNITS, Device
+from tritstream.formats import UNIT
+
+__all__ = ["examine_memory"]
+
+WORD_BITS = (8, 16, 32, 64)     # a memory's data bus may have
+KEPT_SECONDS = 0.2              # three times the 64 ms within which each row is refreshed
+PIECE_SECONDS = 1.0             # that a piece of the content takes to write, at most
+SEED = 1
+
+
+def examine_memory(device: Device, seconds: float) -> Iterator[Check]:
+    """Test the memory for about so many seconds of this computer's clock; what it held is lost.
+
+    Yields
+    ------
+    Check
+        Of data lines, of address lines, and of the content, in as many places as there is time
+        for; one that says so if there is no memory.
+    """
+    if not device.identity.memory_units:
+        yield Check("memory", Verdict.SKIP, "it has none: weights are sent for every token")
+        return
+    end = time.monotonic() + seconds
+    yield _data_lines(device)
+    yield _address_lines(device)
+    yield _content(device, end)
+
+
+def _data_lines(device: Device) -> Check:
+    """Write words in which one bit is 1, then words in which one is 0."""
+    ones = (np.uint32(1) << np.arange(32, dtype=np.uint32)).astype("<u4")
+    data = np.concatenate([ones, ~ones]).tobytes()
+    device.write_memory(0, data)
+    crc = device.memory_crc(0, len(data))
+    if crc == zlib.crc32(data):
+        return Check("data lines", Verdict.PASS, "each bit of 32 was 1 alone, and 0 alone", 32,
+                     "bits")
+    return Check("data lines", Verdict.FAIL, _stuck(data, crc)
+                 or "words come back changed, and not by a bit that is stuck: look at the clock's "
+                 "phase, and at the supply")
+
+
+def _stuck(data: bytes, crc: int) -> str | None:
+    """Say which bit of each word must be stuck for `data` to be read with this CRC."""
+    for width in WORD_BITS:
+        words = np.frombuffer(data, f"<u{width // 8}")
+        for bit in range(width):
+            mask = words.dtype.type(1 << bit)
+            for value, read in enumerate((words & ~mask, words | mask)):
+                if zlib.crc32(read.tobytes()) == crc:
+                    return f"bit {bit} of every {width} is stuck at {value}: look at that data line"
+    return None
+
+
+def _address_lines(device: Device) -> Check:
+    """Write a unit at each power of two, and the last one: two that are one in truth would show."""
+    last = device.identity.memory_units - 1
+    units = sorted({0, last, *(1 << line for line in range(last.bit_length()))})
+    content = {unit: _random(unit, 1) for unit in units}
+    for unit, data in content.items():
+        device.write_memory(unit * UNIT, data)
+    known = {zlib.crc32(data): unit for unit, data in content.items()}
+    for unit, data in content.items():
+        crc = device.memory_crc(unit * UNIT, UNIT)
+        if crc != zlib.crc32(data):
+            found = ("something else" if crc not in known
+                     else f"what was written to byte {known[crc] * UNIT:,}")
+            return Check("address lines", Verdict.FAIL, f"byte {unit * UNIT:,} holds {found}: look "
+                         "at address and bank lines")
+    return Check("address lines", Verdict.PASS, f"{len(units)} places up to byte {last * UNIT:,} "
+                 "are different ones", len(units), "places")
+
+
+def _content(device: Device, end: float) -> Check:
+    """Write random bytes, spread evenly, in half of the time that is left, then look at them."""
+    total, began, clock = device.identity.memory_units, time.monotonic(), device.clock()
+    device.write_memory(0, bytes(UNIT))
+    size = _piece(time.monotonic() - began, end - began, total)
+    places = []
+    for place in _spread(-(-total // size)):
+        places.append((place * size, min(size, total - place * size)))
+        device.write_memory(places[-1][0] * UNIT, _random(*places[-1]))
+        if time.monotonic() > (began + end) / 2:
+            break
+    time.sleep(KEPT_SECONDS)
+    kept = "" if clock is None else f", the first for {device.clock() - clock:.2g} s"
+    for unit, units in places:
+        data, crc = _random(unit, units), device.memory_crc(unit * UNIT, units * UNIT)
+        if crc != zlib.crc32(data):
+            return Check("memory", Verdict.FAIL, f"{units * UNIT:,} bytes from byte "
+                         f"{unit * UNIT:,} on are not as written{kept}: "
+                         + (_stuck(data, crc) or "look at refresh, clock and supply"))
+    share = sum(units for _, units in places) / total
+    return Check("memory", Verdict.PASS, f"{share:.2%} of {total * UNIT:,} bytes, in {len(places)} "
+                 f"pieces, kept{kept}", share, "of all bytes")
+
+
+def _piece(unit_seconds: float, seconds: float, total: int) -> int:
+    """Return how many units are written at a time: a power of two."""
+    size, limit = 1, min(PIECE_SECONDS, seconds / 8)
+    while size < min(CHUNK_UNITS, total) and 2 * size * unit_seconds < limit:
+        size *= 2
+    return size
+
+
+def _spread(count: int) -> Iterator[int]:
+    """Yield 0 to `count` - 1, from the start on spread over all of them: their bits reversed."""
+    width = (count - 1).bit_length()
+    for number in range(1 << width):
+        place = int(f"{number:0{width}b}"[::-1], 2) if width else 0
+        if place < count:
+            yield place
+
+
+def _random(unit: int, units: int) -> bytes:
+    return np.random.default_rng([SEED, unit]).bytes(units * UNIT)
