@@ -43,6 +43,7 @@ help:
 	  '  pictures    the page of the server, and a session of chat, as docs/serving.md shows them' \
 	  '  cycles      measure the cycles per token in the README' \
 	  '  board       upload tiny to the simulated pads of ulx3s_85f, and generate; the speed of demo' \
+	  '  boards      write docs/boards.md and the boards of the README, from reports and estimates' \
   '  mutants     break the RTL in many ways; every one has to be caught' \
 	  '  fuzz        CASES inputs that nobody would write, from SEED on' \
 	  '  cost        synthesise and route every block alone' \
@@ -154,7 +155,11 @@ cycles: $(INSTALLED)
 
 board: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.board --upload
-	$(Q).venv/bin/python -m tritstream_sim.report.board -m demo
+	$(Q).venv/bin/python -m tritstream_sim.report.board -m tiny --write .
+	$(Q).venv/bin/python -m tritstream_sim.report.board -m demo --write .
+
+boards: $(TESTS)
+	$(Q).venv/bin/python -m tritstream_sim.report.boards --write .
 
 mutants: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.mutation.mutants --seed $(SEED) $(if $(TEST),--only '$(TEST)')

@@ -236,7 +236,7 @@ def test_the_command_ends_with_the_next_ones(toolchain, directory, monkeypatch, 
     monkeypatch.setitem(TARGETS, TARGET.name, TARGET)
     build_command(TARGET.name, seeds=1, path=directory)
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"to load it: load {directory / 'top.bit'}; to run a model then: "
+        f"to load it: tritstream program small -i {directory}; to run a model then: "
         f"tritstream generate --device 'serial:PORT?build={directory}'")
 
 

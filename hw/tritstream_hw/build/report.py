@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 
 from tritstream.errors import BadInput, FitError
@@ -13,6 +14,7 @@ __all__ = [
     "Utilisation",
     "check_fit",
     "check_timing",
+    "committed_report",
     "parse_cells",
     "parse_report",
     "parse_utilisation",
@@ -137,6 +139,18 @@ class Report:
                 f"Build {self.build_id}, seed {self.seed}.\n\n"
                 "| | used, reached | available, asked | |\n|---|---:|---:|---|\n" + table
                 + "\n\n![Which block is where](floorplan.svg)\n")
+
+
+COMMITTED = pathlib.Path(__file__).parents[3] / "bitstreams"
+"""Where a source checkout has the reports of its boards."""
+
+
+def committed_report(board: str) -> Report | None:
+    """Return the report that the sources have of a board; None if they have none."""
+    try:
+        return Report.from_json((COMMITTED / board / "report.json").read_text())
+    except FileNotFoundError:
+        return None
 
 
 def _verdict(met: bool) -> str:

@@ -1,12 +1,13 @@
 """A board with a memory from pad to pad: upload by its UART, tokens against golden, and its speed.
 
-``python -m tritstream_sim.report.board [-m MODEL] [--upload]``. Every bit on the board's lines and
-every command to its chip is simulated, some 6,000 times slower than the board; so the chip holds
-the model from the start, unless `--upload` is given: 100 kB of it take 0.3 s of the board's time,
-and minutes of yours.
+``python -m tritstream_sim.report.board [-m MODEL] [--upload] [--write DIRECTORY]``. Every bit on
+the board's lines and every command to its chip is simulated, some 6,000 times slower than the
+board; so the chip holds the model from the start, unless `--upload` is given: 100 kB of it take
+0.3 s of the board's time, and minutes of yours.
 """
 
 import argparse
+import json
 import pathlib
 import tempfile
 
@@ -14,7 +15,9 @@ from tritstream.catalog import resolve
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError, TritstreamError
+from tritstream.support.files import write_whole
 from tritstream_hw.boards import TARGETS
+from tritstream_sim.report.boards import DATA
 from tritstream_sim.verilate.pads import build_board
 from tritstream_sim.verilate.stepped import SteppedTransport
 
@@ -26,8 +29,8 @@ TOKENS = (0, 262, 762)
 COUNT = 4
 
 
-def measure(name: str, cache: pathlib.Path, *, upload: bool) -> str:
-    """Load a model, generate from it, and say what was found.
+def measure(name: str, cache: pathlib.Path, *, upload: bool) -> tuple[str, dict]:
+    """Load a model, generate from it, and return what was found, in words and as numbers.
 
     Raises
     ------
@@ -54,9 +57,11 @@ def measure(name: str, cache: pathlib.Path, *, upload: bool) -> str:
         lines.append(f"{written:,} bytes uploaded in {took:.3f} s of the board's time: "
                      f"{written / took / target.config.link_rate:.1%} of the UART's rate")
     rate = target.config.clock_hz / cycles
+    tape_rate = image.tape().nbytes * rate
     lines.append(f"{COUNT} tokens of {name} equal golden; {cycles:,} cycles a token, {rate:,.1f} "
-                 f"tok/s, {image.tape().nbytes * rate / 1e6:.1f} MB/s of tape (simulated)")
-    return "\n".join(lines)
+                 f"tok/s, {tape_rate / 1e6:.1f} MB/s of tape (simulated)")
+    return "\n".join(lines), {"cycles": cycles, "tokens_per_second": round(rate, 3),
+                              "tape_rate": round(tape_rate)}
 
 
 def _check(device: Device, image) -> None:
@@ -70,15 +75,26 @@ def _check(device: Device, image) -> None:
                               f"{entry.digest:08x}: compare it with `tritstream verify`.")
 
 
+def _keep(path: pathlib.Path, model: str, found: dict) -> None:
+    table = json.loads(path.read_text()) if path.exists() else {}
+    table.setdefault(BOARD, {})[model] = found
+    write_whole(path, (json.dumps(table, indent=2) + "\n").encode())
+
+
 def main(argv=None) -> None:
     """Print what was found."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.board",
                                      description=__doc__)
     parser.add_argument("-m", "--model", default="tiny", help="default: tiny")
+    parser.add_argument("--write", type=pathlib.Path, metavar="DIRECTORY",
+                        help="a source checkout, where the numbers are kept for `make boards`")
     parser.add_argument("--upload", action="store_true", help="by the UART")
     options = parser.parse_args(argv)
     try:
-        print(measure(options.model, pathlib.Path("build/sim"), upload=options.upload))
+        text, found = measure(options.model, pathlib.Path("build/sim"), upload=options.upload)
+        print(text)
+        if options.write:
+            _keep(options.write / DATA, options.model, found)
     except TritstreamError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
 

@@ -1,21 +1,27 @@
 """`tritstream boards`: what is supported."""
 
+from collections.abc import Mapping
+
 from rich.table import Table
 
+from tritstream.analysis.estimate import estimate
 from tritstream.catalog import bundled_models, resolve
 from tritstream.cli.console import output, print_json, quantity
 from tritstream.cli.estimate import image_estimate
-from tritstream.cli.gateware import all_targets
+from tritstream.cli.gateware import all_targets, gateware
 from tritstream.cli.options import JsonArray
 from tritstream.formats import FORMATS
+from tritstream.image.image import Image
+from tritstream.image.needs import Needs
+from tritstream.model.dummy import PRESETS
 
-__all__ = ["boards"]
+__all__ = ["boards", "describe_board"]
 
 
 def boards(json: JsonArray = False):
     """List the boards for which a bitstream can be built."""
     models = {name: resolve(name).image for name in bundled_models()}
-    rows = [_row(target, models) for target in all_targets().values()]
+    rows = [describe_board(target, models) for target in all_targets().values()]
     if json:
         print_json(rows)
         return
@@ -23,8 +29,11 @@ def boards(json: JsonArray = False):
         output().print(_table(row))
 
 
-def _row(target, models: dict) -> dict:
-    config = target.config
+def describe_board(target, models: Mapping[str, Image]) -> dict:
+    """Return what is known of a `Target`, and of models and the published shapes on it."""
+    with gateware():
+        from tritstream_hw.build.report import committed_report
+    config, report = target.config, committed_report(target.name)
     return {
         "name": target.name,
         "fpga": target.fpga,
@@ -32,6 +41,7 @@ def _row(target, models: dict) -> dict:
         "block_rams": target.block_rams,
         "memory": target.memory,
         "memory_bytes": config.memory_bytes,
+        "memory_rate": target.memory_rate,
         "link": target.link,
         "toolchain": target.toolchain,
         "clock_hz": config.clock_hz,
@@ -42,20 +52,44 @@ def _row(target, models: dict) -> dict:
         "max_state": config.max_state,
         "max_vocab": config.max_vocab,
         "evidence": target.evidence,
-        "tokens_per_second": {name: round(_rate(image, target), 3)
-                              for name, image in models.items()},
+        "routed": None if report is None else {
+            "build_id": report.build_id,
+            "clocks": {clock.name: clock.reached_mhz for clock in report.clocks},
+            "cells": {resource.name: [resource.used, resource.available]
+                      for resource in report.resources}},
+        "tokens_per_second": {name: _rate(image, target) for name, image in models.items()},
         "tokens_per_second_evidence": "estimated",
+        "shapes": {name: _shape(name, target) for name in PRESETS},
     }
 
 
-def _rate(image, target) -> float:
-    return image_estimate(image, target.config,
-                          memory_rate=target.memory_bytes_per_cycle).tokens_per_second
+def _rate(image: Image, target) -> float | None:
+    """Return tokens per second, None if the model does not fit."""
+    if Needs.of(image).lack(target.config):
+        return None
+    return round(image_estimate(image, target.config, memory_rate=target.memory_bytes_per_cycle)
+                 .tokens_per_second, 3)
+
+
+def _shape(name: str, target) -> float | str:
+    """Return tokens per second of a published shape, or why it does not fit."""
+    shape = PRESETS[name]
+    found = estimate(shape, target.config, memory_rate=target.memory_bytes_per_cycle)
+    needs = Needs(max_hidden=shape.hidden, max_intermediate=shape.intermediate,
+                  max_state=shape.layers * shape.hidden, max_vocab=shape.vocab,
+                  max_stages=4 * shape.layers + 2, token_bytes=found.tape_bytes,
+                  memory_bytes=found.tape_bytes + shape.vocab * shape.hidden)
+    if lack := needs.lack(target.config):
+        return f"no: its {lack}"
+    if not needs.resident(target.config.memory_bytes):
+        return f"no: it needs {quantity(needs.memory_bytes, 'B')} of memory"
+    return round(found.tokens_per_second, 3)
 
 
 def _table(row: dict) -> Table:
     table = Table(show_header=False, box=None, title=row["name"], title_justify="left")
     on_board = quantity(row["memory_bytes"] * FORMATS.trits_per_byte, "weights")
+    speeds = row["tokens_per_second"] | row["shapes"]
     for name, text in {
         "FPGA": row["fpga"],
         "LUT4, block RAMs": f"{row['luts']:,}, {row['block_rams']}",
@@ -63,11 +97,22 @@ def _table(row: dict) -> Table:
         "link": row["link"],
         "toolchain": row["toolchain"],
         "clock": f"{row['clock_hz'] / 1e6:g} MHz ({row['evidence']})",
+        **_routed(row["routed"]),
         "P, V": f"{row['P']} bytes of tape and {row['V']} elements per cycle",
         "largest model": f"hidden {row['max_hidden']}, intermediate {row['max_intermediate']}, "
                          f"vocabulary {row['max_vocab']}, layers x hidden {row['max_state']}",
-        **{f"tok/s of {model}": f"{rate:.3g} ({row['tokens_per_second_evidence']})"
-           for model, rate in row["tokens_per_second"].items()},
+        **{f"tok/s of {model}": "no: it is too large" if speed is None else speed
+           if isinstance(speed, str) else f"{speed:.3g} ({row['tokens_per_second_evidence']})"
+           for model, speed in speeds.items()},
     }.items():
         table.add_row(name, text)
     return table
+
+
+def _routed(routed: dict | None) -> dict[str, str]:
+    if routed is None:
+        return {}
+    clocks = ", ".join(f"{name} {mhz:g} MHz" for name, mhz in routed["clocks"].items())
+    cells = ", ".join(f"{used / available:.0%} of the {name.partition(' (')[0]}"
+                      for name, (used, available) in routed["cells"].items())
+    return {"reaches": f"{clocks} (routed)", "takes": f"{cells} (routed)"}

@@ -25,6 +25,18 @@ def _build() -> Callable:
     return build
 
 
+def _program() -> Callable:
+    from tritstream.cli.program import program
+
+    return program
+
+
+def _devices() -> Callable:
+    from tritstream.cli.devices import devices
+
+    return devices
+
+
 def _pack() -> Callable:
     from tritstream.cli.pack import pack
 
@@ -101,6 +113,8 @@ VERBS = {
     "doctor": Verb(_doctor, "Check Python, simulators, tools and ports; say what mends them."),
     "boards": Verb(_boards, "List the boards for which a bitstream can be built."),
     "build": Verb(_build, "Synthesise, place and route a board's bitstream."),
+    "program": Verb(_program, "Load a bitstream onto the board that is plugged in."),
+    "devices": Verb(_devices, "List serial ports, and what is behind them."),
     "pack": Verb(_pack, "Pack a checkpoint into an image, 1.6 bits per weight."),
     "inspect": Verb(_inspect, "Show fitting boards, shapes, scales, zeros, sizes and digest."),
     "generate": Verb(_generate, "Go on from a prompt; the text appears as it is made."),

