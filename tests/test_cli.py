@@ -1116,7 +1116,7 @@ def test_nothing_asked_for_shows_the_help(good):
 def test_help_names_every_verb(good):
     out = good("--help")
     verbs = VERBS | plugin_verbs()
-    assert len(verbs) == 15 and "train" in verbs
+    assert len(verbs) == 18 and "train" in verbs
     for name, verb in verbs.items():
         assert f"{name} " in out
         assert verb.help in " ".join(good(name, "--help").split())

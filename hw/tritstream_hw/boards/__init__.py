@@ -5,5 +5,5 @@ from tritstream_hw.boards.ulx3s import ULX3S_45F, ULX3S_85F, ULX3S_85F_BRAM
 
 __all__ = ["TARGETS", "Target"]
 
-TARGETS = {target.name: target for target in [ULX3S_85F, ULX3S_85F_BRAM, ULX3S_45F]}
+TARGETS = {target.name: target for target in [ULX3S_85F, ULX3S_45F, ULX3S_85F_BRAM]}
 """All boards by name."""
