@@ -127,6 +127,18 @@ def test_unknown_board():
         launch("sim:")
 
 
+@pytest.mark.parametrize("address, sentence", [
+    ("sim:ulx3s_85f?sdr_rdc=46", "unknown option 'sdr_rdc': the closest is sdr_r"),
+    ("sim:ulx3s_85f?sdr_rcd=fast", "sdr_rcd=fast: it must be a number of 0 to 1e"),
+    ("sim:ulx3s_85f?baud=9", "baud=9: it must be a whole number"),
+    ("sim:ulx3s_85f?sdr_image=/etc/passwd", "unknown option 'sdr_image'"),
+    ("sim:ulx3s_84f", "no simulated board 'ulx3s_84f'.* `tritstream boards`"),
+])
+def test_boards_up_to_their_pads_that_cannot_be(address, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        launch(address)
+
+
 def test_a_cache_that_cannot_be_used(tmp_path, monkeypatch):
     place = tmp_path / "file"
     place.touch()

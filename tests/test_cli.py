@@ -460,7 +460,11 @@ def test_boards(good):
     row, = [row for row in json.loads(good("boards", "--json")) if row["name"] == "ulx3s_85f"]
     assert row["fpga"].startswith("LFE5U-85F") and row["luts"] == 83_640
     assert row["evidence"] in ("simulated", "routed", "measured-silicon")
-    assert "ulx3s_85f" in good("boards")
+    assert row["routed"]["clocks"]["clk"] >= row["clock_hz"] / 1e6
+    assert row["routed"]["cells"]["multipliers (MULT18X18D)"][1] == 156
+    assert row["shapes"]["370M"] == "no: its recurrent state of 24576 exceeds 8192"
+    shown = good("boards")
+    assert "ulx3s_85f" in shown and "(routed)" in shown
 
 
 @pytest.mark.parametrize("arguments, sentence", [

@@ -60,10 +60,10 @@ def examine(connect: Callable[[float], Device | None], images: list[Image],
         yield Check("link", Verdict.FAIL, f"{error} It is silent, too, where its PLL does not lock")
         yield from _other_rates(connect)
         return
-    checks = {"link": lambda: _link(device, seconds / 4),
+    checks = {"link": lambda: _link(device, seconds / 8),
               "token": lambda: _token(device, images[0]),
               "clock": lambda: _clock(device, images),
-              "memory": lambda: examine_memory(device, seconds / 2)}
+              "memory": lambda: examine_memory(device, 3 * seconds / 4)}
     with device:
         for name, check in checks.items():
             try:
