@@ -98,16 +98,16 @@ def _content(device: Device, end: float) -> Check:
         if time.monotonic() > began + WRITING * (end - began):
             break
     time.sleep(KEPT_SECONDS)
-    kept = "" if clock is None else f", the first for {device.clock() - clock:.2g} s"
+    after = "" if clock is None else f", the first {device.clock() - clock:.2g} s later"
     for unit, units in places:
         data, crc = _random(unit, units), device.memory_crc(unit * UNIT, units * UNIT)
         if crc != zlib.crc32(data):
             return Check("memory", Verdict.FAIL, f"{units * UNIT:,} bytes from byte "
-                         f"{unit * UNIT:,} on are not as written{kept}: "
+                         f"{unit * UNIT:,} on are not as written{after}: "
                          + (_stuck(data, crc) or "look at refresh, clock and supply"))
     share = sum(units for _, units in places) / total
     return Check("memory", Verdict.PASS, f"{share:.2%} of {total * UNIT:,} bytes, in {len(places)} "
-                 f"pieces, kept{kept}", share, "of all bytes")
+                 f"pieces, are as written{after}", share, "of all bytes")
 
 
 def _piece(unit_seconds: float, seconds: float, total: int) -> int:

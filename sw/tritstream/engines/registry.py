@@ -12,7 +12,8 @@ from tritstream.transport import Address
 
 __all__ = ["DEVICES", "GROUP", "open_engine"]
 
-DEVICES = "float, golden, cuda[:N], sim[:pN|:BOARD][?KEY=N&…], tcp:HOST:PORT or serial:PORT[?baud=N]"
+DEVICES = ("float, golden, cuda[:N], sim[:pN|:BOARD][?KEY=N&…], tcp:HOST:PORT or "
+           "serial:PORT[?baud=N]")
 """What a user can ask for."""
 
 GROUP = "tritstream.engines"
