@@ -6,7 +6,7 @@ from rich.table import Table
 
 from tritstream.analysis.estimate import estimate
 from tritstream.catalog import bundled_models, resolve
-from tritstream.cli.console import output, print_json, quantity
+from tritstream.cli.console import output, print_json, quantity, speed
 from tritstream.cli.estimate import image_estimate
 from tritstream.cli.gateware import all_targets, gateware
 from tritstream.cli.options import JsonArray
@@ -101,9 +101,9 @@ def _table(row: dict) -> Table:
         "P, V": f"{row['P']} bytes of tape and {row['V']} elements per cycle",
         "largest model": f"hidden {row['max_hidden']}, intermediate {row['max_intermediate']}, "
                          f"vocabulary {row['max_vocab']}, layers x hidden {row['max_state']}",
-        **{f"tok/s of {model}": "no: it is too large" if speed is None else speed
-           if isinstance(speed, str) else f"{speed:.3g} ({row['tokens_per_second_evidence']})"
-           for model, speed in speeds.items()},
+        **{f"tok/s of {model}": "no: it is too large" if rate is None else rate
+           if isinstance(rate, str) else f"{speed(rate)} ({row['tokens_per_second_evidence']})"
+           for model, rate in speeds.items()},
     }.items():
         table.add_row(name, text)
     return table

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["looking", "notes", "output", "print_json", "progress", "quantity", "write"]
+__all__ = ["looking", "notes", "output", "print_json", "progress", "quantity", "speed", "write"]
 
 PREFIXES = "kMGT"
 FILE_COLUMNS = 200          # where there is no terminal to fit
@@ -83,3 +83,8 @@ def quantity(value: float, unit: str = "") -> str:
             break
         value /= 1000
     return f"{value:.3g} {prefix}{unit}".rstrip()
+
+
+def speed(rate: float) -> str:
+    """Write tokens per second: whole ones from a thousand on, else four digits."""
+    return f"{rate:{',.0f' if rate >= 1000 else '.4g'}}"

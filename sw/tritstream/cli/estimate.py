@@ -14,7 +14,7 @@ from tritstream.analysis.kinds import KINDS, kind_of
 from tritstream.analysis.roofline import draw_roofline
 from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL
-from tritstream.cli.console import output, print_json
+from tritstream.cli.console import output, print_json, speed
 from tritstream.cli.gateware import all_targets, find_target
 from tritstream.cli.options import Json, open_model
 from tritstream.errors import BadInput, MissingTool
@@ -184,8 +184,8 @@ def _show(result: dict) -> None:
         table.add_row(KINDS[kind], *_cells(stage, peak), stage["limit"])
     table.add_row("token", *_cells(total, peak), "")
     console.print(table)
-    console.print(f"{result['tokens_per_second']:.4g} tok/s, {_share(result)} of the "
-                  f"{result['roof']:.4g} tok/s with which the tape could be read; limited by "
+    console.print(f"{speed(result['tokens_per_second'])} tok/s, {_share(result)} of the "
+                  f"{speed(result['roof'])} tok/s with which the tape could be read; limited by "
                   f"{_LIMITS[result['limit']]}")
 
 
@@ -198,9 +198,8 @@ def _show_roofs(models: Mapping[str, Estimate]) -> None:
             table.add_column("")
         speeds = {limit: rate / found.tape_bytes for limit, rate in found.rates.items()}
         speeds[name] = found.tokens_per_second
-        for what, speed in speeds.items():
-            table.add_row(f"{speed:{',.0f' if speed >= 1000 else '.4g'}}", what,
-                          Bar(speeds[Limit.CORE], 0, speed, width=BAR),
+        for what, rate in speeds.items():
+            table.add_row(speed(rate), what, Bar(speeds[Limit.CORE], 0, rate, width=BAR),
                           "" if what in found.rates else f"limited by the {found.limit}")
         output().print(table)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from tritstream.analysis.kinds import KINDS, kind_of
 from tritstream.analysis.profile import profile, trace
 from tritstream.catalog import DEFAULT_MODEL
-from tritstream.cli.console import output, print_json, quantity
+from tritstream.cli.console import output, print_json, quantity, speed
 from tritstream.cli.options import (
     Device,
     Json,
@@ -73,4 +73,4 @@ def _show(stages, clock_hz: int, evidence: str) -> None:
         table.add_row(name, f"{weights:,}", f"{cycles:,}", f"{cycles / total:.1%}", f"{stalls:,}",
                       f"{weights / cycles:.1f}" if weights else "")
     output().print(table)
-    output().print(f"{clock_hz / total:.4g} tok/s at {quantity(clock_hz, 'Hz')} ({evidence})")
+    output().print(f"{speed(clock_hz / total)} tok/s at {quantity(clock_hz, 'Hz')} ({evidence})")
