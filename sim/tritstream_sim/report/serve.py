@@ -34,6 +34,7 @@ from tritstream.engines import Work, open_engine
 from tritstream.engines.base import Engine, Pass
 from tritstream.engines.candidates import CANDIDATES, Candidates
 from tritstream.errors import DeviceError, TritstreamError
+from tritstream_sim.report.marked import write_between
 
 __all__ = ["Alone", "Load", "Server", "Speed", "load", "main", "served"]
 
@@ -441,9 +442,7 @@ def main(argv=None) -> None:
         parser.exit(error.exit_code, f"error: {error}\n")
     print(text)
     if options.write:
-        whole = options.write.read_text()
-        begin, end = (whole.index(mark) for mark in MARKS)
-        options.write.write_text(whole[:begin + len(MARKS[0])] + "\n" + text + "\n" + whole[end:])
+        write_between(options.write, MARKS, text)
 
 
 if __name__ == "__main__":
