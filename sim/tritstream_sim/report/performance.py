@@ -16,6 +16,7 @@ from tritstream.analysis.estimate import Estimate
 from tritstream.analysis.roofline import draw_roofline
 from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
 from tritstream.catalog import resolve
+from tritstream.cli.console import speed
 from tritstream.cli.estimate import image_estimate
 from tritstream.errors import TritstreamError
 from tritstream.image.image import Image
@@ -110,12 +111,12 @@ def table(rows: Iterable[Row]) -> str:
         lines.append(
             f"| {row.model} | {weights:,} | {build.beat_bytes}, {build.vector_width}, "
             f"{build.element_width} | {row.cycles:,} | {round(row.estimated.cycles):,} | "
-            f"{row.share:.1%} | {1e8 / row.cycles:,.4g} |")
+            f"{row.share:.1%} | {speed(1e8 / row.cycles)} |")
     lines += ["", f"With {WIDEST} bytes per beat, {KV260_CLOCK / 1e6:.0f} MHz and a memory of "
               f"{KV260_MEMORY / 1e9:.1f} GB/s (estimated; no such build has been routed):", "",
               "| model | tok/s | of the memory's roof |", "|---|---:|---:|"]
     for name, found in on_kv260(rows).items():
-        lines.append(f"| {name} | {found.tokens_per_second:,.4g} | "
+        lines.append(f"| {name} | {speed(found.tokens_per_second)} | "
                      f"{found.tokens_per_second / found.roof:.1%} |")
     return "\n".join(lines)
 
