@@ -46,7 +46,7 @@ class CoreContract(Contract):
         core = self.dut
         places = len(core.promised)
         held, promised = Signal(places), Signal(places)
-        ended = sum(core.lane.lasts) + (core.live & core.last) + core.lane.done
+        ended = sum(core.lanes[0].lasts) + (core.live & core.last) + core.lanes[0].done
         m.d.comb += [
             held.eq(core.written - core.read),
             promised.eq(core.promised - core.read),
@@ -102,10 +102,10 @@ class TopKContract(Contract):
         latest, started = _ascending(m, topk)
         most = len(entries)
         m.d.comb += [entry.addr.eq(n) for n, entry in enumerate(entries)]
-        ends = Mux(topk.full, most - 1, topk.count)     # the last place that is or becomes one
-        there = [Mux(topk.sorting, (n <= ends) & (n != topk.place), n < topk.count)
+        ends = Mux(topk.full, most - 1, topk.counts[0])     # the last place that is or becomes one
+        there = [Mux(topk.sorting, (n <= ends) & (n != topk.place), n < topk.counts[0])
                  for n in range(most)]
-        m.d.comb += [Assert(topk.count <= most),
+        m.d.comb += [Assert(topk.counts[0] <= most),
                      Assert(~topk.sorting | (started & (topk.place <= ends))),
                      Assert(~topk.sorting | (topk.fresh.token <= latest))]
         for n, entry in enumerate(entries):
@@ -116,7 +116,7 @@ class TopKContract(Contract):
             for k in range(n):
                 m.d.comb += Assert(~(there[n] & there[k]) | _before(entries[k].data, entry.data))
         with m.If(topk.full & ~(topk.sorting & (topk.place == most - 1))):
-            m.d.comb += Assert(topk.least == entries[-1].data.acc)
+            m.d.comb += Assert(topk.least[0] == entries[-1].data.acc)
 
 
 class ChainContract(Contract):

@@ -32,6 +32,7 @@ CONFIG = BuildConfig(beat_bytes=8, vector_width=4, candidates=3, max_hidden=64,
 OFFSETS = dict(zip((name for name, _, _ in HEADER_FIELDS), [0] + [
     sum(bits for _, bits, _ in HEADER_FIELDS[:n]) // 8 for n in range(1, len(HEADER_FIELDS))],
     strict=True))
+FRESH = [{"fresh": 1}]
 FORMATS = {name: {8: "B", 16: "<H", 32: "<I"}[bits] for name, bits, _ in HEADER_FIELDS}
 
 
@@ -60,14 +61,14 @@ def digest_of(image, token, stages):
 
 
 def check_fresh_pass(passes, image, token=7):
-    done = passes.play(pass_bytes(image, token, image.stages), stages=image.stages, fresh=True)
+    done = passes.play(pass_bytes(image, [token], image.stages), stages=image.stages, lanes=FRESH)
     assert done.status == Status.OK
     assert done.records[-1].digest == digest_of(image, token, image.stages)
 
 
 def damaged(image, token, index, **changes):
     """A pass in whose `index`-th section fields of the header are changed by functions."""
-    data = bytearray(pass_bytes(image, token, image.stages))
+    data = bytearray(pass_bytes(image, [token], image.stages))
     start = image.sections[index].start - image.tape_unit * UNIT
     start += image.row_units * UNIT if index else 0
     for name, change in changes.items():
@@ -104,10 +105,10 @@ def test_a_header_that_would_hang_is_refused(passes, image, changes):
         if section.header.op is Op.HEAD and "op" in changes and changes["op"](0) is Op.RESIDUAL:
             continue                # as long as before: that ends, with another result
         data = damaged(image, 7, index, **changes)
-        if data == pass_bytes(image, 7, image.stages):
+        if data == pass_bytes(image, [7], image.stages):
             continue
         seen.add(section.header.op)
-        assert passes.play(data, stages=image.stages, fresh=True).status == Status.BAD_TAPE, \
+        assert passes.play(data, stages=image.stages, lanes=FRESH).status == Status.BAD_TAPE, \
             section.name
         check_fresh_pass(passes, image)
     assert len(seen) >= 3
@@ -117,15 +118,15 @@ def test_a_header_that_would_hang_is_refused(passes, image, changes):
 def test_a_pass_of_another_length_is_refused(passes, image, surplus):
     """Of each kind, one that is too short and one that is too long; a prefix is none of them."""
     for stages in (1, 2, 3, image.stages):
-        data = pass_bytes(image, 7, stages)
-        whole = pass_bytes(image, 7, image.stages) + bytes(8)
+        data = pass_bytes(image, [7], stages)
+        whole = pass_bytes(image, [7], image.stages) + bytes(8)
         amount = {"a beat": 8, "a header": UNIT, "a section": 3 * UNIT,
-                  "all but one stage": len(data) - len(pass_bytes(image, 7, 1)) or 16}[surplus]
+                  "all but one stage": len(data) - len(pass_bytes(image, [7], 1)) or 16}[surplus]
         for length in (len(data) - amount, len(data) + amount):
-            done = passes.play(whole[:length], stages=stages, fresh=True)
+            done = passes.play(whole[:length], stages=stages, lanes=FRESH)
             assert done.status == Status.BAD_TAPE, (stages, length - len(data))
             check_fresh_pass(passes, image)
-        assert passes.play(data, stages=stages, fresh=True).status == Status.OK
+        assert passes.play(data, stages=stages, lanes=FRESH).status == Status.OK
     check_fresh_pass(passes, image)
 
 

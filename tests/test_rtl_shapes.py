@@ -223,5 +223,5 @@ def test_a_build_that_is_drawn(cache, tmp_path, seed, build_number):
             for head in (True, False, True):
                 token = rng.randrange(image.vocab)
                 stages = image.stages if head else image.body_stages
-                beats = len(pass_bytes(image, token, stages)) // config.beat_bytes
+                beats = len(pass_bytes(image, [token], stages)) // config.beat_bytes
                 conversation.step(token, head=head, gaps=draw_gaps(rng, beats))

@@ -1,10 +1,13 @@
-"""The accelerator: one token pass per start, from the beats of the tape to the best candidates.
+"""The accelerator: a pass of a few tokens per start, from the beats of the tape to candidates.
 
 `TapeReader` takes the tape apart. `Quantiser` turns x or z into int8 vectors, which `Gemv`
 multiplies with the trits. `ElementPath` makes the elements of the stage's output vector of the row
 sums; `Statistics` follows them, and `Scalars` makes of these what the next stage's quantiser and
 dequantiser need. The row sums of the head go into the `Head`. `Sequencer` gives each block its
 command, and waits until all elements are through, so that no two stages use the same memory.
+
+Tokens that share a pass share every reading of the weights, and each block but the trees of the
+core: their rows, vectors and scalars go through one after the other, with the number of the lane.
 """
 
 from amaranth import *
@@ -43,7 +46,11 @@ class Accelerator(wiring.Component):
 
     A pass takes as many cycles as the tape has beats, and for each stage what cannot be hidden
     behind it: the norm's scalars, the part of the quantisation that precedes the first row group,
-    and the pipeline's latency at the end; about 150 cycles and `columns / V`.
+    and the pipeline's latency at the end; about 150 cycles and `columns / V`. What is of a token
+    takes as long again for each token more: its embedding row, scalars and quantisation.
+
+    The digest of a lane is that of all that has passed in it since it was cleared or had a fresh
+    token. In a vector memory and in one of states, each lane and slot begins at a power of two.
 
     The ports for debugging work while no pass runs. The content of all memories survives a reset.
     """
@@ -58,7 +65,7 @@ class Accelerator(wiring.Component):
         self.gains, self.statistics = construct(GainPorts, config), construct(Statistics, config)
         self.quantiser = construct(Quantiser, config)
         self.scalars = Scalars(scalar_units=config.scalar_units, digit_bits=config.digit_bits,
-                               lead=self.quantiser.reciprocal_delay)
+                               lead=self.quantiser.reciprocal_delay, lanes=config.lanes)
         self.activations, self.gemv = construct(ActivationMemory, config), construct(Gemv, config)
         self.elements, self.head = construct(ElementPath, config), construct(Head, config)
         self.vector_digest, self.sequencer = construct(VectorDigest, config), Sequencer(config)
@@ -89,6 +96,9 @@ class Accelerator(wiring.Component):
                      sequencer.takes.eq(taken(self.beats))]
         for name in ("bad", "stalled", "collecting", "complete"):
             m.d.comb += getattr(sequencer, name).eq(getattr(reader, name))
+        m.d.comb += [block.lanes.eq(sequencer.lanes) for block in (self.gemv, self.elements)]
+        m.d.comb += [block.last.eq(sequencer.lanes.last)
+                     for block in (self.row, self.quantiser, self.scalars)]
 
     def _connect_commands(self, m):
         """Each command to its block, and what tells that the stage is over."""
@@ -113,7 +123,7 @@ class Accelerator(wiring.Component):
         connect(m, quantiser.write, self.activations.write)
         connect(m, self.gemv.read, self.activations.read)
         connect(m, self.row.o, elements.row)
-        connect(m, self.row.scale, elements.row_scale)
+        connect(m, self.row.scales, elements.row_scales)
         connect(m, elements.x, self.vectors.rows)
         connect(m, elements.keep, self.gains.keep)
         connect(m, elements.state_read, self.state.read)
@@ -145,9 +155,12 @@ class Accelerator(wiring.Component):
             (getattr(self, name).eq(getattr(sequencer, name))
              for name in ("cycles", "stalls", "beats_taken")),
             self.debug.idle.eq(sequencer.idle),
+            self.head.lane.eq(self.lane),
             self.head.index.eq(self.candidate),
             self.best.eq(self.head.best),
-            self.scale.eq(self.scalars.scales.p[0]),
-            digest.clear.eq(self.clear_digest | (taken(self.start) & self.start.p.fresh)),
-            self.digest.eq(digest.value), sequencer.digest.eq(digest.value),
+            self.scale.eq(self.scalars.scales.p[self.lane][0]),
+            self.digest.eq(digest.value[self.lane]),
+            sequencer.digest.eq(digest.value[0]),
+            (clear.eq(self.clear_digest | (taken(self.start) & lane.fresh))
+             for clear, lane in zip(digest.clear, self.start.p.lanes.table, strict=True)),
         ]

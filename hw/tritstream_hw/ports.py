@@ -4,29 +4,35 @@ import types
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import ReadPort, WritePort
+from amaranth.lib.memory import ReadPort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from tritstream.formats import FORMATS
 from tritstream.link.messages import RECORD_WORDS
 from tritstream_hw.elements.layouts import SCALE
+from tritstream_hw.elements.ports import (
+    state_read_port,
+    state_write_port,
+    vector_read_port,
+    vector_write_port,
+)
+from tritstream_hw.gemv.layouts import lanes_layout
 from tritstream_hw.memory.port import played_layout
 
 __all__ = [
     "BEST",
     "DONE",
-    "START",
+
     "AcceleratorSignature",
     "ControlledSignature",
     "DebugSignature",
     "PassSignature",
     "part",
     "record_port",
+    "start_layout",
+    "to_host_layout",
 ]
 
-START = data.StructLayout({"fresh": 1, "logits": 1, "stages": 16})
-"""Begin of a pass."""
 
 DONE = data.StructLayout({"status": 8, "head": 1})
 """End of a pass: a status of `docs/link.md`, and whether the head was played."""
@@ -35,15 +41,27 @@ BEST = data.StructLayout({"token": 32, "acc": signed(32), "valid": 1})
 """One of the best logits, if there are that many."""
 
 
+def start_layout(lanes: int, slots: int) -> data.StructLayout:
+    """Layout of the begin of a pass: its tokens, whether the host wants all logits, its stages."""
+    return data.StructLayout({"lanes": lanes_layout(lanes, slots), "logits": 1, "stages": 16})
+
+
+def to_host_layout(lanes: int) -> data.StructLayout:
+    """Layout of a logit for the host, of one of `T` tokens."""
+    return data.StructLayout({"acc": signed(32), "lane": range(lanes)})
+
+
 class DebugSignature(wiring.Signature):
     """Ports into the memories of an idle accelerator, as their user has them.
 
     Parameters
     ----------
     vector_elements, max_state : int
-        Elements of the vectors and of the recurrent state.
+        Elements of the vectors of a token and of a recurrent state.
     max_stages : int
         Stages that have a record.
+    lanes, slots : int
+        `T`, and states that are kept.
 
     Members
     -------
@@ -55,15 +73,14 @@ class DebugSignature(wiring.Signature):
         The same words.
     """
 
-    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int):
-        vectors = {"addr_width": ceil_log2(vector_elements), "shape": signed(FORMATS.vector_bits)}
-        state = {"addr_width": ceil_log2(max_state), "shape": signed(FORMATS.state_bits)}
+    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int, lanes: int = 1,
+                 slots: int = 1):
         super().__init__({
             "idle": In(1),
-            "vectors_read": In(ReadPort.Signature(**vectors)),
-            "vectors_write": In(WritePort.Signature(**vectors)),
-            "state_read": In(ReadPort.Signature(**state)),
-            "state_write": In(WritePort.Signature(**state)),
+            "vectors_read": In(vector_read_port(vector_elements, lanes)),
+            "vectors_write": In(vector_write_port(vector_elements, lanes)),
+            "state_read": In(state_read_port(max_state, slots)),
+            "state_write": In(state_write_port(max_state, slots)),
             "records_read": In(record_port(max_stages)),
         })
 
@@ -71,27 +88,37 @@ class DebugSignature(wiring.Signature):
 class PassSignature(wiring.Signature):
     """What a pass needs of an accelerator, as its user has it.
 
+    Parameters
+    ----------
+    lanes, slots : int
+        `T`, and states that are kept.
+
     Members
     -------
-    start, done : :py:`Out(stream.Signature(START))`, :py:`In(stream.Signature(DONE))`
-        Begin and end of a pass. Behind a status other than 0, the accelerator has to be reset.
-    logits : :py:`In(stream.Signature(signed(32)))`
+    start : :py:`Out(stream.Signature(start_layout(T, slots)))`
+        Begin of a pass.
+    done : :py:`In(stream.Signature(DONE))`
+        Its end. Behind a status other than 0, the accelerator has to be reset.
+    logits : :py:`In(stream.Signature(to_host_layout(T)))`
         Every logit, if the pass was started so; all are taken before `done` is offered.
+    lane : :py:`Out(range(T))`
+        The token that is asked about, from `done` on.
     candidate, best : :py:`Out(8)`, :py:`In(BEST)`
-        Which of the best logits is wanted; it is there a cycle later.
+        Which of its best logits is wanted; it is there a cycle later.
     scale : :py:`In(SCALE)`
-        Of the logits, from `done` on.
+        Of its logits.
     digest : :py:`In(32)`
-        Running CRC-32 of all stage vectors.
+        Running CRC-32 of all stage vectors in its lane.
     cycles, stalls : :py:`In(64)`
         Of the latest pass.
     """
 
-    def __init__(self):
+    def __init__(self, *, lanes: int = 1, slots: int = 1):
         super().__init__({
-            "start": Out(stream.Signature(START)),
+            "start": Out(stream.Signature(start_layout(lanes, slots))),
             "done": In(stream.Signature(DONE)),
-            "logits": In(stream.Signature(signed(32))),
+            "logits": In(stream.Signature(to_host_layout(lanes))),
+            "lane": Out(range(lanes)),
             "candidate": Out(8),
             "best": In(BEST),
             "scale": In(SCALE),
@@ -106,7 +133,7 @@ class ControlledSignature(wiring.Signature):
 
     Parameters
     ----------
-    vector_elements, max_state, max_stages : int
+    vector_elements, max_state, max_stages, lanes, slots : int
         See :class:`DebugSignature`.
 
     Members
@@ -114,20 +141,22 @@ class ControlledSignature(wiring.Signature):
     start, done, ...
         See :class:`PassSignature`.
     clear_digest : :py:`Out(1)`
-        Strobe that restarts the digest.
+        Strobe that restarts the digests of all lanes.
     beats_taken : :py:`In(64)`
         Since reset.
     debug : :py:`Out(DebugSignature(...))`
         The memories, while no pass runs.
     """
 
-    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int):
+    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int, lanes: int = 1,
+                 slots: int = 1):
         super().__init__({
-            **PassSignature().members,
+            **PassSignature(lanes=lanes, slots=slots).members,
             "clear_digest": Out(1),
             "beats_taken": In(64),
             "debug": Out(DebugSignature(
-                vector_elements=vector_elements, max_state=max_state, max_stages=max_stages)),
+                vector_elements=vector_elements, max_state=max_state, max_stages=max_stages,
+                lanes=lanes, slots=slots)),
         })
 
 
@@ -138,7 +167,7 @@ class AcceleratorSignature(wiring.Signature):
     ----------
     beat_bytes : int
         `P`.
-    vector_elements, max_state, max_stages : int
+    vector_elements, max_state, max_stages, lanes, slots : int
         See :class:`DebugSignature`.
 
     Members
@@ -151,9 +180,10 @@ class AcceleratorSignature(wiring.Signature):
     """
 
     def __init__(self, *, beat_bytes: int, vector_elements: int, max_state: int,
-                 max_stages: int):
+                 max_stages: int, lanes: int = 1, slots: int = 1):
         controlled = ControlledSignature(
-            vector_elements=vector_elements, max_state=max_state, max_stages=max_stages)
+            vector_elements=vector_elements, max_state=max_state, max_stages=max_stages,
+            lanes=lanes, slots=slots)
         super().__init__({
             **controlled.members,
             "beats": Out(stream.Signature(played_layout(beat_bytes))),

@@ -10,8 +10,9 @@ from amaranth.utils import exact_log2
 from tritstream.build import BuildConfig
 from tritstream.link.messages import RECORD_WORDS, Measures
 from tritstream.link.protocol import Status
+from tritstream_hw.gemv.layouts import lanes_layout
 from tritstream_hw.layouts import table_layout
-from tritstream_hw.ports import DONE, START, record_port
+from tritstream_hw.ports import DONE, record_port, start_layout
 from tritstream_hw.stage import StageDecoder, stage_layout
 from tritstream_hw.stream.transfer import taken
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
@@ -41,8 +42,12 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    start : :py:`In(stream.Signature(START))`, done : :py:`Out(stream.Signature(DONE))`
-        One of each per pass.
+    start : :py:`In(stream.Signature(start_layout(T, slots)))`
+        Begin of a pass.
+    done : :py:`Out(stream.Signature(DONE))`
+        Its end.
+    lanes : :py:`Out(lanes_layout(T, slots))`
+        The tokens of the pass, until the next begins.
     header : :py:`In(stream.Signature(HEADER_LAYOUT))`
         From the tape reader.
     bad : :py:`In(1)`
@@ -61,7 +66,7 @@ class Sequencer(wiring.Component):
     takes, stalled : :py:`In(1)`
         A beat is taken; in the cycle before, one was wanted and none was there.
     digest : :py:`In(32)`
-        Running digest.
+        Running digest of the first token's lane.
     cycles, stalls : :py:`Out(64)`
         Of this pass so far, or of the one that ended last. A stall is a cycle in which the source
         has nothing where something is needed.
@@ -75,8 +80,9 @@ class Sequencer(wiring.Component):
         self._config = config
         layout = stage_layout(config)
         super().__init__({
-            "start":   In(stream.Signature(START)),
+            "start":   In(stream.Signature(start_layout(config.lanes, config.slots))),
             "done":    Out(stream.Signature(DONE)),
+            "lanes":   Out(lanes_layout(config.lanes, config.slots)),
             "header":  In(stream.Signature(HEADER_LAYOUT)),
             "bad":     In(1),
             **{name: Out(stream.Signature(layout[name].shape)) for name in COMMANDS},
@@ -97,12 +103,13 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.decoder = decoder = StageDecoder(self._config)
-        run, stage = Signal(START), Signal(stage_layout(self._config))
+        run, stage = Signal.like(self.start.p), Signal(stage_layout(self._config))
         index = Signal(16)
         begins, ends, records = Signal(), Signal(), Signal()
         m.d.comb += [
             decoder.header.eq(self.header.payload),
-            decoder.run.eq(run),
+            decoder.logits.eq(run.logits),
+            self.lanes.eq(run.lanes),
             begins.eq(taken(self.header)),
             self.half.eq(index[0]),
         ]

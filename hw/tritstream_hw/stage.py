@@ -16,7 +16,6 @@ from tritstream_hw.gemv.feeder import product_layout
 from tritstream_hw.head.head import RANKING
 from tritstream_hw.norm.quantiser import quantise_layout
 from tritstream_hw.norm.scalars import FACTORS
-from tritstream_hw.ports import START
 from tritstream_hw.tape.gains import load_layout
 from tritstream_hw.tape.layouts import HEADER_LAYOUT, padded_beats
 
@@ -52,8 +51,8 @@ class StageDecoder(wiring.Component):
     -------
     header : :py:`In(HEADER_LAYOUT)`
         Header of the stage.
-    run : :py:`In(START)`
-        The pass that it belongs to.
+    logits : :py:`In(1)`
+        The host wants all logits of the pass that it belongs to.
     word : :py:`Out(stage_layout(config))`
         Its commands.
     """
@@ -62,7 +61,7 @@ class StageDecoder(wiring.Component):
         self._config = config
         super().__init__({
             "header": In(HEADER_LAYOUT),
-            "run":    In(START),
+            "logits": In(1),
             "word":   Out(stage_layout(config)),
         })
 
@@ -99,9 +98,8 @@ class StageDecoder(wiring.Component):
             word.elements.fraction0.eq(header.fraction0),
             word.elements.fraction1.eq(header.fraction1),
             word.elements.state_base.eq(header.state_base),
-            word.elements.fresh.eq(self.run.fresh),
 
-            word.head.logits.eq(self.run.logits),
+            word.head.logits.eq(self.logits),
         ]
         names = [f"scale{index}" for index in range(VECTORS)] + ["ratio", "floor"]
         scalars = [*word.scalars.factors, word.scalars.ratio, word.scalars.floor]

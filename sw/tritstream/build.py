@@ -10,6 +10,7 @@ from tritstream.formats import FORMATS, MOST_BEAT_BYTES, MOST_ROWS, UNIT, padded
 __all__ = ["BuildConfig", "usual_element_width", "usual_vector_width"]
 
 
+MOST_LANES = 16
 MOST_ELEMENT_WIDTH = 4      # bytes of the prefix of an embedding row, which is read in E bytes
 
 CHOICES = {"p": "beat_bytes", "v": "vector_width", "e": "element_width", "state": "max_state",
@@ -60,7 +61,7 @@ class BuildConfig:
     prefetch_beats : int
         Beats that are read from the memory ahead of their use, and wait in block RAM; 0: none.
     lanes : int
-        `T`, tokens that share a pass. Only 1 is built so far.
+        `T`, tokens that share a pass, 1 to 16.
     candidates : int
         Best logits kept by the top-k unit.
     max_hidden, max_intermediate, max_vocab : int
@@ -113,8 +114,8 @@ class BuildConfig:
         if self.element_width > min(MOST_ELEMENT_WIDTH, self.vector_width):
             raise BadInput(f"element_width must be at most {MOST_ELEMENT_WIDTH}, and at most "
                            f"vector_width = {self.vector_width}, not {self.element_width}.")
-        if self.lanes != 1:
-            raise BadInput(f"lanes must be 1 in this version, not {self.lanes}.")
+        if self.lanes > MOST_LANES:
+            raise BadInput(f"lanes must be at most {MOST_LANES}, not {self.lanes}.")
         if self.candidates > 255:
             raise BadInput(f"candidates must be at most 255, not {self.candidates}.")
         for name in ("max_hidden", "max_intermediate", "max_vocab"):
@@ -152,6 +153,11 @@ class BuildConfig:
     def z_base(self) -> int:
         """Address of z in the vector memory."""
         return padded(self.max_hidden)
+
+    @property
+    def slots(self) -> int:
+        """States that are kept between passes: one for each lane."""
+        return self.lanes
 
     @property
     def acc_bits(self) -> int:

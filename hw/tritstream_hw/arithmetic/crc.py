@@ -1,7 +1,7 @@
 """CRC-32 of the bytes that pass."""
 
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["Crc32"]
@@ -20,8 +20,9 @@ def _after(remainder: int, count: int) -> int:
 class Crc32(wiring.Component):
     """Running CRC-32 over words of one to four bytes, one or several per cycle.
 
-    The value is that of `zlib.crc32` over the words taken since the last `clear`, lowest byte
-    first. It is that of no bytes, 0, after a reset.
+    There may be several running ones, to each of which words are added in turn. The value is that
+    of `zlib.crc32` over the words taken since the last `clear`, lowest byte first. It is that of no
+    bytes, 0, after a reset.
 
     What is known to be as wide as the remainder is added to it before the matrix of the CRC is
     applied, not behind one of its own: `amaranth.lib.crc`, which has to serve any width, takes half
@@ -33,34 +34,42 @@ class Crc32(wiring.Component):
         Width of a word: 8, 16 or 32.
     words : int
         Words per cycle at most.
+    streams : int
+        Running CRCs.
 
     Members
     -------
+    stream : :py:`In(range(streams))`
+        Whose words they are.
     data : :py:`In(words * data_bits)`
         Words, the first in the lowest bits.
     valid : :py:`In(words)`
         Which of them to take.
-    clear : :py:`In(1)`
+    clear : :py:`In(streams)`
         Start again, with what is taken of `data`.
-    value : :py:`Out(32)`
+    value : :py:`Out(data.ArrayLayout(32, streams))`
         One cycle later.
     """
 
-    def __init__(self, *, data_bits: int, words: int = 1):
+    def __init__(self, *, data_bits: int, words: int = 1, streams: int = 1):
         self._data_bits = data_bits
-        super().__init__({"data": In(words * data_bits), "valid": In(words), "clear": In(1),
-                          "value": Out(BITS)})
+        super().__init__({"stream": In(range(streams)), "data": In(words * data_bits),
+                          "valid": In(words), "clear": In(streams),
+                          "value": Out(data.ArrayLayout(BITS, streams))})
 
     def elaborate(self, platform):
         m = Module()
-        remainder = Signal(BITS, init=-1)
-        following = remainder | self.clear.replicate(BITS)
+        streams = len(self.clear)
+        remainders = Signal(data.ArrayLayout(BITS, streams), init=[(1 << BITS) - 1] * streams)
+        following = remainders[self.stream] | self.clear.bit_select(self.stream, 1).replicate(BITS)
         for n, valid in enumerate(self.valid):
             word = self.data.word_select(n, self._data_bits)
             following = Mux(valid, self._step(m, following, word, name=f"added_{n}"), following)
-        m.d.comb += self.value.eq(~remainder)
-        with m.If(self.clear | self.valid.any()):
-            m.d.sync += remainder.eq(following)
+        for n, remainder in enumerate(remainders):
+            mine = self.stream == n
+            m.d.comb += self.value[n].eq(~remainder)
+            with m.If(self.clear[n] | (mine & self.valid.any())):
+                m.d.sync += remainder.eq(Mux(mine, following, -1))
         return m
 
     def _step(self, m, remainder, word, *, name: str) -> Value:

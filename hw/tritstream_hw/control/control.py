@@ -75,7 +75,8 @@ class Control(wiring.Component):
         m.submodules.configure = configure = construct(Configure, config)
         m.submodules.run = run = Run(
             candidates=config.candidates, token_bits=config.token_bits,
-            max_stages=config.max_stages, memory_units=memory_units)
+            max_stages=config.max_stages, memory_units=memory_units, lanes=config.lanes,
+            slots=config.slots)
         m.submodules.access = access = Access(
             beat_bytes=config.beat_bytes, memory_units=memory_units,
             space_words=space_words(config))
@@ -96,7 +97,7 @@ class Control(wiring.Component):
         wiring.connect(m, parser.store, access.store)
 
         accelerator = wiring.flipped(self.accelerator)
-        wiring.connect(m, run.accelerator, part(accelerator, PassSignature()))
+        wiring.connect(m, run.accelerator, part(accelerator, construct(PassSignature, config)))
         wiring.connect(m, access.request, spaces.request)
         wiring.connect(m, spaces.word, access.word)
         wiring.connect(m, spaces.debug, accelerator.debug)

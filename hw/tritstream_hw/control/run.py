@@ -33,6 +33,8 @@ class Run(wiring.Component):
         Most stages of a pass.
     memory_units : int
         Size of the memory; 0 if there is none.
+    lanes, slots : int
+        Of the accelerator; a pass has one token, in the first lane.
 
     Members
     -------
@@ -42,13 +44,14 @@ class Run(wiring.Component):
         Of the latest CONFIGURE.
     move, drop, idle
         See :class:`PlayerSignature`.
-    accelerator : :py:`Out(PassSignature())`
+    accelerator : :py:`Out(PassSignature(lanes=T, slots=slots))`
         What plays the pass.
     failed : :py:`Out(1)`
         Strobe: the accelerator has given a pass up, and has to be reset.
     """
 
-    def __init__(self, *, candidates: int, token_bits: int, max_stages: int, memory_units: int):
+    def __init__(self, *, candidates: int, token_bits: int, max_stages: int, memory_units: int,
+                 lanes: int = 1, slots: int = 1):
         self._candidates = candidates
         self._token_bits = token_bits
         self._max_stages = max_stages
@@ -59,7 +62,7 @@ class Run(wiring.Component):
             "move": Out(stream.Signature(move_layout(memory_units))),
             "drop": Out(1),
             "idle": In(1),
-            "accelerator": Out(PassSignature()),
+            "accelerator": Out(PassSignature(lanes=lanes, slots=slots)),
             "failed": Out(1),
         })
 
@@ -105,7 +108,7 @@ class Run(wiring.Component):
             play.p.row.eq(row),
             play.p.row_units.eq(configuration.row_units),
             play.p.tape_units.eq(command.tape_units),
-            accelerator.start.p.fresh.eq(fresh),
+            accelerator.start.p.lanes.table[0].fresh.eq(fresh),
             accelerator.start.p.logits.eq(has(command.flags, RunFlag.LOGITS)),
             accelerator.start.p.stages.eq(command.stages),
         ]
@@ -165,7 +168,7 @@ class Run(wiring.Component):
                 m.d.comb += play.valid.eq(~named)
                 with m.If(accelerator.logits.valid):
                     m.d.comb += accelerator.logits.ready.eq(
-                        reply.send(C(Code.LOGIT, 8), accelerator.logits.payload))
+                        reply.send(C(Code.LOGIT, 8), accelerator.logits.p.acc))
                 with m.Elif(accelerator.done.valid):
                     m.d.comb += [accelerator.done.ready.eq(1),
                                  self.failed.eq(accelerator.done.p.status != Status.OK)]

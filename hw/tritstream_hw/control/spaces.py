@@ -26,7 +26,7 @@ class Spaces(wiring.Component):
 
     Parameters
     ----------
-    vector_elements, max_state, max_stages : int
+    vector_elements, max_state, max_stages, lanes, slots : int
         See :class:`DebugSignature`.
 
     Members
@@ -42,12 +42,14 @@ class Spaces(wiring.Component):
         Content of the space of counters.
     """
 
-    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int):
+    def __init__(self, *, vector_elements: int, max_state: int, max_stages: int, lanes: int = 1,
+                 slots: int = 1):
         super().__init__({
             "request": In(stream.Signature(WORD)),
             "word": Out(stream.Signature(32)),
             "debug": Out(DebugSignature(
-                vector_elements=vector_elements, max_state=max_state, max_stages=max_stages)),
+                vector_elements=vector_elements, max_state=max_state, max_stages=max_stages,
+                lanes=lanes, slots=slots)),
             "counters": In(data.ArrayLayout(32, COUNTER_WORDS)),
         })
 

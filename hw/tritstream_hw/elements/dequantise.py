@@ -27,7 +27,8 @@ class Dequantise(wiring.Component):
     acc : :py:`In(sum_shape(acc_bits))`
         Row sum.
     scale : :py:`In(SCALE)`
-        Must not change while row sums are under way.
+        Its mantissa goes with the row sum. Of its shift, the bits from 3 on are taken
+        :py:`shift_delay` cycles after that, and the others in the cycle behind.
     o : :py:`Out(signed(32))`
         Element; follows :py:`latency` cycles after the row sum.
     """
@@ -39,6 +40,11 @@ class Dequantise(wiring.Component):
             "o":     Out(signed(FORMATS.vector_bits)),
         })
         self._multiplier = Multiplier(self.acc.shape(), FORMATS.mantissa_bits)
+
+    @property
+    def shift_delay(self) -> int:
+        """Cycles from a row sum until its shift is needed."""
+        return self._multiplier.latency - 1
 
     @property
     def latency(self) -> int:

@@ -29,12 +29,16 @@ class ElementLane(wiring.Component):
 
     Members
     -------
-    command : :py:`In(ELEMENTS)`, scales : :py:`In(SCALES)`
+    command : :py:`In(ELEMENTS)`
         What to do. Must not change while rows are under way.
+    scales : :py:`In(SCALES)`
+        Of the row, each as `Dequantise` takes it.
     sums : :py:`In(data.ArrayLayout(sum_shape(acc_bits), 3))`
         Row sums, by projection.
-    x : :py:`In(signed(32))`, keep : :py:`In(16)`, h : :py:`In(signed(24))`
-        Residual of the row, one minus its lower bound, and its state.
+    x : :py:`In(signed(32))`, keep : :py:`In(16)`
+        Residual of the row, and one minus its lower bound.
+    h : :py:`In(signed(24))`, fresh : :py:`In(1)`, follows : :py:`In(1)`
+        State of the row, as `Mixer` takes it.
     state : :py:`Out(signed(24))`
         Its new state.
     o : :py:`Out(RESULT)`
@@ -49,6 +53,8 @@ class ElementLane(wiring.Component):
             "x":       In(signed(FORMATS.vector_bits)),
             "keep":    In(FORMATS.gain_bits),
             "h":       In(signed(FORMATS.state_bits)),
+            "fresh":   In(1),
+            "follows": In(1),
             "state":   Out(signed(FORMATS.state_bits)),
             "o":       Out(RESULT),
         })
@@ -58,6 +64,16 @@ class ElementLane(wiring.Component):
     @property
     def _dequantised(self) -> int:
         return self._dequantise[0].latency
+
+    @property
+    def shift_delay(self) -> int:
+        """Cycles until the shift of the scales is needed."""
+        return self._dequantise[0].shift_delay
+
+    @property
+    def chain_cycles(self) -> int:
+        """Cycles from a row to one that goes on from its new state."""
+        return self._mixer.chain_cycles
 
     @property
     def row_delay(self) -> int:
@@ -106,6 +122,8 @@ class ElementLane(wiring.Component):
             mixer.command.eq(self.command),
             mixer.keep.eq(self.keep),
             mixer.h.eq(self.h),
+            mixer.fresh.eq(self.fresh),
+            mixer.follows.eq(self.follows),
             self.state.eq(mixer.state),
             self.o.eq(mixer.o),
         ]

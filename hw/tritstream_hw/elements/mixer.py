@@ -35,8 +35,10 @@ class Mixer(wiring.Component):
         Elements of a row, by projection.
     keep : :py:`In(16)`
         One minus the row's lower bound, a cycle after its elements.
-    h : :py:`In(signed(24))`
-        The row's state, :py:`h_delay` cycles after its elements.
+    h : :py:`In(signed(24))`, fresh : :py:`In(1)`
+        The row's state, :py:`h_delay` cycles after its elements, and whether it counts as 0.
+    follows : :py:`In(1)`
+        With `h`: the state is instead the new one of the row :py:`chain_cycles` before.
     state : :py:`Out(signed(24))`
         Its new state, :py:`state_latency` cycles after its elements.
     o : :py:`Out(RESULT)`
@@ -48,6 +50,8 @@ class Mixer(wiring.Component):
     elements: In(data.ArrayLayout(ELEMENT, VECTORS))
     keep: In(FORMATS.gain_bits)
     h: In(signed(FORMATS.state_bits))
+    fresh: In(1)
+    follows: In(1)
     state: Out(signed(FORMATS.state_bits))
     o: Out(RESULT)
 
@@ -60,6 +64,11 @@ class Mixer(wiring.Component):
     def h_delay(self) -> int:
         """Cycles until the state is needed, less one in which it may come from far away."""
         return self._opened.latency
+
+    @property
+    def chain_cycles(self) -> int:
+        """Cycles from a row to one that goes on from its new state."""
+        return self._recurrence.latency
 
     @property
     def state_latency(self) -> int:
@@ -93,10 +102,10 @@ class Mixer(wiring.Component):
             opened.fraction.eq(self.command.fraction1),
         ]
 
-        h = Signal.like(self.h, reset_less=True)
-        m.d.sync += h.eq(Mux(self.command.fresh, 0, self.h))
+        h, follows = Signal.like(self.h, reset_less=True), Signal(reset_less=True)
+        m.d.sync += [h.eq(Mux(self.fresh, 0, self.h)), follows.eq(self.follows)]
         m.d.comb += [
-            recurrence.h.eq(h),
+            recurrence.h.eq(Mux(follows, recurrence.o, h)),
             recurrence.candidate.eq(candidate.o),
             recurrence.opened.eq(opened.o),
             self.state.eq(recurrence.o),

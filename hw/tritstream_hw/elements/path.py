@@ -4,27 +4,34 @@ import dataclasses
 
 from amaranth import *
 from amaranth.hdl import Assert
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.lane import ElementLane
-from tritstream_hw.elements.layouts import ELEMENTS, SCALE, SCALES, flow, results_layout
+from tritstream_hw.elements.layouts import (
+    ELEMENTS,
+    SCALE,
+    SCALES,
+    flow,
+    results_layout,
+    scales_layout,
+)
 from tritstream_hw.elements.ports import (
     rows_port,
     state_rows_read_port,
     state_rows_write_port,
     vector_rows_write_port,
 )
-from tritstream_hw.gemv.layouts import sums_layout
+from tritstream_hw.gemv.layouts import lanes_layout, sums_layout
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["ElementPath"]
 
 
 class ElementPath(wiring.Component):
-    """`E` lanes side by side, and the memories that their rows come from and go to.
+    """`E` rows side by side, of one token, and the memories that they come from and go to.
 
     Throughput is a word of rows per cycle. What is under way is never stalled; rows wait only for
     their scales.
@@ -41,61 +48,66 @@ class ElementPath(wiring.Component):
         Elements of the vector memory.
     z_base : int
         Where z begins in it.
+    lanes, slots : int
+        `T`, and states that are kept between passes.
 
     Members
     -------
     command : :py:`In(stream.Signature(ELEMENTS))`
-        What to do. Taken with the last element of the vector.
-    sums, row : :py:`In(stream.Signature(sums_layout(acc_bits, E)))`
+        What to do. Taken with the last element of the last vector.
+    lanes : :py:`In(lanes_layout(T, slots))`
+        The tokens of the pass, stable while it is under way. The rows of one that follows the one
+        before it have to come `ElementLane.chain_cycles` after those of that one.
+    sums, row : :py:`In(stream.Signature(sums_layout(acc_bits, E, T)))`
         Row sums, and elements of an embedding row; the command says which of them are taken.
-    scales : :py:`In(stream.Signature(SCALES))`, row_scale : :py:`In(stream.Signature(SCALE))`
-        What they are scaled by. Taken with the command.
+    scales : :py:`In(stream.Signature(scales_layout(T)))`
+        What they are scaled by. Taken with the command, as are
+    row_scales : :py:`In(stream.Signature(data.ArrayLayout(SCALE, T)))`
+        those of embedding rows.
     x, keep : :py:`In(ReadPort.Signature(...))`
         Residual, and one minus the lower bound, of a word of rows.
     state_read : :py:`In(ReadPort.Signature(...))`, state_write : :py:`In(WritePort.Signature(...))`
         Recurrent state of a word of rows. That of a row is written before its element leaves.
     write : :py:`In(WritePort.Signature(...))`
         Elements of the output vector, to x or z.
-    o : :py:`Out(flow(results_layout(E)))`
+    o : :py:`Out(flow(results_layout(E, T)))`
         The same elements.
     """
 
     def __init__(self, *, acc_bits: int, element_width: int, max_state: int, vector_elements: int,
-                 z_base: int):
+                 z_base: int, lanes: int = 1, slots: int = 1):
         self._width, self._z_base = element_width, z_base
-        sums = stream.Signature(sums_layout(acc_bits, element_width))
+        self._row_bits = ceil_log2(vector_elements // element_width)
+        self._state_bits = ceil_log2(max_state)
+        sums = stream.Signature(sums_layout(acc_bits, element_width, lanes))
         super().__init__({
             "command":     In(stream.Signature(ELEMENTS)),
+            "lanes":       In(lanes_layout(lanes, slots)),
             "sums":        In(sums),
-            "scales":      In(stream.Signature(SCALES)),
+            "scales":      In(stream.Signature(scales_layout(lanes))),
             "row":         In(sums),
-            "row_scale":   In(stream.Signature(SCALE)),
-            "x":           In(rows_port(signed(FORMATS.vector_bits), element_width)),
+            "row_scales":  In(stream.Signature(data.ArrayLayout(SCALE, lanes))),
+            "x":           In(rows_port(signed(FORMATS.vector_bits), element_width, lanes)),
             "keep":        In(rows_port(unsigned(FORMATS.gain_bits), element_width)),
-            "state_read":  In(state_rows_read_port(max_state, element_width)),
-            "state_write": In(state_rows_write_port(max_state, element_width)),
-            "write":       In(vector_rows_write_port(vector_elements, element_width)),
-            "o":           Out(flow(results_layout(element_width))),
+            "state_read":  In(state_rows_read_port(max_state, element_width, slots)),
+            "state_write": In(state_rows_write_port(max_state, element_width, slots)),
+            "write":       In(vector_rows_write_port(vector_elements, element_width, lanes)),
+            "o":           Out(flow(results_layout(element_width, lanes))),
         })
         self._lanes = [ElementLane(acc_bits=acc_bits) for _ in range(element_width)]
 
     def elaborate(self, platform):
         m = Module()
-        sums, scales = Signal(self.sums.payload.shape()), Signal(SCALES)
-        taken, ends = Signal(), Signal()
+        sums, taken, ends = Signal(self.sums.payload.shape()), Signal(), Signal()
         command = self.command.p
-        m.d.comb += [
-            ends.eq(self.o.valid & self.o.p.last),
-            self.command.ready.eq(ends),
-            scales.eq(self.scales.payload),
-        ]
+        m.d.comb += [ends.eq(self.o.valid & self.o.p.last), self.command.ready.eq(ends)]
         with m.If(command.embed):
-            m.d.comb += scales[0].eq(self.row_scale.payload)
-            self._take(m, self.row, self.row_scale, sums, taken, ends)
+            self._take(m, self.row, self.row_scales, sums, taken, ends)
         with m.Else():
             self._take(m, self.sums, self.scales, sums, taken, ends)
         m.d.sync += Assert(self.command.valid | ~self.o.valid, "an element without a command")
 
+        scales = self._scales(m, sums.lane)
         for n, lane in enumerate(self._lanes):
             m.submodules[f"lane{n}"] = lane
             m.d.comb += [
@@ -110,8 +122,26 @@ class ElementPath(wiring.Component):
                 self.write.data[n].eq(lane.o.value),
             ]
         self._follow(m, _Place(live=sums.live & taken.replicate(self._width), word=sums.word,
-                               last=sums.last))
+                               lane=sums.lane, last=sums.last))
         return m
+
+    def _scales(self, m, lane) -> data.View:
+        """Return the scales of a token, each part of them when the dequantiser takes it."""
+        tables = Signal(self.scales.payload.shape())
+        m.d.comb += tables.eq(self.scales.payload)
+        with m.If(self.command.p.embed):
+            m.d.comb += [table[0].eq(scale)
+                         for table, scale in zip(tables, self.row_scales.payload, strict=True)]
+        late = delay(m, lane, self._lanes[0].shift_delay, name="late")
+        later = delay(m, late, 1, name="later")
+        scales = Signal(SCALES)
+        for n, scale in enumerate(scales):
+            m.d.comb += [
+                scale.mantissa.eq(tables[lane][n].mantissa),
+                scale.shift[3:].eq(tables[late][n].shift[3:]),
+                scale.shift[:3].eq(tables[later][n].shift[:3]),
+            ]
+        return scales
 
     def _take(self, m, source, scales, sums, taken, ends):
         """Take rows of this stream while their scales are there."""
@@ -136,23 +166,33 @@ class ElementPath(wiring.Component):
         mlgru = written.after(m, lane.mlgru_latency - lane.state_latency, name="mlgru")
 
         # The state's address is registered: a sum, to a large memory that may be far away.
-        shift = exact_log2(self._width)
-        m.d.sync += [
-            self.state_read.addr.eq(command.state_base + (at_h.word << shift)),
-            self.state_write.addr.eq(command.state_base + (at_state.word << shift)),
-        ]
+        shift, table = exact_log2(self._width), self.lanes.table
+        for port, place in ((self.state_read, at_h), (self.state_write, at_state)):
+            element = (command.state_base + (place.word << shift))[:self._state_bits]
+            m.d.sync += port.addr.eq(Cat(element, table[place.lane].slot))
+        with_h = at_h.after(m, 2, name="with_h")
+        chained = table[with_h.lane].follows & with_h.live.any() & ~command.glu
+        before = with_h.after(m, lane.chain_cycles, name="before")
+        m.d.sync += Assert(~chained | (before.live.any() & (before.word == with_h.word)
+                                       & (before.lane + 1 == with_h.lane)),
+                           "a row goes on from the state of another")
+        for element_lane in self._lanes:
+            m.d.comb += [element_lane.fresh.eq(table[with_h.lane].fresh),
+                         element_lane.follows.eq(table[with_h.lane].follows)]
         ends = _Place.choose(command.mixes, _Place.choose(command.glu, glu, mlgru), residual)
         m.d.comb += [
             self.x.en.eq(at_row.live.any() & ~command.mixes & ~command.embed),
-            self.x.addr.eq(at_row.word),
+            self.x.addr.eq(Cat(at_row.word, at_row.lane)),
             self.keep.addr.eq(at_row.word),
             self.state_write.en.eq(written.live),
             self.o.valid.eq(ends.live.any()),
             self.o.p.live.eq(ends.live),
             self.o.p.word.eq(ends.word),
+            self.o.p.lane.eq(ends.lane),
             self.o.p.last.eq(ends.last),
             self.write.en.eq(ends.live),
-            self.write.addr.eq(ends.word + Mux(command.mixes, self._z_base >> shift, 0)),
+            self.write.addr.eq(Cat((ends.word + Mux(command.mixes, self._z_base >> shift, 0))
+                                   [:self._row_bits], ends.lane)),
         ]
 
 
@@ -162,13 +202,15 @@ class _Place:
 
     live: Value
     word: Value
+    lane: Value
     last: Value
 
     def after(self, m, cycles: int, *, name: str) -> "_Place":
         """Return it as it was so many cycles ago."""
         live = delay(m, self.live, cycles, name=f"{name}_live", reset_less=False)
-        place = delay(m, Cat(self.word, self.last), cycles, name=f"{name}_place")
-        return _Place(live=live, word=place[:-1], last=place[-1])
+        words = len(self.word)
+        place = delay(m, Cat(self.word, self.lane, self.last), cycles, name=f"{name}_place")
+        return _Place(live=live, word=place[:words], lane=place[words:-1], last=place[-1])
 
     def only(self, when: Value) -> "_Place":
         """Return it, or no rows at all."""

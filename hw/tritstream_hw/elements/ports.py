@@ -1,5 +1,8 @@
 """Ports of the memories that elements come from and go to.
 
+What a memory has of several tokens, or in several slots, begins at powers of two: their number is
+the upper part of an address.
+
 All are the ports of Amaranth's memories, read with a latency of one cycle. A user has them as
 ``In``, a memory as ``Out``. `en` of a read port says that its user needs the word, so that a
 memory knows whom to serve.
@@ -32,31 +35,38 @@ _STATE = signed(FORMATS.state_bits)
 _ROW_BITS = 16
 
 
-def rows_port(shape, element_width: int) -> ReadPort.Signature:
-    """What belongs to a word of `E` rows of the stage's vector."""
-    return ReadPort.Signature(addr_width=_ROW_BITS, shape=data.ArrayLayout(shape, element_width))
+def rows_port(shape, element_width: int, lanes: int = 1) -> ReadPort.Signature:
+    """What belongs to a word of `E` rows of the stage's vector, of one of `T` tokens."""
+    return ReadPort.Signature(addr_width=_ROW_BITS + ceil_log2(lanes),
+                              shape=data.ArrayLayout(shape, element_width))
 
 
-def vector_words_port(*, vector_elements: int, vector_width: int) -> ReadPort.Signature:
+def vector_words_port(*, vector_elements: int, vector_width: int,
+                      lanes: int = 1) -> ReadPort.Signature:
     """A word of `V` elements of the vector memory."""
-    return ReadPort.Signature(addr_width=ceil_log2(vector_elements // vector_width),
-                              shape=data.ArrayLayout(_VECTOR, vector_width))
+    return ReadPort.Signature(
+        addr_width=ceil_log2(lanes) + ceil_log2(vector_elements // vector_width),
+        shape=data.ArrayLayout(_VECTOR, vector_width))
 
 
-def vector_read_port(vector_elements: int) -> ReadPort.Signature:
+def vector_read_port(vector_elements: int, lanes: int = 1) -> ReadPort.Signature:
     """One element of the vector memory."""
-    return ReadPort.Signature(addr_width=ceil_log2(vector_elements), shape=_VECTOR)
+    return ReadPort.Signature(addr_width=ceil_log2(lanes) + ceil_log2(vector_elements),
+                              shape=_VECTOR)
 
 
-def vector_write_port(vector_elements: int) -> WritePort.Signature:
+def vector_write_port(vector_elements: int, lanes: int = 1) -> WritePort.Signature:
     """One element of the vector memory."""
-    return WritePort.Signature(addr_width=ceil_log2(vector_elements), shape=_VECTOR)
+    return WritePort.Signature(addr_width=ceil_log2(lanes) + ceil_log2(vector_elements),
+                               shape=_VECTOR)
 
 
-def vector_rows_write_port(vector_elements: int, element_width: int) -> WritePort.Signature:
+def vector_rows_write_port(vector_elements: int, element_width: int,
+                           lanes: int = 1) -> WritePort.Signature:
     """A word of `E` elements of the vector memory, each with an enable of its own."""
-    return WritePort.Signature(addr_width=ceil_log2(vector_elements // element_width),
-                               shape=data.ArrayLayout(_VECTOR, element_width), granularity=1)
+    return WritePort.Signature(
+        addr_width=ceil_log2(lanes) + ceil_log2(vector_elements // element_width),
+        shape=data.ArrayLayout(_VECTOR, element_width), granularity=1)
 
 
 def gain_words_port(*, column_words: int, vector_width: int) -> ReadPort.Signature:
@@ -65,25 +75,26 @@ def gain_words_port(*, column_words: int, vector_width: int) -> ReadPort.Signatu
                               shape=data.ArrayLayout(signed(FORMATS.gain_bits), vector_width))
 
 
-def state_read_port(max_state: int) -> ReadPort.Signature:
-    """An element of the recurrent state."""
-    return ReadPort.Signature(addr_width=ceil_log2(max_state), shape=_STATE)
+def state_read_port(max_state: int, slots: int = 1) -> ReadPort.Signature:
+    """An element of a recurrent state."""
+    return ReadPort.Signature(addr_width=ceil_log2(slots) + ceil_log2(max_state), shape=_STATE)
 
 
-def state_write_port(max_state: int) -> WritePort.Signature:
-    """An element of the recurrent state."""
-    return WritePort.Signature(addr_width=ceil_log2(max_state), shape=_STATE)
+def state_write_port(max_state: int, slots: int = 1) -> WritePort.Signature:
+    """An element of a recurrent state."""
+    return WritePort.Signature(addr_width=ceil_log2(slots) + ceil_log2(max_state), shape=_STATE)
 
 
-def state_rows_read_port(max_state: int, element_width: int) -> ReadPort.Signature:
-    """`E` neighbouring elements of the recurrent state, from any element on."""
-    return ReadPort.Signature(addr_width=ceil_log2(max_state),
+def state_rows_read_port(max_state: int, element_width: int, slots: int = 1) -> ReadPort.Signature:
+    """`E` neighbouring elements of a recurrent state, from any element on."""
+    return ReadPort.Signature(addr_width=ceil_log2(slots) + ceil_log2(max_state),
                               shape=data.ArrayLayout(_STATE, element_width))
 
 
-def state_rows_write_port(max_state: int, element_width: int) -> WritePort.Signature:
-    """`E` neighbouring elements of the recurrent state, each with an enable of its own."""
-    return WritePort.Signature(addr_width=ceil_log2(max_state),
+def state_rows_write_port(max_state: int, element_width: int,
+                          slots: int = 1) -> WritePort.Signature:
+    """`E` neighbouring elements of a recurrent state, each with an enable of its own."""
+    return WritePort.Signature(addr_width=ceil_log2(slots) + ceil_log2(max_state),
                                shape=data.ArrayLayout(_STATE, element_width), granularity=1)
 
 

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream_hw.elements.ports import (
     state_read_port,
@@ -18,7 +18,7 @@ __all__ = ["StatePorts"]
 
 
 class StatePorts(wiring.Component):
-    """Memory of the recurrent state. The content survives a reset.
+    """Memory of recurrent states, one in each slot. The content survives a reset.
 
     A layer's state begins wherever the one before it ends, so the `E` elements of a word of rows
     need not be a word here. Element n lies in bank :py:`n % E`, and a word has one in each.
@@ -29,6 +29,8 @@ class StatePorts(wiring.Component):
         Elements of the recurrent state.
     element_width : int
         `E`.
+    slots : int
+        States.
 
     Members
     -------
@@ -38,13 +40,14 @@ class StatePorts(wiring.Component):
         The host, while no pass runs: one element. Goes first.
     """
 
-    def __init__(self, *, max_state: int, element_width: int):
-        self._width, self._depth = element_width, -(-max_state // element_width)
+    def __init__(self, *, max_state: int, element_width: int, slots: int = 1):
+        self._width = element_width
+        self._depth = -(-((slots - 1 << ceil_log2(max_state)) + max_state) // element_width)
         super().__init__({
-            "read":  Out(state_rows_read_port(max_state, element_width)),
-            "write": Out(state_rows_write_port(max_state, element_width)),
-            "debug_read":  Out(state_read_port(max_state)),
-            "debug_write": Out(state_write_port(max_state)),
+            "read":  Out(state_rows_read_port(max_state, element_width, slots)),
+            "write": Out(state_rows_write_port(max_state, element_width, slots)),
+            "debug_read":  Out(state_read_port(max_state, slots)),
+            "debug_write": Out(state_write_port(max_state, slots)),
         })
 
     def elaborate(self, platform):

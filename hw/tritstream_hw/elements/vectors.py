@@ -5,7 +5,7 @@ from amaranth.hdl import Assert
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.ports import (
@@ -22,7 +22,7 @@ __all__ = ["VectorMemory", "VectorPorts"]
 
 
 class VectorMemory(wiring.Component):
-    """:py:`vector_elements` elements of 32 bits, written `E` and read `V` at a time.
+    """:py:`vector_elements` elements of 32 bits of each token, written `E` and read `V` at a time.
 
     One write and one read per cycle. An element that is written is there for a read that begins in
     the next cycle or later. The content survives a reset. An address beyond the memory reads and
@@ -34,6 +34,8 @@ class VectorMemory(wiring.Component):
         Size, in elements.
     vector_width, element_width : int
         `V`, and `E`, which is at most that.
+    lanes : int
+        `T`, tokens.
 
     Members
     -------
@@ -43,20 +45,22 @@ class VectorMemory(wiring.Component):
         Elements :py:`V * addr` and following; reads whether it is enabled or not.
     """
 
-    def __init__(self, *, vector_elements: int, vector_width: int, element_width: int):
-        self._vector_elements, self._width = vector_elements, element_width
+    def __init__(self, *, vector_elements: int, vector_width: int, element_width: int,
+                 lanes: int = 1):
+        token_words = vector_elements // vector_width
+        self._depth = (lanes - 1 << ceil_log2(token_words)) + token_words
+        self._width = element_width
         super().__init__({
-            "write": Out(vector_rows_write_port(vector_elements, element_width)),
+            "write": Out(vector_rows_write_port(vector_elements, element_width, lanes)),
             "read":  Out(vector_words_port(
-                vector_elements=vector_elements, vector_width=vector_width)),
+                vector_elements=vector_elements, vector_width=vector_width, lanes=lanes)),
         })
 
     def elaborate(self, platform):
         m = Module()
         words = len(self.read.data) // self._width      # of `E` elements, in one of `V`
         m.submodules.memory = memory = Memory(
-            shape=self.read.data.shape(), depth=self._vector_elements // len(self.read.data),
-            init=[])
+            shape=self.read.data.shape(), depth=self._depth, init=[])
         write, read = memory.write_port(granularity=1), memory.read_port()
 
         word = self.write.addr[:exact_log2(words)]
@@ -78,7 +82,7 @@ class VectorPorts(wiring.Component):
 
     Parameters
     ----------
-    vector_elements, vector_width, element_width : int
+    vector_elements, vector_width, element_width, lanes : int
         As those of `VectorMemory`.
 
     Members
@@ -93,18 +97,20 @@ class VectorPorts(wiring.Component):
         The host, while no pass runs: one element of x or z.
     """
 
-    def __init__(self, *, vector_elements: int, vector_width: int, element_width: int):
+    def __init__(self, *, vector_elements: int, vector_width: int, element_width: int,
+                 lanes: int = 1):
         self._width = element_width
         super().__init__({
             "words": Out(vector_words_port(
-                vector_elements=vector_elements, vector_width=vector_width)),
-            "rows":  Out(rows_port(signed(FORMATS.vector_bits), element_width)),
-            "write": Out(vector_rows_write_port(vector_elements, element_width)),
-            "debug_read":  Out(vector_read_port(vector_elements)),
-            "debug_write": Out(vector_write_port(vector_elements)),
+                vector_elements=vector_elements, vector_width=vector_width, lanes=lanes)),
+            "rows":  Out(rows_port(signed(FORMATS.vector_bits), element_width, lanes)),
+            "write": Out(vector_rows_write_port(vector_elements, element_width, lanes)),
+            "debug_read":  Out(vector_read_port(vector_elements, lanes)),
+            "debug_write": Out(vector_write_port(vector_elements, lanes)),
         })
         self._memory = VectorMemory(vector_elements=vector_elements, vector_width=vector_width,
-                                    element_width=element_width)
+                                    element_width=element_width, lanes=lanes)
+        self._lane_bits = ceil_log2(lanes)
 
     def elaborate(self, platform):
         m = Module()
@@ -112,11 +118,13 @@ class VectorPorts(wiring.Component):
         bits = exact_log2(self._width)
         word_bits = exact_log2(len(self.words.data)) - bits
         m.d.sync += Assert(~(self.words.en & self.rows.en), "x is read while the quantiser reads")
-        # Wide enough for the debug port, which reads z by rows, too.
-        row = Signal(max(len(self.rows.addr), len(self.write.addr)))
+        # The debug port reads z by rows, too. A row's number is wider than that of a lane's last.
+        row, row_bits = Signal.like(self.write.addr), len(self.write.addr) - self._lane_bits
+        word, lane = (self.rows.addr[:len(self.rows.addr) - self._lane_bits],
+                      self.rows.addr[len(self.rows.addr) - self._lane_bits:])
         element = delay(m, self.debug_read.addr[:bits], 1, name="element")
         m.d.comb += [
-            row.eq(self.rows.addr),
+            row.eq(Cat((word | C(0, row_bits))[:row_bits], lane)),
             memory.read.addr.eq(Mux(self.words.en, self.words.addr, row >> word_bits)),
             self.words.data.eq(memory.read.data),
             self.rows.data.eq(rows_of(m, memory.read.data, row, self._width, name="word")),

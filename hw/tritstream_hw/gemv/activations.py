@@ -22,19 +22,24 @@ class ActivationWrite(wiring.Signature):
         `V`.
     column_words : int
         Words of the longest vector.
+    lanes : int
+        `T`.
 
     Members
     -------
     en : :py:`Out(1)`
+    lane : :py:`Out(range(T))`
+        Whose token.
     vector : :py:`Out(range(3))`
     address : :py:`Out(range(column_words))`
         Number of the word within the vector.
     data : :py:`Out(data.ArrayLayout(signed(8), V))`
     """
 
-    def __init__(self, *, vector_width: int, column_words: int):
+    def __init__(self, *, vector_width: int, column_words: int, lanes: int = 1):
         super().__init__({
             "en":      Out(1),
+            "lane":    Out(range(lanes)),
             "vector":  Out(range(VECTORS)),
             "address": Out(range(column_words)),
             "data":    Out(data.ArrayLayout(signed(FORMATS.act_bits), vector_width)),
@@ -42,7 +47,7 @@ class ActivationWrite(wiring.Signature):
 
 
 class ActivationRead(wiring.Signature):
-    """Port that reads a beat of `P` activations per cycle.
+    """Port that reads a beat of `P` activations of each of `T` tokens per cycle.
 
     Parameters
     ----------
@@ -50,6 +55,8 @@ class ActivationRead(wiring.Signature):
         `P`.
     column_beats : int
         Beats of the longest vector.
+    lanes : int
+        `T`.
 
     Members
     -------
@@ -57,24 +64,26 @@ class ActivationRead(wiring.Signature):
         `data` changes only after a cycle in which this is set.
     vector : :py:`Out(range(3))`
     beat : :py:`Out(range(column_beats))`
-    data : :py:`In(data.ArrayLayout(signed(8), P))`
+    data : :py:`In(data.ArrayLayout(data.ArrayLayout(signed(8), P), T))`
         One cycle later.
     """
 
-    def __init__(self, *, beat_bytes: int, column_beats: int):
+    def __init__(self, *, beat_bytes: int, column_beats: int, lanes: int = 1):
+        beat = data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes)
         super().__init__({
             "en":     Out(1),
             "vector": Out(range(VECTORS)),
             "beat":   Out(range(column_beats)),
-            "data":   In(data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes)),
+            "data":   In(data.ArrayLayout(beat, lanes)),
         })
 
 
 class ActivationMemory(wiring.Component):
-    """Three int8 vectors of up to :py:`column_beats` beats.
+    """Three int8 vectors of up to :py:`column_beats` beats, of each of `T` tokens.
 
-    One write of `V` elements and one read of `P` elements per cycle. A beat that is written is
-    there for a read that begins in the next cycle or later. The content survives a reset.
+    One write of `V` elements of a token and one read of `P` elements of each per cycle. A beat that
+    is written is there for a read that begins in the next cycle or later. The content survives a
+    reset.
 
     Parameters
     ----------
@@ -82,6 +91,8 @@ class ActivationMemory(wiring.Component):
         `P` and `V`.
     column_beats : int
         Beats of the longest vector.
+    lanes : int
+        `T`.
 
     Members
     -------
@@ -90,14 +101,15 @@ class ActivationMemory(wiring.Component):
         Latency one cycle.
     """
 
-    def __init__(self, *, beat_bytes: int, vector_width: int, column_beats: int):
+    def __init__(self, *, beat_bytes: int, vector_width: int, column_beats: int, lanes: int = 1):
         self._vector_width = vector_width
         self._parts = beat_bytes // vector_width        # words of a beat
         self._column_beats = column_beats
         super().__init__({
-            "write": In(ActivationWrite(vector_width=vector_width,
+            "write": In(ActivationWrite(vector_width=vector_width, lanes=lanes,
                                         column_words=column_beats * self._parts)),
-            "read":  In(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats)),
+            "read":  In(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats,
+                                       lanes=lanes)),
         })
 
     def elaborate(self, platform):
@@ -105,19 +117,18 @@ class ActivationMemory(wiring.Component):
 
         # The vector is the upper part of the address, so that none of it has to be computed.
         beats = 1 << (self._column_beats - 1).bit_length()
-        m.submodules.memory = memory = Memory(shape=self.read.data.shape(), depth=VECTORS * beats,
-                                              init=[])
-        write = memory.write_port(granularity=self._vector_width)
-        read = memory.read_port()
+        bits = len(Value.cast(self.write.data))
+        m.submodules.memory = memory = Memory(
+            shape=unsigned(len(Value.cast(self.read.data))), depth=VECTORS * beats, init=[])
+        write, read = memory.write_port(granularity=bits), memory.read_port()
 
         part = self.write.address[:(self._parts - 1).bit_length()]
         m.d.comb += [
             write.addr.eq(Cat(self.write.address[len(part):], self.write.vector)),
-            write.en.eq(self.write.en << part),
+            write.en.eq(self.write.en << Cat(part, self.write.lane)),
+            write.data.eq(Value.cast(self.write.data).replicate(len(write.en))),
             read.en.eq(self.read.en),
             read.addr.eq(Cat(self.read.beat, self.read.vector)),
-            self.read.data.eq(read.data),
+            Value.cast(self.read.data).eq(read.data),
         ]
-        for n, element in enumerate(write.data):
-            m.d.comb += element.eq(self.write.data[n % self._vector_width])
         return m

@@ -14,18 +14,20 @@ __all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "groups_layout", "operan
 ROWS = FORMATS.trits_per_byte
 
 
-def operands_layout(beat_bytes: int) -> data.StructLayout:
-    """Layout of what the core takes in a cycle."""
+def operands_layout(beat_bytes: int, lanes: int = 1) -> data.StructLayout:
+    """Layout of what the core takes in a cycle: a beat, and activations of each of `T` tokens."""
     return data.StructLayout({
         "codes": data.ArrayLayout(8, beat_bytes),
-        "acts":  data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes),
+        "acts":  data.ArrayLayout(
+            data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes), lanes),
         "last":  1,
     })
 
 
-def groups_layout(acc_bits: int) -> data.StructLayout:
-    """Layout of the sums of a row group, of `acc_bits` bits each."""
-    return data.StructLayout({"sums": data.ArrayLayout(signed(acc_bits), ROWS)})
+def groups_layout(acc_bits: int, lanes: int = 1) -> data.StructLayout:
+    """Layout of the sums of a row group, of `acc_bits` bits each, of each of `T` tokens."""
+    return data.StructLayout(
+        {"sums": data.ArrayLayout(data.ArrayLayout(signed(acc_bits), ROWS), lanes)})
 
 
 def _add(a, b, carry):
@@ -162,7 +164,10 @@ class TernaryLane(wiring.Component):
 
 
 class TernaryCore(wiring.Component):
-    """Row sums of the tape's trits times the activations: :py:`sums[k] = acts @ trits[k]`.
+    """Row sums of the tape's trits times the activations: :py:`sums[t, k] = acts[t] @ trits[k]`.
+
+    Tokens that share a pass share the decoders of trits; each has trees and accumulators of its
+    own, a `TernaryLane`.
 
     Takes one beat per cycle, without a gap between groups, and offers the five sums of a group
     :py:`4 + log2(P)` cycles after its last beat was taken, if nothing older waits. Nothing in the
@@ -177,22 +182,24 @@ class TernaryCore(wiring.Component):
         `P`.
     acc_bits : int
         Width that every row sum fits, as it does with activations of -127 to 127.
+    lanes : int
+        `T`, tokens that share a pass.
 
     Members
     -------
-    i : :py:`In(stream.Signature(operands_layout(P)))`
+    i : :py:`In(stream.Signature(operands_layout(P, T)))`
         Beats of row groups, the last of each marked.
-    o : :py:`Out(stream.Signature(groups_layout(acc_bits)))`
+    o : :py:`Out(stream.Signature(groups_layout(acc_bits, T)))`
         Sums of each group, in order.
     """
 
-    def __init__(self, *, beat_bytes: int, acc_bits: int):
+    def __init__(self, *, beat_bytes: int, acc_bits: int, lanes: int = 1):
         self._beat_bytes = beat_bytes
         super().__init__({
-            "i": In(stream.Signature(operands_layout(beat_bytes))),
-            "o": Out(stream.Signature(groups_layout(acc_bits))),
+            "i": In(stream.Signature(operands_layout(beat_bytes, lanes))),
+            "o": Out(stream.Signature(groups_layout(acc_bits, lanes))),
         })
-        self.lane = TernaryLane(beat_bytes=beat_bytes, acc_bits=acc_bits)
+        self.lanes = [TernaryLane(beat_bytes=beat_bytes, acc_bits=acc_bits) for _ in range(lanes)]
         address_bits = self.latency.bit_length()
         self.places = 1 << address_bits
         # Positions in the queue, one bit wider than an address, so that full and empty differ.
@@ -208,8 +215,6 @@ class TernaryCore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.lane = lane = self.lane
-
         taken = Signal()
         # Registered, so one place is held back for what may be promised in this cycle.
         m.d.sync += self.i.ready.eq(
@@ -218,28 +223,31 @@ class TernaryCore(wiring.Component):
         with m.If(taken & self.i.p.last):
             m.d.sync += self.promised.eq(self.promised + 1)
 
-        trits = Signal(lane.trits.shape(), reset_less=True)
-        acts = Signal(lane.acts.shape(), reset_less=True)
+        trits = Signal(self.lanes[0].trits.shape(), reset_less=True)
+        acts = Signal(self.i.p.acts.shape(), reset_less=True)
         for column, code in enumerate(self.i.p.codes):
             m.submodules[f"decoder_{column}"] = decoder = TritDecoder()
             m.d.comb += decoder.code.eq(code)
             m.d.sync += trits[column].eq(decoder.trits)
         m.d.sync += [acts.eq(self.i.p.acts), self.live.eq(taken), self.last.eq(self.i.p.last)]
-        m.d.comb += [lane.trits.eq(trits), lane.acts.eq(acts),
-                     lane.live.eq(self.live), lane.last.eq(self.last)]
 
         m.submodules.queue = queue = Memory(shape=self.o.payload.shape(), depth=self.places,
                                             init=[])
         write, read = queue.write_port(), queue.read_port(domain="comb")
+        for n, lane in enumerate(self.lanes):
+            m.submodules[f"lane{n}"] = lane
+            m.d.comb += [lane.trits.eq(trits), lane.acts.eq(acts[n]),
+                         lane.live.eq(self.live), lane.last.eq(self.last),
+                         write.data.sums[n].eq(lane.sums)]
+        done = self.lanes[0].done           # all are in step
         m.d.comb += [
             write.addr.eq(self.written),
-            write.data.sums.eq(lane.sums),
-            write.en.eq(lane.done),
+            write.en.eq(done),
             read.addr.eq(self.read),
             self.o.payload.eq(read.data),
             self.o.valid.eq(self.written != self.read),
         ]
-        m.d.sync += self.written.eq(self.written + lane.done)
+        m.d.sync += self.written.eq(self.written + done)
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += self.read.eq(self.read + 1)
         return m

@@ -42,6 +42,8 @@ class Feeder(wiring.Component):
         `P`.
     column_beats : int
         Beats of the longest vector.
+    lanes : int
+        `T`.
 
     Members
     -------
@@ -54,18 +56,19 @@ class Feeder(wiring.Component):
         what it grows by is used a cycle later.
     read : :py:`Out(ActivationRead(...))`
         To the activation memory.
-    o : :py:`Out(stream.Signature(operands_layout(P)))`
+    o : :py:`Out(stream.Signature(operands_layout(P, T)))`
         To the core.
     """
 
-    def __init__(self, *, beat_bytes: int, column_beats: int):
+    def __init__(self, *, beat_bytes: int, column_beats: int, lanes: int = 1):
         self._column_beats = column_beats
         super().__init__({
             "command":   In(stream.Signature(product_layout(column_beats))),
             "beats":     In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
             "available": In(available_layout(column_beats)),
-            "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats)),
-            "o":         Out(stream.Signature(operands_layout(beat_bytes))),
+            "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats,
+                                            lanes=lanes)),
+            "o":         Out(stream.Signature(operands_layout(beat_bytes, lanes))),
         })
         # An attribute, because a proof has to know when `available` may shrink.
         self.running = Signal()

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tritstream_hw.gemv.activations import ActivationRead
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.feeder import Feeder, available_layout, product_layout
-from tritstream_hw.gemv.layouts import sums_layout
+from tritstream_hw.gemv.layouts import lanes_layout, sums_layout
 from tritstream_hw.gemv.serialiser import Serialiser
 
 __all__ = ["Gemv"]
@@ -22,9 +22,9 @@ class Gemv(wiring.Component):
             for projection in range(projections):
                 for beat in range(column_beats):     # a row group
 
-    and the rows come out in order, `E` at a time, each with its sums of all projections, without
-    those that only fill up the last block. A beat is taken only once the activations that it is
-    multiplied with are there.
+    and the rows come out as `Serialiser` says, `E` of a token at a time, each with its sums of all
+    projections, without those that only fill up the last block. A beat is taken only once the
+    activations that it is multiplied with are there.
 
     Throughput is one beat per cycle, or for each block what `Serialiser` takes, whichever ends
     later, also from one command to the next; the first row follows :py:`6 + log2(P)` cycles after
@@ -41,29 +41,35 @@ class Gemv(wiring.Component):
         Beats of the longest vector.
     element_width : int
         `E`.
+    lanes, slots : int
+        `T`, and states that are kept between passes.
 
     Members
     -------
     command, beats, available, read
         As those of `Feeder`.
-    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E)))`
+    lanes : :py:`In(lanes_layout(T, slots))`
+        The tokens of the pass, stable while a command is under way.
+    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E, T)))`
         Words of rows.
     """
 
     def __init__(self, *, beat_bytes: int, acc_bits: int, column_beats: int,
-                 element_width: int):
+                 element_width: int, lanes: int = 1, slots: int = 1):
         super().__init__({
             "command":   In(stream.Signature(product_layout(column_beats))),
             "beats":     In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
             "available": In(available_layout(column_beats)),
-            "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats)),
-            "o":         Out(stream.Signature(sums_layout(acc_bits, element_width))),
+            "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats,
+                                            lanes=lanes)),
+            "lanes":     In(lanes_layout(lanes, slots)),
+            "o":         Out(stream.Signature(sums_layout(acc_bits, element_width, lanes))),
         })
-        self._core = TernaryCore(beat_bytes=beat_bytes, acc_bits=acc_bits)
+        self._core = TernaryCore(beat_bytes=beat_bytes, acc_bits=acc_bits, lanes=lanes)
         # An attribute, so that assertions can tell when a product is under way.
-        self.feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats)
+        self.feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats, lanes=lanes)
         self._serialiser = Serialiser(acc_bits=acc_bits, column_beats=column_beats,
-                                      element_width=element_width)
+                                      element_width=element_width, lanes=lanes, slots=slots)
 
     def elaborate(self, platform):
         m = Module()
@@ -79,6 +85,7 @@ class Gemv(wiring.Component):
             feeder.command.p.eq(self.command.p),
             serialiser.command.p.eq(self.command.p),
             feeder.available.eq(self.available),
+            serialiser.lanes.eq(self.lanes),
         ]
         wiring.connect(m, wiring.flipped(self.beats), feeder.beats)
         wiring.connect(m, wiring.flipped(self.read), feeder.read)

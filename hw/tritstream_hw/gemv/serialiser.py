@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.gemv.core import ROWS, groups_layout
 from tritstream_hw.gemv.feeder import product_layout
-from tritstream_hw.gemv.layouts import sums_layout
+from tritstream_hw.gemv.layouts import lanes_layout, sums_layout
 from tritstream_hw.stream.register import Register
 
 __all__ = ["Serialiser"]
@@ -19,12 +19,15 @@ class Serialiser(wiring.Component):
 
     Words are aligned: word n holds the rows from :py:`E * n` on. As `E` does not divide five, a
     word may come twice, with the last rows of one block and with the first of the next. Rows that
-    only fill up the last block do not come.
+    only fill up the last block do not come. Of each block come the words of the first token, then
+    those of the next. If that follows it, and the rows are those of three projections, they come
+    exactly five cycles later, once they are taken, in which the recurrent state is there that they
+    go on from.
 
     A block's last group stays in the queue that it comes from while its rows are emitted, so only
     the groups before it have to be kept. A block takes a cycle for each of these and one for each
-    word: 5 if `E` is 1, 3 if it is 2, 1 or 2 if it is more; also from one command to the next.
-    Latency is one cycle from the last group of a block.
+    word of each token: 5 if `E` is 1, 3 if it is 2, 1 or 2 if it is more; also from one command to
+    the next. Latency is one cycle from the last group of a block.
 
     Parameters
     ----------
@@ -34,23 +37,29 @@ class Serialiser(wiring.Component):
         Beats of the longest vector.
     element_width : int
         `E`, a power of two.
+    lanes, slots : int
+        `T`, and states that are kept between passes.
 
     Members
     -------
     command : :py:`In(stream.Signature(product_layout(column_beats)))`
         What the groups are that follow. One command may wait while another is under way.
-    i : :py:`In(stream.Signature(groups_layout(acc_bits)))`
+    lanes : :py:`In(lanes_layout(T, slots))`
+        The tokens of the pass, stable while a command is under way.
+    i : :py:`In(stream.Signature(groups_layout(acc_bits, T)))`
         Groups: projections fastest, then blocks of five rows.
-    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E)))`
+    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E, T)))`
         Words of rows; sums of projections that there are not are arbitrary.
     """
 
-    def __init__(self, *, acc_bits: int, column_beats: int, element_width: int):
+    def __init__(self, *, acc_bits: int, column_beats: int, element_width: int, lanes: int = 1,
+                 slots: int = 1):
         self._width = element_width
         super().__init__({
             "command": In(stream.Signature(product_layout(column_beats))),
-            "i":       In(stream.Signature(groups_layout(acc_bits))),
-            "o":       Out(stream.Signature(sums_layout(acc_bits, element_width))),
+            "lanes":   In(lanes_layout(lanes, slots)),
+            "i":       In(stream.Signature(groups_layout(acc_bits, lanes))),
+            "o":       Out(stream.Signature(sums_layout(acc_bits, element_width, lanes))),
         })
 
     def elaborate(self, platform):
@@ -65,14 +74,26 @@ class Serialiser(wiring.Component):
         blocks_left, word, last_row = Signal(16), Signal(16), Signal(16)
         # Where in the block the word begins, plus E - 1: it may begin in the block before.
         place = Signal(range(ROWS + width - 1), init=width - 1)
-        collects, emits, word_ends, block_ends, command_ends = (Signal() for _ in range(5))
+        # The token whose rows are emitted, and where in the block the first one's began.
+        lane, first_word, first_place = (
+            Signal.like(self.o.p.lane), Signal.like(word), Signal.like(place))
+        # Cycles since the token's first word, and whether it has none left in the block.
+        age, rests, through, waits = Signal(range(ROWS)), Signal(), Signal(), Signal()
+        collects, emits, word_ends, last_word, lane_ends, block_ends, command_ends = (
+            Signal() for _ in range(7))
+        follows = Cat(entry.follows for entry in list(self.lanes.table)[1:])
         m.d.comb += [
             collects.eq(projection != last_projection),
             emits.eq(running & ~collects & self.i.valid & register.i.ready),
-            command_ends.eq((blocks_left == 1) & (word == last_row >> exact_log2(width))),
+            last_word.eq((blocks_left == 1) & (word == last_row >> exact_log2(width))),
             # A word that ends behind the block is not over yet.
-            word_ends.eq((place <= ROWS - 1) | command_ends),
-            block_ends.eq((place >= ROWS - 1) | command_ends),
+            word_ends.eq((place <= ROWS - 1) | last_word),
+            through.eq((place >= ROWS - 1) | last_word),
+            waits.eq((lane != self.lanes.last) & (last_projection == VECTORS - 1)
+                     & follows.bit_select(lane, 1) & (age != ROWS - 1)),
+            lane_ends.eq(through & ~waits),
+            block_ends.eq(lane_ends & (lane == self.lanes.last)),
+            command_ends.eq(block_ends & last_word),
             self.i.ready.eq(running & (collects | (block_ends & register.i.ready))),
             self.command.ready.eq(~waiting),
         ]
@@ -85,12 +106,22 @@ class Serialiser(wiring.Component):
                 with m.If(projection == n):
                     m.d.sync += group.eq(self.i.p.sums)
         with m.If(emits):
-            m.d.sync += [word.eq(word + word_ends), place.eq(place + width)]
+            m.d.sync += age.eq(age + 1)
+            with m.If(through & waits):
+                m.d.sync += rests.eq(1)
+            with m.Else():
+                m.d.sync += [word.eq(word + word_ends), place.eq(place + width)]
+            with m.If(lane_ends):
+                m.d.sync += [age.eq(0), rests.eq(0), lane.eq(lane + 1), word.eq(first_word),
+                             place.eq(first_place)]
             with m.If(block_ends):
-                m.d.sync += [projection.eq(0), blocks_left.eq(blocks_left - 1),
-                             place.eq(Mux(word_ends, width - 1, place - ROWS))]
+                following_place = Mux(word_ends, width - 1, place - ROWS)
+                m.d.sync += [projection.eq(0), blocks_left.eq(blocks_left - 1), lane.eq(0),
+                             word.eq(word + word_ends), first_word.eq(word + word_ends),
+                             place.eq(following_place), first_place.eq(following_place)]
             with m.If(command_ends):
-                m.d.sync += [running.eq(0), word.eq(0), place.eq(width - 1)]
+                m.d.sync += [running.eq(0), word.eq(0), place.eq(width - 1),
+                             first_word.eq(0), first_place.eq(width - 1)]
 
         with m.If(waiting & (~running | (emits & command_ends))):
             m.d.sync += [
@@ -106,23 +137,25 @@ class Serialiser(wiring.Component):
         live = Signal(width)
         there = (1 << last_row[:exact_log2(width)] + 1) - 1     # in the last word
         m.d.comb += [
-            register.i.valid.eq(running & ~collects & self.i.valid),
-            register.i.p.live.eq(live & Mux(command_ends, there, -1)),
+            register.i.valid.eq(running & ~collects & self.i.valid & ~rests),
+            register.i.p.live.eq(live & Mux(last_word, there, -1)),
             register.i.p.word.eq(word),
+            register.i.p.lane.eq(lane),
             register.i.p.last.eq(command_ends),
         ]
+        last, *groups = (group[lane] for group in (self.i.p.sums, *kept))
         with m.Switch(place):
             for begins in range(ROWS + width - 1):
                 with m.Case(begins):
-                    self._pick(m, begins - (width - 1), live, register.i.p.rows, kept,
+                    self._pick(m, begins - (width - 1), live, register.i.p.rows, groups, last,
                                last_projection)
         return m
 
-    def _pick(self, m, begins, live, rows, kept, last_projection):
+    def _pick(self, m, begins, live, rows, groups, last, last_projection):
         """Make a word of those rows of the block that lie in it; it begins with row `begins`."""
-        for lane, row in enumerate(range(begins, begins + self._width)):
+        for n, row in enumerate(range(begins, begins + self._width)):
             if 0 <= row < ROWS:
-                m.d.comb += live[lane].eq(1)
-                for n, group in enumerate([*kept, self.i.p.sums]):
-                    m.d.comb += rows[lane][n].eq(
-                        Mux(last_projection == n, self.i.p.sums[row], group[row]))
+                m.d.comb += live[n].eq(1)
+                for projection, group in enumerate([*groups, last]):
+                    m.d.comb += rows[n][projection].eq(
+                        Mux(last_projection == projection, last[row], group[row]))

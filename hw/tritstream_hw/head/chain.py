@@ -53,7 +53,7 @@ class TopKChain(wiring.Component):
             self.offers[0].token.eq(self.i.p.row),
             self.offers[0].acc.eq(self.i.p.acc),
             self.offered[0].eq(taken),
-            self.least.eq(self.kept[-1].acc),
+            self.least[0].eq(self.kept[-1].acc),
             self.full.eq(self.keeps[-1]),
         ]
         better = Signal(candidates)

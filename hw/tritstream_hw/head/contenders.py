@@ -1,7 +1,7 @@
 """Contenders: of a word of logits those that may be among the best, one by one."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream_hw.gemv.layouts import sums_layout
@@ -25,27 +25,29 @@ class Contenders(wiring.Component):
         Width of a row sum.
     element_width : int
         `E`.
+    lanes : int
+        `T`.
 
     Members
     -------
-    i : :py:`In(stream.Signature(sums_layout(acc_bits, E)))`
+    i : :py:`In(stream.Signature(sums_layout(acc_bits, E, T)))`
         Words of logits, which are sums of projection 0.
     every : :py:`In(1)`
         Drop nothing. Stable while logits are under way.
-    least : :py:`In(signed(acc_bits))`, full : :py:`In(1)`
+    least, full
         As those of `TopK`.
-    o : :py:`Out(stream.Signature(logit_layout(acc_bits)))`
-        Logits, rows ascending; one cycle later.
+    o : :py:`Out(stream.Signature(logit_layout(acc_bits, T)))`
+        Logits, rows of a token ascending; one cycle later.
     """
 
-    def __init__(self, *, acc_bits: int, element_width: int):
+    def __init__(self, *, acc_bits: int, element_width: int, lanes: int = 1):
         self._width = element_width
         super().__init__({
-            "i":     In(stream.Signature(sums_layout(acc_bits, element_width))),
+            "i":     In(stream.Signature(sums_layout(acc_bits, element_width, lanes))),
             "every": In(1),
-            "least": In(signed(acc_bits)),
-            "full":  In(1),
-            "o":     Out(stream.Signature(logit_layout(acc_bits))),
+            "least": In(data.ArrayLayout(signed(acc_bits), lanes)),
+            "full":  In(lanes),
+            "o":     Out(stream.Signature(logit_layout(acc_bits, lanes))),
         })
 
     def elaborate(self, platform):
@@ -53,20 +55,23 @@ class Contenders(wiring.Component):
         m.submodules.register = register = Register(self.o.payload.shape())
         wiring.connect(m, register.o, wiring.flipped(self.o))
 
-        # Lanes of the word that still have to pass, and those that have passed already.
+        # Rows of the word that still have to pass, and those that have passed already.
         wanted, passed = Signal(self._width), Signal(self._width)
         first, more = Signal(self._width), Signal()
-        last_lane = self.i.p.live & ~(self.i.p.live >> 1)
+        last_row = self.i.p.live & ~(self.i.p.live >> 1)
+        lane = self.i.p.lane
+        least, full = self.least[lane], self.full.bit_select(lane, 1)
         for n, row in enumerate(self.i.p.rows):
-            ends = self.i.p.last & last_lane[n]
+            ends = self.i.p.last & last_row[n]
             m.d.comb += wanted[n].eq(
                 self.i.p.live[n] & ~passed[n]
-                & (self.every | ~self.full | (row[0] > self.least) | ends))
+                & (self.every | ~full | (row[0] > least) | ends))
         m.d.comb += [
             first.eq(wanted & -wanted),
             more.eq((wanted & ~first).any()),
             register.i.valid.eq(self.i.valid & wanted.any()),
             self.i.ready.eq(~more & (register.i.ready | ~wanted.any())),
+            register.i.p.lane.eq(lane),
             register.i.p.last.eq(self.i.p.last & ~more),
         ]
         for n, row in enumerate(self.i.p.rows):

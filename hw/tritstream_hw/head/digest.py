@@ -2,7 +2,7 @@
 
 from amaranth import *
 from amaranth.hdl import Assert
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
@@ -14,7 +14,7 @@ __all__ = ["VectorDigest"]
 
 
 class VectorDigest(wiring.Component):
-    """Running CRC-32 over the elements of all stages' vectors, at most `E` per cycle.
+    """Running CRC-32 over the elements of all stages' vectors, of each token, `E` per cycle.
 
     Each is a word of 32 bits, also a logit.
 
@@ -22,35 +22,40 @@ class VectorDigest(wiring.Component):
     ----------
     element_width : int
         `E`.
+    lanes : int
+        `T`.
 
     Members
     -------
-    elements : :py:`In(flow(results_layout(E)))`
+    elements : :py:`In(flow(results_layout(E, T)))`
         Elements of a vector.
-    logits : :py:`In(flow(rows_layout(signed(32), E)))`
+    logits : :py:`In(flow(rows_layout(signed(32), E, T)))`
         Logits. Not in one cycle with elements.
-    clear : :py:`In(1)`
+    clear : :py:`In(T)`
         Start again, with what is taken in the same cycle.
-    value : :py:`Out(32)`
+    value : :py:`Out(data.ArrayLayout(32, T))`
         Two cycles later.
     """
 
-    def __init__(self, *, element_width: int):
-        self._width = element_width
+    def __init__(self, *, element_width: int, lanes: int = 1):
+        self._width, self._lanes = element_width, lanes
         super().__init__({
-            "elements": In(flow(results_layout(element_width))),
-            "logits":   In(flow(rows_layout(signed(FORMATS.vector_bits), element_width))),
-            "clear":    In(1),
-            "value":    Out(32),
+            "elements": In(flow(results_layout(element_width, lanes))),
+            "logits":   In(flow(rows_layout(
+                signed(FORMATS.vector_bits), element_width, lanes))),
+            "clear":    In(lanes),
+            "value":    Out(data.ArrayLayout(32, lanes)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = Crc32(data_bits=FORMATS.vector_bits, words=self._width)
+        m.submodules.crc = crc = Crc32(data_bits=FORMATS.vector_bits, words=self._width,
+                                       streams=self._lanes)
         elements, logits = self.elements, self.logits
         live = Mux(logits.valid, logits.p.live, elements.p.live)
         m.d.sync += [
             crc.clear.eq(self.clear),
+            crc.stream.eq(Mux(logits.valid, logits.p.lane, elements.p.lane)),
             crc.valid.eq(Mux(elements.valid | logits.valid, live, 0)),
             crc.data.eq(Cat(Mux(logits.valid, logit, element.value) for logit, element
                             in zip(logits.p.rows, elements.p.rows, strict=True))),

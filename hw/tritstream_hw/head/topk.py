@@ -4,13 +4,15 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 __all__ = ["TopK", "TopKSignature", "best_layout", "entry_layout", "logit_layout"]
 
 
-def logit_layout(acc_bits: int) -> data.StructLayout:
-    """Layout of a logit, a row sum of `acc_bits` bits; `last` of a pass."""
-    return data.StructLayout({"acc": signed(acc_bits), "row": 16, "last": 1})
+def logit_layout(acc_bits: int, lanes: int = 1) -> data.StructLayout:
+    """Layout of a logit of one of `T` tokens, a row sum of `acc_bits` bits; `last` of a pass."""
+    return data.StructLayout(
+        {"acc": signed(acc_bits), "row": 16, "lane": range(lanes), "last": 1})
 
 
 def entry_layout(acc_bits: int) -> data.StructLayout:
@@ -30,14 +32,17 @@ class TopKSignature(wiring.Signature):
     ----------
     acc_bits : int
         Width of a row sum.
+    lanes : int
+        `T`, tokens.
     """
 
-    def __init__(self, acc_bits: int):
+    def __init__(self, acc_bits: int, lanes: int = 1):
         super().__init__({
-            "i":       Out(stream.Signature(logit_layout(acc_bits))),
-            "least":   In(signed(acc_bits)),
-            "full":    In(1),
+            "i":       Out(stream.Signature(logit_layout(acc_bits, lanes))),
+            "least":   In(data.ArrayLayout(signed(acc_bits), lanes)),
+            "full":    In(lanes),
             "clear":   Out(1),
+            "lane":    Out(range(lanes)),
             "index":   Out(8),
             "best":    In(best_layout(acc_bits)),
             "settled": In(1),
@@ -45,12 +50,12 @@ class TopKSignature(wiring.Signature):
 
 
 class TopK(wiring.Component):
-    """Keeps the :py:`candidates` largest logits, sorted; of equal ones the lower row first.
+    """Keeps the :py:`candidates` largest logits of a token, sorted; ties to the lower row.
 
-    A list in a small memory. A logit that is not among the best is dropped in the cycle in which it
-    is taken. One that is goes into the list from its end: in each cycle the entry before the free
-    place moves there, if it is smaller, or else the logit does. That takes as many cycles as
-    entries are behind it, and one; of `n` logits in random order some
+    A list in a small memory, one for each token. A logit that is not among the best is dropped in
+    the cycle in which it is taken. One that is goes into the list from its end: in each cycle the
+    entry before the free place moves there, if it is smaller, or else the logit does. That takes as
+    many cycles as entries are behind it, and one; of `n` logits in random order some
     :py:`candidates * (1 + log(n / candidates))` are among the best of those before them.
 
     Parameters
@@ -59,46 +64,51 @@ class TopK(wiring.Component):
         Width of a row sum.
     candidates : int
         How many are kept.
+    lanes : int
+        `T`, tokens.
 
     Members
     -------
-    i : :py:`In(stream.Signature(logit_layout(acc_bits)))`
+    i : :py:`In(stream.Signature(logit_layout(acc_bits, T)))`
         Logits, rows ascending. Not accepted while one is sorted in, nor in the cycle of `clear`.
-    least : :py:`Out(signed(acc_bits))`, full : :py:`Out(1)`
-        A logit that is not larger than this will not be kept, if `full`.
+    least : :py:`Out(data.ArrayLayout(signed(acc_bits), T))`, full : :py:`Out(T)`
+        A logit of a token that is not larger than this will not be kept, if `full`.
     clear : :py:`In(1)`
         Forget everything.
-    index : :py:`In(8)`
-        Which candidate to show, 0 for the best.
+    lane : :py:`In(range(T))`, index : :py:`In(8)`
+        Which candidate to show, 0 for the best, and whose.
     best : :py:`Out(best_layout(acc_bits))`
         The candidate, one cycle later; once `settled`.
     settled : :py:`Out(1)`
         A logit marked `last` was taken since `clear`, and all are in their places.
     """
 
-    def __init__(self, *, acc_bits: int, candidates: int):
+    def __init__(self, *, acc_bits: int, candidates: int, lanes: int = 1):
         self._candidates = candidates
-        super().__init__(TopKSignature(acc_bits).flip())
+        super().__init__(TopKSignature(acc_bits, lanes).flip())
         # Attributes, because a proof has to look into the list.
-        shape = entry_layout(acc_bits)
-        self.list = Memory(shape=shape, depth=max(2, candidates), init=[])
-        self.count = Signal(range(candidates + 1))
+        shape, places = entry_layout(acc_bits), max(2, candidates)
+        self.list = Memory(shape=shape, depth=(lanes - 1 << ceil_log2(places)) + places, init=[])
+        self.counts = Signal(data.ArrayLayout(range(candidates + 1), lanes))
         self.sorting = Signal()
         self.fresh = Signal(shape, reset_less=True)         # what is sorted in
-        self.place = Signal(range(max(2, candidates)))      # the free one
+        self.place = Signal(range(places))                  # the free one
+        self.owner = Signal.like(self.lane)                 # whose list that is in
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.list = self.list
         write, read = self.list.write_port(), self.list.read_port(domain="comb")
-        most, fresh, place = self._candidates, self.fresh, self.place
+        most, fresh, place, owner = self._candidates, self.fresh, self.place, self.owner
 
         taken, better, rests, ended = (Signal() for _ in range(4))
+        lane = self.i.p.lane
+        full = self.full.bit_select(lane, 1)
         m.d.comb += [
-            self.full.eq(self.count == most),
+            self.full.eq(Cat(count == most for count in self.counts)),
             self.i.ready.eq(~self.sorting & ~self.clear),
             taken.eq(self.i.valid & self.i.ready),
-            better.eq(~self.full | _less(self.least, self.i.p.acc)),
+            better.eq(~full | _less(self.least[lane], self.i.p.acc)),
             self.settled.eq(ended & ~self.sorting),
         ]
         with m.If(taken):
@@ -107,29 +117,33 @@ class TopK(wiring.Component):
                 self.sorting.eq(better),
                 fresh.acc.eq(self.i.p.acc),
                 fresh.token.eq(self.i.p.row),
-                place.eq(Mux(self.full, most - 1, self.count)),
+                owner.eq(lane),
+                place.eq(Mux(full, most - 1, self.counts[lane])),
             ]
 
+        before, shown = (place - 1)[:len(place)], self.index[:len(place)]
         m.d.comb += [
-            read.addr.eq(Mux(self.sorting, place - 1, self.index)),
+            read.addr.eq(Mux(self.sorting, Cat(before, owner), Cat(shown, self.lane))),
             rests.eq((place == 0) | ~_less(read.data.acc, fresh.acc)),
             write.en.eq(self.sorting),
-            write.addr.eq(place),
+            write.addr.eq(Cat(place, owner)),
             write.data.eq(Mux(rests, fresh, read.data)),
         ]
         with m.If(self.sorting):
             m.d.sync += place.eq(place - 1)
             with m.If(place == most - 1):
-                m.d.sync += self.least.eq(write.data.acc)
+                m.d.sync += self.least[owner].eq(write.data.acc)
             with m.If(rests):
-                m.d.sync += [self.sorting.eq(0), self.count.eq(self.count + ~self.full)]
+                m.d.sync += [
+                    self.sorting.eq(0),
+                    self.counts[owner].eq(self.counts[owner] + ~self.full.bit_select(owner, 1))]
         with m.If(self.clear):
-            m.d.sync += [self.count.eq(0), self.sorting.eq(0), ended.eq(0)]
+            m.d.sync += [self.counts.eq(0), self.sorting.eq(0), ended.eq(0)]
 
         m.d.sync += [
             self.best.token.eq(read.data.token),
             self.best.acc.eq(read.data.acc),
-            self.best.valid.eq(self.index < self.count),
+            self.best.valid.eq(self.index < self.counts[self.lane]),
         ]
         return m
 

@@ -51,7 +51,7 @@ class Checksum(wiring.Component):
             m.d.sync += part.eq(Mux(self.i.ready, 0, part + 1))
         m.d.comb += [
             crc.clear.eq(self.clear),
-            self.crc.eq(crc.value),
+            self.crc.eq(crc.value[0]),
             self.busy.eq(crc.valid),
             self.i.ready.eq(part == parts - 1),
         ]

@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import FORMATS
 from tritstream_hw.arithmetic.magnitude import magnitude
@@ -97,12 +97,13 @@ class ElementQuantiser(wiring.Component):
 
 
 class Quantiser(wiring.Component):
-    """Streams a vector through `V` lanes, once for each gain bank.
+    """Streams a vector of each token through `V` lanes, once for each gain bank.
 
-    For each vector it waits until the reciprocal is coming; then it reads a word of `V` elements
-    and `V` gains per cycle, without a gap from one vector to the next, and writes its activations
-    :py:`latency` cycles after its address was put out. Columns beyond the vector's end become
-    arbitrary activations, which meet trits of zero.
+    For each vector, those of the first token before those of the next, it waits until the
+    reciprocal is coming; then it reads a word of `V` elements and `V` gains per cycle, without a
+    gap from one vector to the next, and writes its activations :py:`latency` cycles after its
+    address was put out. Columns beyond the vector's end become arbitrary activations, which meet
+    trits of zero.
 
     Parameters
     ----------
@@ -112,12 +113,16 @@ class Quantiser(wiring.Component):
         Elements of the vector memory.
     column_words, column_beats : int
         Words of `V` elements and beats of the longest vector.
+    lanes : int
+        `T`, tokens.
 
     Members
     -------
     command : :py:`In(stream.Signature(quantise_layout(...)))`
         Taken when everything of the command before has been written.
-    reciprocals : :py:`In(ReciprocalsSignature())`
+    last : :py:`In(range(T))`
+        The last token that there is. Stable while a command is under way.
+    reciprocals : :py:`In(ReciprocalsSignature(T))`
         Each has to be there :py:`reciprocal_delay` cycles after it is said to be coming, until
         everything has been written.
     reading : :py:`Out(1)`
@@ -128,28 +133,31 @@ class Quantiser(wiring.Component):
     write : :py:`Out(ActivationWrite(...))`
         To the activation memory.
     available : :py:`Out(available_layout(column_beats))`
-        Beats of each vector that have been written. Cleared when a command is taken.
+        Beats of each vector that have been written of all tokens. Cleared when a command is taken.
     """
 
     def __init__(self, *, vector_width: int, vector_elements: int, column_words: int,
-                 column_beats: int):
+                 column_beats: int, lanes: int = 1):
         self._column_words = column_words
         self._beat_words = column_words // column_beats
         super().__init__({
             "command":     In(stream.Signature(quantise_layout(
                 vector_width=vector_width, vector_elements=vector_elements,
                 column_words=column_words))),
-            "reciprocals": In(ReciprocalsSignature()),
+            "last":        In(range(lanes)),
+            "reciprocals": In(ReciprocalsSignature(lanes)),
             "reading":     Out(1),
             "vector":      In(vector_words_port(
-                vector_elements=vector_elements, vector_width=vector_width)),
+                vector_elements=vector_elements, vector_width=vector_width, lanes=lanes)),
             "gain":        In(gain_words_port(
                 column_words=column_words, vector_width=vector_width)),
             "write":       Out(ActivationWrite(
-                vector_width=vector_width, column_words=column_words)),
+                vector_width=vector_width, column_words=column_words, lanes=lanes)),
             "available":   Out(available_layout(column_beats)),
         })
         self._elements = [ElementQuantiser() for _ in range(vector_width)]
+        self._place = data.StructLayout({"bank": range(VECTORS), "lane": range(lanes)})
+        self._word_bits = ceil_log2(vector_elements // vector_width)
 
     @property
     def reciprocal_delay(self) -> int:
@@ -164,26 +172,28 @@ class Quantiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        base = Signal.like(self.vector.addr)
+        base = Signal(self._word_bits)
         word = Signal(range(self._column_words))
         bank, last_bank, last = Signal(range(VECTORS)), Signal(range(VECTORS)), Signal.like(word)
+        lane, is_last = Signal.like(self.last), Signal()
         running, busy, ends = Signal(), Signal(), Signal()
-        # valids[n], vectors[n]: of the word whose address was put out n + 1 cycles ago.
+        # valids[n], places[n]: of the word whose address was put out n + 1 cycles ago.
         valids = Signal(self.latency)
-        vectors = Signal(data.ArrayLayout(range(VECTORS), self.latency), reset_less=True)
+        places = Signal(data.ArrayLayout(self._place, self.latency), reset_less=True)
         m.d.comb += [
             busy.eq(running | valids.any()),
             self.command.ready.eq(~busy),
-            self.reading.eq(running & self.reciprocals.coming.bit_select(bank, 1)),
+            self.reading.eq(running & self.reciprocals.coming[lane].bit_select(bank, 1)),
             self.vector.en.eq(busy),
-            self.vector.addr.eq(base + word),
+            self.vector.addr.eq(Cat((base + word)[:self._word_bits], lane)),
             self.gain.en.eq(busy),
             self.gain.addr.eq(Cat(word, bank)),
             ends.eq(word == last),
+            is_last.eq(lane == self.last),
         ]
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [
-                running.eq(1), bank.eq(0), word.eq(0), self.available.eq(0),
+                running.eq(1), bank.eq(0), lane.eq(0), word.eq(0), self.available.eq(0),
                 base.eq(self.command.p.base),
                 last.eq(self.command.p.words - 1),
                 last_bank.eq(self.command.p.vectors - 1),
@@ -191,24 +201,29 @@ class Quantiser(wiring.Component):
         with m.If(self.reading):
             m.d.sync += word.eq(word + 1)
             with m.If(ends):
-                m.d.sync += [word.eq(0), bank.eq(bank + 1), running.eq(bank != last_bank)]
+                m.d.sync += [word.eq(0), bank.eq(bank + 1),
+                             running.eq((bank != last_bank) | ~is_last)]
+                with m.If((bank == last_bank) & ~is_last):
+                    m.d.sync += [bank.eq(0), lane.eq(lane + 1)]
         m.d.sync += [
             valids.eq(Cat(self.reading, valids)),
-            vectors.eq(Cat(bank, vectors)),
+            places.eq(Cat(bank, lane, places)),
         ]
 
-        self._compute(m, vectors)
-        self._write(m, valids[-1], vectors[self.latency - 1], last)
+        self._compute(m, places)
+        self._write(m, valids[-1], places[self.latency - 1], last)
         return m
 
-    def _compute(self, m, vectors):
+    def _compute(self, m, places):
         first = self._elements[0]
         up = Signal.like(first.up, reset_less=True)
         factor = Signal.like(first.factor, reset_less=True)
+        numbers = self.reciprocals.numbers
+        shifted, scaled = places[first.up_delay - 1], places[first.factor_delay - 1]
         # An element is there one cycle after its address; these registers take another.
         m.d.sync += [
-            up.eq(self.reciprocals.numbers[vectors[first.up_delay - 1]].up),
-            factor.eq(self.reciprocals.numbers[vectors[first.factor_delay - 1]].factor),
+            up.eq(numbers[shifted.lane][shifted.bank].up),
+            factor.eq(numbers[scaled.lane][scaled.bank].factor),
         ]
         for index, element in enumerate(self._elements):
             m.submodules[f"element{index}"] = element
@@ -220,16 +235,18 @@ class Quantiser(wiring.Component):
                 self.write.data[index].eq(element.o),
             ]
 
-    def _write(self, m, valid, vector, last):
+    def _write(self, m, valid, place, last):
         address = Signal.like(self.write.address)
         m.d.comb += [
             self.write.en.eq(valid),
-            self.write.vector.eq(vector),
+            self.write.lane.eq(place.lane),
+            self.write.vector.eq(place.bank),
             self.write.address.eq(address),
         ]
         beat_ends = address[:exact_log2(self._beat_words)] == self._beat_words - 1
         with m.If(valid):
             m.d.sync += address.eq(Mux(address == last, 0, address + 1))
             for index, available in enumerate(self.available):
-                m.d.sync += available.eq(available + (beat_ends & (vector == index)))
+                m.d.sync += available.eq(
+                    available + (beat_ends & (place.bank == index) & (place.lane == self.last)))
         return m

@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 from tritstream.formats import FORMATS
 from tritstream_hw.arithmetic.divider import Divider
 from tritstream_hw.arithmetic.shifter import Shifter
-from tritstream_hw.elements.layouts import SCALE, SCALES
+from tritstream_hw.elements.layouts import SCALE, scales_layout
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.norm.root import ROOT_BITS, SCALAR, NormRoot
 from tritstream_hw.norm.statistics import AMAX_BITS, StatisticsSignature
@@ -23,18 +23,24 @@ RECIPROCAL = data.StructLayout({"factor": FORMATS.amax_bits, "up": 6})
 class ReciprocalsSignature(wiring.Signature):
     """Reciprocals of the maxima of each projection, as the one who makes them has them.
 
+    Parameters
+    ----------
+    lanes : int
+        `T`, tokens.
+
     Members
     -------
-    numbers : :py:`Out(data.ArrayLayout(RECIPROCAL, 3))`
+    numbers : :py:`Out(data.ArrayLayout(data.ArrayLayout(RECIPROCAL, 3), T))`
         A maximum of 0 gives factor 0.
-    coming : :py:`Out(3)`
+    coming : :py:`Out(data.ArrayLayout(3, T))`
         Of which of them `up` is there, and `factor` is or will be as many cycles later as their
         user says that it has time.
     """
 
-    def __init__(self):
-        super().__init__({"numbers": Out(data.ArrayLayout(RECIPROCAL, VECTORS)),
-                          "coming":  Out(VECTORS)})
+    def __init__(self, lanes: int = 1):
+        numbers = data.ArrayLayout(RECIPROCAL, VECTORS)
+        super().__init__({"numbers": Out(data.ArrayLayout(numbers, lanes)),
+                          "coming":  Out(data.ArrayLayout(VECTORS, lanes))})
 
 
 NORMALISED = data.StructLayout({"top": FORMATS.amax_bits, "length": range(AMAX_BITS + 1)})
@@ -58,12 +64,15 @@ _NUMERATOR = 127 << FORMATS.reciprocal_bits - 17
 class ScalarUnit(wiring.Component):
     """Reciprocals and scales of one projection or of several, one after the other.
 
-    See `golden.scalars`.
+    All reciprocals of a token are made, then those of the next; then the scales of one token each
+    time they are asked for. See `golden.scalars`.
 
     Parameters
     ----------
     projections : int
         How many; `n` below.
+    lanes : int
+        `T`, tokens.
     digit_bits : int
         Of a quotient, per cycle: 1 or 2. Two take 9 cycles less for each of the results.
     lead : int
@@ -73,48 +82,58 @@ class ScalarUnit(wiring.Component):
     -------
     start : :py:`In(1)`
         Strobe; not before `ready` of the start before, nor between `scales` and `done`.
-    amax : :py:`In(data.ArrayLayout(47, n))`
+    last : :py:`In(range(T))`
+        The last token that there is. Stable from `start` until `ready`.
+    amax : :py:`In(data.ArrayLayout(data.ArrayLayout(47, n), T))`
         Largest |element * gain| of each. Stable from `start` until `ready`.
-    reciprocals : :py:`Out(data.ArrayLayout(RECIPROCAL, n))`, coming : :py:`Out(n)`
+    reciprocals : :py:`Out(data.ArrayLayout(data.ArrayLayout(RECIPROCAL, n), T))`
+        Their reciprocals. An `amax` of 0 gives factor 0.
+    coming : :py:`Out(data.ArrayLayout(n, T))`
         The factor is there `lead` cycles after `coming`, which is at most 25 or, without `lead`, 31
-        cycles after `start`, or after the one before; until the next start. An `amax` of 0 gives
-        factor 0.
-    own : :py:`Out(data.ArrayLayout(NORMALISED, n))`
+        cycles after `start`, or after the one before; until the next start.
+    own : :py:`Out(data.ArrayLayout(data.ArrayLayout(NORMALISED, n), T))`
         The maxima, from `ready` until the next start.
     ready : :py:`Out(1)`
         All reciprocals are there.
-    scales : :py:`In(1)`
-        Strobe: the rest is there. Not before `ready`.
+    scales : :py:`In(1)`, lane : :py:`In(range(T))`
+        Strobe: the rest is there, of this token, which is stable until `done`. Not before `ready`.
     peaks : :py:`In(data.ArrayLayout(NORMALISED, n))`
         The maxima that the scales are made of. Stable from `scales` until `done`, as are
     factors : :py:`In(data.ArrayLayout(SCALAR, n))`
         constant parts of the scales, and
     root : :py:`In(17)`, root_exponent : :py:`In(signed(6))`
         the norm of the vector.
-    results : :py:`Out(data.ArrayLayout(SCALE, n))`, done : :py:`Out(1)`
-        At most 33 cycles after `scales` for each, or one where the constant part is 0. Until the
-        next start.
+    results : :py:`Out(data.ArrayLayout(data.ArrayLayout(SCALE, n), T))`
+        Scales, until those of the same token are made again.
+    done : :py:`Out(1)`
+        Those of the token are there, at most 33 cycles after `scales` for each, or one where the
+        constant part is 0. Until the next `scales` or start.
     """
 
-    def __init__(self, *, projections: int, digit_bits: int, lead: int):
+    def __init__(self, *, projections: int, digit_bits: int, lead: int, lanes: int = 1):
         self._count, self._lead = projections, lead
 
         def each(shape):
             return data.ArrayLayout(shape, projections)
 
+        def of_all(shape):
+            return data.ArrayLayout(each(shape), lanes)
+
         super().__init__({
             "start":         In(1),
-            "amax":          In(each(AMAX_BITS)),
-            "reciprocals":   Out(each(RECIPROCAL)),
-            "coming":        Out(projections),
-            "own":           Out(each(NORMALISED)),
+            "last":          In(range(lanes)),
+            "amax":          In(of_all(AMAX_BITS)),
+            "reciprocals":   Out(of_all(RECIPROCAL)),
+            "coming":        Out(data.ArrayLayout(projections, lanes)),
+            "own":           Out(of_all(NORMALISED)),
             "ready":         Out(1),
             "scales":        In(1),
+            "lane":          In(range(lanes)),
             "peaks":         In(each(NORMALISED)),
             "factors":       In(each(SCALAR)),
             "root":          In(ROOT_BITS),
             "root_exponent": In(signed(6)),
-            "results":       Out(each(SCALE)),
+            "results":       Out(of_all(SCALE)),
             "done":          Out(1),
         })
         self._divider = Divider(digit_bits=digit_bits)
@@ -127,7 +146,9 @@ class ScalarUnit(wiring.Component):
         index, dividing_root = Signal(range(max(2, self._count))), Signal()
         place = index[:ceil_log2(self._count)]
         is_last = index == self._count - 1
-        peak, factor, result = self.peaks[place], self.factors[place], self.results[place]
+        peak, factor, result = (
+            self.peaks[place], self.factors[place], self.results[self.lane][place])
+        lane = Signal.like(self.last)       # whose reciprocals are made
         m.d.comb += [
             shifter.normalise.eq(1),
             shifter.distance.eq(AMAX_BITS),
@@ -144,7 +165,7 @@ class ScalarUnit(wiring.Component):
 
         def begin():
             with m.If(self.start):
-                normalise(self.amax[0])
+                normalise(self.amax[0][0])
                 m.d.sync += [self.ready.eq(0), self.coming.eq(0), self.done.eq(0), index.eq(0),
                              dividing_root.eq(0)]
 
@@ -161,8 +182,8 @@ class ScalarUnit(wiring.Component):
             m.d.sync += index.eq(index + 1)
             m.next = "SCALE"
             with m.If(is_last):
-                m.d.sync += self.done.eq(1)
-                m.next = "IDLE"
+                m.d.sync += [self.done.eq(1), index.eq(0)]
+                m.next = "NORM"
 
         with m.FSM():
             with m.State("IDLE"):
@@ -171,30 +192,33 @@ class ScalarUnit(wiring.Component):
                 with m.If(shifter.settled):
                     m.d.comb += divider.start.eq(1)
                     m.d.sync += [
-                        self.own[place].top.eq(shifter.o[-_TOP:]),
-                        self.own[place].length.eq(shifter.left),
-                        self.reciprocals[place].up.eq(FORMATS.product_bits - shifter.left),
+                        self.own[lane][place].top.eq(shifter.o[-_TOP:]),
+                        self.own[lane][place].length.eq(shifter.left),
+                        self.reciprocals[lane][place].up.eq(FORMATS.product_bits - shifter.left),
                     ]
                     m.next = "RECIPROCAL"
             with m.State("RECIPROCAL"):
                 # A register too, as the factor is, which follows when nothing is left.
                 with m.If(divider.left == self._lead):
-                    m.d.sync += self.coming.eq(self.coming | (1 << index))
+                    m.d.sync += self.coming[lane].eq(self.coming[lane] | (1 << index))
                 with m.If(~divider.busy):
-                    m.d.sync += self.reciprocals[place].factor.eq(
+                    m.d.sync += self.reciprocals[lane][place].factor.eq(
                         Mux(shifter.left == 0, 0, divider.o))
                     m.d.sync += index.eq(index + 1)
                     m.next = "NEXT"
                     with m.If(is_last):
-                        m.d.sync += [self.ready.eq(1), index.eq(0), dividing_root.eq(1)]
-                        m.next = "NORM"
+                        m.d.sync += [index.eq(0), lane.eq(lane + 1)]
+                        with m.If(lane == self.last):
+                            m.d.sync += [self.ready.eq(1), lane.eq(0), dividing_root.eq(1)]
+                            m.next = "NORM"
             with m.State("NEXT"):
-                normalise(self.amax[place])
+                normalise(self.amax[lane][place])
             with m.State("NORM"):
                 with m.If(self.scales):
+                    m.d.sync += self.done.eq(0)
                     scale()
                 with m.Else():
-                    begin()         # no stage reads the vector before
+                    begin()
             with m.State("SCALE"):
                 scale()
             with m.State("RATIO"):
@@ -234,76 +258,75 @@ class Scalars(wiring.Component):
     ----------
     scalar_units : int
         1, which works on the projections one after the other, or 3, each on its own.
-    digit_bits, lead : int
+    digit_bits, lead, lanes : int
         As those of `ScalarUnit`.
 
     Members
     -------
     start : :py:`In(1)`
         Strobe: the statistics are there.
+    last : :py:`In(range(T))`
+        The last token that there is. Stable from `start` until the command is taken.
     command : :py:`In(stream.Signature(FACTORS))`
-        From the header of the stage that the vector is the input of, after `start`. Work on the
+        From the header of the stage that the vectors are the input of, after `start`. Work on the
         scales begins when it is offered and those before have been taken; it is taken when
         everything has been computed.
-    statistics : :py:`In(StatisticsSignature())`
-        Of the vector. Have to be stable from `start` until the command is taken.
-    reciprocals : :py:`Out(ReciprocalsSignature())`
-        Each of a gain of its own, in order. Each at most 31 cycles after `start` or the one before,
-        until the next `start`.
-    scales : :py:`Out(stream.Signature(SCALES))`
-        There at most 68 cycles after command or reciprocals, and 33 for each that a unit works on.
-        The payload stays until the next `start`.
+    statistics : :py:`In(StatisticsSignature(T))`
+        Of the vectors. Have to be stable from `start` until the command is taken.
+    reciprocals : :py:`Out(ReciprocalsSignature(T))`
+        Each of a gain of its own, in order, token by token. Each at most 31 cycles after `start` or
+        the one before, until the next `start`.
+    scales : :py:`Out(stream.Signature(scales_layout(T)))`
+        There at most 68 cycles after command or reciprocals, and 33 for each that a unit works on;
+        as many again for each token more, and one. The payload stays until the next `start`.
     """
 
-    def __init__(self, *, scalar_units: int, digit_bits: int, lead: int):
+    def __init__(self, *, scalar_units: int, digit_bits: int, lead: int, lanes: int = 1):
         super().__init__({
             "start":       In(1),
+            "last":        In(range(lanes)),
             "command":     In(stream.Signature(FACTORS)),
-            "statistics":  In(StatisticsSignature()),
-            "reciprocals": Out(ReciprocalsSignature()),
-            "scales":      Out(stream.Signature(SCALES)),
+            "statistics":  In(StatisticsSignature(lanes)),
+            "reciprocals": Out(ReciprocalsSignature(lanes)),
+            "scales":      Out(stream.Signature(scales_layout(lanes))),
         })
+        self._lanes = range(lanes)
         self._units = [ScalarUnit(projections=VECTORS // scalar_units, digit_bits=digit_bits,
-                                  lead=lead) for _ in range(scalar_units)]
+                                  lead=lead, lanes=lanes) for _ in range(scalar_units)]
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.norm = norm = NormRoot()
 
         begins, rooting, scaling, ends = Signal(), Signal(), Signal(), Signal()
+        # Whose scales are made, and that those of the one before have been.
+        lane, again = Signal.like(self.last), Signal()
         m.d.comb += [
-            begins.eq(self.command.valid & ~rooting & ~scaling & ~self.scales.valid),
-            norm.start.eq(self.start),
+            begins.eq(self.command.valid & ~rooting & ~scaling & ~again & ~self.scales.valid),
+            norm.start.eq(self.start | again),
             norm.go.eq(rooting),
-            norm.s1.eq(self.statistics.s1),
-            norm.s2.eq(self.statistics.s2),
+            norm.s1.eq(self.statistics.s1[lane]),
+            norm.s2.eq(self.statistics.s2[lane]),
             norm.ratio.eq(self.command.p.ratio),
             norm.floor.eq(self.command.p.floor),
         ]
         # All units begin in the same cycle, for all scales may be made of the first maximum.
         scales = rooting & norm.valid & Cat(unit.ready for unit in self._units).all()
-        first = self._units[0].own[0]
         for number, unit in enumerate(self._units):
             m.submodules[f"unit{number}"] = unit
             m.d.comb += [
                 unit.start.eq(self.start),
+                unit.last.eq(self.last),
                 unit.scales.eq(scales),
+                unit.lane.eq(lane),
                 unit.root.eq(norm.root),
                 unit.root_exponent.eq(norm.exponent),
             ]
-            for place, own in enumerate(unit.own):
-                index = number * len(unit.own) + place
-                m.d.comb += [
-                    unit.amax[place].eq(self.statistics.amax[index]),
-                    unit.peaks[place].eq(Mux(self.command.p.separate, own, first)),
-                    unit.factors[place].eq(self.command.p.factors[index]),
-                    self.reciprocals.numbers[index].eq(unit.reciprocals[place]),
-                    self.reciprocals.coming[index].eq(unit.coming[place]),
-                    self.scales.p[index].eq(unit.results[place]),
-                ]
+            for place in range(len(unit.peaks)):
+                self._connect(m, unit, place, number * len(unit.peaks) + place, lane)
         m.d.comb += [
             ends.eq(scaling & Cat(unit.done for unit in self._units).all()),
-            self.command.ready.eq(ends),
+            self.command.ready.eq(ends & (lane == self.last)),
         ]
         with m.If(begins):
             m.d.sync += rooting.eq(1)
@@ -311,8 +334,29 @@ class Scalars(wiring.Component):
             m.d.sync += [rooting.eq(0), scaling.eq(1)]
         with m.If(self.scales.ready):
             m.d.sync += self.scales.valid.eq(0)
+        with m.If(again):
+            m.d.sync += [again.eq(0), rooting.eq(1)]
         with m.If(ends):
-            m.d.sync += [scaling.eq(0), self.scales.valid.eq(1)]
-        m.d.sync += Assert(~(self.start & (rooting | scaling)),
+            m.d.sync += [scaling.eq(0), lane.eq(0)]
+            with m.If(lane == self.last):
+                m.d.sync += self.scales.valid.eq(1)
+            with m.Else():
+                m.d.sync += [lane.eq(lane + 1), again.eq(1)]
+        m.d.sync += Assert(~(self.start & (rooting | scaling | again)),
                            "statistics are there before the scales of those before")
         return m
+
+    def _connect(self, m, unit, place: int, index: int, lane):
+        """Connect a place of a unit, which has the projection of this index."""
+        first = self._units[0].own[lane][0]
+        m.d.comb += [
+            unit.peaks[place].eq(Mux(self.command.p.separate, unit.own[lane][place], first)),
+            unit.factors[place].eq(self.command.p.factors[index]),
+        ]
+        for n in self._lanes:
+            m.d.comb += [
+                unit.amax[n][place].eq(self.statistics.amax[n][index]),
+                self.reciprocals.numbers[n][index].eq(unit.reciprocals[n][place]),
+                self.reciprocals.coming[n][index].eq(unit.coming[n][place]),
+                self.scales.p[n][index].eq(unit.results[n][place]),
+            ]

@@ -15,8 +15,9 @@ from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.elements.layouts import RESULT, flow, results_layout
 from tritstream_hw.elements.ports import rows_port
 from tritstream_hw.gemv.activations import VECTORS
+from tritstream_hw.stream.delay import delay
 
-__all__ = ["AMAX_BITS", "GAINS", "LaneStatistics", "Statistics", "StatisticsSignature"]
+__all__ = ["AMAX_BITS", "GAINS", "RowStatistics", "Statistics", "StatisticsSignature"]
 
 AMAX_BITS = FORMATS.product_bits - 1
 """Width of the largest |element * gain|."""
@@ -28,40 +29,47 @@ GAINS = data.StructLayout({"pre": _GAIN, "gain0": _GAIN, "gain1": _GAIN, "gain2"
 
 
 class StatisticsSignature(wiring.Signature):
-    """Statistics of a vector, as the one who gathers them has them.
+    """Statistics of vectors, as the one who gathers them has them.
+
+    Parameters
+    ----------
+    lanes : int
+        `T`, tokens.
 
     Members
     -------
-    s1, s2 : :py:`Out(80)`
+    s1, s2 : :py:`Out(data.ArrayLayout(80, T))`
         Sum of the squares of `first`, and of elements times first gain.
-    amax : :py:`Out(data.ArrayLayout(47, 3))`
+    amax : :py:`Out(data.ArrayLayout(data.ArrayLayout(47, 3), T))`
         Largest |element * gain| for each of the gains.
     """
 
-    def __init__(self):
+    def __init__(self, lanes: int = 1):
         super().__init__({
-            "s1":   Out(NORM_BITS),
-            "s2":   Out(NORM_BITS),
-            "amax": Out(data.ArrayLayout(AMAX_BITS, VECTORS)),
+            "s1":   Out(data.ArrayLayout(NORM_BITS, lanes)),
+            "s2":   Out(data.ArrayLayout(NORM_BITS, lanes)),
+            "amax": Out(data.ArrayLayout(data.ArrayLayout(AMAX_BITS, VECTORS), lanes)),
         })
 
 
 class Statistics(wiring.Component):
-    """Sums of squares and absolute maxima of a vector, see `golden.quantise.statistics`.
+    """Sums of squares and absolute maxima of vectors, see `golden.quantise.statistics`.
 
-    Takes a word of elements per cycle, with any gaps; the results include it :py:`latency` cycles
-    later. They are right for vectors in which no product of element and gain reaches
-    :py:`2 ** 47` and no product of element and first gain, shifted, leaves 32 bits, which `pack`
-    guarantees.
+    Takes a word of elements per cycle, with any gaps, each of any of `T` tokens; the results
+    include it :py:`latency` cycles later. They are right for vectors in which no product of element
+    and gain reaches :py:`2 ** 47` and no product of element and first gain, shifted, leaves 32
+    bits, which `pack` guarantees.
 
     Parameters
     ----------
     element_width : int
         `E`.
+    lanes : int
+        `T`.
 
     Members
     -------
-    i : :py:`In(flow(results_layout(E)))`
+    i : :py:`In(flow(results_layout(E, T)))`
         Elements.
     clear : :py:`In(1)`
         Forget all elements taken before this cycle; those taken in it count.
@@ -70,49 +78,63 @@ class Statistics(wiring.Component):
         element until `done`.
     gains : :py:`In(ReadPort.Signature(...))`
         Gains of a word of rows.
-    o : :py:`Out(StatisticsSignature())`
+    o : :py:`Out(StatisticsSignature(T))`
         Results.
     done : :py:`Out(1)`
         Strobe in the first cycle in which the results include the element marked `last`. They stay
-        until `clear`, and :py:`log2(E)` cycles longer.
+        until `clear`.
     """
 
-    def __init__(self, *, element_width: int):
+    def __init__(self, *, element_width: int, lanes: int = 1):
         self._levels = exact_log2(element_width)
         super().__init__({
-            "i":         In(flow(results_layout(element_width))),
+            "i":         In(flow(results_layout(element_width, lanes))),
             "clear":     In(1),
             "use_pre":   In(1),
             "gains":     In(rows_port(GAINS, element_width)),
-            "o":         Out(StatisticsSignature()),
+            "o":         Out(StatisticsSignature(lanes)),
             "done":      Out(1),
         })
-        self._lanes = [LaneStatistics() for _ in range(element_width)]
+        self._rows = [RowStatistics() for _ in range(element_width)]
 
     @property
     def latency(self) -> int:
         """Cycles from an element to results that include it."""
-        return self._lanes[0].latency + self._levels
+        return self._rows[0].s2_latency + self._levels + 1
 
     def elaborate(self, platform):
         m = Module()
         m.d.comb += [self.gains.en.eq(self.i.valid), self.gains.addr.eq(self.i.p.word)]
-        for n, lane in enumerate(self._lanes):
-            m.submodules[f"lane{n}"] = lane
+        for n, row in enumerate(self._rows):
+            m.submodules[f"row{n}"] = row
             m.d.comb += [
-                lane.i.valid.eq(self.i.valid & self.i.p.live[n]),
-                lane.i.payload.eq(self.i.p.rows[n]),
-                lane.clear.eq(self.clear),
-                lane.use_pre.eq(self.use_pre),
-                lane.gains.eq(self.gains.data[n]),
+                row.i.eq(self.i.p.rows[n]),
+                row.use_pre.eq(self.use_pre),
+                row.gains.eq(self.gains.data[n]),
             ]
-        results = [lane.o for lane in self._lanes]
-        for name in ("s1", "s2"):
-            m.d.comb += getattr(self.o, name).eq(self._joined(
-                m, [getattr(result, name) for result in results], operator.add, name))
-        for n, peak in enumerate(self.o.amax):
-            m.d.comb += peak.eq(self._joined(
-                m, [result.amax[n] for result in results], _larger, f"amax{n}"))
+        # lives[n], lanes[n]: of the elements taken n cycles ago.
+        lives, lanes = [Mux(self.i.valid, self.i.p.live, 0)], [self.i.p.lane]
+        for n in range(1, self.latency):
+            live, lane = Signal(len(self._rows), name=f"live_{n}"), delay(
+                m, lanes[-1], 1, name=f"lane_{n}")
+            m.d.sync += live.eq(Mux(self.clear, 0, lives[-1]) if n > 1 else lives[-1])
+            lives.append(live)
+            lanes.append(lane)
+
+        def gathered(name, latency, join, value):
+            """What all rows of a word have, joined; whether there is any, and whose it is."""
+            values = [value(row) for row in self._rows]
+            behind = latency + self._levels
+            return (self._joined(m, values, lives[latency], join, name), lives[behind].any(),
+                    lanes[behind])
+
+        row = self._rows[0]
+        for name, latency in (("s1", row.s1_latency), ("s2", row.s2_latency)):
+            self._sum(m, getattr(self.o, name), *gathered(
+                name, latency, operator.add, lambda row, name=name: getattr(row, name)))
+        for n in range(VECTORS):
+            self._maximum(m, [amax[n] for amax in self.o.amax], *gathered(
+                f"amax{n}", row.amax_latency, _larger, lambda row, n=n: row.amax[n]))
 
         lasts = Signal(self.latency - 1)
         m.d.sync += [
@@ -121,43 +143,63 @@ class Statistics(wiring.Component):
         ]
         return m
 
-    def _joined(self, m, values, join, name: str):
-        """Join what all lanes have, two and two, and a register behind each."""
+    def _joined(self, m, values, live, join, name: str):
+        """Join what the rows have that there are, two and two, and a register behind each."""
+        if len(values) > 1:
+            values = [Mux(there, value, 0) for there, value in zip(live, values, strict=True)]
         while len(values) > 1:
-            joined = [Signal.like(values[0], name=f"{name}_{len(values)}_{n}")
-                      for n in range(len(values) // 2)]
-            m.d.sync += [register.eq(join(*pair)) for register, pair in zip(
-                joined, zip(values[0::2], values[1::2], strict=True), strict=True)]
-            values = joined
+            pairs = list(zip(values[0::2], values[1::2], strict=True))
+            values = []
+            for n, pair in enumerate(pairs):
+                joined = join(*pair)
+                register = Signal(joined.shape(), name=f"{name}_{len(pairs)}_{n}", reset_less=True)
+                m.d.sync += register.eq(joined)
+                values.append(register)
         return values[0]
+
+    def _sum(self, m, totals, squares, there, lane):
+        for n, total in enumerate(totals):
+            with m.If(self.clear):
+                m.d.sync += total.eq(0)
+            with m.Elif(there & (lane == n)):
+                m.d.sync += total.eq(total + squares)
+
+    def _maximum(self, m, peaks, size, there, lane):
+        for n, peak in enumerate(peaks):
+            with m.If(self.clear):
+                m.d.sync += peak.eq(0)
+            with m.Elif(there & (lane == n) & (size > peak)):
+                m.d.sync += peak.eq(size)
 
 
 def _larger(a, b) -> Value:
     return Mux(a > b, a, b)
 
 
-class LaneStatistics(wiring.Component):
-    """Statistics of the elements of one lane, one per cycle.
+class RowStatistics(wiring.Component):
+    """What an element adds to the statistics of its vector; one per cycle.
 
     Members
     -------
-    i : :py:`In(flow(RESULT))`
-        Elements.
-    clear, use_pre
-        As those of `Statistics`.
+    i : :py:`In(RESULT)`
+        Element.
+    use_pre
+        As that of `Statistics`.
     gains : :py:`In(GAINS)`
-        Gains of an element, a cycle later.
-    o : :py:`Out(StatisticsSignature())`
-        Results, which include an element :py:`latency` cycles later.
+        Gains of the element, a cycle later.
+    s1, s2 : :py:`Out(64)`, amax : :py:`Out(data.ArrayLayout(47, 3))`
+        The squares and sizes that are summed up and compared, so many cycles after the element as
+        the properties say.
     """
 
     def __init__(self):
         super().__init__({
-            "i":         In(flow(RESULT)),
-            "clear":     In(1),
+            "i":         In(RESULT),
             "use_pre":   In(1),
             "gains":     In(GAINS),
-            "o":         Out(StatisticsSignature()),
+            "s1":        Out(2 * FORMATS.vector_bits),
+            "s2":        Out(2 * FORMATS.vector_bits),
+            "amax":      Out(data.ArrayLayout(AMAX_BITS, VECTORS)),
         })
         element = signed(FORMATS.vector_bits)
         # The first gain has a bit more, for a factor of exactly one.
@@ -166,27 +208,28 @@ class LaneStatistics(wiring.Component):
         self._square1, self._square2 = Multiplier(element, element), Multiplier(element, element)
 
     @property
-    def _inner_stage(self) -> int:
-        """Cycles from an element to its product with the first gain, rounded."""
-        return 1 + self._pre.latency + 1
+    def s1_latency(self) -> int:
+        """Cycles from an element to the square of `first`."""
+        return 1 + self._square1.latency
 
     @property
-    def latency(self) -> int:
-        """Cycles from an element to results that include it."""
-        return self._inner_stage + self._square2.latency + 1
+    def s2_latency(self) -> int:
+        """Cycles from an element to the square of its product with the first gain, rounded."""
+        return 1 + self._pre.latency + 1 + self._square2.latency
+
+    @property
+    def amax_latency(self) -> int:
+        """Cycles from an element to the sizes of its products."""
+        return 1 + self._gains[0].latency + 1
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.pre, m.submodules.square1 = self._pre, self._square1
         m.submodules.square2 = self._square2
 
-        # valids[n]: of the element taken n + 1 cycles ago.
-        valids = Signal(self.latency - 1)
-        m.d.sync += valids.eq(Cat(self.i.valid, Mux(self.clear, 0, valids)))
-
         value = Signal(signed(FORMATS.vector_bits), reset_less=True)
         first = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        m.d.sync += [value.eq(self.i.p.value), first.eq(self.i.p.first)]
+        m.d.sync += [value.eq(self.i.value), first.eq(self.i.first)]
 
         inner = Signal(signed(FORMATS.vector_bits), reset_less=True)
         m.d.sync += inner.eq((self._pre.o + (1 << PRE_SHIFT - 1)) >> PRE_SHIFT)
@@ -195,26 +238,12 @@ class LaneStatistics(wiring.Component):
             self._pre.b.eq(Mux(self.use_pre, self.gains.pre, 1 << PRE_SHIFT)),
             self._square1.a.eq(first), self._square1.b.eq(first),
             self._square2.a.eq(inner), self._square2.b.eq(inner),
+            self.s1.eq(self._square1.o), self.s2.eq(self._square2.o),
         ]
-        self._sum(m, self.o.s1, self._square1, valids[self._square1.latency])
-        self._sum(m, self.o.s2, self._square2, valids[-1])
-
         for index, multiplier in enumerate(self._gains):
             m.submodules[f"gain{index}"] = multiplier
             m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(self.gains[f"gain{index}"])]
-            self._maximum(m, self.o.amax[index], multiplier, valids[1 + multiplier.latency])
+            size = Signal(AMAX_BITS, name=f"size_{index}", reset_less=True)
+            m.d.sync += size.eq(magnitude(multiplier.o))
+            m.d.comb += self.amax[index].eq(size)
         return m
-
-    def _sum(self, m, total, square, valid):
-        with m.If(self.clear):
-            m.d.sync += total.eq(0)
-        with m.Elif(valid):
-            m.d.sync += total.eq(total + square.o.as_unsigned())
-
-    def _maximum(self, m, peak, multiplier, valid):
-        size = Signal(AMAX_BITS, name="size", reset_less=True)
-        m.d.sync += size.eq(magnitude(multiplier.o))
-        with m.If(self.clear):
-            m.d.sync += peak.eq(0)
-        with m.Elif(valid & (size > peak)):
-            m.d.sync += peak.eq(size)

@@ -14,9 +14,10 @@ __all__ = ["RowReader"]
 
 
 class RowReader(wiring.Component):
-    """Takes an embedding row apart: one scale for the dequantiser, then int8 or 24-bit elements.
+    """Takes embedding rows apart: one scale for the dequantiser, then int8 or 24-bit elements.
 
-    Throughput is `E` bytes per cycle. Padding behind the elements is taken and dropped.
+    There is a row for each token of a pass. Throughput is `E` bytes per cycle. Padding behind the
+    elements is taken and dropped.
 
     Parameters
     ----------
@@ -26,28 +27,34 @@ class RowReader(wiring.Component):
         Width of a row sum.
     element_width : int
         `E`, which divides a row's prefix.
+    lanes : int
+        `T`.
 
     Members
     -------
     command : :py:`In(stream.Signature(16))`
-        A row of so many elements, at least 1, comes next on `beats`. Taken while there is none.
+        Rows of so many elements, at least 1, come next on `beats`. Taken while there is none.
+    last : :py:`In(range(T))`
+        The last token that there is. Stable while rows are under way.
     beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
         Tape.
-    scale : :py:`Out(stream.Signature(SCALE))`
-        Scale of the row, there before its first element. To be taken before the next row comes.
-    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E)))`
+    scales : :py:`Out(stream.Signature(data.ArrayLayout(SCALE, T)))`
+        Scales of the rows, each there before the first element of its row. To be taken before the
+        next command.
+    o : :py:`Out(stream.Signature(sums_layout(acc_bits, E, T)))`
         Elements, as row sums of projection 0.
     done : :py:`Out(1)`
-        Strobe in the cycle after that in which the last of the row's padding is used.
+        Strobe in the cycle after that in which the last of the last row's padding is used.
     """
 
-    def __init__(self, *, beat_bytes: int, acc_bits: int, element_width: int):
+    def __init__(self, *, beat_bytes: int, acc_bits: int, element_width: int, lanes: int = 1):
         self._beat_bytes, self._width = beat_bytes, element_width
         super().__init__({
             "command": In(stream.Signature(16)),
+            "last":    In(range(lanes)),
             "beats":   In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
-            "scale":   Out(stream.Signature(SCALE)),
-            "o":       Out(stream.Signature(sums_layout(acc_bits, element_width))),
+            "scales":  Out(stream.Signature(data.ArrayLayout(SCALE, lanes))),
+            "o":       Out(stream.Signature(sums_layout(acc_bits, element_width, lanes))),
             "done":    Out(1),
         })
 
@@ -65,17 +72,21 @@ class RowReader(wiring.Component):
         low = Signal(8 * size * (WIDE_BYTES - 1))       # chunks of a word of wide elements
         running = Signal()
         chunk = beat[:8 * size]
-        in_row, completes, used, ends = Signal(), Signal(), Signal(), Signal()
+        in_row, completes, used, row_ends, ends = (Signal() for _ in range(5))
+        lane, last_word = Signal.like(self.last), Signal()
         m.d.comb += [
             in_row.eq((prefix_left == 0) & ~in_padding),
             completes.eq(in_row & (~wide | (there == WIDE_BYTES - 1))),
             self.o.valid.eq(running & (left != 0) & completes),
+            last_word.eq(word == last_row >> exact_log2(size)),
             self.o.p.word.eq(word),
-            self.o.p.last.eq(word == last_row >> exact_log2(size)),
-            self.o.p.live.eq(Mux(self.o.p.last, (1 << last_row[:exact_log2(size)] + 1) - 1, -1)),
+            self.o.p.lane.eq(lane),
+            self.o.p.last.eq(last_word & (lane == self.last)),
+            self.o.p.live.eq(Mux(last_word, (1 << last_row[:exact_log2(size)] + 1) - 1, -1)),
             used.eq(running & (left != 0) & (~completes | self.o.ready)),
             self.beats.ready.eq(running & (left == 0)),
-            ends.eq(used & position.all() & (in_padding | (completes & self.o.p.last))),
+            row_ends.eq(used & position.all() & (in_padding | (completes & last_word))),
+            ends.eq(row_ends & (lane == self.last)),
             self.command.ready.eq(~running),
         ]
         elements = Cat(low, chunk)
@@ -87,9 +98,9 @@ class RowReader(wiring.Component):
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [running.eq(1), position.eq(0), left.eq(0), word.eq(0), there.eq(0),
                          prefix_left.eq(ROW_PREFIX // size), last_row.eq(self.command.payload - 1),
-                         in_padding.eq(0)]
-        with m.If(self.scale.ready):
-            m.d.sync += self.scale.valid.eq(0)
+                         in_padding.eq(0), lane.eq(0)]
+        with m.If(self.scales.ready):
+            m.d.sync += self.scales.valid.eq(0)
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += [beat.eq(self.beats.payload), left.eq(beat_chunks)]
         with m.If(used):
@@ -98,16 +109,20 @@ class RowReader(wiring.Component):
                 m.d.sync += [low.eq(elements[8 * size:]), there.eq(there + 1),
                              word.eq(word + completes)]
                 with m.If(completes):
-                    m.d.sync += [there.eq(0), in_padding.eq(self.o.p.last)]
+                    m.d.sync += [there.eq(0), in_padding.eq(last_word)]
             with m.Elif(prefix_left != 0):
-                prefix = Cat(self.scale.p, Signal(2), wide)
-                m.d.sync += [prefix_left.eq(prefix_left - 1),
-                             self.scale.valid.eq(prefix_left == 1)]
+                prefix = Cat(self.scales.p[lane], Signal(2), wide)
+                m.d.sync += prefix_left.eq(prefix_left - 1)
+                with m.If(prefix_left == 1):
+                    m.d.sync += self.scales.valid.eq(1)
                 for n in range(ROW_PREFIX // size):
                     with m.If(prefix_left == ROW_PREFIX // size - n):
                         m.d.sync += prefix[8 * size * n:8 * size * (n + 1)].eq(chunk)
         # A flip-flop, for what it depends on comes late, and much depends on it.
         m.d.sync += self.done.eq(ends)
+        with m.If(row_ends & (lane != self.last)):
+            m.d.sync += [lane.eq(lane + 1), word.eq(0), prefix_left.eq(ROW_PREFIX // size),
+                         in_padding.eq(0)]
         with m.If(ends):
             m.d.sync += running.eq(0)
         return m

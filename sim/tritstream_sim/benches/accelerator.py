@@ -1,12 +1,12 @@
 """Bench of an `Accelerator`: random models, every stage of every token against golden."""
 
+import dataclasses
 import pathlib
 import tempfile
 
 import cocotb
 import numpy as np
-from amaranth import signed
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
 from tritstream.formats import ALIGNMENT, UNIT
 from tritstream.golden import GoldenModel, candidates, chain
@@ -18,7 +18,7 @@ from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.elements.layouts import SCALE
 from tritstream_hw.memory.port import played_layout
-from tritstream_hw.ports import BEST, DONE, START
+from tritstream_hw.ports import BEST, DONE, start_layout, to_host_layout
 from tritstream_sim.agents.stream import Sink, Source, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config
 from tritstream_sim.verilate.passes import pass_bytes
@@ -33,18 +33,31 @@ def dummy(seed: int, *, outliers=False, **shape) -> Image:
                     pathlib.Path(directory) / "image")
 
 
+@dataclasses.dataclass
+class Conversation:
+    """What golden knows of a conversation: its state, and where on the device that is."""
+
+    state: np.ndarray
+    slot: int
+    fresh: bool = True
+
+
 class Bench:
     """The accelerator with a source, a host, and a golden twin."""
 
     def __init__(self, dut, image: Image):
         self.dut, self.image = dut, image
         self.golden = GoldenModel(image)
-        self.state = self.golden.new_state()
-        self.digest = 0
+        self.conversation = self.open(0)
+        self.digests = [0] * CONFIG.lanes
         self.beats = Source(dut, "beats", played_layout(CONFIG.beat_bytes))
-        self.starts = Source(dut, "start", START)
+        self.starts = Source(dut, "start", start_layout(CONFIG.lanes, CONFIG.slots))
         self.done = Sink(dut, "done", DONE)
-        self.logits = Sink(dut, "logits", signed(32))
+        self.logits = Sink(dut, "logits", to_host_layout(CONFIG.lanes))
+
+    def open(self, slot: int) -> Conversation:
+        """Return a fresh conversation."""
+        return Conversation(self.golden.new_state(), slot)
 
     async def read(self, space: Space, address: int) -> int:
         """Read a word of the accelerator's memories."""
@@ -74,37 +87,80 @@ class Bench:
         self.beats.send({"data": data[n:n + width], "last": n + width == len(data)}
                         for n in range(0, len(data), width))
 
-    def play(self, token: int, stages: int):
+    def play(self, tokens: list[int], stages: int):
         """Let the source play a pass."""
-        self.send(pass_bytes(self.image, token, stages))
+        self.send(pass_bytes(self.image, tokens, stages))
+
+    def start(self, lanes: list[dict[str, int]], stages: int, *, logits=False):
+        """Begin a pass."""
+        self.starts.send([{"lanes": {"last": len(lanes) - 1, "table": lanes}, "logits": logits,
+                           "stages": stages}])
 
     async def run(self, token: int, *, fresh=False, logits=False, stages=None):
-        """Run one pass and compare everything that can be seen of it."""
-        stages = stages or self.image.stages
+        """Run a pass of one token of a conversation."""
         if fresh:
-            self.state[:] = 0
-            self.digest = 0
-        expected = []
-        wanted = self.golden.forward([[token]], self.state, stages=stages,
-                                     observe=lambda stage, vector: expected.append(vector[0, 0]))
-        self.play(token, stages)
-        self.starts.send([{"fresh": fresh, "logits": logits, "stages": stages}])
+            self.conversation = self.open(0)
+        await self.together([(self.conversation, [token])], logits=logits, stages=stages)
+
+    async def together(self, works, *, logits=False, stages=None):
+        """Run a pass of tokens of several conversations, and compare all that can be seen of it.
+
+        Parameters
+        ----------
+        works : list of (Conversation, list of int)
+            The tokens of each, which have neighbouring lanes.
+        logits : bool
+            Whether the host wants all logits.
+        stages : int or None
+            How much of the tape is played; None: all.
+        """
+        stages = stages or self.image.stages
+        tokens, table, vectors, wanted = [], [], [], []
+        for conversation, these in works:
+            for n, token in enumerate(these):
+                fresh = conversation.fresh and n == 0
+                entry = {"slot": conversation.slot, "fresh": fresh}
+                if fresh:
+                    self.digests[len(table)] = 0
+                table.append(entry | {"follows": n > 0} if CONFIG.lanes > 1 else entry)
+                of_token = []
+                wanted.append(self.golden.forward(
+                    [[token]], conversation.state, stages=stages,
+                    observe=lambda stage, vector, of=of_token: of.append(vector[0, 0])))
+                vectors.append(of_token)
+            conversation.fresh = False
+            tokens += these
+        self.play(tokens, stages)
+        self.start(table, stages, logits=logits)
         [done] = await self.done.take(1, patience=300_000)
         assert done.status == 0
         assert done.head == (stages == self.image.stages)
-        await self._compare_stages(expected)
+        await self._compare_stages(vectors)
         if done.head:
-            await self._compare_head(wanted, logits)
+            await self._compare_logits(wanted, logits)
+            for lane, head in enumerate(wanted):
+                await self._compare_head(lane, head)
+            for conversation, _ in works:
+                await self._compare_state(conversation)
 
-    async def _compare_stages(self, expected):
-        for index, vector in enumerate(expected):
-            self.digest = chain(vector, self.digest)
+    async def _compare_stages(self, vectors):
+        """Compare each stage's digest in the first lane, and the last in the others."""
+        for index, vector in enumerate(vectors[0]):
+            self.digests[0] = chain(vector, self.digests[0])
             name = self.image.sections[index].name
             got = await self.read(Space.RECORDS, RECORD_WORDS * index) & 0xFFFFFFFF
             cycles = await self.read(Space.RECORDS, RECORD_WORDS * index + 1)
-            if got != self.digest:
-                await self._explain(name, expected[index], index)
-        assert int(self.dut.digest.value) == self.digest
+            if got != self.digests[0]:
+                await self._explain(name, vector, index)
+        for lane in range(1, len(vectors)):
+            for vector in vectors[lane]:
+                self.digests[lane] = chain(vector, self.digests[lane])
+        for lane, digest in enumerate(self.digests):
+            self.dut.lane.value = lane
+            await RisingEdge(self.dut.clk)
+            await ReadOnly()
+            assert int(self.dut.digest.value) == digest, f"digest of lane {lane}"
+            await RisingEdge(self.dut.clk)
         assert int(self.dut.cycles.value) - cycles == 1     # the last record itself
 
     async def _explain(self, name, vector, index):
@@ -113,29 +169,42 @@ class Bench:
         raise AssertionError(f"stage {index} {name} differs in digest; the memory now has {got}, "
                              f"golden {vector.tolist()}")
 
-    async def _compare_head(self, wanted, logits: bool):
+    async def _compare_logits(self, wanted, logits: bool):
         if logits:
-            got = await self.logits.take(self.image.vocab)
-            assert got == wanted.acc[0].tolist()
-        scale = SCALE.from_bits(int(self.dut.scale.value))
-        assert (scale.mantissa, scale.shift) == (wanted.mantissa[0], wanted.shift[0])
+            got = [[] for _ in wanted]
+            for one in await self.logits.take(len(wanted) * self.image.vocab):
+                got[one.lane].append(one.acc)
+            assert got == [head.acc[0].tolist() for head in wanted]
+
+    async def _compare_head(self, lane: int, wanted):
+        self.dut.lane.value = lane
         best = []
         for index in range(CONFIG.candidates):
             self.dut.candidate.value = index
             await ClockCycles(self.dut.clk, 3)
             one = BEST.from_bits(int(self.dut.best.value))
             best += [(one.token, one.acc)] if one.valid else []
+        scale = SCALE.from_bits(int(self.dut.scale.value))
+        assert (scale.mantissa, scale.shift) == (wanted.mantissa[0], wanted.shift[0])
         assert best == candidates(wanted.acc[0], CONFIG.candidates)
+
+    async def _compare_state(self, conversation: Conversation):
         for layer in range(self.image.layers):
             for row in np.random.default_rng(layer).integers(0, self.image.hidden, 3).tolist():
-                address = layer * self.image.hidden + row
-                assert await self.read(Space.STATE, address) == self.state[0, layer, row]
+                address = state_address(conversation.slot, layer * self.image.hidden + row)
+                wanted = conversation.state[0, layer, row]
+                assert await self.read(Space.STATE, address) == wanted
+
+
+def state_address(slot: int, element: int) -> int:
+    """Where the memory of states has an element of a slot."""
+    return (slot << (CONFIG.max_state - 1).bit_length()) + element
 
 
 async def begin(dut, image: Image) -> Bench:
     """Start clock, agents and reset."""
     start_clock(dut)
-    for name in ("candidate", "clear_digest", *(f"debug__{port}__en" for port in (
+    for name in ("lane", "candidate", "clear_digest", *(f"debug__{port}__en" for port in (
             "vectors_read", "vectors_write", "state_read", "state_write", "records_read"))):
         dut[name].value = 0
     bench = Bench(dut, image)
@@ -199,8 +268,9 @@ async def fresh_forgets_the_conversation(dut):
 async def state_is_restored_through_the_debug_port(dut):
     bench = await begin(dut, dummy(6, **SHAPES["plain"]))
     await bench.run(1, fresh=True)
-    bench.state[:] = np.random.default_rng(6).integers(-1 << 20, 1 << 20, bench.state.shape)
-    for address, value in enumerate(bench.state.reshape(-1).tolist()):
+    state = bench.conversation.state
+    state[:] = np.random.default_rng(6).integers(-1 << 20, 1 << 20, state.shape)
+    for address, value in enumerate(state.reshape(-1).tolist()):
         await bench.write(Space.STATE, address, value)
     await bench.run(2)
 
@@ -210,10 +280,12 @@ async def a_reset_in_the_middle_of_a_pass(dut):
     """Wherever a pass is cut off, the next fresh one is right."""
     bench = await begin(dut, dummy(7, **SHAPES["odd"]))
     for cycles in (3, 50, 120, 300, 700, 1100):
-        bench.play(6, bench.image.stages)
-        bench.starts.send([{"fresh": 0, "logits": 1, "stages": bench.image.stages}])
+        count = min(CONFIG.lanes, 3)
+        bench.play([6] * count, bench.image.stages)
+        bench.start([{} for _ in range(count)], bench.image.stages, logits=True)
         await ClockCycles(dut.clk, cycles)
         await reset(dut)
+        bench.digests = [0] * CONFIG.lanes
         await bench.run(2, fresh=True, logits=True)
 
 
@@ -221,14 +293,14 @@ async def a_reset_in_the_middle_of_a_pass(dut):
 @cocotb.parametrize(damage=["magic", "op", "rows", "columns", "state"])
 async def a_bad_tape_ends_the_pass(dut, damage):
     bench = await begin(dut, dummy(8, **SHAPES["plain"]))
-    data = bytearray(pass_bytes(bench.image, 0, bench.image.stages))
+    data = bytearray(pass_bytes(bench.image, [0], bench.image.stages))
     section = bench.image.sections[1].start - bench.image.tape_unit * UNIT
     position = section + UNIT * bench.image.row_units
     offset, value = {"magic": (0, 0), "op": (1, 5), "rows": (7, 1), "columns": (5, 1),
                      "state": (9, 1)}[damage]
     data[position + offset] = value
     bench.send(bytes(data))
-    bench.starts.send([{"fresh": 1, "stages": bench.image.stages}])
+    bench.start([{"fresh": 1}], bench.image.stages)
     [done] = await bench.done.take(1, patience=50_000)
     assert done.status == Status.BAD_TAPE
 
@@ -238,7 +310,7 @@ async def cycles_follow_the_tape(dut):
     """A pass without stalls takes a cycle per beat, and per stage what cannot be hidden."""
     bench = await begin(dut, dummy(9, **SHAPES["wide"]))
     await bench.run(1, fresh=True)
-    beats = len(pass_bytes(bench.image, 1, bench.image.stages)) // CONFIG.beat_bytes
+    beats = len(pass_bytes(bench.image, [1], bench.image.stages)) // CONFIG.beat_bytes
     cycles = int(dut.cycles.value)
     cocotb.log.info("%d cycles, %d beats, %d stages", cycles, beats, bench.image.stages)
     assert int(dut.beats_taken.value) == beats

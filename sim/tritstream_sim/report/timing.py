@@ -73,7 +73,7 @@ def activity(config: BuildConfig, image: Image, token: int, stages: int,
         The pass does not end.
     """
     dut = Accelerator(config)
-    data, width = pass_bytes(image, token, stages), config.beat_bytes
+    data, width = pass_bytes(image, [token], stages), config.beat_bytes
     working = {name: [] for name in BLOCKS}
     ends = []
 
@@ -81,7 +81,7 @@ def activity(config: BuildConfig, image: Image, token: int, stages: int,
         for port in ("vectors_read", "state_read", "records_read"):
             ctx.set(getattr(dut.debug, port).en, 0)
         ctx.set(dut.start.p.stages, stages)
-        ctx.set(dut.start.p.fresh, 1)
+        ctx.set(dut.start.p.lanes.table[0].fresh, 1)
         ctx.set(dut.start.valid, 1)
         while not (await ctx.tick().sample(dut.start.ready))[2]:
             pass

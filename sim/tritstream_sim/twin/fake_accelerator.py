@@ -91,7 +91,7 @@ class FakeAccelerator(wiring.Component):
             m.d.sync += idle.eq(idle - 1)
 
         index = Signal(range(self._vocab + 1))
-        m.d.comb += self.logits.payload.eq(total - index)
+        m.d.comb += self.logits.p.acc.eq(total - index)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.start.ready.eq(1)
@@ -99,7 +99,7 @@ class FakeAccelerator(wiring.Component):
                     m.d.sync += [total.eq(0), exhausted.eq(0), self.cycles.eq(0)]
                     m.d.sync += [logits.eq(self.start.p.logits)]
                     m.d.sync += self.stalls.eq(self.start.p.stages << STALLS_SHIFT)
-                    with m.If(self.start.p.fresh):
+                    with m.If(self.start.p.lanes.table[0].fresh):
                         m.d.sync += self.digest.eq(0)
                     m.next = "FIRST"
             with m.State("FIRST"):

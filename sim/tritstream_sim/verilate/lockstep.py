@@ -55,8 +55,9 @@ class Lockstep:
             expected.append(self._digest)
 
         self._golden.forward([[token]], self._state, stages=stages, observe=observe)
-        data = pass_bytes(self.image, token, stages)
-        done = self.passes.play(data, stages=stages, fresh=self._fresh, gaps=gaps)
+        data = pass_bytes(self.image, [token], stages)
+        done = self.passes.play(data, stages=stages, lanes=[{"fresh": self._fresh}],
+                                gaps=gaps)
         self._fresh = False
         assert (done.status, done.head) == (Status.OK, head), done
         for section, record, digest in zip(self.image.sections, done.records, expected,

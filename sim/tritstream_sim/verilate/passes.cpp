@@ -1,10 +1,11 @@
 // Plays passes through a Verilated accelerator, whose beats come when they are wanted or are
 // withheld for known numbers of cycles.
 //
-// A request is five little-endian 64-bit words: the payload of `start`, a number of words of the
-// records, a number of gaps, a number of beats and the bytes of a beat; then the gaps, two 64-bit
-// words each, the beat and the cycles for which it is withheld; then the beats. The answer is the payload of `done` and
-// the number of beats taken, two 64-bit words, then the words of the records, 32 bits each.
+// A request is seven little-endian 64-bit words: the payload of `start`, two of them, a number of
+// digests, a number of words of the records, a number of gaps, a number of beats and the bytes of a
+// beat; then the gaps, two 64-bit words each, the beat and the cycles for which it is withheld; then
+// the beats. The answer is the payload of `done` and the number of beats taken, two 64-bit words,
+// then the digests of the first lanes and the words of the records, 32 bits each.
 
 #include <cstdint>
 #include <cstdio>
@@ -37,11 +38,11 @@ public:
 
     // Plays a pass; returns the payload of `done` and the beats taken. What a bad pass has left
     // behind ends with a reset.
-    std::pair<uint64_t, uint64_t> play(uint64_t start, const std::map<uint64_t, uint64_t>& gaps,
+    std::pair<uint64_t, uint64_t> play(const uint64_t* start, const std::map<uint64_t, uint64_t>& gaps,
                                        const std::vector<uint8_t>& data, size_t beat_bytes) {
         const uint64_t beats = data.size() / beat_bytes;
         uint64_t beat = 0, left = withheld(gaps, 0), quiet = 0, done = 0;
-        m_top.start___05Fpayload = start;
+        std::memcpy(&m_top.start___05Fpayload, start, sizeof m_top.start___05Fpayload);
         m_top.start___05Fvalid = 1;
         m_top.done___05Fready = 1;
         for (bool ended = false; !ended; ++quiet) {
@@ -79,6 +80,12 @@ public:
             m_top.rst = 0;
         }
         return {done, beat};
+    }
+
+    uint32_t digest(uint32_t lane) {
+        m_top.lane = lane;
+        m_top.eval();
+        return m_top.digest;
     }
 
     uint32_t record(uint32_t address) {
@@ -125,20 +132,24 @@ double sc_time_stamp() { return 0; }
 
 int main() {
     Passes passes;
-    uint64_t request[5];
+    uint64_t request[7];
     while (read_all(request, sizeof request)) {
         std::map<uint64_t, uint64_t> gaps;
-        for (uint64_t n = 0; n < request[2]; ++n) {
+        for (uint64_t n = 0; n < request[4]; ++n) {
             uint64_t gap[2];
             if (!read_all(gap, sizeof gap)) return 1;
             gaps[gap[0]] = gap[1];
         }
-        std::vector<uint8_t> data(request[3] * request[4]);
+        std::vector<uint8_t> data(request[5] * request[6]);
         if (!read_all(data.data(), data.size())) return 1;
-        const auto [done, taken] = passes.play(request[0], gaps, data, request[4]);
+        const auto [done, taken] = passes.play(request, gaps, data, request[6]);
         const uint64_t answer[2] = {done, taken};
         std::fwrite(answer, sizeof answer, 1, stdout);
-        for (uint32_t address = 0; address < request[1]; ++address) {
+        for (uint32_t lane = 0; lane < request[2]; ++lane) {
+            const uint32_t digest = passes.digest(lane);
+            std::fwrite(&digest, sizeof digest, 1, stdout);
+        }
+        for (uint32_t address = 0; address < request[3]; ++address) {
             const uint32_t word = passes.record(address);
             std::fwrite(&word, sizeof word, 1, stdout);
         }

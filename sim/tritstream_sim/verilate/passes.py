@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import struct
 import subprocess
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,18 +13,20 @@ from tritstream.image.image import Image
 from tritstream.link.messages import RECORD_WORDS, StageRecord, stage_records
 from tritstream.support.tools import end_process
 from tritstream_hw.accelerator import Accelerator
-from tritstream_hw.ports import DONE, START
+from tritstream_hw.ports import DONE
 from tritstream_sim.verilate.compile import compile_model
 from tritstream_sim.verilate.export import export
 
 __all__ = ["Pass", "Passes", "pass_bytes"]
 
+WORD = (1 << 64) - 1
 
-def pass_bytes(image: Image, token: int, stages: int) -> bytes:
-    """Return what is played for a pass: the lead of the tape, the token's row, the rest."""
+
+def pass_bytes(image: Image, tokens: Sequence[int], stages: int) -> bytes:
+    """Return what is played for a pass: the lead of the tape, the tokens' rows, the rest."""
     tape = image.tape(image.units_before(stages)).tobytes()
     lead = UNIT * image.lead_units
-    return tape[:lead] + image.row(token) + tape[lead:]
+    return tape[:lead] + b"".join(map(image.row, tokens)) + tape[lead:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Pass:
     status: int
     head: bool
     beats: int                  # taken
+    digests: list[int]          # by lane
     records: list[StageRecord]
 
 
@@ -55,10 +59,12 @@ class Passes:
                                 arguments=["-O3", "--x-assign", "fast", "--noassert"],
                                 optimise=optimise)
         self.beat_bytes = len(accelerator.beats.p.data)
+        self._lanes = len(accelerator.start.p.lanes.table)
+        self._start = accelerator.start.p.shape()
         self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.PIPE)
 
-    def play(self, data: bytes, *, stages: int, fresh: bool = False,
+    def play(self, data: bytes, *, stages: int, lanes: Sequence[dict[str, int]] = ({},),
              gaps: dict[int, int] | None = None) -> Pass:
         """Play a pass of so many stages.
 
@@ -68,8 +74,8 @@ class Passes:
             All that is played, whole beats.
         stages : int
             Of the pass; their records are read back.
-        fresh : bool
-            Begin a conversation.
+        lanes : sequence of dict
+            What `lanes_layout` has in its table, of each token of the pass.
         gaps : dict
             Cycles for which a beat is withheld after the one before was taken, by its number. All
             other beats are offered at once.
@@ -80,20 +86,24 @@ class Passes:
             The accelerator neither takes a beat nor ends.
         """
         gaps = gaps or {}
-        start = START.const({"fresh": fresh, "stages": stages}).as_bits()
+        start = self._start.const({
+            "lanes": {"last": len(lanes) - 1, "table": lanes}, "stages": stages}).as_bits()
         words = RECORD_WORDS * stages
-        request = [start, words, len(gaps), len(data) // self.beat_bytes, self.beat_bytes,
+        request = [start & WORD, start >> 64, self._lanes, words, len(gaps),
+                   len(data) // self.beat_bytes, self.beat_bytes,
                    *(number for gap in gaps.items() for number in gap)]
         self._process.stdin.write(struct.pack(f"<{len(request)}Q", *request))
         self._process.stdin.write(data)
         self._process.stdin.flush()
-        answer = self._process.stdout.read(16 + 4 * words)
-        if len(answer) < 16 + 4 * words:
+        head = 16 + 4 * self._lanes
+        answer = self._process.stdout.read(head + 4 * words)
+        if len(answer) < head + 4 * words:
             raise TimeoutError(self._process.stderr.read().decode())
         bits, beats = struct.unpack_from("<QQ", answer)
         done = DONE.from_bits(bits)
-        records = stage_records(np.frombuffer(answer, "<i4", offset=16))
-        return Pass(done.status, bool(done.head), beats, records)
+        digests = np.frombuffer(answer, "<u4", offset=16, count=self._lanes).tolist()
+        records = stage_records(np.frombuffer(answer, "<i4", offset=head))
+        return Pass(done.status, bool(done.head), beats, digests, records)
 
     def close(self) -> None:
         """End the process."""

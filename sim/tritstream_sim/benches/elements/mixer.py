@@ -13,7 +13,7 @@ import numpy as np
 from tritstream.golden.elementwise import glu, mlgru
 from tritstream_sim.benches.elements.elementwise import Device, spread
 
-GLU_LATENCY, MLGRU_LATENCY, STATE_LATENCY, H_DELAY = 15, 32, 17, 11
+GLU_LATENCY, MLGRU_LATENCY, STATE_LATENCY, H_DELAY, CHAIN_CYCLES = 15, 32, 17, 11, 5
 LOW, HIGH = -(1 << 17), (1 << 17) - 1
 HULL = HIGH << 6        # no state that comes from 18-bit candidates is larger
 
@@ -29,7 +29,8 @@ def draw(rows: int, *, bits: int = 18) -> list[Row]:
 
 def offers(rows: list[Row]) -> list[dict]:
     """Return what is put on the ports for these rows."""
-    return [{"elements": [i, f, g], "keep": keep, "h": h} for i, f, g, keep, h in rows]
+    return [{"elements": [i, f, g], "keep": keep, "h": h, "follows": 0}
+            for i, f, g, keep, h in rows]
 
 
 async def start(dut) -> Device:
@@ -45,13 +46,15 @@ async def start(dut) -> Device:
 
 async def play(device: Device, rows: list[Row], latency: int, out: str) -> list:
     """Let rows enter, one per cycle."""
-    return await device.play(offers(rows), latency, late=[("keep", 1), ("h", H_DELAY)], out=out)
+    return await device.play(offers(rows), latency, out=out,
+                             late=[("keep", 1), ("h", H_DELAY), ("follows", H_DELAY)])
 
 
 async def check_mlgru(device: Device, rows: list[Row], *, fractions=(12, 12), fresh: int = 0):
     """Compare states and results of rows."""
     device.port("command").value = {"mixes": 1, "glu": 0, "fraction0": fractions[0],
-                                    "fraction1": fractions[1], "fresh": fresh}
+                                    "fraction1": fractions[1]}
+    device.port("fresh").value = fresh
     i, f, g, keep, h = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     state, out = mlgru(i, f, g, keep, 0 * h if fresh else h, fractions)
     assert await play(device, rows, STATE_LATENCY, "state") == state.tolist()
@@ -63,8 +66,8 @@ async def check_mlgru(device: Device, rows: list[Row], *, fractions=(12, 12), fr
 async def check_glu(device: Device, rows: list[Row], *, fraction: int = 12):
     """Compare results of rows."""
     device.port("command").value = {"mixes": 1, "glu": 1, "fraction0": fraction,
-                                    "fraction1": random.randrange(21),
-                                    "fresh": random.randrange(2)}
+                                    "fraction1": random.randrange(21)}
+    device.port("fresh").value = random.randrange(2)
     a, b, *_ = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     got = await play(device, rows, GLU_LATENCY, "o")
     assert [(result.value, result.first) for result in got] == [
@@ -108,3 +111,24 @@ async def a_sequence_of_tokens_settles_in_the_state(dut):
         await check_mlgru(device, rows, fractions=(11, 12), fresh=token == 0)
         h = mlgru(*(np.array(column, np.int64) for column in zip(*rows, strict=True)),
                   (11, 12))[0].tolist()
+
+
+@cocotb.test
+async def tokens_of_a_conversation_follow_each_other(dut):
+    """The same row of the next token comes so many cycles later, and goes on from the new state."""
+    device = await start(dut)
+    apart, fractions = device.component.chain_cycles, (11, 12)
+    assert apart == CHAIN_CYCLES
+    device.port("command").value = {"mixes": 1, "fraction0": 11, "fraction1": 12}
+    device.port("fresh").value = 0
+    rows = draw(12 * apart, bits=15)
+    follows = [n % (3 * apart) >= apart for n in range(len(rows))]      # three tokens each
+    h, expected = [row[4] for row in rows], []
+    for n, (i, f, g, keep, _) in enumerate(rows):
+        before = np.array([expected[n - apart] if follows[n] else h[n]])
+        state, _ = mlgru(*(np.array([x]) for x in (i, f, g, keep)), before, fractions)
+        expected += state.tolist()
+    given = [{**offer, "follows": int(follow)}
+             for offer, follow in zip(offers(rows), follows, strict=True)]
+    assert await device.play(given, STATE_LATENCY, out="state", late=[
+        ("keep", 1), ("h", H_DELAY), ("follows", H_DELAY)]) == expected

@@ -21,9 +21,9 @@ from tritstream_sim.verilate.parameters import build_config
 
 
 def random_group(rng, config: BuildConfig, beats: int):
-    """Return int8 `[columns]` activations and `[5, columns]` trits."""
+    """Return int8 `[lanes, columns]` activations and `[5, columns]` trits."""
     columns = beats * config.beat_bytes
-    return (rng.integers(-127, 128, columns, np.int8),
+    return (rng.integers(-127, 128, (config.lanes, columns), np.int8),
             rng.integers(-1, 2, (ROWS, columns), np.int8))
 
 
@@ -31,15 +31,20 @@ def beats_of(group, config: BuildConfig) -> list[dict]:
     """Beats of a group: codes, activations, last."""
     acts, trits = group
     codes = code.encode(trits).reshape(-1, config.beat_bytes).tolist()
-    acts = acts.reshape(-1, config.beat_bytes).tolist()
+    acts = acts.reshape(config.lanes, -1, config.beat_bytes).swapaxes(0, 1).tolist()
     return [{"codes": these, "acts": those, "last": n == len(codes) - 1}
             for n, (these, those) in enumerate(zip(codes, acts, strict=True))]
 
 
-def golden(group) -> list[int]:
-    """Row sums of a group."""
+def golden(group) -> list[list[int]]:
+    """Row sums of a group, by lane."""
     acts, trits = group
-    return (trits.astype(int) @ acts.astype(int)).tolist()
+    return (acts.astype(int) @ trits.astype(int).T).tolist()
+
+
+def sums_of(value) -> list[list[int]]:
+    """Row sums that the core offers, by lane."""
+    return [list(sums) for sums in value.sums]
 
 
 class Bench:
@@ -47,9 +52,10 @@ class Bench:
 
     def __init__(self, dut, *, i_stall=0.0, o_stall=0.0, burst=1):
         self.config = build_config()
-        self.source = Source(dut, "i", operands_layout(self.config.beat_bytes),
+        self.source = Source(dut, "i", operands_layout(self.config.beat_bytes, self.config.lanes),
                              stall=stall(i_stall, burst))
-        self.sink = Sink(dut, "o", groups_layout(self.config.acc_bits), stall=stall(o_stall, burst))
+        self.sink = Sink(dut, "o", groups_layout(self.config.acc_bits, self.config.lanes),
+                         stall=stall(o_stall, burst))
         self.watch_i, self.watch_o = Monitor(dut, "i"), Monitor(dut, "o")
 
     async def check(self, groups):
@@ -57,7 +63,7 @@ class Bench:
         for group in groups:
             self.source.send(beats_of(group, self.config))
         for n, value in enumerate(await self.sink.take(len(groups))):
-            got, expected = list(value.sums), golden(groups[n])
+            got, expected = sums_of(value), golden(groups[n])
             assert got == expected, f"group {n}: {got}, expected {expected}"
         await self.sink.nothing_more()
 
@@ -87,11 +93,13 @@ async def extremes(dut):
     for act in (-127, 0, 127):
         for trit in (-1, 0, 1):
             columns = longest * bench.config.beat_bytes
-            groups.append((np.full(columns, act, np.int8), np.full((ROWS, columns), trit, np.int8)))
+            groups.append((np.full((bench.config.lanes, columns), act, np.int8),
+                           np.full((ROWS, columns), trit, np.int8)))
     # The quantiser never makes -128, but the trees hold it.
     columns = max(bench.config.beat_bytes, 16)
     for trit in (-1, 0, 1):
-        groups.append((np.full(columns, -128, np.int8), np.full((ROWS, columns), trit, np.int8)))
+        groups.append((np.full((bench.config.lanes, columns), -128, np.int8),
+                       np.full((ROWS, columns), trit, np.int8)))
     groups.append(random_group(rng, bench.config, longest))
     await bench.check(groups)
 
@@ -104,7 +112,7 @@ async def each_row_and_column_has_its_place(dut):
         for row in range(ROWS):
             trits = np.zeros((ROWS, bench.config.beat_bytes), np.int8)
             trits[row, column] = rng.choice([-1, 1])
-            groups.append((rng.integers(-127, 128, bench.config.beat_bytes, np.int8), trits))
+            groups.append((random_group(rng, bench.config, 1)[0], trits))
     await bench.check(groups)
 
 
@@ -131,7 +139,7 @@ async def a_receiver_that_waits_stops_the_core_in_time(dut):
     await ClockCycles(dut.clk, 100)
     assert len(bench.watch_i.payloads) == construct(TernaryCore, bench.config).places
     bench.sink.stall = None
-    got = [list(value.sums) for value in await bench.sink.take(len(groups))]
+    got = [sums_of(value) for value in await bench.sink.take(len(groups))]
     assert got == [golden(group) for group in groups]
     await bench.sink.nothing_more()
 

@@ -1,6 +1,7 @@
 """Bench of `Gemv` with its activation memory, against NumPy's `@`."""
 
 import dataclasses
+import itertools
 
 import cocotb
 import numpy as np
@@ -16,7 +17,8 @@ from tritstream_hw.construct import construct
 from tritstream_hw.gemv.activations import VECTORS, ActivationMemory
 from tritstream_hw.gemv.feeder import available_layout, product_layout
 from tritstream_hw.gemv.gemv import Gemv
-from tritstream_hw.gemv.layouts import sums_layout
+from tritstream_hw.gemv.layouts import lanes_layout, sums_layout
+from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import (
     PAUSES,
     SOURCE_PAUSES,
@@ -40,15 +42,16 @@ class GemvWithMemory(wiring.Component):
             "command":   In(stream.Signature(product_layout(config.column_beats))),
             "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
             "available": In(available_layout(config.column_beats)),
+            "lanes":     In(lanes_layout(config.lanes, config.slots)),
             "o":         Out(stream.Signature(
-                sums_layout(config.acc_bits, config.element_width))),
+                sums_layout(config.acc_bits, config.element_width, config.lanes))),
         })
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.gemv = gemv = self._gemv
         m.submodules.memory = memory = self._memory
-        m.d.comb += gemv.available.eq(self.available)
+        m.d.comb += [gemv.available.eq(self.available), gemv.lanes.eq(self.lanes)]
         wiring.connect(m, wiring.flipped(self.write), memory.write)
         wiring.connect(m, wiring.flipped(self.command), gemv.command)
         wiring.connect(m, wiring.flipped(self.beats), gemv.beats)
@@ -61,7 +64,7 @@ class GemvWithMemory(wiring.Component):
 class Product:
     """A command, its tape and the answer.
 
-    `trits` is int8 `[projections, rows, columns]`, `vectors` int8 `[3, columns]`.
+    `trits` is int8 `[projections, rows, columns]`, `vectors` int8 `[lanes, 3, columns]`.
     """
 
     trits: np.ndarray
@@ -85,17 +88,19 @@ class Product:
         return [beat.tobytes() for beat in beats]
 
     def golden(self, width: int) -> list[tuple]:
-        """Words of `width` rows, as they come: `(word, last, rows)`, rows by lane."""
+        """Words of `width` rows, as they come: `(lane, word, last, rows)`, rows by their place."""
         projections, rows, _ = self.trits.shape
-        sums = np.array([trits.astype(int) @ self.vectors[p if self.separate else 0].astype(int)
-                         for p, trits in enumerate(self.trits)])
+        sums = np.array([[trits.astype(int) @ vectors[p if self.separate else 0].astype(int)
+                          for p, trits in enumerate(self.trits)] for vectors in self.vectors])
         words = []
         for first in range(0, rows, 5):
             behind = min(first + 5, rows)
-            for word in range(first // width, (behind - 1) // width + 1):
-                there = range(max(first, word * width), min(behind, (word + 1) * width))
-                words.append((word, int(there[-1] == rows - 1),
-                              {row % width: sums[:, row].tolist() for row in there}))
+            for lane in range(len(sums)):
+                for word in range(first // width, (behind - 1) // width + 1):
+                    there = range(max(first, word * width), min(behind, (word + 1) * width))
+                    last = there[-1] == rows - 1 and lane == len(sums) - 1
+                    words.append((lane, word, int(last), {
+                        row % width: sums[lane, :, row].tolist() for row in there}))
         return words
 
     def cycles(self, width: int) -> int:
@@ -109,7 +114,7 @@ def random_product(rng, config: BuildConfig, vectors, *, beats: int, rows: int, 
     """Return a product with random trits of the first columns of `vectors`."""
     columns = beats * config.beat_bytes
     trits = rng.integers(-1, 2, (projections, rows, columns), np.int8)
-    return Product(trits, vectors[:, :columns], separate)
+    return Product(trits, vectors[..., :columns], separate)
 
 
 class Bench:
@@ -121,8 +126,11 @@ class Bench:
                                stall=stall(tape_stall, burst))
         self.tape = Source(dut, "beats", data.ArrayLayout(8, self.config.beat_bytes),
                            stall=stall(tape_stall, burst))
-        self.sink = Sink(dut, "o", sums_layout(self.config.acc_bits, self.config.element_width),
-                         stall=stall(o_stall, burst))
+        self.sink = Sink(dut, "o", sums_layout(
+            self.config.acc_bits, self.config.element_width, self.config.lanes),
+            stall=stall(o_stall, burst))
+        self.lanes = Port(dut, "lanes", lanes_layout(self.config.lanes, self.config.slots))
+        self.lanes.value = {"last": self.config.lanes - 1}
         self.watch_tape, self.watch_o = Monitor(dut, "beats"), Monitor(dut, "o")
         self.show([0] * VECTORS)
         dut.write__en.value = 0
@@ -136,15 +144,16 @@ class Bench:
         """Write the beats from `first` to before `last` of all vectors into the memory."""
         config, clock = self.config, RisingEdge(self.dut.clk)
         words = config.beat_bytes // config.vector_width
-        for vector in range(VECTORS):
-            for address in range(first * words, last * words):
-                start = address * config.vector_width
-                self.dut.write__vector.value = vector
-                self.dut.write__address.value = address
-                self.dut.write__data.value = int.from_bytes(
-                    vectors[vector, start:start + config.vector_width].tobytes(), "little")
-                self.dut.write__en.value = 1
-                await clock
+        for lane, vector, address in itertools.product(
+                range(config.lanes), range(VECTORS), range(first * words, last * words)):
+            start = address * config.vector_width
+            self.dut.write__lane.value = lane
+            self.dut.write__vector.value = vector
+            self.dut.write__address.value = address
+            self.dut.write__data.value = int.from_bytes(
+                vectors[lane, vector, start:start + config.vector_width].tobytes(), "little")
+            self.dut.write__en.value = 1
+            await clock
         self.dut.write__en.value = 0
         await clock
 
@@ -159,12 +168,17 @@ class Bench:
         for n, product in enumerate(products):
             projections, expected = len(product.trits), product.golden(self.config.element_width)
             for word, right in zip(await self.sink.take(len(expected)), expected, strict=True):
-                got = (word.word, word.last, {
-                    lane: list(sums)[:projections] for lane, sums in enumerate(word.rows)
-                    if word.live >> lane & 1})
+                got = (word.lane, word.word, word.last, {
+                    place: list(sums)[:projections] for place, sums in enumerate(word.rows)
+                    if word.live >> place & 1})
                 assert got == right, f"product {n}: {got}, expected {right}"
         await self.sink.nothing_more()
         assert not self.tape.pending and not self.commands.pending
+
+
+def shape_of(config: BuildConfig) -> tuple[int, int, int]:
+    """Shape of all that is in the memory."""
+    return config.lanes, VECTORS, config.max_columns
 
 
 async def start(dut, **stalls):
@@ -173,7 +187,7 @@ async def start(dut, **stalls):
     bench = Bench(dut, **stalls)
     await reset(dut)
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
-    vectors = rng.integers(-127, 128, (VECTORS, bench.config.max_columns), np.int8)
+    vectors = rng.integers(-127, 128, shape_of(bench.config), np.int8)
     await bench.write(vectors, 0, bench.config.column_beats)
     bench.show([bench.config.column_beats] * VECTORS)
     return bench, rng, vectors
@@ -201,7 +215,7 @@ async def products_of_all_shapes(dut, tape_stall, o_stall, burst):
 async def extremes(dut, act):
     bench, rng, _ = await start(dut)
     columns = bench.config.max_columns
-    vectors = np.full((VECTORS, columns), act, np.int8)
+    vectors = np.full(shape_of(bench.config), act, np.int8)
     await bench.write(vectors, 0, bench.config.column_beats)
     products = [Product(np.full((1, 5, columns), trit, np.int8), vectors, False)
                 for trit in (-1, 0, 1)]
@@ -215,7 +229,7 @@ async def activations_are_not_read_before_they_are_there(dut, vector, tape_stall
     bench, rng, _ = await start(dut, tape_stall=tape_stall, burst=burst)
     beats = min(bench.config.column_beats, 9)
     bench.show([0] * VECTORS)
-    vectors = rng.integers(-127, 128, (VECTORS, bench.config.max_columns), np.int8)
+    vectors = rng.integers(-127, 128, shape_of(bench.config), np.int8)
     product = random_product(rng, bench.config, vectors, beats=beats, rows=7, projections=3,
                              separate=True)
     bench.send([product], rng)
@@ -289,3 +303,31 @@ async def reset_forgets_everything(dut, cycles):
     products = random_products(rng, bench.config, vectors, 3)
     bench.send(products, rng)
     await bench.check(products)
+
+
+@cocotb.test
+@cocotb.parametrize((("tape_stall", "burst"), SOURCE_PAUSES))
+async def rows_of_a_token_that_follows_come_five_cycles_later(dut, tape_stall, burst):
+    """Once the receiver takes what is offered, as it does from a product's first word on."""
+    bench, rng, vectors = await start(dut, tape_stall=tape_stall, burst=burst)
+    lanes = bench.config.lanes
+    follows = [lane > 0 and bool(rng.integers(4)) for lane in range(lanes)]
+    if lanes > 1:
+        bench.lanes.value = {"last": lanes - 1, "table": [{"follows": it} for it in follows]}
+    products = [random_product(rng, bench.config, vectors, beats=1, rows=rows, projections=3,
+                               separate=True) for rows in (1, 2, 5, 23, 9)]
+    for product in products:
+        bench.sink.stall = lambda: True
+        bench.send([product], rng)
+        await ClockCycles(dut.clk, int(rng.integers(1, 60)))
+        bench.sink.stall = None
+        before = len(bench.watch_o.payloads)
+        await bench.check([product])
+        cycles = bench.watch_o.cycles[before:]
+        came = {}
+        for cycle, (lane, word, _, rows) in zip(
+                cycles, product.golden(bench.config.element_width), strict=True):
+            came[lane, word, min(rows)] = cycle
+        for (lane, *where), cycle in came.items():
+            if follows[lane]:
+                assert cycle - came[lane - 1, *where] == 5, f"lane {lane}, {where}"

@@ -8,10 +8,10 @@ from cocotb.triggers import ClockCycles
 
 from tritstream.build import BuildConfig
 from tritstream_hw.construct import construct
-from tritstream_hw.elements.layouts import SCALES
+from tritstream_hw.elements.layouts import scales_layout
 from tritstream_hw.gemv.layouts import rows_layout, sums_layout
 from tritstream_hw.head.head import RANKING, Head
-from tritstream_hw.ports import BEST
+from tritstream_hw.ports import BEST, to_host_layout
 from tritstream_sim.agents.payload import as_signed
 from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import PAUSES, Monitor, Sink, Source, reset, stall, start_clock
@@ -39,8 +39,9 @@ class Bench:
         self.name, layout = f"e{width}", sums_layout(self.config.acc_bits, width)
         self.sums = Source(dut, f"{self.name}__sums", layout, stall=stall(i_stall, burst))
         self.commands = Source(dut, f"{self.name}__command", RANKING)
-        self.scales = Source(dut, f"{self.name}__scales", SCALES)
-        self.host = Sink(dut, f"{self.name}__logits", signed(32), stall=stall(o_stall, burst))
+        self.scales = Source(dut, f"{self.name}__scales", scales_layout(1))
+        self.host = Sink(dut, f"{self.name}__logits", to_host_layout(1),
+                         stall=stall(o_stall, burst))
         self.watch = Monitor(dut, f"{self.name}__sums")
         self.best = Port(dut, f"{self.name}__best", BEST)
         self.ranked = Port(dut, f"{self.name}__ranked__payload", rows_layout(signed(32), width))
@@ -77,10 +78,10 @@ class Bench:
         """Play a pass's logits and compare everything."""
         self.taken.clear()
         self.commands.send([{"logits": to_host}])
-        self.scales.send([[{"mantissa": 1, "shift": 1}] * 3])
+        self.scales.send([[[{"mantissa": 1, "shift": 1}] * 3]])
         self.sums.send(self.words(logits))
         if to_host:
-            assert await self.host.take(len(logits)) == logits
+            assert [one.acc for one in await self.host.take(len(logits))] == logits
         await self.commands.sent()
         assert self.taken == logits
         ranked = sorted(enumerate(logits), key=lambda pair: -pair[1])
@@ -139,7 +140,7 @@ async def a_word_per_cycle_once_the_best_are_known(dut, width):
 async def reset_forgets_everything(dut, width, cycles):
     bench = await start(dut, width)
     bench.commands.send([{"logits": 0}])
-    bench.scales.send([[{"mantissa": 1, "shift": 1}] * 3])
+    bench.scales.send([[[{"mantissa": 1, "shift": 1}] * 3]])
     bench.sums.send(bench.words([random.randint(-99, 99) for _ in range(80)]))
     await ClockCycles(dut.clk, cycles)
     await reset(dut)

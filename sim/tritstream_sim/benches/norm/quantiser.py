@@ -125,8 +125,8 @@ class Bench:
 
     def offer(self, peaks, valid=None):
         """Set the reciprocals of these maxima."""
-        self.reciprocals.value = [
-            {"factor": reciprocal(peak), "up": 48 - peak.bit_length()} for peak in peaks]
+        self.reciprocals.value = [[
+            {"factor": reciprocal(peak), "up": 48 - peak.bit_length()} for peak in peaks]]
         self.port("reciprocals__coming").value = (1 << len(peaks)) - 1 if valid is None else valid
 
     def command(self, vectors, *, base=0, columns=None):
@@ -245,11 +245,11 @@ async def waits_for_each_reciprocal(dut, size):
         assert len(bench.writes) == vector * words
         # It is announced in time for the quantiser's first cycles; till then it is anything.
         numbers = [{"factor": reciprocal(peak), "up": 48 - peak.bit_length()} for peak in peaks]
-        bench.reciprocals.value = [{**number, "factor": random.getrandbits(17)} if n == vector
-                                   else number for n, number in enumerate(numbers)]
+        bench.reciprocals.value = [[{**number, "factor": random.getrandbits(17)} if n == vector
+                                    else number for n, number in enumerate(numbers)]]
         bench.port("reciprocals__coming").value = (2 << vector) - 1
         await ClockCycles(dut.clk, RECIPROCAL_DELAY)
-        bench.reciprocals.value = numbers
+        bench.reciprocals.value = [numbers]
     bench.check(await bench.written(3 * words), peaks)
 
 

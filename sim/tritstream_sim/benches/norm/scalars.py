@@ -16,7 +16,7 @@ from tritstream.golden.scalars import (
     squared_norm,
 )
 from tritstream.image.tape import Scalar
-from tritstream_hw.elements.layouts import SCALES
+from tritstream_hw.elements.layouts import scales_layout
 from tritstream_hw.norm.scalars import FACTORS, ReciprocalsSignature, Scalars
 from tritstream_hw.norm.statistics import StatisticsSignature
 from tritstream_sim.agents.port import Port
@@ -66,7 +66,7 @@ class Bench:
                           StatisticsSignature().members["amax"].shape)
         self.reciprocals = Port(dut, f"d{bits}__reciprocals__numbers",
                                 ReciprocalsSignature().members["numbers"].shape)
-        self.scales = Port(dut, f"d{bits}__scales__payload", SCALES)
+        self.scales = Port(dut, f"d{bits}__scales__payload", scales_layout(1))
         self.port("scales__ready").value = self.port("start").value = 0
 
     def port(self, name: str):
@@ -76,7 +76,7 @@ class Bench:
     async def begin(self, stats, scales, ratio, floor, vectors, *, wait: int = 0) -> list[float]:
         """Give the statistics, and the command some cycles later; return when both came."""
         self.port("statistics__s1").value, self.port("statistics__s2").value = stats.s1, stats.s2
-        self.peaks.value = stats.amax
+        self.peaks.value = [stats.amax]
         self.port("start").value = 1
         times = [get_sim_time("ns")]
         for _ in range(wait):
@@ -114,7 +114,7 @@ class Bench:
         await clock
         assert int(reciprocals.value) == 7 and scales_valid.value == 1
         assert not self.commands.pending, "the command was not taken"
-        got = [(one.mantissa, one.shift) for one in self.scales.value]
+        got = [(one.mantissa, one.shift) for one in self.scales.value[0]]
         assert got == want, (stats, scales, ratio, floor)
         self.port("scales__ready").value = 1
         await clock
@@ -123,16 +123,16 @@ class Bench:
 
     async def _check_reciprocals(self, stats):
         """Compare the first one, which is announced in this cycle; all a little later."""
-        first, clock = self.reciprocals.value[0], RisingEdge(self.dut.clk)
+        first, clock = self.reciprocals.value[0][0], RisingEdge(self.dut.clk)
         if stats.amax[0]:
             assert first.up == FORMATS.product_bits - stats.amax[0].bit_length()
         await ClockCycles(self.dut.clk, LEAD)
         await ReadOnly()
-        assert self.reciprocals.value[0].factor == reciprocal(stats.amax[0])
+        assert self.reciprocals.value[0][0].factor == reciprocal(stats.amax[0])
         while int(self.port("reciprocals__coming").value) != 7:
             await clock
         await ClockCycles(self.dut.clk, LEAD + 1)
-        for k, (got, peak) in enumerate(zip(self.reciprocals.value, stats.amax, strict=True)):
+        for k, (got, peak) in enumerate(zip(self.reciprocals.value[0], stats.amax, strict=True)):
             assert got.factor == reciprocal(peak), f"reciprocal {k} of {peak}"
             if peak:
                 assert got.up == FORMATS.product_bits - peak.bit_length()

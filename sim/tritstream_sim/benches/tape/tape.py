@@ -32,7 +32,7 @@ class Reader(wiring.Component):
             "banks":    Out(beats),
             "trits":    Out(beats),
             "elements": Out(stream.Signature(sums_layout(config.acc_bits, config.element_width))),
-            "scale":    Out(stream.Signature(SCALE)),
+            "scale":    Out(stream.Signature(data.ArrayLayout(SCALE, 1))),
             "bad":      Out(1),
         })
 
@@ -45,7 +45,7 @@ class Reader(wiring.Component):
         wiring.connect(m, wiring.flipped(self.beats), tape.beats)
         wiring.connect(m, tape.row, row.beats)
         wiring.connect(m, row.o, wiring.flipped(self.elements))
-        wiring.connect(m, row.scale, wiring.flipped(self.scale))
+        wiring.connect(m, row.scales, wiring.flipped(self.scale))
         m.d.comb += [
             row.command.valid.eq(
                 self.header.valid & self.header.ready & (self.header.p.op == Op.EMBED)),
@@ -64,7 +64,7 @@ class Bench:
         beat = data.ArrayLayout(8, self.config.beat_bytes)
         shapes = {"header": HEADER_LAYOUT, "banks": beat, "trits": beat,
                   "elements": sums_layout(self.config.acc_bits, self.config.element_width),
-                  "scale": SCALE}
+                  "scale": data.ArrayLayout(SCALE, 1)}
         self.beats = Source(dut, "beats", played_layout(self.config.beat_bytes),
                             stall=stall(i_stall, burst))
         self.sinks = {name: Sink(dut, name, shape, stall=stall(o_stall, burst))
@@ -103,7 +103,8 @@ class Bench:
             (first // width, int(first + width >= count),
              {n: int(value) for n, value in enumerate(values[first:first + width])})
             for first in range(0, count, width)]
-        self.expected["scale"].append(SCALE.const({"mantissa": mantissa, "shift": shift}))
+        self.expected["scale"].append(data.ArrayLayout(SCALE, 1).const(
+            [{"mantissa": mantissa, "shift": shift}]))
 
     async def check(self):
         """Compare everything, and see that nothing surplus came."""
