@@ -239,7 +239,7 @@ def test_a_larger_model_keeps_what_the_address_says(boards, tmp_path):
 @pytest.mark.parametrize("options, sentence", [
     ("kep=600", "unknown option 'kep': the closest is keep, and sim has .*latency.*"),
     ("latencies=9", "the closest is latency"),
-    ("t=8", "has t=8: the hardware has no lanes .* yet; leave out t"),
+    ("t=17", "t=17: it must be a whole number of 1 to 16"),
     ("g=4", "has g=4: the hardware has no row groups side by side yet; leave out g"),
     ("v=0", "v=0: it must be a whole number of 1 to 64"),
     ("v=3", "vector_width must be a power of two, not 3"),

@@ -13,6 +13,7 @@ from tritstream.catalog import Model
 from tritstream.driver import Device
 from tritstream.engines import open_engine
 from tritstream.engines.board import DeviceEngine
+from tritstream.engines.lanes import LanesEngine
 from tritstream.link.endpoint import LinkOptions
 from tritstream.transport import Faults, FaultyTransport, open_transport
 from tritstream_sim.board import Board, board_config
@@ -20,7 +21,10 @@ from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.engine_contract import CASES, contract_model
 from tritstream_sim.twin.golden_board import GoldenBoard
 
-ENGINES = ["golden", "float", "emulated", "emulated-streamed",
+EMULATED_BOARDS = {"emulated": {"memory_bytes": 1 << 16}, "emulated-streamed": {},
+                   "emulated-lanes": {"memory_bytes": 1 << 16, "lanes": 3},
+                   "emulated-streamed-lanes": {"lanes": 2}}
+ENGINES = ["golden", "float", *EMULATED_BOARDS,
            pytest.param("sim", marks=pytest.mark.verilator)]
 EMULATED = functools.partial(BuildConfig, max_hidden=64, max_intermediate=64, max_state=128,
                              max_vocab=64)
@@ -37,8 +41,8 @@ def model(tmp_path_factory):
 def emulated(model, request):
     """Emulated boards behind links that damage what they carry, by their names."""
     servers, seed = {}, request.config.getoption("seed")
-    for name, memory in (("emulated", 1 << 16), ("emulated-streamed", 0)):
-        build = EMULATED(memory_bytes=memory)
+    for name, parts in EMULATED_BOARDS.items():
+        build = EMULATED(**parts)
         emulator = Emulator(build, GoldenBoard(model.image, build),
                             link=LinkOptions.for_device(retry_seconds=RETRY_SECONDS))
         servers[name] = Server(
@@ -50,7 +54,8 @@ def emulated(model, request):
 
 @pytest.fixture(scope="module")
 def board(request):
-    with Board(board_config(), cache=request.config.rootpath / "build" / "sim") as board:
+    cache = request.config.rootpath / "build" / "sim"
+    with Board(board_config("p4", lanes=4), cache=cache) as board:
         yield board
 
 
@@ -64,7 +69,8 @@ def engine(request, model):
     else:
         transport = open_transport(request.getfixturevalue("emulated")[name].uri)
         transport.retry_seconds = RETRY_SECONDS
-        opened = DeviceEngine(Device(transport), model.image, simulated=True)
+        board = LanesEngine if "lanes" in name else DeviceEngine
+        opened = board(Device(transport), model.image, simulated=True)
     with opened:
         yield opened
 

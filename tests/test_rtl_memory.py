@@ -266,12 +266,15 @@ def test_gearbox_takes_a_byte_per_cycle():
 
 @pytest.mark.parametrize("streamed", [0, 1])
 @pytest.mark.parametrize("lead, row, tape", [(1, 2, 4), (0, 1, 3), (2, 1, 2), (3, 3, 70_000)])
-def test_playlist_splices_the_row(streamed, lead, row, tape):
-    dut = Playlist(memory_units=1 << 21)
-    what = {"streamed": streamed, "tape": 10, "lead_units": lead, "row": 1 << 20, "row_units": row,
-            "tape_units": tape}
-    expected = [(0, tape), (0, row)] if streamed else [
-        (10, lead), (1 << 20, row), (10 + lead, tape - lead)][:2 + (tape != lead)]
+@pytest.mark.parametrize("tokens", [1, 2, 3])
+def test_playlist_splices_the_rows(streamed, lead, row, tape, tokens):
+    dut = Playlist(memory_units=1 << 21, lanes=3)
+    rows = [1 << 20, 77, 1 << 19][:tokens]
+    what = {"streamed": streamed, "tape": 10, "lead_units": lead, "rows": rows,
+            "last": tokens - 1, "row_units": row, "tape_units": tape}
+    expected = [(0, tape), *[(0, row)] * tokens] if streamed else [
+        (10, lead), *((unit, row) for unit in rows),
+        (10 + lead, tape - lead)][:1 + tokens + (tape != lead)]
     moves = []
 
     async def host(ctx):

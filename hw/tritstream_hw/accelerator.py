@@ -107,7 +107,8 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             self.gains.half.eq(self.sequencer.half),
             self.sequencer.ended.eq(self.statistics.done | taken(self.head.command)),
-            self.scalars.start.eq(self.statistics.done),
+            # Behind the last stage nobody waits for them, and the next pass may begin before.
+            self.scalars.start.eq(self.statistics.done & ~self.sequencer.is_last),
             self.statistics.use_pre.eq(self.sequencer.gains.p.banks[exact_log2(Bank.PRE)]),
             # Needed until the scales are there, and no element passes before.
             self.statistics.clear.eq(taken(self.scalars.command) | taken(self.row.command)),

@@ -57,6 +57,8 @@ class Sequencer(wiring.Component):
     half : :py:`Out(1)`
         Which half of the gain banks is loaded in this stage; the other one is that of the stage
         before.
+    is_last : :py:`Out(1)`
+        No stage follows in this pass.
     idle : :py:`Out(1)`
         No pass runs.
     ended : :py:`In(1)`
@@ -87,6 +89,7 @@ class Sequencer(wiring.Component):
             "bad":     In(1),
             **{name: Out(stream.Signature(layout[name].shape)) for name in COMMANDS},
             "half":    Out(1),
+            "is_last": Out(1),
             "idle":    Out(1),
             "ended":   In(1),
             "collecting": In(1),
@@ -112,6 +115,7 @@ class Sequencer(wiring.Component):
             self.lanes.eq(run.lanes),
             begins.eq(taken(self.header)),
             self.half.eq(index[0]),
+            self.is_last.eq(index + 1 == run.stages),
         ]
         with m.If(begins):
             m.d.sync += stage.eq(decoder.word)
@@ -140,7 +144,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += records.eq(1)
                 m.d.sync += [index.eq(index + 1), self.done.p.head.eq(stage.is_head)]
                 m.next = "HEADER"
-                with m.If(index + 1 == run.stages):
+                with m.If(self.is_last):
                     m.next = "REST"
                     with m.If(self.complete):
                         m.next = "DONE"

@@ -7,14 +7,14 @@ import json
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS, MOST_BEAT_BYTES, MOST_ROWS, UNIT, padded
 
-__all__ = ["BuildConfig", "usual_element_width", "usual_vector_width"]
+__all__ = ["MOST_LANES", "BuildConfig", "usual_element_width", "usual_vector_width"]
 
 
 MOST_LANES = 16
 MOST_ELEMENT_WIDTH = 4      # bytes of the prefix of an embedding row, which is read in E bytes
 
-CHOICES = {"p": "beat_bytes", "v": "vector_width", "e": "element_width", "state": "max_state",
-           "memory": "memory_bytes", "clock": "clock_hz"}
+CHOICES = {"p": "beat_bytes", "v": "vector_width", "e": "element_width", "t": "lanes",
+           "state": "max_state", "memory": "memory_bytes", "clock": "clock_hz"}
 """What a text may say of a build, and how that is called here."""
 
 _UNITS = {"k": 1 << 10, "M": 1 << 20}

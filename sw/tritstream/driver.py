@@ -29,7 +29,7 @@ from tritstream.link.messages import (
     reason,
     stage_records,
 )
-from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, RunFlag, Space, Status
+from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, LaneFlag, RunFlag, Space, Status
 from tritstream.link.stream import LinkStream
 from tritstream.transport import Address, RecordingTransport, Transport, open_transport
 
@@ -336,6 +336,76 @@ class Device:
             result = yield from self.play([self.play_of(result.best, length, logits=logits)])
             count -= length
 
+    def together(self, lanes, *, head: bool = False, logits: bool = False):
+        """Take tokens, as many in one pass over the weights as the device has lanes.
+
+        Passes are sent without waiting for answers.
+
+        Parameters
+        ----------
+        lanes : sequence of Lane
+            The tokens, and where their conversations' states lie. One that follows the token before
+            it may be the first of a pass: then its state is the one that lies there.
+        head : bool
+            Whether the head is played.
+        logits : bool
+            Whether all logits are wanted.
+
+        Yields
+        ------
+        PassResult
+            Of every token in turn. Its digest is that of this token alone; cycles and stalls are
+            those of the pass, and only in the result of its first token, else 0.
+        """
+        run = dataclasses.replace(
+            self.play_of(0, head=head, logits=logits),
+            flags=RunFlag.TOGETHER | RunFlag.LOGITS * logits)
+        most = self.identity.lanes
+        groups = [lanes[n:n + most] for n in range(0, len(lanes), most)]
+        with self._known_state():
+            self._configure()
+            waiting = collections.deque()
+            for first, *others in groups:
+                group = [dataclasses.replace(first, flags=first.flags & ~LaneFlag.FOLLOWS), *others]
+                play = dataclasses.replace(run, count=len(group))
+                self._send(play, group)
+                waiting.append((play, group))
+                while waiting and (len(waiting) == DEPTH or self._stream.poll()):
+                    yield from self._answer_together(*waiting.popleft())
+            while waiting:
+                yield from self._answer_together(*waiting.popleft())
+            self._stream.settle()
+
+    def _answer_together(self, play: Run, lanes):
+        """Read the answer to a pass of several tokens."""
+        with self._stream.limited(len(lanes) * self._image.vocab * LOGIT_BYTES):
+            code, logits = self._stream.read(1)[0], [None] * len(lanes)
+            if code == Code.LOGIT and play.flags & RunFlag.LOGITS:
+                code, numbers = self._logits(len(lanes) * self._image.vocab)
+                logits = self._by_lane(numbers, len(lanes))
+            for n, (lane, row) in enumerate(zip(lanes, logits, strict=True)):
+                if n:
+                    code = self._stream.read(1)[0]
+                result = self._limited_answer(play, lane.token, code, row)
+                if result.last != (n == len(lanes) - 1):
+                    raise DeviceError(f"The device at {self.name} answered for {n + 1} of "
+                                      f"{len(lanes)} tokens: its bitstream does not match this "
+                                      "program.")
+                self._unanswered -= result.last
+                if n:
+                    result = dataclasses.replace(result, cycles=0, stalls=0)
+                yield result
+
+    def _by_lane(self, numbers: np.ndarray, lanes: int) -> list[np.ndarray]:
+        """Sort logits that come in blocks of five rows, of each token in turn."""
+        vocab, block = self._image.vocab, FORMATS.trits_per_byte
+        if len(numbers) != lanes * vocab:
+            return [numbers] * lanes            # too few, which is told as for one
+        whole = vocab // block * block
+        head = numbers[:lanes * whole].reshape(-1, lanes, block)
+        tail = numbers[lanes * whole:].reshape(lanes, -1)
+        return [np.concatenate([head[:, lane].reshape(-1), tail[lane]]) for lane in range(lanes)]
+
     def _length(self, count: int) -> int:
         """Return how many of `count` passes one command may ask for."""
         return min(count, 1 if self._streamed else Run.MOST)
@@ -381,17 +451,18 @@ class Device:
             self._stream.settle()
         return result
 
-    def _send(self, play: Run) -> None:
+    def _send(self, play: Run, lanes=()) -> None:
         self._unanswered += 1
-        weights = ()
+        weights, table = (), b"".join(lane.pack() for lane in lanes)
         if self._streamed:
             image = self._image
             tape = memoryview(image.tape(play.tape_units))
             lead = image.lead_units * UNIT
-            weights = (tape[:lead], image.row(play.token), tape[lead:])
+            rows = [image.row(token) for token in [lane.token for lane in lanes] or [play.token]]
+            weights = (tape[:lead], *rows, tape[lead:])
             play = dataclasses.replace(play, flags=play.flags | RunFlag.STREAMED)
         with self._stream.limited(sum(memoryview(part).nbytes for part in weights)):
-            self._command(Code.RUN, play.pack(), *weights)
+            self._command(Code.RUN, play.pack(), table, *weights)
             self._stream.flush()
 
     def _answers(self, play: Run):
@@ -418,13 +489,13 @@ class Device:
 
     def _answer(self, play: Run, token: int) -> PassResult:
         with self._stream.limited(self._image.vocab * LOGIT_BYTES):
-            return self._limited_answer(play, token)
+            code = self._stream.read(1)[0]
+            logits = None
+            if code == Code.LOGIT and play.flags & RunFlag.LOGITS:
+                code, logits = self._logits(self._image.vocab)
+            return self._limited_answer(play, token, code, logits)
 
-    def _limited_answer(self, play: Run, token: int) -> PassResult:
-        code = self._stream.read(1)[0]
-        logits = None
-        if code == Code.LOGIT and play.flags & RunFlag.LOGITS:
-            code, logits = self._logits()
+    def _limited_answer(self, play: Run, token: int, code: int, logits) -> PassResult:
         if code != Code.RUN:
             raise self._surprise(code, Code.RUN)
         self._check(self._stream.read(1)[0], f"to run token {token}")
@@ -453,14 +524,14 @@ class Device:
                               f"tokens 0 to {self._image.vocab - 1}: its bitstream does not match "
                               "this program.")
 
-    def _logits(self) -> tuple[int, np.ndarray]:
+    def _logits(self, most: int) -> tuple[int, np.ndarray]:
         """Read logits behind the code of the first; return the code behind the last, and all."""
         size = LOGIT_BYTES
         code = int(Code.LOGIT)
         data = bytearray()
-        while code == Code.LOGIT and len(data) < size * self._image.vocab:
+        while code == Code.LOGIT and len(data) < size * most:
             # All that has come, but not more than that: a pass that fails ends before the last one.
-            count = min(self._image.vocab - len(data) // size,
+            count = min(most - len(data) // size,
                         1 + max(0, self._stream.available - (size - 1)) // size)
             data.append(code)
             data += self._stream.read(size * count - 1)
@@ -473,14 +544,15 @@ class Device:
 
     # State, vectors, counters.
 
-    def save_state(self) -> np.ndarray:
-        """Return the recurrent state of the model, int32 [layers, hidden]."""
+    def save_state(self, *, slot: int = 0) -> np.ndarray:
+        """Return the recurrent state of the model in a slot, int32 [layers, hidden]."""
         image = self._loaded()
         shape = (image.layers, image.hidden)
-        return self.read(Space.STATE, 0, shape[0] * shape[1]).reshape(shape)
+        return self.read(Space.STATE, self.identity.slot_words * slot,
+                         shape[0] * shape[1]).reshape(shape)
 
-    def restore_state(self, state: np.ndarray) -> None:
-        """Make `state`, integers [layers, hidden] of 24 bits, the recurrent state."""
+    def restore_state(self, state: np.ndarray, *, slot: int = 0) -> None:
+        """Make `state`, integers [layers, hidden] of 24 bits, the recurrent state in a slot."""
         image = self._loaded()
         state = np.asarray(state)
         shape = (image.layers, image.hidden)
@@ -490,7 +562,7 @@ class Device:
         low, high = FORMATS.state_range
         if state.size and not (low <= state.min() and state.max() <= high):
             raise BadInput(f"The state holds numbers outside {low} to {high}: it is damaged.")
-        self.store(Space.STATE, 0, state.reshape(-1))
+        self.store(Space.STATE, self.identity.slot_words * slot, state.reshape(-1))
 
     def read_vector(self, name: str, length: int) -> np.ndarray:
         """Return the first `length` elements of the vector ``x`` or ``z``, int32."""

@@ -11,6 +11,7 @@ from tritstream.catalog import Model
 from tritstream.engines.base import Engine, Pass, Work
 from tritstream.engines.candidates import Candidates
 from tritstream.engines.conversation import Conversation
+from tritstream.engines.places import Places
 from tritstream.errors import BadInput, DeviceError
 from tritstream.golden import chain
 from tritstream.image.image import Image
@@ -18,7 +19,6 @@ from tritstream.transport import Address
 from tritstream.transport.address import whole_number
 from tritstream_cuda.lanes import LANES, PASSES, Lanes, Outcome
 from tritstream_cuda.model import CudaModel
-from tritstream_cuda.places import Places
 from tritstream_cuda.prompts import Prompts
 from tritstream_cuda.reference import FloatReference
 from tritstream_cuda.states import States

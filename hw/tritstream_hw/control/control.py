@@ -103,7 +103,7 @@ class Control(wiring.Component):
         wiring.connect(m, spaces.debug, accelerator.debug)
         m.d.comb += [
             self.failed.eq(run.failed),
-            self.accelerator.clear_digest.eq(parser.identify.valid),
+            self.accelerator.clear_digest.eq(parser.identify.valid | run.clear_digest),
             run.configuration.eq(configure.configuration),
             spaces.counters.eq(Cat(self.counters, self.accelerator.beats_taken)),
         ]
@@ -125,14 +125,17 @@ class Control(wiring.Component):
             access.idle.eq(player.idle),
             player.bytes.payload.eq(parser.o.payload),
             access.bytes.payload.eq(parser.o.payload),
+            run.bytes.payload.eq(parser.o.payload),
             player.bytes.valid.eq(parser.o.valid),
             access.bytes.valid.eq(parser.o.valid),
-            parser.o.ready.eq(player.bytes.ready | access.bytes.ready),
+            run.bytes.valid.eq(parser.o.valid),
+            parser.o.ready.eq(player.bytes.ready | access.bytes.ready | run.bytes.ready),
         ]
         m.d.sync += [
             Assert(~run.move.valid | parser.run.valid, "a move of no RUN"),
             Assert(~run.move.valid | ~access.move.valid, "moves of two commands at once"),
-            Assert(~player.bytes.ready | ~access.bytes.ready, "a byte goes two ways"),
+            Assert(player.bytes.ready + access.bytes.ready + run.bytes.ready <= 1,
+                   "a byte goes two ways"),
         ]
 
     def _join_replies(self, m, parser, reply, handlers):

@@ -2,15 +2,17 @@
 
 from amaranth import *
 from amaranth.hdl import Assert
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from tritstream.link.messages import Measures
-from tritstream.link.protocol import Code, RunFlag, Status
+from tritstream.link.messages import Lane, Measures
+from tritstream.link.protocol import Code, LaneFlag, RunFlag, Status
 from tritstream_hw.control.bounds import beyond
 from tritstream_hw.control.messages import CONFIGURATION, command_members, has
 from tritstream_hw.control.playlist import Playlist
 from tritstream_hw.control.reply import Reply
+from tritstream_hw.layouts import table_layout
 from tritstream_hw.memory.player import move_layout
 from tritstream_hw.ports import PassSignature
 
@@ -34,18 +36,22 @@ class Run(wiring.Component):
     memory_units : int
         Size of the memory; 0 if there is none.
     lanes, slots : int
-        Of the accelerator; a pass has one token, in the first lane.
+        `T`, and states that the accelerator keeps.
 
     Members
     -------
     command, reply
         See :func:`command_members`.
+    bytes : :py:`In(stream.Signature(8))`
+        What follows the arguments, of which the tokens of a pass of several are taken.
     configuration : :py:`In(CONFIGURATION)`
         Of the latest CONFIGURE.
     move, drop, idle
         See :class:`PlayerSignature`.
     accelerator : :py:`Out(PassSignature(lanes=T, slots=slots))`
         What plays the pass.
+    clear_digest : :py:`Out(1)`
+        Strobe: the digest of each lane begins anew, with a pass of several.
     failed : :py:`Out(1)`
         Strobe: the accelerator has given a pass up, and has to be reset.
     """
@@ -56,13 +62,16 @@ class Run(wiring.Component):
         self._token_bits = token_bits
         self._max_stages = max_stages
         self._memory_units = memory_units
+        self._lanes, self._slots = lanes, slots
         super().__init__({
             **command_members(Code.RUN),
             "configuration": In(CONFIGURATION),
             "move": Out(stream.Signature(move_layout(memory_units))),
             "drop": Out(1),
             "idle": In(1),
+            "bytes": In(stream.Signature(8)),
             "accelerator": Out(PassSignature(lanes=lanes, slots=slots)),
+            "clear_digest": Out(1),
             "failed": Out(1),
         })
 
@@ -82,10 +91,14 @@ class Run(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         command, configuration, accelerator = self.command.p, self.configuration, self.accelerator
-        m.submodules.playlist = playlist = Playlist(memory_units=self._memory_units)
+        m.submodules.playlist = playlist = Playlist(memory_units=self._memory_units,
+                                                    lanes=self._lanes)
         wiring.connect(m, playlist.o, wiring.flipped(self.move))
         play = playlist.i
-        token, left, fresh = Signal(32), Signal(16), Signal()
+        token, left = Signal(32), Signal(16)
+        tokens = Signal.like(accelerator.start.p.lanes)     # of a pass
+        lane = Signal.like(tokens.last)                     # which is looked at, or answered
+        together = has(command.flags, RunFlag.TOGETHER) if self._lanes > 1 else C(0, 1)
         offset = Signal(32)                  # of the row, in units
         row = Signal(33)
         status, head, last = Signal(8), Signal(), Signal()
@@ -105,13 +118,19 @@ class Run(wiring.Component):
             play.p.streamed.eq(has(command.flags, RunFlag.STREAMED)),
             play.p.tape.eq(configuration.tape_unit),
             play.p.lead_units.eq(configuration.lead_units),
-            play.p.row.eq(row),
+            play.p.last.eq(tokens.last),
             play.p.row_units.eq(configuration.row_units),
             play.p.tape_units.eq(command.tape_units),
-            accelerator.start.p.lanes.table[0].fresh.eq(fresh),
+            accelerator.start.p.lanes.eq(tokens),
+            accelerator.lane.eq(lane),
             accelerator.start.p.logits.eq(has(command.flags, RunFlag.LOGITS)),
             accelerator.start.p.stages.eq(command.stages),
         ]
+        # The last row is there as long as its token; those before it are kept.
+        rows = Signal(data.ArrayLayout(len(row), self._lanes - 1), reset_less=True)
+        m.d.comb += play.p.rows[-1].eq(row)
+        for n, kept in enumerate(rows):
+            m.d.comb += play.p.rows[n].eq(Mux(tokens.last == n, row, kept))
         with m.If(play.valid & play.ready):
             m.d.sync += named.eq(1)
         m.d.comb += played.eq(named & self.idle)
@@ -130,10 +149,19 @@ class Run(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [token.eq(command.token), left.eq(command.count)]
-                m.d.sync += fresh.eq(has(command.flags, RunFlag.FRESH))
+                m.d.sync += [token.eq(command.token), left.eq(command.count), lane.eq(0),
+                             tokens.eq(0)]
+                m.d.sync += tokens.table[0].fresh.eq(has(command.flags, RunFlag.FRESH))
                 with m.If(self.command.valid):
                     m.next = "OFFSET"
+                    if self._lanes > 1:
+                        self._begin_together(m, together, tokens, status)
+            if self._lanes > 1:
+                self._take_token(m, lane, token, tokens, status)
+                with m.State("LOST"):
+                    answer(C(Code.RUN, 8), status, then="LOSE")
+                with m.State("LOSE"):
+                    m.d.comb += self.bytes.ready.eq(1)
             with m.State("OFFSET"):
                 m.next = "ROW"
             with m.State("ROW"):
@@ -144,7 +172,9 @@ class Run(wiring.Component):
                     | (row == configuration.rows_unit + token * configuration.row_units),
                     "a row is checked before it is known, or is that of another token")
                 m.d.sync += named.eq(0)
-                with m.If(impossible):
+                with m.If(together & (status != Status.OK)):
+                    m.d.sync += status.eq(status)
+                with m.Elif(impossible):
                     m.d.sync += status.eq(Status.OUT_OF_RANGE)
                 with m.Elif(configuration.row_units == 0):
                     m.d.sync += status.eq(Status.BAD_TOKEN)
@@ -159,9 +189,13 @@ class Run(wiring.Component):
                     m.next = "REFUSE"
                     with m.If(has(command.flags, RunFlag.STREAMED)):
                         m.next = "DROP"
+                if self._lanes > 1:
+                    with m.If(together & (lane != tokens.last)):
+                        m.d.sync += [lane.eq(lane + 1), rows[lane].eq(row)]
+                        m.next = "TOKEN"
 
             with m.State("START"):
-                m.d.comb += accelerator.start.valid.eq(1)
+                m.d.comb += [accelerator.start.valid.eq(1), self.clear_digest.eq(together)]
                 with m.If(accelerator.start.ready):
                     m.next = "PLAY"
             with m.State("PLAY"):
@@ -178,7 +212,7 @@ class Run(wiring.Component):
             with m.State("DROP"):
                 m.d.comb += [play.valid.eq(~named), self.drop.eq(1)]
                 with m.If(played):
-                    m.d.sync += [accelerator.candidate.eq(0), candidates.eq(0)]
+                    m.d.sync += [accelerator.candidate.eq(0), candidates.eq(0), lane.eq(0)]
                     m.next = "LOOK"
                     with m.If(status != 0):
                         m.next = "REFUSE"
@@ -192,9 +226,11 @@ class Run(wiring.Component):
                 m.d.sync += Assert(looked == accelerator.candidate, "an old candidate is counted")
                 with m.If(candidates == 0):
                     m.d.sync += token.eq(accelerator.best.token)
-                    m.d.sync += last.eq((left == 1) | has(command.flags, RunFlag.STREAMED)
-                                        | ~head | ~accelerator.best.valid
-                                        | (accelerator.best.token == configuration.stop_token))
+                    m.d.sync += last.eq(Mux(
+                        together, lane == tokens.last,
+                        (left == 1) | has(command.flags, RunFlag.STREAMED)
+                        | ~head | ~accelerator.best.valid
+                        | (accelerator.best.token == configuration.stop_token)))
                 with m.If(head & accelerator.best.valid & (candidates != self._candidates)):
                     m.d.sync += [candidates.eq(candidates + 1),
                                  accelerator.candidate.eq(candidates + 1)]
@@ -219,11 +255,45 @@ class Run(wiring.Component):
             with m.State("MEASURES"):
                 answer(accelerator.digest, accelerator.cycles, accelerator.stalls, then="NEXT")
             with m.State("NEXT"):
-                m.d.sync += [left.eq(left - 1), fresh.eq(0)]
+                m.d.sync += [left.eq(left - 1), tokens.table[0].fresh.eq(0)]
                 m.next = "OFFSET"
+                with m.If(together):
+                    m.d.sync += [lane.eq(lane + 1), accelerator.candidate.eq(0), candidates.eq(0)]
+                    m.next = "LOOK"
                 with m.If(last):
                     m.next = "END"
             with m.State("END"):
                 m.d.comb += self.command.ready.eq(1)
                 m.next = "IDLE"
         return m
+
+    def _begin_together(self, m, together, tokens, status):
+        """Go on with the tokens of a pass of several; or with none, if they are too many."""
+        count = self.command.p.count
+        with m.If(together):
+            m.d.sync += [tokens.last.eq(count - 1), status.eq(Status.OK)]
+            m.next = "TOKEN"
+            with m.If((count == 0) | (count > self._lanes)):
+                m.d.sync += status.eq(Status.OUT_OF_RANGE)
+                m.next = "LOST"
+
+    def _take_token(self, m, lane, token, tokens, status):
+        """Take a token that shares the pass, what is said of it included."""
+        entry, count = Signal(8 * Lane.SIZE), Signal(range(Lane.SIZE))
+        one = data.View(table_layout(Lane), entry)
+        with m.State("TOKEN"):
+            m.d.comb += self.bytes.ready.eq(1)
+            with m.If(self.bytes.valid):
+                m.d.sync += [entry.eq(Cat(entry[8:], self.bytes.payload)), count.eq(count + 1)]
+                with m.If(count == Lane.SIZE - 1):
+                    m.d.sync += count.eq(0)
+                    m.next = "PLACE"
+        with m.State("PLACE"):
+            follows = one.flags[exact_log2(LaneFlag.FOLLOWS)]
+            m.d.sync += token.eq(one.token)
+            known = tokens.table[lane]
+            m.d.sync += [known.slot.eq(one.slot), known.follows.eq(follows),
+                         known.fresh.eq(one.flags[exact_log2(LaneFlag.FRESH)])]
+            with m.If((one.slot >= self._slots) | (follows & (lane == 0))):
+                m.d.sync += status.eq(Status.OUT_OF_RANGE)
+            m.next = "OFFSET"

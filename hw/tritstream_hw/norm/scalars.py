@@ -185,7 +185,7 @@ class ScalarUnit(wiring.Component):
                 m.d.sync += [self.done.eq(1), index.eq(0)]
                 m.next = "NORM"
 
-        with m.FSM():
+        with m.FSM() as fsm:
             with m.State("IDLE"):
                 begin()
             with m.State("AMAX"):
@@ -235,6 +235,8 @@ class ScalarUnit(wiring.Component):
             with m.State("SHIFT"):
                 self._set_scale(m, shifter, position, result)
                 scaled()
+        m.d.sync += Assert(~self.start | fsm.ongoing("IDLE") | fsm.ongoing("NORM"),
+                           "maxima are there before the reciprocals of those before")
         return m
 
     def _set_scale(self, m, shifter, position, result):

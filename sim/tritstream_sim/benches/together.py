@@ -3,6 +3,7 @@
 import cocotb
 import numpy as np
 
+from tritstream.golden import chain
 from tritstream_sim.agents.stream import stall
 from tritstream_sim.benches.accelerator import CONFIG, SHAPES, begin, dummy
 
@@ -29,3 +30,24 @@ async def tokens_together_equal_golden(dut, shape, burst):
         leaver = conversations.pop()
         conversations.append(bench.open(leaver.slot))
     await bench.logits.nothing_more()
+
+
+@cocotb.test
+async def a_pass_begins_as_soon_as_the_one_before_has_ended(dut):
+    """What a short pass needs is not still made for the one before, which had more tokens."""
+    bench = await begin(dut, dummy(cocotb.RANDOM_SEED, **SHAPES["narrow"]))
+    image, conversation = bench.image, bench.open(0)
+    for count in (CONFIG.lanes, 1, CONFIG.lanes, 1, 1):
+        tokens = [n % image.vocab for n in range(count)]
+        for n, token in enumerate(tokens):
+            vectors = []
+            bench.golden.forward([[token]], conversation.state, stages=image.body_stages,
+                                 observe=lambda stage, vector, of=vectors: of.append(vector[0, 0]))
+            for vector in vectors:
+                bench.digests[n] = chain(vector, bench.digests[n])
+        bench.play(tokens, image.body_stages)
+        bench.start([{"slot": 0, "fresh": conversation.fresh and n == 0, "follows": n > 0}
+                     for n in range(count)], image.body_stages)
+        conversation.fresh = False
+    await bench.done.take(5, patience=300_000)
+    await bench.compare_digests()

@@ -29,7 +29,7 @@ def board_config(board: str | None = None, **parts: int) -> BuildConfig:
     board : str or None
         One of `BOARDS`; None is `DEFAULT`.
     parts
-        What is other than usual: `vector_width`, `element_width`, `prefetch_beats`.
+        What is other than usual: `vector_width`, `element_width`, `prefetch_beats`, `lanes`.
 
     Raises
     ------

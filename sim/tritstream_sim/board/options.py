@@ -1,5 +1,6 @@
 """What the address of a simulated board says of its build and of its memory."""
 
+from tritstream.build import MOST_LANES
 from tritstream.errors import BadInput
 from tritstream.formats import MOST_BEAT_BYTES
 from tritstream.transport.address import Address, decimal_number, whole_number
@@ -18,10 +19,10 @@ MOST_CYCLES = 10 ** 9
 MOST_PREFETCH = 1 << 16         # beats; they cost the simulation memory, and a board block RAM
 
 BUILD = {"v": ("vector_width", 1, MOST_BEAT_BYTES), "e": ("element_width", 1, MOST_BEAT_BYTES),
-         "prefetch": ("prefetch_beats", 0, MOST_PREFETCH)}
+         "prefetch": ("prefetch_beats", 0, MOST_PREFETCH), "t": ("lanes", 1, MOST_LANES)}
 """Options of the build: its parameter, least and most."""
 
-LATER = {"t": "lanes (tokens that share a pass)", "g": "row groups side by side"}
+LATER = {"g": "row groups side by side"}
 """What no build has so far."""
 
 

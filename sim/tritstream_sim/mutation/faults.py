@@ -13,9 +13,9 @@ TOPK = "hw/tritstream_hw/head/topk.py"
 CHAIN = "hw/tritstream_hw/head/chain.py"
 CRC = "hw/tritstream_hw/arithmetic/crc.py"
 
-RTL_CORE = "tests/test_rtl_core.py::test_core[4]"
+RTL_CORE = "tests/test_rtl_core.py::test_core[4-3]"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
-RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-192]"
+RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-4-192]"
 RTL_TOPK = "tests/test_rtl_topk.py::test_head_and_digest"
 FORMAL_CORE = "tests/test_formal_core.py::test_core"
 FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
@@ -46,8 +46,8 @@ HEAD = "hw/tritstream_hw/head/head.py"
 CONTENDERS = "hw/tritstream_hw/head/contenders.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
 RTL_TAPE = "tests/test_rtl_tape.py::test_tape[4]"
-RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2-2-64]"
-RTL_WIDE_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[64-4-4-64]"
+RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2-2-4-64]"
+RTL_WIDE_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[64-4-4-1-64]"
 RTL_SHAPES = "tests/test_rtl_shapes.py"
 STAGE_DECODER = "tests/test_stage.py"
 
@@ -89,6 +89,7 @@ SOC = "hw/tritstream_hw/soc.py"
 ECP5 = "hw/tritstream_hw/boards/ecp5.py"
 CLOCKS = "hw/tritstream_hw/boards/clocks.py"
 RUN = "hw/tritstream_hw/control/run.py"
+CONTRACT = "tests/test_contract.py::test_contract[conversations_that_go_on_together-sim]"
 ACCESS = "hw/tritstream_hw/control/access.py"
 BOUNDS = "hw/tritstream_hw/control/bounds.py"
 SPACES = "hw/tritstream_hw/control/spaces.py"
@@ -133,8 +134,9 @@ MUTANTS = [
     Mutant("core.stall-dropped", "a beat counts as taken although the core was not ready",
            CORE, "taken.eq(self.i.valid & self.i.ready)", "taken.eq(self.i.valid)", FORMAL_CORE),
     Mutant("activations.part", "a write of V elements fills all parts of a beat",
-           ACTIVATIONS, "write.en.eq(self.write.en << part)",
-           "write.en.eq(self.write.en.replicate(parts))", RTL_GEMV),
+           ACTIVATIONS, "write.en.eq(self.write.en << Cat(part, self.write.lane))",
+
+           "write.en.eq(self.write.en.replicate(len(write.en)))", RTL_GEMV),
     Mutant("activations.vector", "reads follow the vector that is being written",
            ACTIVATIONS, "Cat(self.read.beat, self.read.vector)",
            "Cat(self.read.beat, self.write.vector)", RTL_GEMV),
@@ -153,17 +155,18 @@ MUTANTS = [
            FEEDER, "register.i.p.last.eq(group_ends)", "register.i.p.last.eq(block_ends)",
            RTL_GEMV),
     Mutant("serialiser.padding", "rows that only fill up the last block come out",
-           SERIALISER, "live & Mux(command_ends, there, -1)", "live", RTL_GEMV),
+           SERIALISER, "live & Mux(last_word, there, -1)", "live", RTL_GEMV),
     Mutant("serialiser.last-early", "the last word of each block is marked last",
            SERIALISER, "register.i.p.last.eq(command_ends)", "register.i.p.last.eq(block_ends)",
            RTL_GEMV),
     Mutant("serialiser.word", "a word that two blocks share is counted twice",
-           SERIALISER, "word.eq(word + word_ends)", "word.eq(word + 1)", RTL_GEMV),
+           SERIALISER, "word.eq(word + word_ends), first_word.eq(word + word_ends)",
+           "word.eq(word + 1), first_word.eq(word + 1)", RTL_GEMV),
     Mutant("serialiser.kept", "a block's first group is that of the block before",
            SERIALISER, "with m.If(projection == n):", "with m.If(projection == n + 1):", RTL_GEMV),
     Mutant("serialiser.stall-dropped", "a word is overwritten while it waits",
-           SERIALISER, "self.i.valid & register.i.ready),\n            command_ends",
-           "self.i.valid),\n            command_ends", RTL_GEMV),
+           SERIALISER, "self.i.valid & register.i.ready),\n            last_word",
+           "self.i.valid),\n            last_word", RTL_GEMV),
     Mutant("chain.tie", "of equal logits the later one wins",
            CHAIN, "(kept.acc - offer.acc)[-1]", "~(offer.acc - kept.acc)[-1]", FORMAL_CHAIN),
     Mutant("chain.displaced", "a displaced logit is compared again and loses a tie",
@@ -180,15 +183,15 @@ MUTANTS = [
            TOPK, "with m.If(place == most - 1):", "with m.If((place == most - 1) & ~self.full):",
            (FORMAL_TOPK, RTL_TOPK)),
     Mutant("topk.clear", "a logit on its way survives a clear",
-           TOPK, "[self.count.eq(0), self.sorting.eq(0), ended.eq(0)]",
-           "[self.count.eq(0), ended.eq(0)]", RTL_TOPK),
+           TOPK, "[self.counts.eq(0), self.sorting.eq(0), ended.eq(0)]",
+           "[self.counts.eq(0), ended.eq(0)]", RTL_TOPK),
     Mutant("topk.settled-early", "the ranking is called settled as soon as the last logit is taken",
            TOPK, "self.settled.eq(ended & ~self.sorting)", "self.settled.eq(ended)", RTL_TOPK),
     Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
-           CRC, "remainder | self.clear.replicate(BITS)", "remainder", RTL_TOPK),
+           CRC, " | self.clear.bit_select(self.stream, 1).replicate(BITS)", "", RTL_TOPK),
     Mutant("digest.idle", "a clear without a word is not heeded",
-           CRC, "with m.If(self.clear | self.valid.any()):", "with m.If(self.valid.any()):",
-           RTL_TOPK),
+           CRC, "with m.If(self.clear[n] | (mine & self.valid.any())):",
+           "with m.If(mine & self.valid.any()):", RTL_TOPK),
     Mutant("digest.order", "of several words the last is taken first",
            CRC, "self.data.word_select(n, self._data_bits)",
            "self.data.word_select(len(self.valid) - 1 - n, self._data_bits)", RTL_TOPK),
@@ -227,7 +230,23 @@ MUTANTS = [
            MIXER, "opened.fraction.eq(self.command.fraction1)",
            "opened.fraction.eq(self.command.fraction0)", RTL_ELEMENTWISE),
     Mutant("mixer.fresh", "a fresh conversation begins with the state of the last",
-           MIXER, "Mux(self.command.fresh, 0, self.h)", "self.h", RTL_ELEMENTWISE),
+           MIXER, "Mux(self.fresh, 0, self.h)", "self.h", RTL_ELEMENTWISE),
+    Mutant("mixer.follows", "a token that follows goes on from what lies in its slot",
+           MIXER, "Mux(follows, recurrence.o, h)", "h", RTL_ELEMENTWISE),
+    Mutant("serialiser.pace", "a token that follows does not wait for the state before it",
+           SERIALISER, "& follows.bit_select(lane, 1) & (age != ROWS - 1)", "& 0", RTL_GEMV),
+    Mutant("path.slot", "all conversations have one state",
+           ELEMENTS, "Cat(element, table[place.lane].slot)", "element", RTL_ACCELERATOR),
+    Mutant("path.scales", "a row is shifted as those of another token",
+           ELEMENTS, "tables[later][n].shift[:3]", "tables[lane][n].shift[:3]", RTL_ACCELERATOR),
+    Mutant("quantiser.lane", "a product begins when the first token's vector is there",
+           QUANTISER, "(place.bank == index) & (place.lane == self.last)", "(place.bank == index)",
+           RTL_ACCELERATOR),
+    Mutant("accelerator.late-maxima", "reciprocals behind the last stage run into the next pass",
+           ACCELERATOR, "self.statistics.done & ~self.sequencer.is_last", "self.statistics.done",
+           RTL_ACCELERATOR),
+    Mutant("run.slot", "tokens that share a pass have the states of their lanes",
+           RUN, "known.slot.eq(one.slot)", "known.slot.eq(lane)", CONTRACT),
     Mutant("mixer.late", "g meets the state of the row before",
            MIXER, "self.mlgru_latency - gate.latency - 1, name=\"g\"",
            "self.mlgru_latency - gate.latency, name=\"g\"", RTL_ELEMENTWISE),
@@ -247,7 +266,7 @@ MUTANTS = [
            ROW, "last_row.eq(self.command.payload - 1)", "last_row.eq(self.command.payload)",
            RTL_ACCELERATOR),
     Mutant("row.exact", "a row that exactly fills what it is padded to never ends",
-           ROW, "(in_padding | (completes & self.o.p.last))", "in_padding",
+           ROW, "(in_padding | (completes & last_word))", "in_padding",
            (RTL_TAPE, RTL_SHAPES + "::test_everything_that_ends_at_a_unit[8]")),
     Mutant("row.stall", "a row's byte is used up although its element is not taken",
            ROW, "(~completes | self.o.ready)),", "1),", RTL_TAPE),
@@ -299,13 +318,13 @@ MUTANTS = [
     Mutant("head.stall", "logits are dropped while the host is not ready",
            HEAD, "topk.i.ready & (~to_host | skid.i.ready)", "topk.i.ready", RTL_ACCELERATOR),
     Mutant("contenders.full", "logits are dropped before there are enough of them",
-           CONTENDERS, "self.every | ~self.full", "self.every", RTL_TOPK),
+           CONTENDERS, "self.every | ~full", "self.every", RTL_TOPK),
     Mutant("contenders.one", "of a word only the first contender is ranked",
            CONTENDERS, "more.eq((wanted & ~first).any())", "more.eq(0)", RTL_TOPK),
     Mutant("contenders.last", "a ranking does not end if the last logit is not among the best",
            CONTENDERS, "| ends))", "))", RTL_TOPK),
     Mutant("contenders.every", "the host gets only what may be ranked",
-           CONTENDERS, "(self.every | ~self.full", "(~self.full", RTL_TOPK),
+           CONTENDERS, "(self.every | ~full", "(~full", RTL_TOPK),
     Mutant("elements.early", "row sums pass before the scales are there",
            ELEMENTS, "source.ready.eq(self.command.valid & scales.valid)",
            "source.ready.eq(self.command.valid)", RTL_ACCELERATOR),
@@ -316,22 +335,24 @@ MUTANTS = [
            VECTORS, "Mux(self.words.en, self.words.addr, row >> word_bits)", "row >> word_bits",
            RTL_ACCELERATOR),
     Mutant("accelerator.fresh-digest", "a fresh conversation continues the digest of the last",
-           ACCELERATOR, "taken(self.start) & self.start.p.fresh", "0",
+           ACCELERATOR, "taken(self.start) & lane.fresh", "0",
            RTL_ACCELERATOR),
     Mutant("elements.gate", "the residual sees the elements of the mixer",
            ELEMENTS, "glu, mlgru), residual)", "glu, mlgru), glu)", RTL_ACCELERATOR),
     Mutant("statistics.round", "the product with the first gain is truncated",
            STATISTICS, "(self._pre.o + (1 << PRE_SHIFT - 1))", "self._pre.o", RTL_STATISTICS),
     Mutant("statistics.width", "the sums of squares are 72 bits wide",
-           STATISTICS, "total.eq(total + square.o.as_unsigned())",
-           "total.eq((total + square.o.as_unsigned())[:72])", RTL_STATISTICS),
+           STATISTICS, "total.eq(total + squares)",
+           "total.eq((total + squares)[:72])", RTL_STATISTICS),
     Mutant("statistics.clear", "elements on their way survive a clear",
-           STATISTICS, "Mux(self.clear, 0, valids)", "valids", RTL_STATISTICS),
+           STATISTICS, "Mux(self.clear, 0, lives[-1]) if n > 1 else lives[-1]",
+           "lives[-1]", RTL_STATISTICS),
     Mutant("statistics.gain", "all maxima are of the first gain",
            STATISTICS, "multiplier.b.eq(self.gains[f\"gain{index}\"])",
            "multiplier.b.eq(self.gains.gain0)", RTL_STATISTICS),
     Mutant("statistics.live", "a lane without an element counts",
-           STATISTICS, "self.i.valid & self.i.p.live[n]", "self.i.valid", RTL_STATISTICS),
+           STATISTICS, "Mux(self.i.valid, self.i.p.live, 0)",
+           "self.i.valid.replicate(len(self._rows))", RTL_STATISTICS),
     Mutant("shifter.top", "a number counts as normalised one bit too early",
            SHIFTER, "self.o[-step:].any()", "self.o[-step - 1:].any()", RTL_SCALARS),
     Mutant("divider.equal", "a remainder as large as the denominator gives the digit 0",
@@ -351,16 +372,18 @@ MUTANTS = [
            SCALARS, "(shifter.left == 0) | (shift > FORMATS.max_shift)", "shifter.left == 0",
            RTL_SCALARS),
     Mutant("scalars.vectors", "projections with a common vector look at maxima of their own",
-           SCALARS, "Mux(self.command.p.separate, own, first)", "own", RTL_SCALARS),
+           SCALARS, "Mux(self.command.p.separate, unit.own[lane][place], first)",
+           "unit.own[lane][place]", RTL_SCALARS),
     Mutant("scalars.turn", "a unit makes every reciprocal of the first maximum",
-           SCALARS, "normalise(self.amax[place])", "normalise(self.amax[0])", RTL_SCALARS),
+           SCALARS, "normalise(self.amax[lane][place])", "normalise(self.amax[lane][0])",
+           RTL_SCALARS),
     Mutant("scalars.early", "a reciprocal is announced before it is under way",
            SCALARS, "with m.If(divider.left == self._lead):", "with m.If(divider.left != 0):",
            RTL_SCALARS),
     Mutant("quantiser.round", "activations are truncated",
            QUANTISER, "(scaled.o + (1 << bits - 1)) >> bits", "scaled.o >> bits", RTL_QUANTISER),
     Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
-           QUANTISER, "vectors[first.factor_delay - 1]", "vectors[first.factor_delay - 2]",
+           QUANTISER, "places[first.factor_delay - 1]", "places[first.factor_delay - 2]",
            RTL_QUANTISER),
     Mutant("quantiser.available", "a beat is called available with its first word",
            QUANTISER, "column_words // column_beats", "1", RTL_QUANTISER),
@@ -437,7 +460,7 @@ MUTANTS = [
            RTL_MEMORY + "::test_block_memory_keeps_the_order_of_its_commands"),
     Mutant("playlist.splice", "the tape begins again behind the row",
            PLAYLIST, "name(what.tape + what.lead_units,", "name(what.tape,",
-           RTL_MEMORY + "::test_playlist_splices_the_row"),
+           RTL_MEMORY + "::test_playlist_splices_the_rows"),
     Mutant("deframer.crc", "a wrong CRC passes",
            DEFRAMER, "self.good.eq(crc.match_detected)", "self.good.eq(1)",
            RTL_LINK + "::test_damage_is_complained_of_once"),
@@ -471,7 +494,7 @@ MUTANTS = [
            RUN, "(left == 1)", "(left == 0)",
            RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
     Mutant("run.fresh", "every pass of a run is fresh",
-           RUN, "[left.eq(left - 1), fresh.eq(0)]", "[left.eq(left - 1)]",
+           RUN, "[left.eq(left - 1), tokens.table[0].fresh.eq(0)]", "[left.eq(left - 1)]",
            RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
     Mutant("board.inverted", "the line to the host is inverted",
            ECP5, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),

@@ -17,7 +17,7 @@ import numpy as np
 
 from tritstream.build import BuildConfig
 from tritstream.errors import DeviceError
-from tritstream.formats import UNIT
+from tritstream.formats import FORMATS, UNIT
 from tritstream.link.endpoint import LinkOptions, LinkStatistics
 from tritstream.link.messages import (
     RECORD_WORDS,
@@ -26,12 +26,13 @@ from tritstream.link.messages import (
     Counters,
     Extent,
     Identity,
+    Lane,
     PassResult,
     Run,
     StageRecord,
     record_words,
 )
-from tritstream.link.protocol import Code, RunFlag, Space, Status
+from tritstream.link.protocol import Code, LaneFlag, RunFlag, Space, Status
 from tritstream.link.spaces import WRITABLE, space_words
 from tritstream.link.stream import LinkReset, LinkStream
 from tritstream.transport import TcpTransport, Transport
@@ -69,13 +70,13 @@ class Model(Protocol):
     """What the emulator needs of a model."""
 
     state: np.ndarray
-    """int32, the recurrent state of all layers one behind the other; written by STORE."""
+    """int32, the space of states: all layers one behind the other; written by STORE."""
 
     vectors: np.ndarray
     """int32 [vector_elements], x and z after the last pass."""
 
-    def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool,
-                 stages: int) -> ModelResult:
+    def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool, stages: int,
+                 slot: int = 0) -> ModelResult:
         """Play one pass: the lead of the tape, the embedding row, the rest of the tape.
 
         Raises `ValueError` if the tape makes no sense.
@@ -223,8 +224,9 @@ class Emulator:
 
     def _run(self) -> Program:
         run = yield from self._arguments(Run)
+        together = run.flags & RunFlag.TOGETHER and self.config.lanes > 1
         try:
-            yield from self._passes(run)
+            yield from self._together(run) if together else self._passes(run)
         except _Refused as refusal:
             self._reply(Code.RUN, refusal.status)
 
@@ -249,25 +251,66 @@ class Emulator:
                 return
             token = best[0][0]
 
+    def _together(self, run: Run) -> Program:
+        """Play a pass of several tokens, here one by one."""
+        if not 0 < run.count <= self.config.lanes:
+            self._reply(Code.RUN, Status.OUT_OF_RANGE)
+            while True:                 # until the host starts anew
+                yield 1
+        lanes = []
+        for _ in range(run.count):
+            lanes.append((yield from self._arguments(Lane)))
+        statuses = [Status.OUT_OF_RANGE if lane.slot >= self.config.slots
+                    or (lane.flags & LaneFlag.FOLLOWS and n == 0)
+                    else self._run_status(run, lane.token) for n, lane in enumerate(lanes)]
+        status = next((status for status in statuses if status != Status.OK), Status.OK)
+        parts = yield from self._parts_of(run, [lane.token for lane in lanes], status)
+        lead, rows, tape = parts
+        results = []
+        for lane, row in zip(lanes, rows, strict=True):
+            self.model.clear_digest()
+            try:
+                results.append(self.model.run_pass(
+                    lead, row, tape, fresh=bool(lane.flags & LaneFlag.FRESH), stages=run.stages,
+                    slot=lane.slot))
+            except ValueError as error:
+                raise _Refused(Status.BAD_TAPE) from error
+        self._records = results[0].records
+        if run.flags & RunFlag.LOGITS and results[0].logits is not None:
+            self._send_logits(np.concatenate([
+                result.logits[first:first + FORMATS.trits_per_byte]
+                for first in range(0, len(results[0].logits), FORMATS.trits_per_byte)
+                for result in results]))
+        for n, (lane, result) in enumerate(zip(lanes, results, strict=True)):
+            self._send_answer(lane.token, result, self._best(result.logits), n == len(lanes) - 1)
+        yield 0
+
     def _parts(self, run: Run, token: int):
         """Return lead, row and rest of a pass, from the stream or from memory.
 
         What is streamed is taken whatever comes of the pass.
         """
+        lead, (row,), tape = yield from self._parts_of(run, [token], self._run_status(run, token))
+        return lead, row, tape
+
+    def _parts_of(self, run: Run, tokens: list[int], status: Status):
+        """Return lead, rows and rest of a pass of these tokens."""
         configuration = self._configuration
         lead, row = configuration.lead_units * UNIT, configuration.row_units * UNIT
-        tape, status = run.tape_units * UNIT, self._run_status(run, token)
+        tape, end = run.tape_units * UNIT, lead + row * len(tokens)
         if run.flags & RunFlag.STREAMED:
-            data = yield from self._streamed(tape + row, keep=status == Status.OK)
-            parts = data[:lead], data[lead:lead + row], data[lead + row:]
+            data = yield from self._streamed(
+                tape + row * len(tokens), keep=status == Status.OK)
+            memory, start, starts = data, 0, range(lead, end, row or 1)
         if status != Status.OK:
             raise _Refused(status)
         if not run.flags & RunFlag.STREAMED:
-            start = configuration.tape_unit * UNIT
-            row_start = (configuration.rows_unit + token * configuration.row_units) * UNIT
-            parts = (self.memory[start:start + lead], self.memory[row_start:row_start + row],
-                     self.memory[start + lead:start + tape])
-        return tuple(map(bytes, parts))
+            memory, start, end = self.memory, configuration.tape_unit * UNIT, lead
+            starts = [(configuration.rows_unit + token * configuration.row_units) * UNIT
+                      for token in tokens]
+        rows = [bytes(memory[first:first + row]) for first in starts]
+        return (bytes(memory[start:start + lead]), rows,
+                bytes(memory[start + end:start + end + tape - lead]))
 
     def _streamed(self, size: int, *, keep: bool):
         data = bytearray()
@@ -303,10 +346,16 @@ class Emulator:
 
     def _send_result(self, run: Run, token: int, result: ModelResult, best, last: bool) -> None:
         if run.flags & RunFlag.LOGITS and result.logits is not None:
-            messages = np.empty((len(result.logits), 5), np.uint8)
-            messages[:, 0] = Code.LOGIT
-            messages[:, 1:] = result.logits.astype("<i4").view(np.uint8).reshape(-1, 4)
-            self._output += messages.tobytes()
+            self._send_logits(result.logits)
+        self._send_answer(token, result, best, last)
+
+    def _send_logits(self, logits: np.ndarray) -> None:
+        messages = np.empty((len(logits), 5), np.uint8)
+        messages[:, 0] = Code.LOGIT
+        messages[:, 1:] = logits.astype("<i4").view(np.uint8).reshape(-1, 4)
+        self._output += messages.tobytes()
+
+    def _send_answer(self, token: int, result: ModelResult, best, last: bool) -> None:
         answer = PassResult(
             token=token, last=last, candidates=best, mantissa=result.mantissa, shift=result.shift,
             digest=result.records[-1].digest, cycles=sum(r.cycles for r in result.records),

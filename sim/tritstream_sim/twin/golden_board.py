@@ -10,7 +10,9 @@ from tritstream.build import BuildConfig
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.image import Image
 from tritstream.image.tape import Op
-from tritstream.link.messages import StageRecord
+from tritstream.link.messages import Identity, StageRecord
+from tritstream.link.protocol import Space
+from tritstream.link.spaces import space_words
 from tritstream_sim.twin.emulator import ModelResult
 
 __all__ = ["GoldenBoard"]
@@ -34,7 +36,8 @@ class GoldenBoard:
     """
 
     def __init__(self, image: Image, config: BuildConfig, fault=None):
-        self.state = np.zeros(config.max_state, np.int32)
+        self.state = np.zeros(space_words(config)[Space.STATE], np.int32)
+        self._slot_words = Identity.of(config).slot_words
         self.vectors = np.zeros(config.vector_elements, np.int32)
         self._z_base = config.z_base
         self._image = image
@@ -48,17 +51,19 @@ class GoldenBoard:
         """Start the running digest anew."""
         self._digest = 0
 
-    def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool,
-                 stages: int) -> ModelResult:
+    def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool, stages: int,
+                 slot: int = 0) -> ModelResult:
         """Play one pass; the tape has to be the image's."""
         if stages > self._image.stages:
             raise ValueError(f"the tape has {self._image.stages} stages, not {stages}")
         whole = self._image.tape(self._image.units_before(stages)).tobytes()
         if lead + tape != whole or row not in self._tokens:
             raise ValueError("this is not the tape of the image")
+        start = slot * self._slot_words
+        mine = self.state[start:start + self._image.layers * self._image.hidden]
         if fresh:
             self.clear_digest()
-            self.state[:] = 0
+            mine[:] = 0
             self._position = 0
         records = []
 
@@ -68,10 +73,9 @@ class GoldenBoard:
             records.append(StageRecord(self._digest, CYCLES, CYCLES // 10))
             self._keep(stage, seen)
 
-        used = self._image.layers * self._image.hidden
-        state = self.state[:used].astype(np.int64).reshape(1, self._image.layers, -1)
+        state = mine.astype(np.int64).reshape(1, self._image.layers, -1)
         logits = self._golden.forward([[self._tokens[row]]], state, stages=stages, observe=observe)
-        self.state[:used] = state.reshape(-1)
+        mine[:] = state.reshape(-1)
         self._position += 1
         if logits is None:
             return ModelResult(logits=None, records=records)

@@ -17,7 +17,7 @@ from tritstream.link.protocol import RunFlag
 from tritstream.support.checks import checked_tokens
 from tritstream.support.crc import Shift
 
-__all__ = ["DeviceEngine"]
+__all__ = ["DeviceEngine", "as_pass"]
 
 
 class DeviceEngine(Engine):
@@ -83,15 +83,15 @@ class DeviceEngine(Engine):
         return self._device.save_state()
 
     def _feed(self, tokens) -> list[Pass]:
-        return [_pass(result) for result in self._play(tokens, 0)]
+        return [as_pass(result) for result in self._play(tokens, 0)]
 
     def _step(self, token: int) -> Pass:
         (result,) = self._play([token], 1)
-        return _pass(result)
+        return as_pass(result)
 
     def _run(self, token: int, count: int) -> Iterator[Pass]:
         for result in self._play([token], count):
-            yield _pass(result)
+            yield as_pass(result)
 
     def _logits(self, tokens) -> tuple[np.ndarray, int]:
         rows = np.empty((len(tokens), self.vocab), np.float32)
@@ -131,7 +131,8 @@ class DeviceEngine(Engine):
         """Take tokens, of the last only the first stages."""
         *before, last = tokens
         if before:
-            self._feed(before)
+            for _ in self._play(before, 0):
+                pass
         run = dataclasses.replace(
             self._device.play_of(last), tape_units=self.image.units_before(stages), stages=stages,
             flags=RunFlag(RunFlag.LOGITS * logits | RunFlag.FRESH * self._fresh))
@@ -159,7 +160,8 @@ class DeviceEngine(Engine):
         return {True: Shift(sum(rows)), False: Shift(sum(rows[:-1]))}
 
 
-def _pass(result: PassResult) -> Pass:
+def as_pass(result: PassResult) -> Pass:
+    """Return what the answer to a pass is to whoever asked for it."""
     best = None
     if result.candidates:
         tokens, sums = zip(*result.candidates, strict=True)

@@ -84,6 +84,7 @@ _HERE = {"float": _float, "golden": _golden}
 def _board(address: Address, model, progress, options: dict) -> Engine:
     from tritstream.driver import Device
     from tritstream.engines.board import DeviceEngine
+    from tritstream.engines.lanes import LanesEngine
 
     image = model.image                 # a model that cannot be used need not start a board
     unknown = options.keys() - BOARD_OPTIONS
@@ -92,8 +93,8 @@ def _board(address: Address, model, progress, options: dict) -> Engine:
                        f"{', '.join(BOARD_OPTIONS)}.")
     device = Device.open(address.text, image=image, **options)
     try:
-        return DeviceEngine(device, image, simulated=address.scheme in SIMULATED,
-                            progress=progress)
+        engine = LanesEngine if device.identity.lanes > 1 else DeviceEngine
+        return engine(device, image, simulated=address.scheme in SIMULATED, progress=progress)
     except BaseException:
         device.close()
         raise

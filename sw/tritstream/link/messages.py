@@ -7,7 +7,7 @@ import numpy as np
 
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS, UNIT, padded
-from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, PassFlag, RunFlag, Status
+from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, LaneFlag, PassFlag, RunFlag, Status
 from tritstream.link.table import Table, field, table
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Counters",
     "Extent",
     "Identity",
+    "Lane",
     "Logit",
     "Measures",
     "PassHead",
@@ -57,6 +58,11 @@ class Identity(Table):
     def z_base(self) -> int:
         """Address of the vector z in the space of vectors."""
         return padded(self.max_hidden)
+
+    @property
+    def slot_words(self) -> int:
+        """Words from the state of one slot to that of the next, in the space of states."""
+        return 1 << (self.max_state - 1).bit_length()
 
     @classmethod
     def of(cls, config: BuildConfig, build: bytes | None = None) -> "Identity":
@@ -103,11 +109,12 @@ class Configuration(Table):
 class Run(Table):
     """Arguments of RUN."""
 
-    flags: RunFlag = field("u8", "bit 0: fresh, bit 1: streamed, bit 2: all logits",
+    flags: RunFlag = field("u8", "bit 0: fresh, bit 1: streamed, bit 2: all logits, "
+                                 "bit 3: together",
                            default=RunFlag(0))
     token: int = field("u32", "what the first pass is fed")
     count: int = field("u16", "passes; each behind the first is fed the best candidate of the one "
-                              "before. 1 if streamed", default=1)
+                              "before. 1 if streamed. Tokens if together", default=1)
     tape_units: int = field("u32", "how much of the tape is played, without the embedding row")
     stages: int = field("u16", "how many stages that are")
 
@@ -118,6 +125,21 @@ class Run(Table):
         """Inverse of `pack`."""
         run = super().unpack(data)
         return dataclasses.replace(run, flags=RunFlag(run.flags))
+
+
+@table
+class Lane(Table):
+    """A token that shares a pass, behind the arguments of a RUN of several together."""
+
+    flags: LaneFlag = field("u8", "bit 0: fresh, bit 1: follows", default=LaneFlag(0))
+    slot: int = field("u8", "where its state lies", default=0)
+    token: int = field("u32", "what it is fed")
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Lane":
+        """Inverse of `pack`."""
+        lane = super().unpack(data)
+        return dataclasses.replace(lane, flags=LaneFlag(lane.flags))
 
 
 @table
@@ -192,7 +214,7 @@ class PassResult:
     mantissa, shift : int
         Scale of the logits.
     digest : int
-        CRC-32 of all stage vectors so far.
+        CRC-32 of all stage vectors so far; of those of this pass, if several tokens share it.
     cycles, stalls : int
         Clock cycles of the pass, and those spent waiting for the tape.
     logits : np.ndarray or None

@@ -81,6 +81,14 @@ class RunFlag(enum.IntFlag):
     FRESH = 1
     STREAMED = 2
     LOGITS = 4
+    TOGETHER = 8
+
+
+class LaneFlag(enum.IntFlag):
+    """Flags of a token that shares a pass."""
+
+    FRESH = 1
+    FOLLOWS = 2
 
 
 class PassFlag(enum.IntFlag):

@@ -11,10 +11,17 @@ WRITABLE = frozenset({Space.VECTORS, Space.STATE})
 
 
 def space_words(config: BuildConfig) -> dict[Space, int]:
-    """Return how many words each space of a device has."""
+    """Return how many words each space of a device has.
+
+    The vectors of each lane, and the state of each slot, begin at a power of two.
+    """
     return {
-        Space.VECTORS: config.vector_elements,
-        Space.STATE: config.max_state,
+        Space.VECTORS: _side_by_side(config.vector_elements, config.lanes),
+        Space.STATE: _side_by_side(config.max_state, config.slots),
         Space.RECORDS: RECORD_WORDS * config.max_stages,
         Space.COUNTERS: Counters.SIZE // 4,
     }
+
+
+def _side_by_side(words: int, count: int) -> int:
+    return (count - 1 << (words - 1).bit_length()) + words

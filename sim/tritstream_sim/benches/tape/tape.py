@@ -19,6 +19,8 @@ from tritstream_hw.tape.row import RowReader
 from tritstream_sim.agents.stream import PAUSES, Sink, Source, reset, stall, start_clock
 from tritstream_sim.verilate.parameters import build_config
 
+ROW_SCALES = data.ArrayLayout(SCALE, 1)
+
 
 class Reader(wiring.Component):
     """Both readers; a row is started when the header of its section is taken."""
@@ -32,7 +34,7 @@ class Reader(wiring.Component):
             "banks":    Out(beats),
             "trits":    Out(beats),
             "elements": Out(stream.Signature(sums_layout(config.acc_bits, config.element_width))),
-            "scale":    Out(stream.Signature(data.ArrayLayout(SCALE, 1))),
+            "scale":    Out(stream.Signature(ROW_SCALES)),
             "bad":      Out(1),
         })
 
@@ -64,7 +66,7 @@ class Bench:
         beat = data.ArrayLayout(8, self.config.beat_bytes)
         shapes = {"header": HEADER_LAYOUT, "banks": beat, "trits": beat,
                   "elements": sums_layout(self.config.acc_bits, self.config.element_width),
-                  "scale": data.ArrayLayout(SCALE, 1)}
+                  "scale": ROW_SCALES}
         self.beats = Source(dut, "beats", played_layout(self.config.beat_bytes),
                             stall=stall(i_stall, burst))
         self.sinks = {name: Sink(dut, name, shape, stall=stall(o_stall, burst))
@@ -103,8 +105,8 @@ class Bench:
             (first // width, int(first + width >= count),
              {n: int(value) for n, value in enumerate(values[first:first + width])})
             for first in range(0, count, width)]
-        self.expected["scale"].append(data.ArrayLayout(SCALE, 1).const(
-            [{"mantissa": mantissa, "shift": shift}]))
+        self.expected["scale"].append(
+            ROW_SCALES.const([{"mantissa": mantissa, "shift": shift}]))
 
     async def check(self):
         """Compare everything, and see that nothing surplus came."""

@@ -1,4 +1,4 @@
-"""Which conversation has which place in a GPU's memory."""
+"""Which conversation has which place in a device's memory."""
 
 import collections
 import weakref
@@ -44,13 +44,22 @@ class Places:
 
     def oldest(self) -> Conversation | None:
         """Return the conversation that has to go for another, if one has."""
-        oldest = None
-        if not self._free:
-            for key, (owner, place) in list(self._taken.items()):
-                conversation = owner()
-                if conversation is None or conversation.closed:
-                    del self._taken[key]
-                    self._free.append(place)
-                elif oldest is None:
-                    oldest = conversation
+        if self._free:
+            return None
+        oldest = self.first()
         return None if self._free else oldest
+
+    def first(self) -> Conversation | None:
+        """Return the one of those that have places whose turn was longest ago; None: nobody.
+
+        Those that have ended, or are gone, lose theirs.
+        """
+        first = None
+        for key, (owner, place) in list(self._taken.items()):
+            conversation = owner()
+            if conversation is None or conversation.closed:
+                del self._taken[key]
+                self._free.append(place)
+            elif first is None:
+                first = conversation
+        return first

@@ -1,0 +1,180 @@
+"""A board that takes several tokens in a pass, behind the driver."""
+
+import dataclasses
+import itertools
+import weakref
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tritstream.driver import Device
+from tritstream.engines.base import Engine, Pass, Work
+from tritstream.engines.board import DeviceEngine, as_pass
+from tritstream.engines.conversation import Conversation
+from tritstream.engines.places import Places
+from tritstream.image.image import Image
+from tritstream.link.messages import Lane, PassResult
+from tritstream.link.protocol import LaneFlag
+
+__all__ = ["LanesEngine"]
+
+
+class LanesEngine(DeviceEngine):
+    """`tritstream.driver` with one image in a device that has lanes.
+
+    States of conversations stay in its slots, of which there is one for each lane; the one whose
+    turn was longest ago goes to the host for a new one. Of a text, as many tokens share a pass as
+    there are lanes, but only one where each depends on the one before.
+
+    The device says of each token what its digest is alone, and all are joined here.
+
+    Parameters
+    ----------
+    device, image, simulated, progress
+        As those of `DeviceEngine`.
+    """
+
+    quantum = 1
+
+    def __init__(self, device: Device, image: Image, *, simulated: bool, progress=None):
+        super().__init__(device, image, simulated=simulated, progress=progress)
+        self.lanes = device.identity.lanes
+        self.runs_ahead = False
+        self._places = Places(self.lanes)
+        self._slot: int | None = None               # where the device is
+        self._digest = 0
+        self._unused = set(range(self.lanes))       # slots whose state counts as 0
+
+    def _enter(self, conversation: Conversation) -> None:
+        self._leave()
+        slot = self._places.find(conversation)
+        self._slot = self._admit(conversation) if slot is None else slot
+        self._digest = conversation.digest
+        self._current = weakref.ref(conversation)
+
+    def _admit(self, conversation: Conversation) -> int:
+        """Give a conversation a slot, and put its state there."""
+        oldest = self._places.oldest()
+        if oldest is not None:
+            self._evict(oldest)
+        self._slot = self._places.take(conversation)
+        try:
+            self._put(conversation._values)
+            if conversation._since:
+                self._feed(conversation._since)
+        except BaseException:
+            self._places.drop(conversation)
+            raise
+        return self._slot
+
+    def _evict(self, conversation: Conversation) -> None:
+        self._slot = self._places.find(conversation)
+        conversation._keep(self._values())
+        self._places.drop(conversation)
+
+    def _leave(self) -> None:
+        super()._lose()
+        self._slot = None
+
+    def _lose(self) -> None:
+        current = self._current()
+        if current is not None:
+            self._places.drop(current)
+        self._leave()
+
+    def _forget(self, conversation: Conversation) -> None:
+        self._places.drop(conversation)
+
+    def _put(self, values) -> None:
+        if self._slot is None:
+            self._clear()
+        self._digest = 0
+        if values is None:
+            self._unused.add(self._slot)
+        else:
+            self._unused.discard(self._slot)
+            self._device.restore_state(values, slot=self._slot)
+
+    def _go_on_from(self, digest: int) -> None:
+        self._digest = digest
+
+    def _values(self) -> np.ndarray:
+        if self._slot in self._unused:
+            return np.zeros(self.shape, np.int32)
+        return self._device.save_state(slot=self._slot)
+
+    def _feed(self, tokens) -> list[Pass]:
+        return [as_pass(result) for result in self._in_lanes(tokens)]
+
+    def _step(self, token: int) -> Pass:
+        (result,) = self._in_lanes([token], head=True)
+        return as_pass(result)
+
+    def _run(self, token: int, count: int) -> Iterator[Pass]:
+        return Engine._run(self, token, count)
+
+    def _logits(self, tokens) -> tuple[np.ndarray, int]:
+        rows = np.empty((len(tokens), self.vocab), np.float32)
+        played = self._in_lanes(tokens, head=True, logits=True)
+        for row, result in zip(rows, played, strict=True):
+            row[:] = result.logits * result.scale
+        return rows, self._digest
+
+    def _in_lanes(self, tokens, *, head: bool = False, logits: bool = False
+                  ) -> Iterator[PassResult]:
+        """Take tokens of the conversation that the device is at."""
+        lanes = self._lanes_of(self._slot, tokens)
+        for result in self._counted(self._device.together(lanes, head=head, logits=logits)):
+            self._digest = self._joined(self._digest, result, head)
+            yield dataclasses.replace(result, digest=self._digest)
+
+    def _lanes_of(self, slot: int, tokens: Sequence[int]) -> list[Lane]:
+        """Return what the device is told of tokens, the first of which goes on from the slot."""
+        first = LaneFlag.FRESH if slot in self._unused else LaneFlag(0)
+        if tokens:
+            self._unused.discard(slot)
+        return [Lane(token=token, slot=slot, flags=LaneFlag.FOLLOWS if n else first)
+                for n, token in enumerate(tokens)]
+
+    def _joined(self, digest: int, result: PassResult, head: bool) -> int:
+        return self._shifts[head](digest) ^ result.digest
+
+    def _together(self, works: list[Work]) -> list[Pass]:
+        results = []
+        for start in range(0, len(works), self.lanes):
+            results += self._side_by_side(works[start:start + self.lanes])
+        return results
+
+    def _side_by_side(self, works: list[Work]) -> list[Pass]:
+        """Take the tokens of as many works as there are slots; those with the head come last."""
+        slots = []
+        for work in works:
+            self._places.find(work.conversation)    # none of them has to go for another
+        for work in works:
+            self._enter(work.conversation)
+            slots.append(self._slot)
+            self._leave()
+        bodies = [work.tokens[:-1] if work.head else work.tokens for work in works]
+        heads = [work.tokens[-1:] if work.head else [] for work in works]
+        last: list[Pass | None] = [None] * len(works)
+        for parts, head in ((bodies, False), (heads, True)):
+            lanes = [self._lanes_of(slot, part) for slot, part in zip(slots, parts, strict=True)]
+            owners = [index for index, part in enumerate(parts) for _ in part]
+            played = self._device.together(list(itertools.chain(*lanes)), head=head)
+            for index, result in zip(owners, self._counted(played), strict=True):
+                conversation = works[index].conversation
+                digest = self._joined(conversation.digest, result, head)
+                conversation._took([result.token], digest, heads=int(head))
+                last[index] = as_pass(dataclasses.replace(result, digest=digest))
+        return last
+
+    def _clear(self) -> None:
+        """Leave the first slot to nobody, and let the device be there."""
+        while (oldest := self._places.first()) is not None:
+            self._evict(oldest)
+        self._slot = 0
+
+    def _partial(self, tokens, stages: int, **options) -> PassResult:
+        self._fresh, self._earlier = True, 0
+        self._unused.discard(self._slot)
+        return super()._partial(tokens, stages, **options)
