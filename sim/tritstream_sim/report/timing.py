@@ -36,7 +36,7 @@ TRITS, OTHERS, SCALARS = "#0072b2", "#56b4e9", "#e69f00"
 BLOCKS: dict[str, tuple[str, Callable[[Accelerator], object]]] = {
     "tape: header": (OTHERS, lambda dut: taken(dut.reader.beats) & dut.reader.collecting),
     "tape: gains": (OTHERS, lambda dut: taken(dut.reader.banks)),
-    "scalars: reciprocals": (SCALARS, lambda dut: ~dut.scalars.reciprocals.coming.all()),
+    "scalars: reciprocals": (SCALARS, lambda dut: ~dut.scalars.reciprocals.coming[0].all()),
     "scalars: scales": (SCALARS, lambda dut: dut.scalars.command.valid & ~dut.scalars.scales.valid),
     "quantiser": (OTHERS, lambda dut: dut.quantiser.reading),
     "core: trits": (TRITS, lambda dut: taken(dut.gemv.beats)),
