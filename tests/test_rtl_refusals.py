@@ -151,7 +151,8 @@ def test_the_next_run_works(opened, image, streamed):
     whole, refused = image.tape_units, Status.OUT_OF_RANGE
     unlike = [(image.stages - 1, whole), (1, whole), (image.stages, whole - 1),
               (2, image.lead_units), (image.stages + 1, whole)]
-    runs = [*((stages, units, Status.BAD_TAPE) for stages, units in unlike),
+    good = image.stages, whole, Status.OK
+    runs = [*(run for stages, units in unlike for run in ((stages, units, Status.BAD_TAPE), good)),
             (0, whole, refused), (CONFIG.max_stages + 1, whole, refused),
             (1, image.lead_units - 1, refused),
             *((stages, image.units_before(stages), Status.OK)
