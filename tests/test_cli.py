@@ -595,6 +595,7 @@ def test_a_roofline_is_a_file_and_shown(good, tmp_path, name, begins):
     (["--build", "p=999999999999"], "write whole numbers"),
     (["--build", "p=12"], "power of two, not 12"),
     (["--build", "p=4,v=8"], "at most beat_bytes = 4, not 8"),
+    (["--build", "p=4,t=2"], "one token in a pass so far: leave out t=2"),
     (["--build", "clock=0"], "clock_hz must be an integer of at least 1, not 0"),
     (["--memory", "0"], "must be 0.000001 to 1,000,000 .*, not 0"),
     (["--memory", "nan"], "must be 0.000001 to .*, not nan"),

@@ -98,7 +98,7 @@ def _frame(axes, title: str, limits: tuple[float, float]) -> None:
     upper = axes.secondary_xaxis("top", functions=(
         lambda weights: weights / FORMATS.trits_per_byte,
         lambda lanes: lanes * FORMATS.trits_per_byte))
-    upper.set_xlabel("tokens that share a pass (hardware so far: 1)")
+    upper.set_xlabel("tokens that share a pass (estimates are of 1 so far)")
     lanes = [1 << bit for bit in range(MOST_LANES.bit_length())]
     upper.set_xticks(lanes, [str(lane) for lane in lanes])
     upper.minorticks_off()

@@ -66,6 +66,10 @@ def estimate_model(
     if board is None:
         where = f"a build of {build or DEFAULT_BUILD}"
         config = BuildConfig.parse(build or DEFAULT_BUILD)
+        if config.lanes > 1:
+            raise BadInput("Estimates are of one token in a pass so far: leave out "
+                           f"t={config.lanes}, and measure with bench --device sim:p"
+                           f"{config.beat_bytes}?t={config.lanes}.")
         models = {name: _free_estimate(name, config, memory) for name in names}
     else:
         where, target = board, find_target(board)
