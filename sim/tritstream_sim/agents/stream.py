@@ -255,13 +255,13 @@ class Sink(_Agent):
     async def _run(self):
         edge, taken, valid, ready = self.edge, self.taken, self.valid, self.ready
         offered = RisingEdge(valid)
-        ready.value = accepting = 0
+        ready.value = accepting = not (self.stall and self.stall())
         while True:
+            if not valid.value:
+                await offered
             accept = not (self.stall and self.stall())
             if accept != accepting:
                 ready.value = accepting = accept
-            if not valid.value:
-                await offered
             await edge
             if accepting and valid.value:
                 taken.append(int(self.payload.value))
