@@ -260,7 +260,8 @@ def _tests_section(found: dict) -> str:
 
 def _mutants_section(found: dict[str, str]) -> str:
     tried = [(mutant, found[mutant.name]) for mutant in MUTANTS if mutant.name in found]
-    return ("## Mutants\nFaults put into the sources one at a time (`make mutants`). "
+    return (f"## Mutants\n{len(MUTANTS)} faults are put into the sources one at a time (`make "
+            f"mutants`); {len(tried)} of them have been since their file last changed. "
             + mutants.table(tried))
 
 
