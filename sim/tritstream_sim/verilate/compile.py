@@ -20,7 +20,7 @@ from tritstream.support.tools import Verilator, find_verilator, run_bounded
 __all__ = ["FST", "compile_model"]
 
 # Yosys writes code that is correct but that Verilator's linter dislikes. Named one by one, so that
-# a new kind of warning still stops the build.
+# a new kind of warning still stops the build. ASCRANGE is what signals without bits look like.
 LINT = ["-Wno-UNOPTFLAT", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
         "-Wno-CASEINCOMPLETE", "-Wno-COMBDLY", "-Wno-ASCRANGE"]
 
