@@ -41,9 +41,10 @@ def page(rows: list[dict], simulated: Mapping) -> str:
         "# Boards",
         "Written by `make boards`. What a board reaches and takes is `routed`, from the report of "
         "its bitstream in [bitstreams/](../bitstreams), and of the revision "
-        "that its manifest names: what has changed since then may reach less;\nspeeds are `estimated` where nothing else "
-        "is said. No board has been connected yet: [bringup.md](bringup.md) says what to plug and "
-        "type, and\n[adding-a-board.md](adding-a-board.md) how another board is added.",
+        "that its manifest names: what has changed since then may reach less;\n"
+        "speeds are `estimated` where nothing else is said. No board has been connected yet: "
+        "[bringup.md](bringup.md) says what to plug and type, and\n"
+        "[adding-a-board.md](adding-a-board.md) how another board is added.",
         _boards(rows), "## What the bitstreams take", _cells(rows),
         "## Models on boards",
         "Tokens per second; the shapes are those of the published models.", _speeds(rows)]
