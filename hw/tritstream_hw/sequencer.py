@@ -58,7 +58,7 @@ class Sequencer(wiring.Component):
         Which half of the gain banks is loaded in this stage; the other one is that of the stage
         before.
     is_last : :py:`Out(1)`
-        No stage follows in this pass.
+        No stage follows in this pass. Of a stage from its first cycle until its record is written.
     idle : :py:`Out(1)`
         No pass runs.
     ended : :py:`In(1)`
@@ -115,8 +115,9 @@ class Sequencer(wiring.Component):
             self.lanes.eq(run.lanes),
             begins.eq(taken(self.header)),
             self.half.eq(index[0]),
-            self.is_last.eq(index + 1 == run.stages),
         ]
+        # A register: the scalars begin by it, and are far away.
+        m.d.sync += self.is_last.eq(index + 1 == run.stages)
         with m.If(begins):
             m.d.sync += stage.eq(decoder.word)
 
