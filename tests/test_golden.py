@@ -1,10 +1,11 @@
 """The golden model against real arithmetic: its formulas, its ranges, and whole models."""
 
+import functools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tritstream.errors import BadInput
@@ -162,6 +163,33 @@ def test_sequences_do_not_mix(golden):
         assert (alone.acc == together[n]).all()
 
 
+@settings(max_examples=20, deadline=None)
+@given(texts=st.lists(st.tuples(st.lists(st.integers(0, SMALL.vocab - 1), min_size=1, max_size=9),
+                                st.integers(0, 9)), min_size=1, max_size=5))
+def test_more_tokens_of_some_sequences_than_of_others(golden, texts):
+    """In one pass, with the head behind some of them: as each sequence is alone."""
+    asked = [min(heads, len(tokens)) for tokens, heads in texts]
+    state, seen = golden.new_state(len(texts)), {}
+    logits = golden.together([tokens for tokens, _ in texts], state, asked,
+                             observe=lambda stage, vectors: seen.update({stage: vectors}))
+    assert (logits is None) == (not any(asked)) == (golden.image.stages - 1 not in seen)
+    ends = np.cumsum([len(tokens) for tokens, _ in texts]), np.cumsum(asked)
+    for number, ((tokens, _), heads, *end) in enumerate(zip(texts, asked, *ends, strict=True)):
+        place, alone = golden.new_state(), []
+        expected = golden.forward([tokens], place, observe=functools.partial(_note, alone))
+        assert (state[number] == place[0]).all()
+        for stage in range(golden.image.body_stages):
+            assert (seen[stage][end[0] - len(tokens):end[0]] == alone[stage][0]).all()
+        if heads:
+            for name in ("acc", "mantissa", "shift"):
+                found = getattr(logits, name)[end[1] - heads:end[1]]
+                assert (found == getattr(expected, name)[-heads:]).all()
+
+
+def _note(notes, stage, vectors):
+    notes.append(vectors)
+
+
 def test_a_prefix_of_the_tape_stops_where_it_ends(golden):
     seen = []
     logits = golden.forward([[5]], golden.new_state(), stages=4,
@@ -179,11 +207,15 @@ def test_tokens_that_are_no_sequences(golden, tokens):
 def test_a_state_of_other_conversations(golden):
     with pytest.raises(BadInput, match="The state must be .* take it from `new_state`"):
         golden.forward([[1], [2]], golden.new_state(3))
+    with pytest.raises(BadInput, match="The state must be .* take it from `new_state`"):
+        golden.together([[1], [2]], golden.new_state(3), [0, 0])
 
 
 def test_token_out_of_range(golden):
     with pytest.raises(BadInput, match="Token 97 is out of range: this model has tokens 0 to 96"):
         golden.forward([[3, 97]], golden.new_state())
+    with pytest.raises(BadInput, match="Token 97 is out of range: this model has tokens 0 to 96"):
+        golden.together([[3, 97]], golden.new_state(), [1])
 
 
 def test_candidates_are_sorted_and_ties_go_to_the_lower_token():

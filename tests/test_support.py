@@ -1,4 +1,4 @@
-"""Files that are whole, and a cache in which everything is made once, whoever wants it."""
+"""Files that are whole, a cache that makes everything once, and the threads of products."""
 
 import os
 import pwd
@@ -6,9 +6,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import threadpoolctl
 
 from tritstream.errors import BadInput
 from tritstream.support import cache
+from tritstream.support.blas import LARGE, short_products
 from tritstream.support.cache import cache_directory, get_or_make
 from tritstream.support.files import replacing, write_whole
 
@@ -156,3 +158,22 @@ def test_a_cache_that_somebody_else_has_put_there_is_not_used(nobody, tmp_path):
     nobody.symlink_to(tmp_path / "trap")
     with pytest.raises(BadInput, match="belongs to somebody else.*XDG_CACHE_HOME"):
         cache_directory("kind")
+
+
+def test_short_products_have_one_thread():
+    """Whoever else makes some meanwhile, and none that is large."""
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+    def threads():
+        return {library["num_threads"] for library in libraries.info()}
+
+    with libraries.limit(limits=2):
+        several = threads()
+        with short_products(LARGE):
+            assert threads() == several
+        with short_products(1):
+            assert threads() <= {1}
+            with short_products(LARGE - 1):
+                assert threads() <= {1}
+            assert threads() <= {1}
+        assert threads() == several

@@ -11,7 +11,7 @@ import numpy as np
 
 from tritstream.errors import BadInput
 from tritstream.model.weights import Weights
-from tritstream.support.blas import product
+from tritstream.support.blas import product, short_products
 from tritstream.support.checks import check_vocabulary
 
 __all__ = ["FloatModel"]
@@ -96,9 +96,10 @@ class FloatModel:
             state = self.new_state(*tokens.shape[:-1])
         trace = {} if trace is None else trace
         x = trace["embedding"] = self._embedding[tokens].astype(np.float64)
-        for layer, block in enumerate(self._blocks):
-            x = block(x, state[..., layer, :], self.config.eps, trace)
-        return self._head(_rms(x, self._norm, self.config.eps))
+        with short_products(self.config.hidden * self.config.intermediate):
+            for layer, block in enumerate(self._blocks):
+                x = block(x, state[..., layer, :], self.config.eps, trace)
+            return self._head(_rms(x, self._norm, self.config.eps))
 
     def step(self, token: int, state: np.ndarray) -> np.ndarray:
         """Logits [V] after one more token of one sequence; `state` [L, H] moves on with it."""

@@ -1,8 +1,7 @@
 """The golden model as a device."""
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from tritstream.image.image import Image
 
 __all__ = ["GoldenEngine"]
 
-CHUNK = 256                 # tokens whose vectors the golden model shows together
+CHUNK = 256                 # tokens that go through the golden model together
 LANES = 16
 
 
@@ -65,7 +64,7 @@ class GoldenEngine(Engine):
         self.stop_tokens = image.stop_tokens
         self._golden = GoldenModel(image)
         self._place = self._new_place()
-        self._vectors = []          # of the latest chunk, int32 [sequences, T, N] by stage
+        self._vectors = []          # of the latest chunk, int32 [n, N] by stage
 
     def _new_place(self) -> _Place:
         return _Place(self._golden.new_state()[0])
@@ -82,16 +81,23 @@ class GoldenEngine(Engine):
         return self._place.state.astype(np.int32)
 
     def _feed(self, tokens) -> list[Pass]:
-        return [Pass(None, digest) for digests, _ in self._play([tokens], [self._place], head=False)
-                for digest in digests[0]]
+        return [Pass(None, digest) for digests, _ in self._chunks(tokens, head=False)
+                for digest in digests]
 
     def _step(self, token: int) -> Pass:
-        ((_, logits),) = self._play([[token]], [self._place], head=True)
+        ((_, logits),) = self._chunks([token], head=True)
         return _pass(logits, 0, self._place)
 
     def _logits(self, tokens) -> tuple[np.ndarray, int]:
-        rows = [logits.real() for _, logits in self._play([tokens], [self._place], head=True)]
+        rows = [logits.real() for _, logits in self._chunks(tokens, head=True)]
         return np.concatenate(rows), self._place.digest
+
+    def _chunks(self, tokens, *, head: bool) -> Iterator[tuple[list[int], Logits | None]]:
+        """Take tokens of one conversation; digests behind each, and logits of all, by chunk."""
+        for start in range(0, len(tokens), CHUNK):
+            chunk = tokens[start:start + CHUNK]
+            (digests,), logits = self._play([(self._place, chunk, len(chunk) * head)])
+            yield digests, logits
 
     def _together(self, works: list[Work]) -> list[Pass]:
         self._leave()
@@ -100,35 +106,19 @@ class GoldenEngine(Engine):
             self._enter(conversation)
             self._lose()            # the next one has a place of its own
             places.append(self._place)
-        self._bodies(works, places)
-        results = self._heads(works, places)
-        for (conversation, tokens, head), place, result in zip(works, places, results, strict=True):
-            conversation._took(tokens, result.digest, heads=int(head))
+        results: list[Pass | None] = [None] * len(works)
+        for parts in _packed(works):
+            digests, logits = self._play([(places[index], tokens, int(head))
+                                          for index, tokens, head in parts])
+            row = 0
+            for index, _, head in parts:
+                place = places[index]
+                results[index] = _pass(logits, row, place) if head else Pass(None, place.digest)
+                row += head
+        for (conversation, tokens, head), place in zip(works, places, strict=True):
+            conversation._took(tokens, place.digest, heads=int(head))
             conversation._keep(place.state.astype(np.int32))
         return results
-
-    def _bodies(self, works: list[Work], places: list[_Place]) -> None:
-        """Take all tokens for which the head is not played, those of as many together."""
-        pending = [(work.tokens[:-1] if work.head else work.tokens, place)
-                   for work, place in zip(works, places, strict=True)]
-        pending.sort(key=lambda pair: len(pair[0]))
-        for length, group in itertools.groupby(pending, key=lambda pair: len(pair[0])):
-            if length:
-                tokens, group_places = zip(*group, strict=True)
-                for _ in self._play(tokens, group_places, head=False):
-                    pass
-
-    def _heads(self, works: list[Work], places: list[_Place]) -> list[Pass]:
-        """Take the tokens for which it is; return the pass of every work."""
-        asked = [(work.tokens[-1:], place) for work, place in zip(works, places, strict=True)
-                 if work.head]
-        found = iter(())
-        if asked:
-            tokens, asked_places = zip(*asked, strict=True)
-            ((_, logits),) = self._play(tokens, asked_places, head=True)
-            found = (_pass(logits, index, place) for index, place in enumerate(asked_places))
-        return [next(found) if work.head else Pass(None, place.digest)
-                for work, place in zip(works, places, strict=True)]
 
     def _stage_digests(self, tokens, head: bool) -> list[int]:
         self._replay(tokens, head)
@@ -136,40 +126,63 @@ class GoldenEngine(Engine):
 
     def _stage_vector(self, tokens, stage: int) -> np.ndarray:
         self._replay(tokens, stage == self.image.body_stages)
-        return self._vectors[stage][0, -1].astype(np.int32)
+        return self._vectors[stage][-1].astype(np.int32)
 
     def _replay(self, tokens, head: bool) -> None:
         if tokens[:-1]:
             self._feed(tokens[:-1])
-        for _ in self._play([tokens[-1:]], [self._place], head):
-            pass
+        self._play([(self._place, tokens[-1:], int(head))])
 
-    def _play(self, tokens: Sequence[Sequence[int]], places: Sequence[_Place], head: bool):
-        """Take as many tokens [sequences, T] at each place.
+    def _play(self, parts: Sequence[tuple[_Place, Sequence[int], int]]
+              ) -> tuple[list[list[int]], Logits | None]:
+        """Take tokens in one pass.
 
-        Yields
-        ------
-        tuple
-            Digests [sequences][tokens] and logits of a chunk.
+        Parameters
+        ----------
+        parts : sequence of tuple
+            Places, the tokens that each takes, and behind how many of these, the last ones, the
+            head is played.
+
+        Returns
+        -------
+        digests : list of list of int
+            Of each part, behind each of its tokens.
+        logits : Logits or None
+            Of the tokens behind which the head is played.
         """
-        stages = self.image.stages if head else self.image.body_stages
-        tokens = np.array(tokens)
-        size = max(1, CHUNK // len(tokens))
-        for start in range(0, tokens.shape[1], size):
-            chunk = tokens[:, start:start + size]
-            state = np.stack([place.state for place in places])
-            self._vectors = []
-            logits = self._golden.forward(
-                chunk, state, stages=stages,
-                observe=lambda stage, vectors: self._vectors.append(vectors.astype("<i4")))
-            digests = []
-            for sequence, place in enumerate(places):
-                place.state = state[sequence]
-                digests.append([])
-                for index in range(chunk.shape[1]):
-                    place.chain([vectors[sequence, index] for vectors in self._vectors])
-                    digests[-1].append(place.digest)
-            yield digests, logits
+        state = np.stack([place.state for place, _, _ in parts])
+        self._vectors = []
+        logits = self._golden.together(
+            [tokens for _, tokens, _ in parts], state, [heads for _, _, heads in parts],
+            observe=lambda stage, vectors: self._vectors.append(vectors.astype("<i4")))
+        body, head = self._vectors[:self.image.body_stages], self._vectors[self.image.body_stages:]
+        digests, row, asked = [], 0, 0
+        for (place, tokens, heads), values in zip(parts, state, strict=True):
+            place.state = values
+            digests.append([])
+            for left in reversed(range(len(tokens))):
+                vectors = [vectors[row] for vectors in body]
+                row += 1
+                if left < heads:
+                    vectors += [vectors[asked] for vectors in head]
+                    asked += 1
+                place.chain(vectors)
+                digests[-1].append(place.digest)
+        return digests, logits
+
+
+def _packed(works: Sequence[Work]) -> Iterator[list[tuple[int, Sequence[int], bool]]]:
+    """Yield what goes through the model together: works' indices, tokens, whether with the head."""
+    parts, room = [], CHUNK
+    for index, (_, tokens, head) in enumerate(works):
+        while tokens:
+            if not room:
+                yield parts
+                parts, room = [], CHUNK
+            some, tokens = tokens[:room], tokens[room:]
+            parts.append((index, some, head and not tokens))
+            room -= len(some)
+    yield parts
 
 
 def _pass(logits: Logits, row: int, place: _Place) -> Pass:

@@ -6,7 +6,9 @@ exact in float32, which lets BLAS do them; everything else is int64.
 
 import dataclasses
 import functools
+import itertools
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from tritstream.image.banks import Banks
 from tritstream.image.image import Image
 from tritstream.image.rows import read_rows
 from tritstream.image.trits import decode
-from tritstream.support.blas import product
+from tritstream.support.blas import product, short_products
 from tritstream.support.checks import check_vocabulary
 
 __all__ = ["GoldenModel", "Logits", "candidates", "chain"]
@@ -66,8 +68,7 @@ class GoldenModel:
 
     Notes
     -----
-    State is int64 [sequences, L, H]. Methods take tokens [sequences, T] and advance the state in
-    place; all sequences of a call have the same length.
+    State is int64 [sequences, L, H], and is advanced in place.
     """
 
     def __init__(self, image: Image):
@@ -77,6 +78,8 @@ class GoldenModel:
         size = sum(5 * section.header.body_bytes for section in self.sections)
         self._matrix = (functools.cache(self._unpack) if 4 * size <= _CACHE_LIMIT
                         else self._unpack)
+        self._largest = max(section.header.rows * section.header.columns
+                            for section in self.sections[:image.body_stages])
 
     def _unpack(self, index: int) -> list[np.ndarray]:
         """Matrices of a stage, float32 [N, K] each."""
@@ -93,7 +96,7 @@ class GoldenModel:
 
     def forward(self, tokens: np.ndarray, state: np.ndarray, *, stages: int | None = None,
                 observe=None) -> Logits | None:
-        """Run tokens through the first `stages` stages (default all).
+        """Run as many tokens of each sequence through the first `stages` stages (default all).
 
         Parameters
         ----------
@@ -121,19 +124,79 @@ class GoldenModel:
         if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
             raise BadInput("Tokens must be integers [sequences, T], not "
                            f"{tokens.dtype} {list(tokens.shape)}.")
-        wanted = (len(tokens), self.image.layers, self.image.hidden)
-        if state.shape != wanted:
-            raise BadInput(f"The state must be {list(wanted)}, not {list(state.shape)}: take it "
-                           "from `new_state`.")
         tokens = tokens.astype(np.int64)
-        check_vocabulary(tokens, self.image.vocab)
+        self._check(tokens, state, len(tokens))
         stages = self.image.stages if stages is None else stages
         step = max(1, _CHUNK // len(tokens))
-        parts = [_Pass(self, tokens[:, start:start + step], state, observe).run(stages)
+        parts = [self._block(tokens[:, start:start + step], state, stages, observe)
                  for start in range(0, tokens.shape[1], step)]
         if not parts or parts[0] is None:
             return None
         return Logits(*(_joined(parts, name, len(tokens)) for name in ("acc", "mantissa", "shift")))
+
+    def _block(self, tokens: np.ndarray, state, stages: int, observe) -> Logits | None:
+        """Run a chunk of `forward`."""
+        sequences, count = tokens.shape
+        starts = np.arange(sequences) * count
+        show = observe and (lambda stage, vectors: observe(
+            stage, vectors.reshape(sequences, count, -1)))
+        steps = [(starts + n, slice(None)) for n in range(count)]
+        return self._run(_Pass(self, tokens.reshape(-1), steps, state, show), stages)
+
+    def together(self, texts: Sequence[Sequence[int]], state: np.ndarray, heads: Sequence[int], *,
+                 observe=None) -> Logits | None:
+        """Run tokens of sequences, more of some than of others, through all stages in one pass.
+
+        Parameters
+        ----------
+        texts : sequence of sequence of int
+            Tokens of each sequence; some 256 in all are as fast as it gets.
+        state : ndarray
+            From `new_state` or an earlier call; advanced in place.
+        heads : sequence of int
+            Behind how many of each one's tokens, the last ones, the head is played.
+        observe : callable
+            Called as `observe(stage index, vectors)` with every stage's output, int64 [n, N]: a row
+            for each token, sequence by sequence; of the head for those only behind which it is
+            played.
+
+        Returns
+        -------
+        Logits or None
+            Logits of these tokens, sequence by sequence, if there are any.
+
+        Raises
+        ------
+        BadInput
+            If a token is out of range, or the state has another shape.
+        """
+        tokens = np.array(list(itertools.chain(*texts)), np.int64)
+        lengths = np.array([len(text) for text in texts])
+        self._check(tokens, state, len(texts))
+        starts = np.cumsum(lengths) - lengths
+        steps = []
+        for n in range(lengths.max()):
+            (who,) = np.nonzero(lengths > n)
+            steps.append((starts[who] + n, who))
+        asked = [row for end, count in zip((starts + lengths).tolist(), heads, strict=True)
+                 for row in range(end - count, end)]
+        whole = _Pass(self, tokens, steps, state, observe)
+        self._run(whole, self.image.body_stages)
+        if not asked:
+            return None
+        whole.keep(asked)
+        return self._run(whole, self.image.stages)
+
+    def _check(self, tokens: np.ndarray, state: np.ndarray, sequences: int) -> None:
+        wanted = (sequences, self.image.layers, self.image.hidden)
+        if state.shape != wanted:
+            raise BadInput(f"The state must be {list(wanted)}, not {list(state.shape)}: take it "
+                           "from `new_state`.")
+        check_vocabulary(tokens, self.image.vocab)
+
+    def _run(self, tokens: "_Pass", stages: int) -> Logits | None:
+        with short_products(self._largest):
+            return tokens.run(stages)
 
 
 def _joined(parts, name: str, sequences: int) -> np.ndarray:
@@ -145,30 +208,52 @@ def _joined(parts, name: str, sequences: int) -> np.ndarray:
 
 
 class _Pass:
-    """One chunk of tokens on its way through the stages."""
+    """Tokens on their way through the stages.
 
-    def __init__(self, model: GoldenModel, tokens, state, observe):
+    Parameters
+    ----------
+    model : GoldenModel
+        The model.
+    tokens : ndarray
+        Token numbers [n], sequence by sequence.
+    steps : list of tuple
+        Rows of the first token of each sequence, and which sequences these are; of the second; and
+        so on.
+    state : ndarray
+        Of the sequences.
+    observe : callable or None
+        Called with a stage's index and vectors [n, N].
+    """
+
+    def __init__(self, model: GoldenModel, tokens: np.ndarray, steps: list[tuple],
+                 state: np.ndarray, observe):
         self.model = model
         self.tokens = tokens
+        self.steps = steps
         self.state = state
-        self.observe = observe or (lambda stage, vector: None)
+        self.observe = observe or (lambda stage, vectors: None)
+        self.played = 0             # stages
         self.x = self.z = None
         self.stats: list[Statistics] = []
 
     def run(self, stages: int) -> Logits | None:
+        """Play the stages up to so many."""
         logits = None
-        for section in self.model.sections[:stages]:
+        for section in self.model.sections[self.played:stages]:
             logits = getattr(self, f"_{section.header.op.name.lower()}")(section)
+        self.played = stages
         return logits
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with some of the tokens only, to the head."""
+        self.x = self.x[rows]
+        self.stats = [self.stats[row] for row in rows]
 
     def _finish(self, section, vector, first) -> None:
         """Gather the statistics of a stage's output, for the next stage's quantisers."""
         banks = self.model.banks[section.index]
         self.stats = statistics(vector, first, banks.pre, banks.gains)
-        self._show(section, vector)
-
-    def _show(self, section, vector) -> None:
-        self.observe(section.index, vector.reshape(*self.tokens.shape, -1))
+        self.observe(section.index, vector)
 
     def _sums(self, section) -> list[tuple]:
         """Per projection `(row sums [n, N], mantissa [n, 1], shift [n, 1])`."""
@@ -193,7 +278,7 @@ class _Pass:
         return [dequantise(*sums, FORMATS.element_bits) for sums in self._sums(section)]
 
     def _embed(self, section) -> None:
-        self.x = dequantise(*read_rows(self.model.image, self.tokens.reshape(-1)),
+        self.x = dequantise(*read_rows(self.model.image, self.tokens),
                             FORMATS.vector_bits)
         self._finish(section, self.x, self.x)
 
@@ -204,15 +289,14 @@ class _Pass:
         self._finish(section, self.x, self.x)
 
     def _mlgru(self, section) -> None:
-        i, f, g = (v.reshape(*self.tokens.shape, -1) for v in self._elements(section))
+        i, f, g = self._elements(section)
         keep = self.model.banks[section.index].keep
         state = self.state[:, section.header.state_base // self.model.image.hidden]
-        z = np.empty_like(i)
-        for t in range(self.tokens.shape[1]):
-            state[:], z[:, t] = mlgru(i[:, t], f[:, t], g[:, t], keep, state,
-                                      section.header.fractions)
-        self.z = z.reshape(-1, z.shape[-1])
-        self._finish(section, self.z, g.reshape(self.z.shape))
+        self.z = np.empty_like(i)
+        for rows, who in self.steps:
+            state[who], self.z[rows] = mlgru(i[rows], f[rows], g[rows], keep, state[who],
+                                             section.header.fractions)
+        self._finish(section, self.z, g)
 
     def _glu(self, section) -> None:
         self.z = glu(*self._elements(section), section.header.fractions[0])
@@ -220,5 +304,5 @@ class _Pass:
 
     def _head(self, section) -> Logits:
         ((acc, mantissa, shift),) = self._sums(section)
-        self._show(section, acc)
+        self.observe(section.index, acc)
         return Logits(acc, mantissa[:, 0], shift[:, 0])

@@ -1,8 +1,15 @@
-"""Products of matrices by the machine's fast kernels, without their false alarms."""
+"""Products of matrices by the machine's fast kernels: no false alarms, and no idle spinning."""
+
+import contextlib
+import functools
+import threading
 
 import numpy as np
+import threadpoolctl
 
-__all__ = ["product"]
+__all__ = ["product", "short_products"]
+
+LARGE = 1 << 21             # elements of a matrix whose products are worth several threads
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -14,3 +21,53 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     with np.errstate(invalid="ignore"):
         return a @ b
+
+
+@contextlib.contextmanager
+def short_products(elements: int):
+    """Make products one after the other, by one thread if they are short.
+
+    BLAS's threads wait for the next product by spinning, and take the processors from everything
+    else meanwhile. Where products are short there is more of that than of work.
+
+    Parameters
+    ----------
+    elements : int
+        Of the largest of the matrices.
+    """
+    if elements >= LARGE:
+        yield
+        return
+    _single.enter()
+    try:
+        yield
+    finally:
+        _single.leave()
+
+
+class _Single:
+    """One thread for all products of this process while somebody is inside."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limits = None
+
+    @functools.cached_property
+    def _libraries(self) -> threadpoolctl.ThreadpoolController:
+        return threadpoolctl.ThreadpoolController()
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limits = self._libraries.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limits.restore_original_limits()
+
+
+_single = _Single()
