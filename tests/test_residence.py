@@ -142,7 +142,7 @@ def test_the_device_goes_to_requests_in_their_order(port):
     assert done == ["chatty 0", "tiny 1", "chatty 2"]
     assert resident(port) == ["chatty"]
     assert ask(port, "GET", "/slots")[1] == {"active": 0, "waiting": 0, "loading": None,
-                                             "lanes": 16}
+                                             "lanes": 64}
 
 
 def test_clients_that_vanish_while_they_wait(port):

@@ -51,11 +51,12 @@ def alone(image, prompt, count, temperature, seed):
 
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=9), lanes=st.sampled_from([1, 2, 5, 16]),
-       quantum=st.sampled_from([1, 3]), active=st.integers(1, 9), data=st.data())
-def test_each_text_is_what_it_is_alone(image, texts, lanes, quantum, active, data):
+       prefill=st.sampled_from([1, 3, 16]), quantum=st.sampled_from([1, 3]),
+       active=st.integers(1, 9), data=st.data())
+def test_each_text_is_what_it_is_alone(image, texts, lanes, prefill, quantum, active, data):
     """Texts come at any time and are cancelled at any time; the others do not notice."""
     engine = GoldenEngine(image)
-    engine.lanes, engine.quantum = lanes, quantum
+    engine.lanes, engine.prefill, engine.quantum = lanes, prefill, quantum
     answers = []
     with engine, Scheduler(engine, active=active) as scheduler:
         for prompt, count, temperature, seed in texts:
@@ -206,9 +207,8 @@ def test_the_way_back(image, turns, marks, data):
 
 def test_short_texts_do_not_wait_for_long_ones(engine):
     """A text of one token waits for a piece of a longer prompt at most."""
-    engine.lanes, steps = 2, []
-    step = engine.step
-    engine.step = lambda works: steps.append(works) or step(works)
+    engine.lanes, engine.prefill = 2, 1
+    steps = noted(engine)
     with Scheduler(engine) as scheduler:
         with held(engine):
             long = scheduler.submit([1] * 600, 1)
@@ -219,6 +219,54 @@ def test_short_texts_do_not_wait_for_long_ones(engine):
                  if any(list(work.tokens) == [2] for work in works))
     assert least <= 1 and all(len(work.tokens) == 1 for work in steps[least])
     assert all(len(work.tokens) <= engine.piece for works in steps for work in works)
+
+
+def noted(engine) -> list[list[Work]]:
+    """Return the list to which an engine's steps are added from now on."""
+    steps, step = [], engine.step
+    engine.step = lambda works: steps.append(works) or step(works)
+    return steps
+
+
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(st.tuples(st.lists(TOKENS, min_size=1, max_size=40), st.integers(1, 6)),
+                      min_size=2, max_size=12),
+       lanes=st.sampled_from([1, 2, 4, 8]), prefill=st.sampled_from([1, 4, 8]))
+def test_whose_turn_it_is(image, texts, lanes, prefill):
+    """Steps are full, bounded and fair: nobody waits for more than a turn of each of the others."""
+    engine = GoldenEngine(image)
+    engine.lanes, engine.prefill, engine.stop_tokens = lanes, prefill, ()
+    steps, step = [], engine.step
+    with engine, Scheduler(engine) as scheduler:
+        engine.step = lambda works: steps.append((works, list(scheduler._active))) or step(works)
+        with held(engine):
+            answers = [scheduler.submit(prompt, count) for prompt, count in texts]
+        for answer in answers:
+            list(answer)
+    waits = {}
+    for works, active in steps:
+        if len(active) == 1:
+            continue                            # alone it has larger pieces
+        read = sum(len(work.tokens) - work.head for work in works)
+        assert read <= prefill and len(works) <= lanes
+        assert read == prefill or len(works) == min(lanes, len(active))
+        here = {work.conversation for work in works}
+        waits = {answer: 0 if answer._conversation in here else waits.get(answer, 0) + 1
+                 for answer in active}
+        assert max(waits.values()) <= len(texts)
+
+
+def test_the_first_token_comes_in_the_first_turn(engine):
+    """Of prompts that a step takes whole, beside others that go on."""
+    engine.lanes, engine.prefill, engine.stop_tokens = 4, 8, ()
+    steps = noted(engine)
+    with Scheduler(engine) as scheduler:
+        answers = [scheduler.submit([1] * 9, 10 ** 6) for _ in range(8)]
+        late = scheduler.submit([2] * 9, 1)
+        assert len(list(late)) == 1
+        for answer in answers:
+            answer.cancel()
+    assert sum([2] * 9 == list(work.tokens) and work.head for works in steps for work in works) == 1
 
 
 class held:

@@ -266,7 +266,7 @@ def test_what_else_there_is(served, client):
     assert [entry.id for entry in client.models.list()] == ["tiny"]
     assert asked(port, "GET", "/health") == (200, b'{"status":"ok","device":"ok"}')
     assert json.loads(asked(port, "GET", "/props")[1])["device"] == "golden"
-    assert json.loads(asked(port, "GET", "/slots")[1])["lanes"] == 16
+    assert json.loads(asked(port, "GET", "/slots")[1])["lanes"] == 64
     before = asked(port, "GET", "/metrics")[1].decode()
     client.completions.create(model="tiny", prompt=PROMPT, max_tokens=3)
     after = asked(port, "GET", "/metrics")[1].decode()
@@ -390,5 +390,5 @@ def test_what_it_costs(tmp_path, capsys):
     report.main(["tiny:golden", "--clients", "2", "--tokens", "2", "--seconds", "0.5",
                  "--requests", "5", "--write", str(document)])
     text = document.read_text()
-    assert capsys.readouterr().out.strip() in text and "| lanes | 16 |" in text
+    assert capsys.readouterr().out.strip() in text and "| lanes | 64 |" in text
     assert re.search(r"without an engine \| [1-9]\d* us", text)

@@ -91,6 +91,7 @@ class CudaEngine(Engine):
     name = "cuda"
     runs_ahead = True
     lanes = LANES
+    prefill = 256               # takes less time than a few passes
     quantum = 16                # the next pass of the same lanes is launched before it is asked for
 
     def __init__(self, image: Image, device: torch.device | str = "cuda", progress=None):

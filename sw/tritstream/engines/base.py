@@ -89,6 +89,11 @@ class Engine(abc.ABC):
     lanes: int = 1
     """Tokens that it takes in one pass over the weights, of one conversation or of several."""
 
+    prefill: int = 16
+    """Tokens without the head that a step takes beside one with it of each of `lanes` texts: so few
+    that these do not wait much longer for them than for each other.
+    """
+
     quantum: int = 1
     """Steps for which it pays to stay with the same conversations, for the way of their states."""
 

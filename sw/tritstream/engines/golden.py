@@ -14,7 +14,7 @@ from tritstream.image.image import Image
 __all__ = ["GoldenEngine"]
 
 CHUNK = 256                 # tokens that go through the golden model together
-LANES = 16
+LANES = 64                  # a pass of as many is a third cheaper per token than one of 16
 
 
 @dataclasses.dataclass
@@ -53,7 +53,7 @@ class GoldenEngine(Engine):
     """
 
     name = "golden"
-    lanes = LANES
+    lanes = prefill = LANES
 
     def __init__(self, image: Image):
         super().__init__()
@@ -182,7 +182,8 @@ def _packed(works: Sequence[Work]) -> Iterator[list[tuple[int, Sequence[int], bo
             some, tokens = tokens[:room], tokens[room:]
             parts.append((index, some, head and not tokens))
             room -= len(some)
-    yield parts
+    if parts:
+        yield parts
 
 
 def _pass(logits: Logits, row: int, place: _Place) -> Pass:

@@ -38,7 +38,7 @@ class LanesEngine(DeviceEngine):
 
     def __init__(self, device: Device, image: Image, *, simulated: bool, progress=None):
         super().__init__(device, image, simulated=simulated, progress=progress)
-        self.lanes = device.identity.lanes
+        self.lanes = self.prefill = device.identity.lanes
         self.runs_ahead = False
         self._places = Places(self.lanes)
         self._slot: int | None = None               # where the device is

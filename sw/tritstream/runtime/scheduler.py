@@ -94,9 +94,14 @@ class Answer:
     def _got_somewhere(self) -> bool:
         return bool(self.tokens)
 
-    def _work(self, most: int) -> Work:
-        tokens = self._pending[:most]
-        return Work(self._conversation, tokens, head=len(tokens) == len(self._pending))
+    def _work(self, spare: int) -> Work | None:
+        """What it takes in a step with room for so many tokens without the head; None: it waits."""
+        left = len(self._pending)
+        count = left if left <= spare + 1 else spare
+        return self._take(count, head=count == left) if count else None
+
+    def _take(self, count: int, *, head: bool) -> Work:
+        return Work(self._conversation, self._pending[:count], head)
 
     def _took(self, work: Work, result: Pass, stop_tokens: Sequence[int]) -> bool:
         """Go on by what a work gave; return whether the text has ended."""
@@ -127,9 +132,9 @@ class _Replay(Answer):
     def _got_somewhere(self) -> bool:
         return not self._heads
 
-    def _work(self, most: int) -> Work:
-        count = self._heads.find(1, 0, most) + 1 or min(most, len(self._heads))
-        return Work(self._conversation, self._pending[:count], head=bool(self._heads[count - 1]))
+    def _work(self, spare: int) -> Work | None:
+        count = self._heads.find(1, 0, spare + 1) + 1 or min(spare, len(self._heads))
+        return self._take(count, head=bool(self._heads[count - 1])) if count else None
 
     def _took(self, work: Work, result: Pass, stop_tokens: Sequence[int]) -> bool:
         del self._pending[:len(work.tokens)]
@@ -160,9 +165,11 @@ class _Aside(NamedTuple):
 class Scheduler:
     """Makes texts side by side, in a thread that alone has the engine.
 
-    A pass takes a token of each text, up to the engine's lanes; lanes that are left take more of
-    the prompts. Texts come and go between passes, and take turns where there are more of them than
-    lanes. What a text says, and its digest, do not depend on its company.
+    A step takes a token of each text, up to the engine's lanes, and of prompts as many more as the
+    engine takes beside these. Texts come and go between steps, and take turns where there are more
+    of them than lanes: of a prompt, a turn is what a step takes at most. So the first token of a
+    text comes in its first turn, unless its prompt is longer. What a text says, and its digest, do
+    not depend on its company.
 
     A device that fails ends the texts that are being made; those that come later, and those that
     wait, have it opened again.
@@ -197,7 +204,7 @@ class Scheduler:
         self._waiting: collections.deque[Answer] = collections.deque()
         self._active: collections.deque[Answer] = collections.deque()
         self._asides: collections.deque[_Aside] = collections.deque()
-        self._turns = 0                     # passes since the texts in front came there
+        self._turns = 0                     # steps since the texts in front came there
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
         self._thread.start()
@@ -412,8 +419,18 @@ class Scheduler:
         self._turns += 1
         if self._turns >= self._engine.quantum:
             self._turns = 0
-            with self._changed:
-                self._active.rotate(-len(works))
+            self._take_turns([work for _, work in works])
+
+    def _take_turns(self, works: list[Work]) -> None:
+        """Put the texts that have had their turns behind all others.
+
+        One of whose prompt a step took less than it could, as others came before, goes on first.
+        """
+        had = {id(work.conversation) for work in works
+               if work.head or len(work.tokens) >= self._engine.prefill}
+        with self._changed:
+            self._active = collections.deque(sorted(
+                self._active, key=lambda answer: id(answer._conversation) in had))
 
     def _failed(self, answers: list[Answer], error: Exception) -> None:
         """End texts in the middle of a pass; all that have begun if the device is lost."""
@@ -475,20 +492,23 @@ class Scheduler:
         return conversation or self._engine.open(start)
 
     def _works(self) -> list[tuple[Answer, Work]]:
-        """Share out the lanes: one to each of the texts in front, the rest to their prompts."""
-        lanes = self._engine.lanes
+        """Share out a step among the texts in front."""
+        engine, works = self._engine, []
+        spare = engine.prefill
         if len(self._active) == 1:
-            lanes = max(lanes, self._engine.piece)      # nobody waits for the end of the piece
-        front = list(itertools.islice(self._active, lanes))
-        spare, works = lanes - len(front), []
-        for answer in front:
+            spare = max(spare, engine.piece)            # nobody waits for the end of the piece
+        for answer in list(self._active):
             if answer._conversation is None:
                 try:
                     answer._conversation = self._opened(answer._start)
                 except Exception as error:              # of another model, say
                     self._leave(answer, error)
                     continue
-            work = answer._work(1 + spare)
-            spare -= len(work.tokens) - 1
+            work = answer._work(spare)
+            if work is None:
+                continue
+            spare -= len(work.tokens) - work.head
             works.append((answer, work))
+            if len(works) == engine.lanes:
+                break
         return works
