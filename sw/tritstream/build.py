@@ -165,6 +165,14 @@ class BuildConfig:
         return (127 * self.max_columns).bit_length() + 1
 
     @property
+    def element_cycles(self) -> int:
+        """Cycles from a word of rows to the next, in which narrow builds share their multipliers.
+
+        A block of five rows takes 20 cycles then, and its trits `columns / P` at least.
+        """
+        return 4 if self.beat_bytes < 8 and self.lanes == 1 else 1
+
+    @property
     def scalar_units(self) -> int:
         """Units that make reciprocals and scales: one, or one for each projection."""
         return 1 if self.beat_bytes < 8 else 3

@@ -1,4 +1,4 @@
-"""Lane of the element path: a row's sums in, its element out, one row per cycle."""
+"""Lane of the element path: a row's sums in, its element out."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
 from tritstream_hw.elements.dequantise import Dequantise
-from tritstream_hw.elements.layouts import ELEMENTS, RESULT, SCALES
+from tritstream_hw.elements.layouts import ELEMENTS, RESULT, SCALE
 from tritstream_hw.elements.mixer import Mixer
 from tritstream_hw.elements.residual import Residual
+from tritstream_hw.elements.turn import turned
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.gemv.layouts import sum_shape
 
@@ -20,21 +21,26 @@ class ElementLane(wiring.Component):
 
     A plain pipeline, that takes something in every cycle and does not know whether it is a row.
     What the memories have of it is needed and made so many cycles after its sums as the properties
-    say.
+    say. One of a row per cycle, or of a row in four cycles: then there is one dequantiser, and the
+    projections of a row come one after the other.
 
     Parameters
     ----------
     acc_bits : int
         Width of a row sum.
+    element_cycles : int
+        Cycles from a row to the next: 1 or 4.
 
     Members
     -------
     command : :py:`In(ELEMENTS)`
         What to do. Must not change while rows are under way.
-    scales : :py:`In(SCALES)`
-        Of the row, each as `Dequantise` takes it.
-    sums : :py:`In(data.ArrayLayout(sum_shape(acc_bits), 3))`
-        Row sums, by projection.
+    turn : :py:`In(range(element_cycles))`
+        Counts the cycles; 0 in the first of a row.
+    scales : :py:`In(data.ArrayLayout(SCALE, n))`
+        Of the row, each as `Dequantise` takes it; by projection, or only that whose turn it is.
+    sums : :py:`In(data.ArrayLayout(sum_shape(acc_bits), n))`
+        Row sums, likewise.
     x : :py:`In(signed(32))`, keep : :py:`In(16)`
         Residual of the row, and one minus its lower bound.
     h : :py:`In(signed(24))`, fresh : :py:`In(1)`, follows : :py:`In(1)`
@@ -45,11 +51,13 @@ class ElementLane(wiring.Component):
         Element of the output vector.
     """
 
-    def __init__(self, *, acc_bits: int):
+    def __init__(self, *, acc_bits: int, element_cycles: int = 1):
+        dequantisers = VECTORS if element_cycles == 1 else 1
         super().__init__({
             "command": In(ELEMENTS),
-            "scales":  In(SCALES),
-            "sums":    In(data.ArrayLayout(sum_shape(acc_bits), VECTORS)),
+            "turn":    In(range(element_cycles)),
+            "scales":  In(data.ArrayLayout(SCALE, dequantisers)),
+            "sums":    In(data.ArrayLayout(sum_shape(acc_bits), dequantisers)),
             "x":       In(signed(FORMATS.vector_bits)),
             "keep":    In(FORMATS.gain_bits),
             "h":       In(signed(FORMATS.state_bits)),
@@ -58,8 +66,8 @@ class ElementLane(wiring.Component):
             "state":   Out(signed(FORMATS.state_bits)),
             "o":       Out(RESULT),
         })
-        self._dequantise = [Dequantise(acc_bits=acc_bits) for _ in range(VECTORS)]
-        self._residual, self._mixer = Residual(), Mixer()
+        self._dequantise = [Dequantise(acc_bits=acc_bits) for _ in range(dequantisers)]
+        self._residual, self._mixer = Residual(), Mixer(element_cycles=element_cycles)
 
     @property
     def _dequantised(self) -> int:
@@ -113,9 +121,11 @@ class ElementLane(wiring.Component):
             m.d.comb += [
                 dequantise.acc.eq(self.sums[n]),
                 dequantise.scale.eq(self.scales[n]),
-                mixer.elements[n].eq(dequantise.o),
             ]
         m.d.comb += [
+            mixer.turn.eq(turned(self.turn, self._dequantised)),
+            *(element.eq(self._dequantise[n % len(self._dequantise)].o)
+              for n, element in enumerate(mixer.elements)),
             residual.i.eq(self._dequantise[0].o),
             residual.embed.eq(self.command.embed),
             residual.x.eq(self.x),

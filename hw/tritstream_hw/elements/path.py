@@ -13,7 +13,6 @@ from tritstream_hw.elements.lane import ElementLane
 from tritstream_hw.elements.layouts import (
     ELEMENTS,
     SCALE,
-    SCALES,
     flow,
     results_layout,
     scales_layout,
@@ -24,6 +23,8 @@ from tritstream_hw.elements.ports import (
     state_rows_write_port,
     vector_rows_write_port,
 )
+from tritstream_hw.elements.turn import turned
+from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.gemv.layouts import lanes_layout, sums_layout
 from tritstream_hw.stream.delay import delay
 
@@ -33,8 +34,8 @@ __all__ = ["ElementPath"]
 class ElementPath(wiring.Component):
     """`E` rows side by side, of one token, and the memories that they come from and go to.
 
-    Throughput is a word of rows per cycle. What is under way is never stalled; rows wait only for
-    their scales.
+    Throughput is a word of rows per cycle, or in four. What is under way is never stalled; rows
+    wait only for their scales and, with four cycles, for the first of these.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ class ElementPath(wiring.Component):
         Width of a row sum.
     element_width : int
         `E`.
+    element_cycles : int
+        Cycles from a word of rows to the next: 1, or 4 if there is one lane.
     max_state : int
         Elements of the recurrent state.
     vector_elements : int
@@ -75,8 +78,8 @@ class ElementPath(wiring.Component):
     """
 
     def __init__(self, *, acc_bits: int, element_width: int, max_state: int, vector_elements: int,
-                 z_base: int, lanes: int = 1, slots: int = 1):
-        self._width, self._z_base = element_width, z_base
+                 z_base: int, element_cycles: int = 1, lanes: int = 1, slots: int = 1):
+        self._width, self._z_base, self._cycles = element_width, z_base, element_cycles
         self._row_bits = ceil_log2(vector_elements // element_width)
         self._state_bits = ceil_log2(max_state)
         sums = stream.Signature(sums_layout(acc_bits, element_width, lanes))
@@ -94,26 +97,29 @@ class ElementPath(wiring.Component):
             "write":       In(vector_rows_write_port(vector_elements, element_width, lanes)),
             "o":           Out(flow(results_layout(element_width, lanes))),
         })
-        self._lanes = [ElementLane(acc_bits=acc_bits) for _ in range(element_width)]
+        self._lanes = [ElementLane(acc_bits=acc_bits, element_cycles=element_cycles)
+                       for _ in range(element_width)]
 
     def elaborate(self, platform):
         m = Module()
-        sums, taken, ends = Signal(self.sums.payload.shape()), Signal(), Signal()
-        command = self.command.p
+        sums, begins, ends = Signal(self.sums.payload.shape()), Signal(), Signal()
+        command, turn = self.command.p, Signal(range(self._cycles))
+        m.d.sync += turn.eq(turn + 1)
         m.d.comb += [ends.eq(self.o.valid & self.o.p.last), self.command.ready.eq(ends)]
         with m.If(command.embed):
-            self._take(m, self.row, self.row_scales, sums, taken, ends)
+            self._take(m, self.row, self.row_scales, turn, sums, begins, ends)
         with m.Else():
-            self._take(m, self.sums, self.scales, sums, taken, ends)
+            self._take(m, self.sums, self.scales, turn, sums, begins, ends)
         m.d.sync += Assert(self.command.valid | ~self.o.valid, "an element without a command")
 
-        scales = self._scales(m, sums.lane)
+        scales = self._scales(m, sums.lane, turn)
         for n, lane in enumerate(self._lanes):
             m.submodules[f"lane{n}"] = lane
             m.d.comb += [
                 lane.command.eq(command),
+                lane.turn.eq(turn),
                 lane.scales.eq(scales),
-                lane.sums.eq(sums.rows[n]),
+                lane.sums.eq(self._shared(sums.rows[n], turn)),
                 lane.x.eq(self.x.data[n]),
                 lane.keep.eq(self.keep.data[n]),
                 lane.h.eq(self.state_read.data[n]),
@@ -121,36 +127,55 @@ class ElementPath(wiring.Component):
                 self.o.p.rows[n].eq(lane.o),
                 self.write.data[n].eq(lane.o.value),
             ]
-        self._follow(m, _Place(live=sums.live & taken.replicate(self._width), word=sums.word,
+        self._follow(m, _Place(live=sums.live & begins.replicate(self._width), word=sums.word,
                                lane=sums.lane, last=sums.last))
         return m
 
-    def _scales(self, m, lane) -> data.View:
+    def _shared(self, parts, turn) -> Value:
+        """Return a part for each projection, or that of the projection whose turn it is."""
+        return Value.cast(parts if self._cycles == 1 else parts[turn])
+
+    def _scales(self, m, lane, turn) -> data.View:
         """Return the scales of a token, each part of them when the dequantiser takes it."""
         tables = Signal(self.scales.payload.shape())
         m.d.comb += tables.eq(self.scales.payload)
         with m.If(self.command.p.embed):
             m.d.comb += [table[0].eq(scale)
                          for table, scale in zip(tables, self.row_scales.payload, strict=True)]
-        late = delay(m, lane, self._lanes[0].shift_delay, name="late")
+
+        def of(lane, cycles: int) -> data.View:
+            """Those of a token, of what had its turn so many cycles ago."""
+            return data.View(shape, self._shared(tables[lane], turned(turn, cycles)))
+
+        cycles, shape = self._lanes[0].shift_delay, self._lanes[0].scales.shape()
+        late = delay(m, lane, cycles, name="late")
         later = delay(m, late, 1, name="later")
-        scales = Signal(SCALES)
+        mantissas, coarse, fine = of(lane, 0), of(late, cycles), of(later, cycles + 1)
+        scales = Signal(shape)
         for n, scale in enumerate(scales):
             m.d.comb += [
-                scale.mantissa.eq(tables[lane][n].mantissa),
-                scale.shift[3:].eq(tables[late][n].shift[3:]),
-                scale.shift[:3].eq(tables[later][n].shift[:3]),
+                scale.mantissa.eq(mantissas[n].mantissa),
+                scale.shift[3:].eq(coarse[n].shift[3:]),
+                scale.shift[:3].eq(fine[n].shift[:3]),
             ]
         return scales
 
-    def _take(self, m, source, scales, sums, taken, ends):
-        """Take rows of this stream while their scales are there."""
+    def _take(self, m, source, scales, turn, sums, begins, ends):
+        """Take rows of this stream while their scales are there.
+
+        An offer stands until it is taken: if the projections of a row share a dequantiser, the row
+        begins with the first of them, and is taken with the last.
+        """
+        offered, begun = Signal(), Signal()
         m.d.comb += [
             sums.eq(source.p),
-            taken.eq(source.valid & source.ready),
-            source.ready.eq(self.command.valid & scales.valid),
+            offered.eq(self.command.valid & scales.valid),
+            begins.eq(source.valid & offered & (turn == 0)),
+            source.ready.eq(offered if self._cycles == 1 else begun & (turn == VECTORS - 1)),
             scales.ready.eq(ends),
         ]
+        with m.If(turn == 0):
+            m.d.sync += begun.eq(begins)
 
     def _follow(self, m, taken):
         """Address the memories as rows pass; each leaves the lanes where its operation ends."""

@@ -12,7 +12,8 @@ from tritstream_hw.arithmetic.shifter import Shifter
 from tritstream_hw.elements.layouts import SCALE, scales_layout
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.norm.root import ROOT_BITS, SCALAR, NormRoot
-from tritstream_hw.norm.statistics import AMAX_BITS, StatisticsSignature
+from tritstream_hw.norm.row_statistics import AMAX_BITS
+from tritstream_hw.norm.statistics import StatisticsSignature
 
 __all__ = ["FACTORS", "RECIPROCAL", "ReciprocalsSignature", "ScalarUnit", "Scalars"]
 

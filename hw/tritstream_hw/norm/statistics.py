@@ -7,25 +7,19 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tritstream.formats import FORMATS
-from tritstream.golden.quantise import PRE_SHIFT
 from tritstream.golden.scalars import NORM_BITS
-from tritstream_hw.arithmetic.magnitude import magnitude
-from tritstream_hw.arithmetic.multiply import Multiplier
-from tritstream_hw.elements.layouts import RESULT, flow, results_layout
+from tritstream_hw.elements.layouts import flow, results_layout
 from tritstream_hw.elements.ports import rows_port
 from tritstream_hw.gemv.activations import VECTORS
+from tritstream_hw.norm.row_statistics import (
+    AMAX_BITS,
+    GAINS,
+    RowStatistics,
+    SharedRowStatistics,
+)
 from tritstream_hw.stream.delay import delay
 
-__all__ = ["AMAX_BITS", "GAINS", "RowStatistics", "Statistics", "StatisticsSignature"]
-
-AMAX_BITS = FORMATS.product_bits - 1
-"""Width of the largest |element * gain|."""
-
-_GAIN = signed(FORMATS.gain_bits)
-
-GAINS = data.StructLayout({"pre": _GAIN, "gain0": _GAIN, "gain1": _GAIN, "gain2": _GAIN})
-"""Gains of one element."""
+__all__ = ["Statistics", "StatisticsSignature"]
 
 
 class StatisticsSignature(wiring.Signature):
@@ -55,15 +49,18 @@ class StatisticsSignature(wiring.Signature):
 class Statistics(wiring.Component):
     """Sums of squares and absolute maxima of vectors, see `golden.quantise.statistics`.
 
-    Takes a word of elements per cycle, with any gaps, each of any of `T` tokens; the results
-    include it :py:`latency` cycles later. They are right for vectors in which no product of element
-    and gain reaches :py:`2 ** 47` and no product of element and first gain, shifted, leaves 32
-    bits, which `pack` guarantees.
+    Takes a word of elements per cycle, or one of several cycles, with any gaps, each of any of `T`
+    tokens; the results include it :py:`latency` cycles later. They are right for vectors in which
+    no product of element and gain reaches :py:`2 ** 47` and no product of element and first gain,
+    shifted, leaves 32 bits, which `pack` guarantees.
 
     Parameters
     ----------
     element_width : int
         `E`.
+    element_cycles : int
+        Cycles from a word to the next, at least: 1, or 4, in which a row needs a quarter of the
+        multipliers.
     lanes : int
         `T`.
 
@@ -85,8 +82,9 @@ class Statistics(wiring.Component):
         until `clear`.
     """
 
-    def __init__(self, *, element_width: int, lanes: int = 1):
+    def __init__(self, *, element_width: int, element_cycles: int = 1, lanes: int = 1):
         self._levels = exact_log2(element_width)
+        self._element_cycles = element_cycles
         super().__init__({
             "i":         In(flow(results_layout(element_width, lanes))),
             "clear":     In(1),
@@ -95,7 +93,8 @@ class Statistics(wiring.Component):
             "o":         Out(StatisticsSignature(lanes)),
             "done":      Out(1),
         })
-        self._rows = [RowStatistics() for _ in range(element_width)]
+        row = RowStatistics if element_cycles == 1 else SharedRowStatistics
+        self._rows = [row() for _ in range(element_width)]
 
     @property
     def latency(self) -> int:
@@ -108,7 +107,8 @@ class Statistics(wiring.Component):
         for n, row in enumerate(self._rows):
             m.submodules[f"row{n}"] = row
             m.d.comb += [
-                row.i.eq(self.i.p.rows[n]),
+                row.i.valid.eq(self.i.valid),
+                row.i.p.eq(self.i.p.rows[n]),
                 row.use_pre.eq(self.use_pre),
                 row.gains.eq(self.gains.data[n]),
             ]
@@ -134,7 +134,7 @@ class Statistics(wiring.Component):
                 name, latency, operator.add, lambda row, name=name: getattr(row, name)))
         for n in range(VECTORS):
             self._maximum(m, [amax[n] for amax in self.o.amax], *gathered(
-                f"amax{n}", row.amax_latency, _larger, lambda row, n=n: row.amax[n]))
+                f"amax{n}", row.amax_latencies[n], _larger, lambda row, n=n: row.amax[n]))
 
         lasts = Signal(self.latency - 1)
         m.d.sync += [
@@ -174,76 +174,3 @@ class Statistics(wiring.Component):
 
 def _larger(a, b) -> Value:
     return Mux(a > b, a, b)
-
-
-class RowStatistics(wiring.Component):
-    """What an element adds to the statistics of its vector; one per cycle.
-
-    Members
-    -------
-    i : :py:`In(RESULT)`
-        Element.
-    use_pre
-        As that of `Statistics`.
-    gains : :py:`In(GAINS)`
-        Gains of the element, a cycle later.
-    s1, s2 : :py:`Out(64)`, amax : :py:`Out(data.ArrayLayout(47, 3))`
-        The squares and sizes that are summed up and compared, so many cycles after the element as
-        the properties say.
-    """
-
-    def __init__(self):
-        super().__init__({
-            "i":         In(RESULT),
-            "use_pre":   In(1),
-            "gains":     In(GAINS),
-            "s1":        Out(2 * FORMATS.vector_bits),
-            "s2":        Out(2 * FORMATS.vector_bits),
-            "amax":      Out(data.ArrayLayout(AMAX_BITS, VECTORS)),
-        })
-        element = signed(FORMATS.vector_bits)
-        # The first gain has a bit more, for a factor of exactly one.
-        self._pre = Multiplier(element, signed(FORMATS.gain_bits + 1))
-        self._gains = [Multiplier(element, signed(FORMATS.gain_bits)) for _ in range(VECTORS)]
-        self._square1, self._square2 = Multiplier(element, element), Multiplier(element, element)
-
-    @property
-    def s1_latency(self) -> int:
-        """Cycles from an element to the square of `first`."""
-        return 1 + self._square1.latency
-
-    @property
-    def s2_latency(self) -> int:
-        """Cycles from an element to the square of its product with the first gain, rounded."""
-        return 1 + self._pre.latency + 1 + self._square2.latency
-
-    @property
-    def amax_latency(self) -> int:
-        """Cycles from an element to the sizes of its products."""
-        return 1 + self._gains[0].latency + 1
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.pre, m.submodules.square1 = self._pre, self._square1
-        m.submodules.square2 = self._square2
-
-        value = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        first = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        m.d.sync += [value.eq(self.i.value), first.eq(self.i.first)]
-
-        inner = Signal(signed(FORMATS.vector_bits), reset_less=True)
-        m.d.sync += inner.eq((self._pre.o + (1 << PRE_SHIFT - 1)) >> PRE_SHIFT)
-        m.d.comb += [
-            self._pre.a.eq(value),
-            self._pre.b.eq(Mux(self.use_pre, self.gains.pre, 1 << PRE_SHIFT)),
-            self._square1.a.eq(first), self._square1.b.eq(first),
-            self._square2.a.eq(inner), self._square2.b.eq(inner),
-            self.s1.eq(self._square1.o), self.s2.eq(self._square2.o),
-        ]
-        for index, multiplier in enumerate(self._gains):
-            m.submodules[f"gain{index}"] = multiplier
-            m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(self.gains[f"gain{index}"])]
-            size = Signal(AMAX_BITS, name=f"size_{index}", reset_less=True)
-            m.d.sync += size.eq(magnitude(multiplier.o))
-            m.d.comb += self.amax[index].eq(size)
-        return m

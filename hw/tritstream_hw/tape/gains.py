@@ -11,7 +11,7 @@ from tritstream.formats import FORMATS, padded
 from tritstream.image.tape import Bank
 from tritstream_hw.elements.ports import gain_words_port, rows_of, rows_port
 from tritstream_hw.gemv.activations import VECTORS
-from tritstream_hw.norm.statistics import GAINS
+from tritstream_hw.norm.row_statistics import GAINS
 
 __all__ = ["GainBanks", "GainPorts", "banks_layout", "load_layout"]
 

@@ -47,6 +47,7 @@ CONTENDERS = "hw/tritstream_hw/head/contenders.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
 RTL_TAPE = "tests/test_rtl_tape.py::test_tape[4]"
 RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2-2-4-64]"
+RTL_NARROW_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[1-1-1-1-32]"
 RTL_WIDE_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[64-4-4-1-64]"
 RTL_SHAPES = "tests/test_rtl_shapes.py"
 STAGE_DECODER = "tests/test_stage.py"
@@ -59,6 +60,7 @@ SDR_PHY = "hw/tritstream_hw/phy/sdr.py"
 SDR = "tests/test_rtl_sdr.py"
 
 STATISTICS = "hw/tritstream_hw/norm/statistics.py"
+ROW_STATISTICS = "hw/tritstream_hw/norm/row_statistics.py"
 SHIFTER = "hw/tritstream_hw/arithmetic/shifter.py"
 DIVIDER = "hw/tritstream_hw/arithmetic/divider.py"
 SQUARE_ROOT = "hw/tritstream_hw/arithmetic/square_root.py"
@@ -225,10 +227,14 @@ MUTANTS = [
            GATE, "multiplier.o[GATE_SHIFT:].as_signed() + multiplier.o[GATE_SHIFT - 1]",
            "multiplier.o[GATE_SHIFT:].as_signed()", RTL_ELEMENTWISE),
     Mutant("mixer.negate", "the forget gate opens where it should close",
-           MIXER, "opened.negate.eq(1)", "opened.negate.eq(0)", RTL_ELEMENTWISE),
+           MIXER, "negate=1)", "negate=0)", RTL_ELEMENTWISE),
     Mutant("mixer.fraction", "f is read with the fraction bits of i",
-           MIXER, "opened.fraction.eq(self.command.fraction1)",
-           "opened.fraction.eq(self.command.fraction0)", RTL_ELEMENTWISE),
+           MIXER, "fraction=fractions[1]", "fraction=fractions[0]", RTL_ELEMENTWISE),
+    Mutant("mixer.turn", "the state has its product with a sigmoid in the turn of f",
+           MIXER, "self._use(m, silu, self.state_latency + 1,",
+           "self._use(m, silu, self.state_latency,", RTL_ELEMENTWISE),
+    Mutant("mixer.keep", "f meets its lower bound a cycle too early where elements have turns",
+           MIXER, "delay(m, self.keep, self.stagger,", "delay(m, self.keep, 0,", RTL_ELEMENTWISE),
     Mutant("mixer.fresh", "a fresh conversation begins with the state of the last",
            MIXER, "Mux(self.fresh, 0, self.h)", "self.h", RTL_ELEMENTWISE),
     Mutant("mixer.follows", "a token that follows goes on from what lies in its slot",
@@ -238,7 +244,13 @@ MUTANTS = [
     Mutant("path.slot", "all conversations have one state",
            ELEMENTS, "Cat(element, table[place.lane].slot)", "element", RTL_ACCELERATOR),
     Mutant("path.scales", "a row is shifted as those of another token",
-           ELEMENTS, "tables[later][n].shift[:3]", "tables[lane][n].shift[:3]", RTL_ACCELERATOR),
+           ELEMENTS, "of(later, cycles + 1)", "of(lane, cycles + 1)", RTL_ACCELERATOR),
+    Mutant("path.turn", "a row makes room for the next before its third projection had its turn",
+           ELEMENTS, "begun & (turn == VECTORS - 1)", "begun & (turn == VECTORS - 2)",
+           RTL_NARROW_ACCELERATOR),
+    Mutant("path.scales-turn", "a projection is shifted as the one whose turn is next",
+           ELEMENTS, "self._shared(tables[lane], turned(turn, cycles))",
+           "self._shared(tables[lane], turn)", RTL_NARROW_ACCELERATOR),
     Mutant("quantiser.lane", "a product begins when the first token's vector is there",
            QUANTISER, "(place.bank == index) & (place.lane == self.last)", "(place.bank == index)",
            RTL_ACCELERATOR),
@@ -248,8 +260,8 @@ MUTANTS = [
     Mutant("run.slot", "tokens that share a pass have the states of their lanes",
            RUN, "known.slot.eq(one.slot)", "known.slot.eq(lane)", CONTRACT),
     Mutant("mixer.late", "g meets the state of the row before",
-           MIXER, "self.mlgru_latency - gate.latency - 1, name=\"g\"",
-           "self.mlgru_latency - gate.latency, name=\"g\"", RTL_ELEMENTWISE),
+           MIXER, "self.mlgru_latency - gate.latency - 1 - 2 * self.stagger",
+           "self.mlgru_latency - gate.latency - 2 * self.stagger", RTL_ELEMENTWISE),
     Mutant("path.address", "a new state is written to the row before its own",
            ELEMENTS, "m, lane.state_latency - 1 - lane.glu_latency",
            "m, lane.state_latency - lane.glu_latency", RTL_ACCELERATOR),
@@ -326,8 +338,8 @@ MUTANTS = [
     Mutant("contenders.every", "the host gets only what may be ranked",
            CONTENDERS, "(self.every | ~full", "(~full", RTL_TOPK),
     Mutant("elements.early", "row sums pass before the scales are there",
-           ELEMENTS, "source.ready.eq(self.command.valid & scales.valid)",
-           "source.ready.eq(self.command.valid)", RTL_ACCELERATOR),
+           ELEMENTS, "offered.eq(self.command.valid & scales.valid)",
+           "offered.eq(self.command.valid)", RTL_ACCELERATOR),
     Mutant("gains.keep-half", "lower bounds are read from the half of the stage before",
            BANKS, "banks.keep_half.eq(self.half)", "banks.keep_half.eq(~self.half)",
            RTL_ACCELERATOR),
@@ -340,7 +352,7 @@ MUTANTS = [
     Mutant("elements.gate", "the residual sees the elements of the mixer",
            ELEMENTS, "glu, mlgru), residual)", "glu, mlgru), glu)", RTL_ACCELERATOR),
     Mutant("statistics.round", "the product with the first gain is truncated",
-           STATISTICS, "(self._pre.o + (1 << PRE_SHIFT - 1))", "self._pre.o", RTL_STATISTICS),
+           ROW_STATISTICS, "(self._pre.o + (1 << PRE_SHIFT - 1))", "self._pre.o", RTL_STATISTICS),
     Mutant("statistics.width", "the sums of squares are 72 bits wide",
            STATISTICS, "total.eq(total + squares)",
            "total.eq((total + squares)[:72])", RTL_STATISTICS),
@@ -348,8 +360,20 @@ MUTANTS = [
            STATISTICS, "Mux(self.clear, 0, lives[-1]) if n > 1 else lives[-1]",
            "lives[-1]", RTL_STATISTICS),
     Mutant("statistics.gain", "all maxima are of the first gain",
-           STATISTICS, "multiplier.b.eq(self.gains[f\"gain{index}\"])",
+           ROW_STATISTICS, "multiplier.b.eq(self.gains[f\"gain{index}\"])",
            "multiplier.b.eq(self.gains.gain0)", RTL_STATISTICS),
+    Mutant("statistics.shared-gain", "all gains are the first where they share a multiplier",
+           ROW_STATISTICS, "gains.eq(Value.cast(gains) >> FORMATS.gain_bits)", "gains.eq(gains)",
+           RTL_STATISTICS),
+    Mutant("statistics.shared-round", "the product by a shared multiplier is truncated",
+           ROW_STATISTICS, "inner.eq((product.o + (1 << PRE_SHIFT - 1)) >> PRE_SHIFT)",
+           "inner.eq(product.o >> PRE_SHIFT)", RTL_STATISTICS),
+    Mutant("statistics.shared-limb", "a product is squared by its lower limb alone",
+           ROW_STATISTICS, "upper.eq(ages[3] | ages[self._inner_age])", "upper.eq(ages[3])",
+           RTL_STATISTICS),
+    Mutant("statistics.shared-hold", "a product is not kept until it has been squared",
+           ROW_STATISTICS, "with m.If(ages[self._inner_age - 2]):", "with m.If(1):",
+           RTL_STATISTICS),
     Mutant("statistics.live", "a lane without an element counts",
            STATISTICS, "Mux(self.i.valid, self.i.p.live, 0)",
            "self.i.valid.replicate(len(self._rows))", RTL_STATISTICS),

@@ -24,6 +24,7 @@ ROWS = FORMATS.trits_per_byte
 BEGIN = 4                   # to the first beat of a stage that has nothing to wait for
 MAXIMUM = 0                 # a stage's begin to the reciprocal, but for its digits
 QUOTIENT = FORMATS.amax_bits + 1    # bits of a quotient
+RECIPROCAL = 5              # cycles of one, apart from its digits
 QUANTISER = 12              # latency of the quantiser, and of what tells the feeder of its beats
 GAINS = 4                   # latency of the gain loader
 CORE = 5                    # core and serialiser, apart from the adder tree and the last words
@@ -39,6 +40,9 @@ SCALES = 54
 
 ELEMENT = {Op.RESIDUAL: 9, Op.GLU: 21, Op.MLGRU: 38}
 """Cycles from a word of rows to its elements."""
+
+SHARED = {Op.EMBED: 1, Op.RESIDUAL: 1, Op.GLU: 1, Op.MLGRU: 2}
+"""More of them, statistics included, where rows take several cycles and share multipliers."""
 
 
 class Limit(enum.StrEnum):
@@ -227,11 +231,17 @@ def estimate_stage(name: str, header: Header, build: BuildConfig, *,
     # Rows leave the core in words; a block's groups but the last are collected before.
     word_count, last_words = _words(header.rows, build.element_width)
     emits = word_count + blocks(header.rows) * (projections - 1)
+    if header.op is not Op.HEAD and build.element_cycles > 1:
+        # They are collected meanwhile, and the first word waits for its turn.
+        emits = build.element_cycles * word_count
+        last_words = build.element_cycles * (last_words - 1) + 1 + build.element_cycles // 2
     if header.op is Op.HEAD and build.element_width > 1 and emits > body:
         emits += CONTENDERS
     # So many groups are worked ahead while the scales are not there.
     places = (1 << (into_core - 1).bit_length()) + projections
     scales = SCALES + QUOTIENT // build.digit_bits
+    if build.scalar_units == 1:     # makes all reciprocals first
+        scales += (Op.MLGRU.vectors - 1) * (QUOTIENT // build.digit_bits + RECIPROCAL)
     first_row = max(scales, first + projections * group + into_core)
     cycles = max(first + body - 1 + into_core + last_words,
                  scales + body - places * group + into_core + last_words,
@@ -249,13 +259,14 @@ def _words(rows: int, width: int) -> tuple[int, int]:
 
 
 def _embed(name: str, header: Header, build: BuildConfig, wide_rows: bool) -> StageEstimate:
-    """The embedding row, of which E bytes are taken per cycle."""
-    count = _row_bytes(header, wide_rows)
-    cycles = (_gain_cycles(header, build) + ceil(HEADER_BYTES / build.beat_bytes)
-              + ceil(count / build.element_width) + ceil(count / build.beat_bytes) + ROW)
+    """The embedding row, of which E bytes are taken per cycle, and a beat in one in between."""
+    count, words = _row_bytes(header, wide_rows), ceil(header.rows / build.element_width)
+    prefix, taken = ROW_PREFIX // build.element_width, ceil(count / build.element_width)
+    takes = max(taken + ceil(count / build.beat_bytes), prefix + build.element_cycles * words)
+    cycles = (_gain_cycles(header, build) + ceil(HEADER_BYTES / build.beat_bytes) + takes + ROW
+              + (SHARED[Op.EMBED] if build.element_cycles > 1 else 0))
     beats = (header.units + units_of(count)) * UNIT // build.beat_bytes
-    return StageEstimate(name=name, weights=0, beats=beats,
-                         words=ceil(header.rows / build.element_width), cycles=cycles)
+    return StageEstimate(name=name, weights=0, beats=beats, words=words, cycles=cycles)
 
 
 def _padding_cycles(header: Header, build: BuildConfig, wide_rows: bool) -> int:
@@ -280,4 +291,5 @@ def _from_word(op: Op, build: BuildConfig) -> int:
     """Cycles from the last word of rows to the record."""
     if op is Op.HEAD:
         return HEAD + RECORD
-    return ELEMENT[op] + STATISTICS + int(log2(build.element_width)) + RECORD
+    shared = SHARED[op] if build.element_cycles > 1 else 0
+    return ELEMENT[op] + shared + STATISTICS + int(log2(build.element_width)) + RECORD

@@ -35,6 +35,7 @@ DEVICES = {
     "sigmoid": Sigmoid(),
     "sigmoid_sweep": SigmoidSweep(),
     "mixer": Mixer(),
+    "shared_mixer": Mixer(element_cycles=4),
 }
 
 

@@ -9,13 +9,17 @@ from cocotb.utils import get_sim_time
 
 from tritstream.golden.quantise import statistics
 from tritstream_hw.elements.layouts import results_layout
-from tritstream_hw.norm.statistics import GAINS, Statistics, StatisticsSignature
+from tritstream_hw.norm.row_statistics import GAINS
+from tritstream_hw.norm.statistics import Statistics, StatisticsSignature
 from tritstream_sim.agents.block_ram import serve
 from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import reset, start_clock
 
-WIDTHS = [1, 4]
-LATENCY = {1: 10, 4: 12}
+KINDS = {
+    "e1": {"element_width": 1}, "e4": {"element_width": 4},
+    "shared": {"element_width": 1, "element_cycles": 4},
+}
+LATENCY = {"e1": 10, "e4": 12, "shared": 11}
 ROWS = 4096
 MOST, LEAST = (1 << 31) - 1, -(1 << 31)
 GAIN_MOST, GAIN_LEAST = (1 << 15) - 1, -(1 << 15)
@@ -24,8 +28,8 @@ NAMES = ("pre", "gain0", "gain1", "gain2")
 
 
 def components() -> dict[str, Statistics]:
-    """Return the devices under test, called `e<E>`."""
-    return {f"e{width}": Statistics(element_width=width) for width in WIDTHS}
+    """Return the devices under test."""
+    return {kind: Statistics(**parameters) for kind, parameters in KINDS.items()}
 
 
 def number(bits: int) -> int:
@@ -36,14 +40,16 @@ def number(bits: int) -> int:
 class Bench:
     """Driver of elements, with the memory of the gain banks beside it."""
 
-    def __init__(self, dut, width: int):
-        self.dut, self.edge, self.width = dut, RisingEdge(dut.clk), width
-        self.latency = LATENCY[width]
+    def __init__(self, dut, kind: str):
+        self.dut, self.edge, self.kind = dut, RisingEdge(dut.clk), kind
+        self.width = width = KINDS[kind]["element_width"]
+        self.cycles = KINDS[kind].get("element_cycles", 1)
+        self.latency = LATENCY[kind]
         self.gains = [dict.fromkeys(NAMES, 0)] * ROWS
         self.words = [0] * ROWS
         self.strobes = []       # times
-        self.element = Port(dut, f"e{width}__i__payload", results_layout(width))
-        self.peaks = Port(dut, f"e{width}__o__amax", AMAX)
+        self.element = Port(dut, f"{kind}__i__payload", results_layout(width))
+        self.peaks = Port(dut, f"{kind}__o__amax", AMAX)
         start_clock(dut)
         for port in ("i__valid", "i__payload", "clear", "use_pre"):
             self.port(port).value = 0
@@ -52,7 +58,7 @@ class Bench:
 
     def port(self, name: str):
         """Return the handle of a port of this device."""
-        return self.dut[f"e{self.width}__{name}"]
+        return self.dut[f"{self.kind}__{name}"]
 
     def _gains(self) -> int:
         first = int(self.port("gains__addr").value) * self.width
@@ -89,6 +95,8 @@ class Bench:
     async def send(self, elements, *, gap=0.0, last=True, clear=False):
         """Send (value, first) pairs as rows 0, 1, …; `clear` comes together with the first."""
         for word, rows in self.words_of(len(elements), gap):
+            if rows[0] and self.cycles > 1:
+                await ClockCycles(self.dut.clk, self.cycles - 1)
             while random.random() < gap:
                 await self.edge
             lanes = [{"value": number(32), "first": number(32)} for _ in range(self.width)]
@@ -136,9 +144,9 @@ class Bench:
         assert sum(time > begin for time in self.strobes) == 1
 
 
-async def start(dut, width: int) -> Bench:
+async def start(dut, kind: str) -> Bench:
     """Return a bench after reset."""
-    bench = Bench(dut, width)
+    bench = Bench(dut, kind)
     await reset(dut)
     return bench
 
@@ -150,18 +158,18 @@ def random_vector(count: int, bits: int = 32):
 
 
 @cocotb.test
-@cocotb.parametrize(width=WIDTHS, gap=[0.0, 0.5], pre=[0, 1])
-async def random_vectors(dut, width, gap, pre):
-    bench = await start(dut, width)
+@cocotb.parametrize(kind=list(KINDS), gap=[0.0, 0.5], pre=[0, 1])
+async def random_vectors(dut, kind, gap, pre):
+    bench = await start(dut, kind)
     for count in (1, 2, 3, 17, 60):
         await bench.vector(*random_vector(count, random.randint(1, 32)), pre=pre, gap=gap,
                            clear=True)
 
 
 @cocotb.test
-@cocotb.parametrize(width=WIDTHS, pre=[0, 1])
-async def extremes(dut, width, pre):
-    bench = await start(dut, width)
+@cocotb.parametrize(kind=list(KINDS), pre=[0, 1])
+async def extremes(dut, kind, pre):
+    bench = await start(dut, kind)
     for value in (MOST, LEAST + 1, LEAST, 0, -1, 1):
         for gain in (GAIN_MOST, GAIN_LEAST, 0, -1, 1):
             if pre and (value, gain) == (LEAST, GAIN_LEAST):
@@ -171,9 +179,9 @@ async def extremes(dut, width, pre):
 
 
 @cocotb.test
-@cocotb.parametrize(width=WIDTHS)
-async def rounding_of_the_first_gain(dut, width):
-    bench = await start(dut, width)
+@cocotb.parametrize(kind=list(KINDS))
+async def rounding_of_the_first_gain(dut, kind):
+    bench = await start(dut, kind)
     values = [half + near for half in (1 << 14, 3 << 14, -(1 << 14), -(3 << 14))
               for near in (-1, 0, 1)]
     for value in values:            # one by one, so that errors cannot cancel
@@ -181,29 +189,30 @@ async def rounding_of_the_first_gain(dut, width):
 
 
 @cocotb.test
-@cocotb.parametrize(width=WIDTHS, name=NAMES[1:])
-async def each_gain_has_its_own_maximum(dut, width, name):
-    bench = await start(dut, width)
+@cocotb.parametrize(kind=list(KINDS), name=NAMES[1:])
+async def each_gain_has_its_own_maximum(dut, kind, name):
+    bench = await start(dut, kind)
     gains = [dict.fromkeys(NAMES, 1) | {name: 3 + n} for n in (0, 5, 2)]
     await bench.vector([(7, 1), (-7, 1), (7, 1)], gains, clear=True)
 
 
 @cocotb.test
-@cocotb.parametrize(width=WIDTHS)
-async def a_long_vector_of_largest_numbers(dut, width):
-    bench = await start(dut, width)
+@cocotb.parametrize(kind=list(KINDS))
+async def a_long_vector_of_largest_numbers(dut, kind):
+    bench = await start(dut, kind)
     gains = [dict.fromkeys(NAMES, GAIN_MOST)] * ROWS
     await bench.vector([(LEAST, LEAST)] * ROWS, gains, pre=0, clear=True)
 
 
 @cocotb.test
-@cocotb.parametrize(width=WIDTHS)
-async def a_word_per_cycle_and_the_next_vector_at_once(dut, width):
-    bench = await start(dut, width)
+@cocotb.parametrize(kind=list(KINDS))
+async def a_word_per_cycle_and_the_next_vector_at_once(dut, kind):
+    bench = await start(dut, kind)
     elements, gains = random_vector(50)
     bench.load(gains)
     bench.port("use_pre").value = 1
     for _ in range(3):
+        await ClockCycles(dut.clk, bench.cycles)
         await bench.send(elements, clear=True)
         await ClockCycles(dut.clk, bench.latency - 1)
         # This is the cycle of the strobe; the next element may come in it.
@@ -215,9 +224,9 @@ async def a_word_per_cycle_and_the_next_vector_at_once(dut, width):
 
 
 @cocotb.test
-@cocotb.parametrize(width=WIDTHS, how=["clear", "reset"], cycles=list(range(14)))
-async def forgets_what_is_on_its_way(dut, width, how, cycles):
-    bench = await start(dut, width)
+@cocotb.parametrize(kind=list(KINDS), how=["clear", "reset"], cycles=list(range(14)))
+async def forgets_what_is_on_its_way(dut, kind, how, cycles):
+    bench = await start(dut, kind)
     elements, gains = random_vector(12)
     bench.load(gains)
     bench.port("use_pre").value = 1
