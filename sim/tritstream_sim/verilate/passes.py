@@ -51,6 +51,11 @@ class Passes:
         Where builds are kept, see `compile_model`.
     optimise : str
         Level of optimisation of the C++ compiler; what pays depends on the length of the passes.
+
+    Attributes
+    ----------
+    digests : list of int
+        Of the lanes, as the last pass has left them.
     """
 
     def __init__(self, accelerator: Accelerator, cache: pathlib.Path, *, optimise: str = "-O1"):
@@ -61,6 +66,7 @@ class Passes:
         self.beat_bytes = len(accelerator.beats.p.data)
         self._lanes = len(accelerator.start.p.lanes.table)
         self._start = accelerator.start.p.shape()
+        self.digests = [0] * self._lanes
         self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.PIPE)
 
@@ -101,9 +107,9 @@ class Passes:
             raise TimeoutError(self._process.stderr.read().decode())
         bits, beats = struct.unpack_from("<QQ", answer)
         done = DONE.from_bits(bits)
-        digests = np.frombuffer(answer, "<u4", offset=16, count=self._lanes).tolist()
+        self.digests = np.frombuffer(answer, "<u4", offset=16, count=self._lanes).tolist()
         records = stage_records(np.frombuffer(answer, "<i4", offset=head))
-        return Pass(done.status, bool(done.head), beats, digests, records)
+        return Pass(done.status, bool(done.head), beats, self.digests, records)
 
     def close(self) -> None:
         """End the process."""
