@@ -550,6 +550,34 @@ def test_estimate_says_what_limits(good, image):
     assert "limited by the element path" in shown and "(estimated)" in shown
 
 
+def test_estimate_of_tokens_that_share_a_pass(good, image):
+    """Of conversations together and of prompts, the cycles are those that were simulated once."""
+    arguments = "estimate", "-m", "demo", "--build", "p=16,e=4,t=8"
+    result = json.loads(good(*arguments, "--json"))
+    assert result["lanes"] == 8
+    assert result["cycles_per_token"] == pytest.approx(91_770, rel=0.01)
+    for name, cycles in (("together", 111_206), ("prompt", 111_877 - 16_467)):
+        found = result[name]
+        assert found["tokens"] == 8
+        assert found["cycles_per_pass"] == pytest.approx(cycles, rel=0.01)
+        assert found["tokens_per_second"] == pytest.approx(
+            8 * result["clock_hz"] / found["cycles_per_pass"])
+        assert found["limit"] == "core"
+        assert found["cycles_per_pass"] == sum(
+            stage["cycles"] for stage in found["stages"].values())
+        assert ("head" in found["stages"]) == (name == "together")
+    times = result["together"]["tokens_per_second"] / result["tokens_per_second"]
+    shown = good(*arguments)
+    assert "8 conversations together: 5,7" in shown and f"{times:.2f} times one" in shown
+    assert "prompts: 6,7" in shown and "8 tokens share a pass" in shown
+    alone = json.loads(good("estimate", "-m", image, "--build", "p=16", "--json"))
+    assert alone["lanes"] == alone["together"]["tokens"] == alone["prompt"]["tokens"] == 1
+    assert alone["together"]["tokens_per_second"] == alone["tokens_per_second"]
+    assert alone["prompt"]["tokens_per_second"] > alone["tokens_per_second"]
+    shown = good("estimate", "-m", image, "--build", "p=16")
+    assert "together" not in shown and "prompts: " in shown and "share" not in shown
+
+
 ROOFLINE = ["estimate", "-m", "370M", "--beside", "tiny", "--build", "p=64,clock=250", "--memory",
             25.6]
 
@@ -578,6 +606,24 @@ def test_estimate_draws_its_roofline(good, monkeypatch):
         for found, form in zip([result, *result["beside"]], (".4g", ",.0f"), strict=True)]
 
 
+def test_a_roofline_of_tokens_that_share_a_pass(good, monkeypatch):
+    figures = []
+    monkeypatch.setattr("tritstream.analysis.roofline.write_picture",
+                        lambda figure, path: figures.append(figure))
+    arguments = ["estimate", "-m", "370M", "--build", "p=64,t=8,clock=250", "--memory", 25.6]
+    result = json.loads(good(*arguments, "--plot", "roofs.png", "--json"))
+    ((axes,),) = (figure.axes for figure in figures)
+    core, together, memory, one, eight = (line.get_xydata() for line in axes.lines)
+    assert [core[0, 1], together[0, 1]] == [80, 8 * 80]
+    assert memory[-1].tolist() == [100, 640]
+    np.testing.assert_allclose(eight, 8 * one, rtol=2e-3)
+    weights = sum(stage["weights"] for stage in result["stages"].values())
+    assert eight[0, 1] == pytest.approx(weights * result["together"]["tokens_per_second"] / 1e9)
+    assert "core, 8 tokens together: 16 GB/s, 640 billion weights per second" in [
+        text.get_text() for text in axes.texts]
+    assert "roofs of 370M, 8 together" in good(*arguments)
+
+
 @pytest.mark.parametrize("name, begins", [("roofs.png", b"\x89PNG"), ("roofs.SVG", b"<?xml")])
 def test_a_roofline_is_a_file_and_shown(good, tmp_path, name, begins):
     shown = good(*ROOFLINE, "--plot", name)
@@ -595,7 +641,7 @@ def test_a_roofline_is_a_file_and_shown(good, tmp_path, name, begins):
     (["--build", "p=999999999999"], "write whole numbers"),
     (["--build", "p=12"], "power of two, not 12"),
     (["--build", "p=4,v=8"], "at most beat_bytes = 4, not 8"),
-    (["--build", "p=4,t=2"], "one token in a pass so far: leave out t=2"),
+    (["--build", "p=4,t=17"], "lanes must be at most 16, not 17"),
     (["--build", "clock=0"], "clock_hz must be an integer of at least 1, not 0"),
     (["--memory", "0"], "must be 0.000001 to 1,000,000 .*, not 0"),
     (["--memory", "nan"], "must be 0.000001 to .*, not nan"),

@@ -38,9 +38,12 @@ def usual_vector_width(width: int) -> int:
     return max(min(width, 8), width // 2)
 
 
-def usual_element_width(width: int) -> int:
-    """Return the `E` that keeps the elements of small models off the path of a wide build."""
-    return max(1, width // 32)
+def usual_element_width(width: int, lanes: int = 1) -> int:
+    """Return the `E` that keeps the elements of small models off the path of a wide build.
+
+    With several tokens in a pass, of each of which there are elements, it does so for large models.
+    """
+    return min(MOST_ELEMENT_WIDTH, width, max(1, width // 32, width * lanes // 128))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,7 +217,8 @@ class BuildConfig:
             numbers[name] = number
         if "p" in numbers:
             numbers.setdefault("v", usual_vector_width(numbers["p"]))
-            numbers.setdefault("e", usual_element_width(numbers["p"]))
+            numbers.setdefault("e", min(numbers["v"], usual_element_width(
+                numbers["p"], numbers.get("t", 1))))
         if "clock" in numbers:
             numbers["clock"] *= 1_000_000
         return dataclasses.replace(self, **{CHOICES[name]: number

@@ -42,7 +42,8 @@ def board_config(board: str | None = None, **parts: int) -> BuildConfig:
                        f"{', '.join(f'sim:{name}' for name in BOARDS)}, or sim: and one of "
                        f"`tritstream boards`; the closest is sim:{closest(board, BOARDS)}.")
     usual = {"vector_width": usual_vector_width(width),
-             "element_width": usual_element_width(width), "prefetch_beats": PREFETCH_BEATS}
+             "element_width": usual_element_width(width, parts.get("lanes", 1)),
+             "prefetch_beats": PREFETCH_BEATS}
     return BuildConfig(beat_bytes=width, **(usual | parts), max_hidden=256, max_intermediate=768,
                        max_vocab=4096, max_state=7 * 256, max_stages=32,
                        memory_bytes=4 * _MEBIBYTE)

@@ -2,17 +2,18 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tritstream.analysis.estimate import Estimate, Limit
+from tritstream.analysis.estimate import Estimate
+from tritstream.analysis.stage import Limit
+from tritstream.build import MOST_LANES
 from tritstream.formats import FORMATS
 from tritstream.support.picture import write_picture
 
 __all__ = ["draw_roofline"]
 
 SIZE = (9, 6)               # inches
-MOST_LANES = 16             # up to which there is room to the right
 LEFT, RIGHT = 1.0, 1.6 * MOST_LANES * FORMATS.trits_per_byte     # weights per byte
 GIGA = 1e9
 COLOURS = {Limit.CORE: "#0072b2", Limit.MEMORY: "#d55e00", Limit.LINK: "#009e73"}
@@ -24,13 +25,13 @@ LONGEST = 40                # letters of a name
 def draw_roofline(models: Mapping[str, Estimate], title: str, path: Path):
     """Draw weights per second over weights per byte, on logarithmic axes.
 
-    A token alone takes each byte for five weights; were it one of several that share a pass, the
-    byte would be worth so many times more, which is what the upper axis says.
+    A token alone takes each byte for five weights; of several that share a pass each does, so the
+    byte is worth so many times more, which is what the upper axis says, and so is the core.
 
     Parameters
     ----------
     models : mapping of Estimate
-        By their names, on one build; at least one.
+        By their names, on one build, alone or of tokens that share a pass; at least one.
     title : str
         What the build is.
     path : Path
@@ -52,12 +53,12 @@ def draw_roofline(models: Mapping[str, Estimate], title: str, path: Path):
         rates = {limit: rate / GIGA for found in models.values()
                  for limit, rate in found.rates.items()}
         _frame(axes, title, _limits(rates, models.values()))
-        _roofs(axes, rates)
+        _roofs(axes, rates, sorted({found.tokens for found in models.values()}))
         for (name, found), (marker, colour) in zip(models.items(), itertools.cycle(MODELS),
                                                    strict=False):
-            axes.plot(_weights(found) / found.tape_bytes, _performance(found), marker,
-                      markeredgecolor=colour, markeredgewidth=2, markerfacecolor="none",
-                      markersize=10, zorder=4, label=_label(name, found))
+            axes.plot(found.tokens * _weights(found) / found.tape_bytes, _performance(found),
+                      marker, markeredgecolor=colour, markeredgewidth=2, markersize=10,
+                      markerfacecolor="none", zorder=4, label=_label(name, found))
         figure.legend(loc="outside lower center", frameon=False, fontsize=10)
         write_picture(figure, path)
 
@@ -81,8 +82,10 @@ def _label(name: str, found: Estimate) -> str:
 def _limits(rates: Mapping[Limit, float], models: Iterable[Estimate]) -> tuple[float, float]:
     """Lowest and highest weights per second that are shown."""
     slopes = [rate for limit, rate in rates.items() if limit is not Limit.CORE]
+    models = list(models)
     return (min([*slopes, *map(_performance, models)]) / 2,
-            3 * FORMATS.trits_per_byte * rates[Limit.CORE])
+            3 * max(found.tokens for found in models) * FORMATS.trits_per_byte
+            * rates[Limit.CORE])
 
 
 def _frame(axes, title: str, limits: tuple[float, float]) -> None:
@@ -98,26 +101,31 @@ def _frame(axes, title: str, limits: tuple[float, float]) -> None:
     upper = axes.secondary_xaxis("top", functions=(
         lambda weights: weights / FORMATS.trits_per_byte,
         lambda lanes: lanes * FORMATS.trits_per_byte))
-    upper.set_xlabel("tokens that share a pass (estimates are of 1 so far)")
+    upper.set_xlabel("tokens that share a pass")
     lanes = [1 << bit for bit in range(MOST_LANES.bit_length())]
     upper.set_xticks(lanes, [str(lane) for lane in lanes])
     upper.minorticks_off()
 
 
-def _roofs(axes, rates: Mapping[Limit, float]) -> None:
-    """Draw the core's roof, flat, and those of what brings bytes, which rise with their worth."""
-    peak = FORMATS.trits_per_byte * rates[Limit.CORE]
+def _roofs(axes, rates: Mapping[Limit, float], tokens: Sequence[int]) -> None:
+    """Draw the core's roofs, flat, and those of what brings bytes, which rise with their worth.
+
+    The core has a roof for each number of tokens that share a pass.
+    """
+    peaks = [FORMATS.trits_per_byte * rates[Limit.CORE] * count for count in tokens]
     slopes = {limit: rate for limit, rate in rates.items() if limit is not Limit.CORE}
-    ridge = max(LEFT, peak / max(slopes.values(), default=peak))
-    axes.fill_between([LEFT, ridge, RIGHT], [peak * LEFT / ridge, peak, peak],
+    ridge = max(LEFT, peaks[-1] / max(slopes.values(), default=peaks[-1]))
+    axes.fill_between([LEFT, ridge, RIGHT], [peaks[-1] * LEFT / ridge, peaks[-1], peaks[-1]],
                       axes.get_ylim()[0], color=BELOW, zorder=0)
-    axes.plot([LEFT, RIGHT], [peak, peak], color=COLOURS[Limit.CORE], linewidth=2, zorder=3)
-    axes.annotate(f"{Limit.CORE}: {_rate(rates[Limit.CORE])}, {peak:,.3g} billion weights per "
-                  "second", (RIGHT, peak), (-6, 4),
-                  textcoords="offset points", ha="right", va="bottom", fontweight="bold",
-                  color=COLOURS[Limit.CORE])
+    for count, peak in zip(tokens, peaks, strict=True):
+        axes.plot([LEFT, RIGHT], [peak, peak], color=COLOURS[Limit.CORE], linewidth=2, zorder=3)
+        of = f", {count} tokens together" if count > 1 else ""
+        axes.annotate(f"{Limit.CORE}{of}: {_rate(rates[Limit.CORE])}, {peak:,.3g} billion weights "
+                      "per second", (RIGHT, peak), (-6, 4),
+                      textcoords="offset points", ha="right", va="bottom", fontweight="bold",
+                      color=COLOURS[Limit.CORE])
     for limit, rate in slopes.items():
-        end = min(RIGHT, peak / rate)
+        end = min(RIGHT, peaks[-1] / rate)
         if end <= LEFT:
             continue                    # far above all that the core can do
         axes.plot([LEFT, end], [rate * LEFT, rate * end], color=COLOURS[limit], linewidth=2,

@@ -1,7 +1,8 @@
 """`tritstream estimate`: the speed of a model on a build, before anything is built."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,10 @@ import typer
 from rich.bar import Bar
 from rich.table import Table
 
-from tritstream.analysis.estimate import Estimate, Limit, estimate
+from tritstream.analysis.estimate import Estimate, estimate
 from tritstream.analysis.kinds import KINDS, kind_of
 from tritstream.analysis.roofline import draw_roofline
+from tritstream.analysis.stage import Limit
 from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json, speed
@@ -39,7 +41,7 @@ def estimate_model(
     board: Annotated[str | None, typer.Option("--board", metavar="BOARD",
                                               help="A board with its memory and link.")] = None,
     build: Annotated[str | None, typer.Option(
-        "--build", metavar="p=P,v=V,clock=MHZ",
+        "--build", metavar="p=P,v=V,t=T,clock=MHZ",
         help=f"A build of any width instead; default: {DEFAULT_BUILD}.")] = None,
     memory: Annotated[float | None, typer.Option(
         "--memory", metavar="BYTES", help="Bytes that the memory delivers per cycle, if fewer than "
@@ -66,35 +68,65 @@ def estimate_model(
     if board is None:
         where = f"a build of {build or DEFAULT_BUILD}"
         config = BuildConfig.parse(build or DEFAULT_BUILD)
-        if config.lanes > 1:
-            raise BadInput("Estimates are of one token in a pass so far: leave out "
-                           f"t={config.lanes}, and measure with bench --device sim:p"
-                           f"{config.beat_bytes}?t={config.lanes}.")
-        models = {name: _free_estimate(name, config, memory) for name in names}
+        models = {name: _Passes.of(config.lanes, _free_estimate(name, config, memory))
+                  for name in names}
     else:
         where, target = board, find_target(board)
-        models = {name: _board_estimate(name, target) for name in names}
-    result, *others = ({"model": name, "build": where, **describe(found)}
-                       for name, found in models.items())
+        models = {name: _Passes.of(target.config.lanes, _board_estimate(name, target))
+                  for name in names}
+    result, *others = ({"model": name, "build": where, **describe(passes)}
+                       for name, passes in models.items())
+    roofs = {what: found for name, passes in models.items()
+             for what, found in passes.shown(name).items()}
     if plot is not None:
-        _plot(models, where, plot)
+        _plot(roofs, where, plot)
     if json:
         print_json({**result, "beside": others})
     else:
         _show(result)
-        _show_roofs(models)
+        _show_roofs(roofs)
 
 
-def _plot(models: Mapping[str, Estimate], where: str, path: Path) -> None:
-    clock_hz = next(iter(models.values())).clock_hz
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Passes:
+    """What a build takes through a pass.
+
+    Parameters
+    ----------
+    one : Estimate
+        A token of one conversation.
+    together : Estimate
+        A token of as many conversations as there are lanes.
+    prompt : Estimate
+        As many tokens of a prompt, without the head.
+    """
+
+    one: Estimate
+    together: Estimate
+    prompt: Estimate
+
+    @classmethod
+    def of(cls, lanes: int, estimate_pass: Callable[..., Estimate]) -> "_Passes":
+        return cls(one=estimate_pass(), together=estimate_pass(tokens=lanes),
+                   prompt=estimate_pass(tokens=lanes, consecutive=True, head=False))
+
+    def shown(self, name: str) -> dict[str, Estimate]:
+        """What is drawn and shown of a model of this name."""
+        if self.together.tokens == 1:
+            return {name: self.one}
+        return {name: self.one, f"{name}, {self.together.tokens} together": self.together}
+
+
+def _plot(roofs: Mapping[str, Estimate], where: str, path: Path) -> None:
+    clock_hz = next(iter(roofs.values())).clock_hz
     try:
-        draw_roofline(models, f"Roofline of {where}, {clock_hz / 1e6:.4g} MHz (estimated)", path)
+        draw_roofline(roofs, f"Roofline of {where}, {clock_hz / 1e6:.4g} MHz (estimated)", path)
     except ImportError as error:
         raise MissingTool(f"What draws is not installed ({error}): run `pip install "
                           "'tritstream[plot]'`.") from error
 
 
-def _board_estimate(model: str, target) -> Estimate:
+def _board_estimate(model: str, target) -> Callable[..., Estimate]:
     if model in PRESETS:
         raise BadInput(f"{model} is a shape, of which no image says whether it fits "
                        f"{target.name}: give --build, or pack a model of that shape.")
@@ -102,14 +134,17 @@ def _board_estimate(model: str, target) -> Estimate:
     if lack := Needs.of(image).lack(target.config):
         raise BadInput(f"{model} does not fit {target.name}: its {lack}; "
                        f"{_remedy(image, target)}.")
-    return image_estimate(image, target.config, memory_rate=target.memory_bytes_per_cycle)
+    return functools.partial(image_estimate, image, target.config,
+                             memory_rate=target.memory_bytes_per_cycle)
 
 
-def _free_estimate(model: str, config: BuildConfig, memory: float | None) -> Estimate:
+def _free_estimate(model: str, config: BuildConfig,
+                   memory: float | None) -> Callable[..., Estimate]:
     if model in PRESETS:
-        return estimate(PRESETS[model], config, memory_rate=memory)
+        return functools.partial(estimate, PRESETS[model], config, memory_rate=memory)
     image = open_model(model).image
-    return estimate(_shape(image), config, wide_rows=_wide(image), memory_rate=memory)
+    return functools.partial(estimate, _shape(image), config, wide_rows=_wide(image),
+                             memory_rate=memory)
 
 
 def _remedy(image, target) -> str:
@@ -124,7 +159,8 @@ def _remedy(image, target) -> str:
     return "no board here would do"
 
 
-def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = None) -> Estimate:
+def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = None,
+                   **tokens) -> Estimate:
     """Estimate an image on a board that it fits: from its memory, or else over its link.
 
     Parameters
@@ -135,10 +171,12 @@ def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = No
         The board's.
     memory_rate : float or None
         Bytes per cycle that its memory delivers; None: a beat.
+    tokens
+        What `estimate` takes of the tokens of a pass; one alone if nothing is said.
     """
     resident = Needs.of(image).resident(config.memory_bytes)
     return estimate(_shape(image), config, wide_rows=_wide(image), streamed=not resident,
-                    memory_rate=memory_rate if resident else None)
+                    memory_rate=memory_rate if resident else None, **tokens)
 
 
 def _shape(image) -> ModelConfig:
@@ -150,8 +188,30 @@ def _wide(image) -> bool:
     return bool(image.row(0)[3])
 
 
-def describe(found: Estimate) -> dict:
+def describe(passes: _Passes) -> dict:
     """Return everything that `estimate` tells, ready for JSON."""
+    found = passes.one
+    return {
+        "tokens_per_second": found.tokens_per_second, "roof": found.roof,
+        "cycles_per_token": found.cycles, "core_cycles": found.core_cycles,
+        "limit": found.limit, "bytes_per_token": found.tape_bytes,
+        "memory_bytes_per_cycle": found.memory_rate,
+        "link_bytes_per_second": found.link_rate or None, "streamed": found.streamed,
+        "roofs": _roofs(found), "beat_bytes": found.beat_bytes, "clock_hz": found.clock_hz,
+        "lanes": passes.together.tokens, "stages": _stages(found),
+        "together": _describe_pass(passes.together), "prompt": _describe_pass(passes.prompt),
+        "evidence": "estimated",
+    }
+
+
+def _describe_pass(found: Estimate) -> dict:
+    return {"tokens": found.tokens, "tokens_per_second": found.tokens_per_second,
+            "roof": found.roof, "cycles_per_pass": found.cycles, "limit": found.limit,
+            "stages": _stages(found)}
+
+
+def _stages(found: Estimate) -> dict:
+    """Sums over the layers, by kind of stage."""
     stages = {}
     for stage in found.stages:
         kind = kind_of(stage.name)
@@ -159,38 +219,51 @@ def describe(found: Estimate) -> dict:
                                         "limit": stage.limit})
         for name in ("weights", "beats", "words", "cycles"):
             sums[name] += getattr(stage, name)
-    return {
-        "tokens_per_second": found.tokens_per_second, "roof": found.roof,
-        "cycles_per_token": found.cycles, "core_cycles": found.core_cycles,
-        "limit": found.limit, "bytes_per_token": found.tape_bytes,
-        "memory_bytes_per_cycle": found.memory_rate,
-        "link_bytes_per_second": found.link_rate or None, "streamed": found.streamed,
-        "roofs": {limit: rate / found.tape_bytes for limit, rate in found.rates.items()},
-        "beat_bytes": found.beat_bytes, "clock_hz": found.clock_hz, "stages": stages,
-        "evidence": "estimated",
-    }
+    return stages
+
+
+def _roofs(found: Estimate) -> dict[Limit, float]:
+    """Tokens per second that core, memory and link allow, each for itself."""
+    return {limit: found.reads(rate) for limit, rate in found.rates.items()}
 
 
 def _show(result: dict) -> None:
     console = output()
     console.print(f"{result['model']} on {result['build']}, {result['clock_hz'] / 1e6:g} MHz "
                   f"({result['evidence']})")
+    together, prompt = result["together"], result["prompt"]
+    peak = FORMATS.trits_per_byte * result["beat_bytes"]
+    console.print(_table(result["stages"], peak, "token"))
+    console.print(f"{_speed_of_roof(result)} with which the tape could be read; limited by "
+                  f"{_LIMITS[result['limit']]}")
+    if result["lanes"] > 1:
+        console.print(_table(together["stages"], peak, f"{together['tokens']} together"))
+        times = together["tokens_per_second"] / result["tokens_per_second"]
+        console.print(f"{together['tokens']} conversations together: {_speed_of_roof(together)}, "
+                      f"{times:.2f} times one; limited by {_LIMITS[together['limit']]}")
+    share = f", {prompt['tokens']} tokens share a pass" if result["lanes"] > 1 else ""
+    console.print(f"prompts: {speed(prompt['tokens_per_second'])} tok/s{share}")
+
+
+def _table(stages: Mapping[str, dict], peak: int, of: str) -> Table:
+    """Stages of a pass, and their share of the weights that the core could take in that time."""
     table = Table(box=None)
     table.add_column("stage (all layers)")
     for name in ("weights", "beats", "cycles", "of the roof"):
         table.add_column(name, justify="right")
     table.add_column("limited by")
-    peak = FORMATS.trits_per_byte * result["beat_bytes"]
     total = {"weights": 0, "beats": 0, "cycles": 0}
-    for kind, stage in result["stages"].items():
+    for kind, stage in stages.items():
         for name in total:
             total[name] += stage[name]
         table.add_row(KINDS[kind], *_cells(stage, peak), stage["limit"])
-    table.add_row("token", *_cells(total, peak), "")
-    console.print(table)
-    console.print(f"{speed(result['tokens_per_second'])} tok/s, {_share(result)} of the "
-                  f"{speed(result['roof'])} tok/s with which the tape could be read; limited by "
-                  f"{_LIMITS[result['limit']]}")
+    table.add_row(of, *_cells(total, peak), "")
+    return table
+
+
+def _cells(stage: Mapping[str, int], peak: int) -> list[str]:
+    share = f"{stage['weights'] / peak / stage['cycles']:.1%}" if stage["weights"] else ""
+    return [f"{stage['weights']:,}", f"{stage['beats']:,}", f"{stage['cycles']:,}", share]
 
 
 def _show_roofs(models: Mapping[str, Estimate]) -> None:
@@ -200,21 +273,17 @@ def _show_roofs(models: Mapping[str, Estimate]) -> None:
         table.add_column("tok/s", justify="right")
         for _ in range(3):
             table.add_column("")
-        speeds = {limit: rate / found.tape_bytes for limit, rate in found.rates.items()}
-        speeds[name] = found.tokens_per_second
+        speeds = {**_roofs(found), name: found.tokens_per_second}
         for what, rate in speeds.items():
             table.add_row(speed(rate), what, Bar(speeds[Limit.CORE], 0, rate, width=BAR),
                           "" if what in found.rates else f"limited by the {found.limit}")
         output().print(table)
 
 
-def _share(result: dict) -> str:
-    return f"{result['tokens_per_second'] / result['roof']:.1%}"
-
-
-def _cells(stage: dict, peak: int) -> list[str]:
-    share = f"{stage['weights'] / peak / stage['cycles']:.1%}" if stage["weights"] else ""
-    return [f"{stage['weights']:,}", f"{stage['beats']:,}", f"{stage['cycles']:,}", share]
+def _speed_of_roof(found: dict) -> str:
+    share = found["tokens_per_second"] / found["roof"]
+    return (f"{speed(found['tokens_per_second'])} tok/s, {share:.1%} of the "
+            f"{speed(found['roof'])} tok/s")
 
 
 _LIMITS = {
@@ -222,5 +291,5 @@ _LIMITS = {
     Limit.ELEMENTS: "the element path, which takes a word of rows per cycle",
     Limit.TURNAROUND: "the turnaround from stage to stage",
     Limit.MEMORY: "the memory",
-    Limit.LINK: "the link, over which the weights come for every token",
+    Limit.LINK: "the link, over which the weights come for every pass",
 }

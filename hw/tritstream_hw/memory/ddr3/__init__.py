@@ -1,1 +1,0 @@
-"""DDR3 SDRAM: what a chip needs, and LiteDRAM's controller behind the memory port."""

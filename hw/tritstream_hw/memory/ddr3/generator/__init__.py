@@ -1,1 +1,0 @@
-"""The program that has LiteDRAM write a controller: alone of all, it imports that."""

@@ -1,1 +1,0 @@
-"""Benches of `tritstream_hw.memory`."""

@@ -1,0 +1,285 @@
+"""Cycles of a stage, before anything is built: a closed form of the pipeline's timing.
+
+A stage ends when its slowest way is through: the beats of its tape through the core, or the rows
+through the element path, either behind what has to be known first (the reciprocals that the
+quantiser needs, its vectors, the gains, the scales). Tokens that share a pass go through the core
+side by side, and through all else one after the other. The latencies below are those of the blocks'
+docstrings. Where one depends on the numbers of a token (how far a maximum is shifted, how many
+logits are sorted in, see `ranking`), its mean is taken; so a token of a small model can be some ten
+cycles off, and more where it shares its pass.
+"""
+
+import dataclasses
+import enum
+from functools import cached_property
+from math import ceil, log2
+
+import numpy as np
+
+from tritstream.analysis.ranking import ranking_cycles
+from tritstream.build import BuildConfig
+from tritstream.formats import FORMATS, HEADER_BYTES, UNIT, padded
+from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Header, Op, units_of
+
+__all__ = ["Limit", "StageEstimate", "estimate_stage", "padding_cycles"]
+
+ROWS = FORMATS.trits_per_byte
+VECTORS = Op.MLGRU.vectors
+
+BEGIN = 4                   # to the first beat of a stage that has nothing to wait for
+QUOTIENT = FORMATS.amax_bits + 1    # bits of a quotient
+RECIPROCAL = 8              # of a reciprocal, but for its digits
+ABSENT = 5                  # more, where there are no gains: a maximum of 0 is shifted farthest
+ROOT, NEXT_ROOT = 48, 53    # from the begin to the first token's root, and from scales to the next
+SCALE = 6                   # of a scale, but for its digits
+QUANTISER = 12              # latency of the quantiser, and of what tells the feeder of its beats
+GAINS = 4                   # latency of the gain loader
+CORE = 5                    # core and serialiser, apart from the adder tree and the last words
+RESUMES = 2                 # from a group that leaves the core's queue to the next beat
+CHAIN = 5                   # from a row to that of the next token, which goes on from its state
+STATISTICS = 10             # from the last element to the maximum and the sum of squares
+RECORD = 3                  # record, next header, begin
+CONTENDERS = 16             # words of the head that wait until one of two logits is ranked
+SPREAD = 0.8                # standard deviations by which the worst moment of a ranking is worse
+HEAD = 18                   # until the ranking has settled
+ROW = 22                    # latency of the embedding row, its scale and the element path
+ROW_ENDS = 17               # chunks of the row's padding that are taken before its stage ends
+
+ELEMENT = {Op.RESIDUAL: 9, Op.GLU: 21, Op.MLGRU: 38}
+"""Cycles from a word of rows to its elements."""
+
+SHARED = {Op.EMBED: 1, Op.RESIDUAL: 1, Op.GLU: 1, Op.MLGRU: 2}
+"""More of them, statistics included, where rows take several cycles and share multipliers."""
+
+
+class Limit(enum.StrEnum):
+    """What a stage spends most of its cycles on."""
+
+    CORE = "core"               # beats of the tape, one per cycle
+    ELEMENTS = "elements"       # rows, E per cycle; of logits those that are ranked take longer
+    TURNAROUND = "turnaround"   # what neither hides: scalars, quantiser, pipelines
+    MEMORY = "memory"           # beats that the memory does not bring in time
+    LINK = "link"               # weights that are sent for every token
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageEstimate:
+    """One stage.
+
+    Parameters
+    ----------
+    name : str
+        As messages call it.
+    weights : int
+        Ternary weights.
+    beats : int
+        Of its section of the tape.
+    words : int
+        Words of rows, and groups that are collected before; cycles of the element path.
+    cycles : int
+        From the record of the stage before to its own, if the memory delivers a beat per cycle.
+    """
+
+    name: str
+    weights: int
+    beats: int
+    words: int
+    cycles: int
+
+    @property
+    def limit(self) -> Limit:
+        """What most of its cycles go into."""
+        most = max(self.beats, self.words)
+        if self.cycles > 2 * most:
+            return Limit.TURNAROUND
+        return Limit.CORE if self.beats >= self.words else Limit.ELEMENTS
+
+
+def estimate_stage(name: str, header: Header, build: BuildConfig, *, wide_rows: bool = False,
+                   tokens: int = 1, consecutive: bool = False) -> StageEstimate:
+    """Estimate a stage from the dimensions in its header.
+
+    Parameters
+    ----------
+    name : str
+        Of the stage.
+    header : Header
+        Operation, banks, rows and columns.
+    build, wide_rows, tokens, consecutive
+        As those of `estimate`.
+    """
+    if header.op is Op.EMBED:
+        return _embed(name, header, build, wide_rows, tokens)
+    product = _Product(header, build, tokens, consecutive)
+    return StageEstimate(name=name, weights=header.rows * header.op.projections * header.columns,
+                         beats=header.units * UNIT // build.beat_bytes, words=product.emits,
+                         cycles=product.cycles + _from_word(header.op, build))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Product:
+    """Timing of a stage that multiplies. Its cycles count from where the stage begins."""
+
+    header: Header
+    build: BuildConfig
+    tokens: int
+    consecutive: bool
+
+    @property
+    def cycles(self) -> int:
+        """To the last word of rows."""
+        first_row = max(self._scales, self._first_beat
+                        + self.header.op.projections * self._group + self._into_core)
+        # So many groups are worked ahead while the scales are not there: of the core's places one
+        # is held back, and of a block all groups but the last are collected.
+        ahead = (1 << (self._into_core - 1).bit_length()) - 2 + self.header.op.projections
+        last = self._into_core + self._last_words
+        by_beats = self._first_beat + self._body - 1 + last
+        if self._ranks:
+            late = np.cumsum(self._ranking[0] - self._group) + SPREAD * np.sqrt(
+                np.cumsum(self._ranking[1]))
+            by_beats += max(0, round(late.max()) - ahead * self._group)
+        return max(by_beats, first_row + self.emits,
+                   self._scales + int(self._words[0]) + RESUMES + self._body - ahead * self._group
+                   + last)
+
+    @cached_property
+    def emits(self) -> int:
+        """Cycles of rows that leave the core, a word per cycle, and of groups collected before."""
+        if self._ranks:
+            return round(self._ranking[0].sum())
+        words = int(self._words.sum())
+        if self._shared:                # groups are collected meanwhile
+            return self.build.element_cycles * words
+        emits = words + len(self._words) * (self.header.op.projections - 1)
+        # One logit is ranked per cycle.
+        waits = self.header.op is Op.HEAD and self.build.element_width > 1 and emits > self._body
+        return emits + CONTENDERS if waits else emits
+
+    @property
+    def _shared(self) -> bool:
+        """Whether rows take several cycles each, which logits do not."""
+        return self.header.op is not Op.HEAD and self.build.element_cycles > 1
+
+    @property
+    def _last_words(self) -> int:
+        """Cycles of the words of the last block; the first waits for its turn."""
+        words, cycles = int(self._words[-1]), self.build.element_cycles
+        return cycles * (words - 1) + 1 + cycles // 2 if self._shared else words
+
+    @property
+    def _ranks(self) -> bool:
+        """Whether logits are sorted into lists, which is slower than they come."""
+        return self.header.op is Op.HEAD and (
+            self.build.element_width == 1 or self.build.lanes > 1)
+
+    @cached_property
+    def _ranking(self) -> tuple[np.ndarray, np.ndarray]:
+        return ranking_cycles(self.header.rows, self._words, tokens=self.tokens,
+                              candidates=self.build.candidates)
+
+    @property
+    def _body(self) -> int:
+        """Beats of all row groups."""
+        return self.header.body_bytes // self.build.beat_bytes
+
+    @property
+    def _group(self) -> int:
+        """Beats of a row group."""
+        return self.header.group_bytes // self.build.beat_bytes
+
+    @property
+    def _into_core(self) -> int:
+        return CORE + int(log2(self.build.beat_bytes))
+
+    @property
+    def _digits(self) -> int:
+        """Cycles of a quotient."""
+        return QUOTIENT // self.build.digit_bits
+
+    @property
+    def _serial(self) -> int:
+        """Projections whose scalars one unit makes one after the other."""
+        return VECTORS // self.build.scalar_units
+
+    @property
+    def _first_beat(self) -> int:
+        """When beats are taken from then on without a pause: all vectors are there in time.
+
+        The quantiser makes V elements per cycle and the core takes P, so it has to be ahead; the
+        vectors of the last token are those that count.
+        """
+        vectors, words = self.header.op.vectors, self.header.group_bytes // self.build.vector_width
+        reciprocal = RECIPROCAL + self._digits
+        step = max(words, reciprocal) if self._serial > 1 and vectors > 1 else words
+        of_token = max((vectors - 1) * step + words, self._serial * reciprocal)
+        last = max(BEGIN, self._digits) + (self.tokens - 1) * of_token
+        ahead = (vectors - 1) * step + words - vectors * self._group
+        return max(_gain_cycles(self.header, self.build), last + QUANTISER + ahead)
+
+    @property
+    def _scales(self) -> int:
+        """When the first row may be dequantised: the scales of all tokens are there.
+
+        They are made token by token, and once there are all reciprocals.
+        """
+        made = min(self.header.op.projections, self._serial)
+        absent = max(1, self._serial - 1) if self.header.op.reads_z else 0
+        reciprocals = self._serial * (RECIPROCAL + self._digits) + ABSENT * absent
+        scales = made * (SCALE + self._digits) + self._serial - made
+        return (max(ROOT, self.tokens * reciprocals - 1) + scales
+                + (self.tokens - 1) * (NEXT_ROOT + scales))
+
+    @cached_property
+    def _words(self) -> np.ndarray:
+        """Words of each block of five rows, of all tokens; a word may belong to two blocks."""
+        width, rows = self.build.element_width, self.header.rows
+        first = np.arange(0, rows, ROWS)
+        words = (np.minimum(first + ROWS, rows) - 1) // width - first // width + 1
+        chained = self.consecutive and self.header.op is Op.MLGRU
+        return words + (self.tokens - 1) * (np.maximum(words, CHAIN) if chained else words)
+
+
+def _embed(name: str, header: Header, build: BuildConfig, wide_rows: bool,
+           tokens: int) -> StageEstimate:
+    """The embedding rows, of which E bytes are taken per cycle, and a beat in one in between."""
+    count, words = _row_bytes(header, wide_rows), ceil(header.rows / build.element_width)
+    elements = ROW_PREFIX // build.element_width + build.element_cycles * words
+
+    def of_row(size):
+        return max(ceil(size / build.element_width) + ceil(size / build.beat_bytes), elements)
+
+    cycles = (_gain_cycles(header, build) + ceil(HEADER_BYTES / build.beat_bytes) + of_row(count)
+              + (tokens - 1) * of_row(padded(count)) + ROW + _shared_cycles(header.op, build))
+    beats = (header.units + tokens * units_of(count)) * UNIT // build.beat_bytes
+    return StageEstimate(name=name, weights=0, beats=beats, words=tokens * words, cycles=cycles)
+
+
+def padding_cycles(header: Header, build: BuildConfig, *, wide_rows: bool) -> int:
+    """Cycles of the stage behind the row in which the rest of the row's padding is taken."""
+    count = _row_bytes(header, wide_rows)
+    rest = max(0, (padded(count) - count) // build.element_width - ROW_ENDS)
+    return rest + ceil(HEADER_BYTES / build.beat_bytes) if rest else 0
+
+
+def _row_bytes(header: Header, wide_rows: bool) -> int:
+    return ROW_PREFIX + header.rows * (WIDE_BYTES if wide_rows else 1)
+
+
+def _gain_cycles(header: Header, build: BuildConfig) -> int:
+    """Cycles in which the gains are taken: a beat each, or 2 V bytes."""
+    if not header.bank_bytes:
+        return 0
+    return header.bank_bytes // min(build.beat_bytes, 2 * build.vector_width) + GAINS
+
+
+def _from_word(op: Op, build: BuildConfig) -> int:
+    """Cycles from the last word of rows to the record."""
+    if op is Op.HEAD:
+        return HEAD + RECORD
+    return (ELEMENT[op] + _shared_cycles(op, build) + STATISTICS + int(log2(build.element_width))
+            + RECORD)
+
+
+def _shared_cycles(op: Op, build: BuildConfig) -> int:
+    return SHARED[op] if build.element_cycles > 1 else 0

@@ -1,1 +1,0 @@
-"""A DDR3 memory from the host: the registers of its controller."""
