@@ -39,7 +39,7 @@ help:
 	  '  bitstream   synthesise, place and route for BOARD; bitstreams: for all, and keep the reports' \
 	  '  bench       speed of MODEL on the simulated board' \
 	  '  bench-full  the same on every device, and docs/performance.md: an hour, and 6 GB' \
-	  '  bench-serve  measure the server with many clients; writes the table of docs/serving.md' \
+	  '  bench-serve  measure the server with many clients; writes the tables of docs/serving.md' \
 	  '  pictures    the page of the server, and a session of chat, as docs/serving.md shows them' \
 	  '  cycles      measure the cycles per token in the README' \
 	  '  board       upload tiny to the simulated pads of ulx3s_85f, and generate; the speed of demo' \
@@ -143,8 +143,7 @@ bench-full: $(TESTS)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL) --full
 
 bench-serve: $(TESTS)
-# An engine and its server have a processor each, and clients another.
-	$(Q)OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tritstream_sim.report.serve --write docs/serving.md
+	$(Q).venv/bin/python -m tritstream_sim.report.serve --write docs/serving.md
 
 pictures: $(TESTS) clients
 	$(Q).venv/bin/python -m tritstream_sim.report.page --write docs/images

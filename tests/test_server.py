@@ -392,3 +392,27 @@ def test_what_it_costs(tmp_path, capsys):
     text = document.read_text()
     assert capsys.readouterr().out.strip() in text and "| lanes | 64 |" in text
     assert re.search(r"without an engine \| [1-9]\d* us", text)
+
+
+def test_each_machine_writes_its_own_table(tmp_path, capsys, monkeypatch):
+    """What a machine has not measured stays as it is; without a GPU it says what it leaves out."""
+    document = tmp_path / "serving.md"
+    document.write_text("\n".join((*report.MARKS, *report.GPU_MARKS, "")))
+    asked = ["--requests", "0", "--write", str(document)]
+    monkeypatch.setattr(report, "column", lambda target, options: {"speed": target, "clock": ""})
+    monkeypatch.setattr(report, "own_cost", lambda options: 7e-5)
+    monkeypatch.setattr(report, "_gpu", lambda: "one GPU")
+    report.main(["demo:cuda:1", *asked])
+    with_gpu = document.read_text()
+    assert "and one GPU that" in with_gpu and "| speed | demo:cuda:1 |" in with_gpu
+
+    def absent(*arguments):
+        raise DeviceError("There is no GPU here.")
+
+    monkeypatch.setattr(report, "open_engine", absent)
+    report.main(asked)
+    whole, (out, err) = document.read_text(), capsys.readouterr()
+    assert "demo:cuda is left out: There is no GPU here." in err
+    assert "| speed | demo:golden | tiny:sim:p16?t=8 |" in whole
+    assert "clock" not in whole and "memory" not in whole and "| 70 us |" in out
+    assert whole.partition(report.GPU_MARKS[0])[2] == with_gpu.partition(report.GPU_MARKS[0])[2]

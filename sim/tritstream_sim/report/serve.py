@@ -1,14 +1,18 @@
-"""What serving costs, by many clients at once; writes the table of docs/serving.md.
+"""What serving costs, by many clients at once; writes the tables of docs/serving.md.
 
 ``python -m tritstream_sim.report.serve [MODEL:DEVICE …] [--write docs/serving.md]``. Clients and
 server are processes of this machine, and share its processors with each other. Measured are
 
 * of each model on its device, the tokens per second of the engine alone, with as many conversations
-  as it has lanes, before and behind the load, and those that all clients get together; where the
-  device has a clock of its own, by that, too;
+  as it has lanes, before and behind the load, and those that all clients get together, of the same
+  texts: greedy ones, of the same prompt and length; where the device has a clock of its own, by
+  that, too;
 * from a request to its first token, and from a token to the next, as the clients see it;
 * the memory of the server over many requests;
 * the server's processor time per token, on an engine that computes nothing.
+
+The document has a table for devices of any machine and one for GPUs, each with the machine on which
+it was measured; what is not measured stays as it is.
 """
 
 import argparse
@@ -33,19 +37,26 @@ from tritstream.catalog import resolve
 from tritstream.engines import Work, open_engine
 from tritstream.engines.base import Engine, Pass
 from tritstream.engines.candidates import CANDIDATES, Candidates
-from tritstream.errors import DeviceError, TritstreamError
+from tritstream.errors import DeviceError, MissingTool, TritstreamError
+from tritstream.support.tools import run_bounded
 from tritstream_sim.report.marked import write_between
 
 __all__ = ["Alone", "Load", "Server", "Speed", "load", "main", "served"]
 
 MARKS = "<!-- figures: written by `make bench-serve` -->", "<!-- end of figures -->"
-TARGETS = "demo:golden", "tiny:sim:p16"
+GPU_MARKS = ("<!-- figures with a GPU: written by `make bench-serve` where there is one -->",
+             "<!-- end of figures with a GPU -->")
+TARGETS = "demo:golden", "tiny:sim:p16?t=8"
+GPU_TARGETS = ("demo:cuda",)
 PROMPT = "It was a dark night, and"
 WARM = 0.1                  # of a load that is not counted
+WARM_TOKENS = 4             # of texts before anything is counted: a GPU prepares its passes
 REQUEST_SECONDS = 600.0     # for a response
 FREE_TOKENS = 64            # of a text where passes cost nothing
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = resource.getpagesize()
+SMI_SECONDS = 60.0          # for nvidia-smi, which is slow where nobody has used the GPU
+SAID = 2_000                # letters of what a server says that does not start
 
 
 class FreeEngine(Engine):
@@ -124,10 +135,15 @@ class Server:
     def __init__(self, arguments: list[str]):
         self._process = subprocess.Popen([sys.executable, "-m", *arguments],
                                          stderr=subprocess.PIPE, text=True)
-        line = self._process.stderr.readline()
-        if "127.0.0.1:" not in line:
+        lines = []
+        for line in self._process.stderr:
+            lines.append(line)
+            if "127.0.0.1:" in line:
+                break
+        else:
             self.close()
-            raise DeviceError(f"The server does not start: {line.strip() or 'it says nothing'}.")
+            said = "".join(lines)[-SAID:].strip()
+            raise DeviceError(f"The server does not start: {said or 'it says nothing'}.")
         self.port = int(line.split("127.0.0.1:")[1].split("/")[0])
 
     @property
@@ -244,18 +260,23 @@ class Alone:
             Closed: a simulated board computes also where nobody asks it anything.
         """
         with self._open() as engine:
+            self._make(engine, WARM_TOKENS)
+            cycles = engine.cycles or 0
             began, spent = time.perf_counter(), time.process_time()
             while (elapsed := time.perf_counter() - began) < seconds:
-                texts = [engine.open() for _ in range(engine.lanes)]
-                results = engine.step([Work(text, self._prompt) for text in texts])
-                for _ in range(self._tokens - 1):
-                    results = engine.step([Work(text, [result.candidates.best])
-                                           for text, result in zip(texts, results, strict=True)])
-                self._made += self._tokens * len(texts)
+                self._make(engine, self._tokens)
+                self._made += self._tokens * engine.lanes
             self._seconds += elapsed
             self._spent += time.process_time() - spent
-            self._cycles += engine.cycles or 0
+            self._cycles += (engine.cycles or 0) - cycles
             return engine
+
+    def _make(self, engine: Engine, tokens: int) -> None:
+        texts = [engine.open() for _ in range(engine.lanes)]
+        results = engine.step([Work(text, self._prompt) for text in texts])
+        for _ in range(tokens - 1):
+            results = engine.step([Work(text, [result.candidates.best])
+                                   for text, result in zip(texts, results, strict=True)])
 
     @property
     def speed(self) -> Speed:
@@ -267,6 +288,8 @@ class Alone:
 def served(name: str, device: str, options) -> tuple[Load, Speed]:
     """Return what many clients have of a device together, and what it costs."""
     with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
+        lanes = server.ask("/slots")["lanes"]
+        asyncio.run(load(server.port, lanes, tokens=WARM_TOKENS, requests=lanes))
         spent, cycles = server.processor_seconds, server.cycles
         seen = asyncio.run(load(server.port, options.clients, tokens=options.tokens,
                                 seconds=options.seconds))
@@ -277,7 +300,7 @@ def served(name: str, device: str, options) -> tuple[Load, Speed]:
 
 
 async def load(port: int, clients: int, *, tokens: int, seconds: float = float("inf"),
-               requests: int = 1 << 60, between=lambda done: None, bias: bool = True) -> Load:
+               requests: int = 1 << 60, between=lambda done: None, greedy: bool = True) -> Load:
     """Have clients ask for texts, each for the next as soon as it has one.
 
     Parameters
@@ -292,8 +315,9 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
         When it ends: whichever comes first.
     between : callable
         Called with the number of requests that have ended, behind each.
-    bias : bool
-        Whether a bias keeps texts from ending before they have so many tokens.
+    greedy : bool
+        Whether the texts are the likeliest ones, with a bias that keeps them from ending before
+        they have so many tokens; else they are drawn.
     """
     result = Load()
     began = time.perf_counter()
@@ -306,7 +330,7 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
             if time.perf_counter() > ends:
                 return
             async with asyncio.timeout(REQUEST_SECONDS):
-                await _text(port, _body(number, tokens, bias), result, warm, ends)
+                await _text(port, _body(number, tokens, greedy), result, warm, ends)
             result.requests += 1
             between(result.requests)
 
@@ -315,10 +339,9 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
     return result
 
 
-def _body(number: int, tokens: int, bias: bool) -> bytes:
-    biases = {"logit_bias": {"0": -100, "1": -100}} if bias else {}
-    return json.dumps({"prompt": PROMPT, "max_tokens": tokens, "seed": number, "stream": True}
-                      | biases).encode()
+def _body(number: int, tokens: int, greedy: bool) -> bytes:
+    how = {"temperature": 0, "logit_bias": {"0": -100, "1": -100}} if greedy else {"seed": number}
+    return json.dumps({"prompt": PROMPT, "max_tokens": tokens, "stream": True} | how).encode()
 
 
 async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) -> None:
@@ -388,29 +411,62 @@ def own_cost(options) -> float:
     """Processor seconds of a server per token, on an engine that computes nothing."""
     with Server(["tritstream_sim.report.serve", "--free"]) as server:
         asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
-                         requests=options.clients, bias=False))
+                         requests=options.clients, greedy=False))
         spent = server.processor_seconds
         free = asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
-                                requests=10 * options.clients, bias=False))
+                                requests=10 * options.clients, greedy=False))
         return (server.processor_seconds - spent) / (FREE_TOKENS * free.requests)
 
 
-def tables(options) -> str:
-    """Measure everything, and return it in Markdown."""
+def table(targets: list[str], options) -> str:
+    """Measure models on their devices, and return that in Markdown."""
     others = os.getloadavg()[0]
-    columns = [column(target, options) for target in options.targets]
+    columns = [column(target, options) for target in targets]
     names = [f"`{name}` on `{device}`" for name, _, device in
-             (target.partition(":") for target in options.targets)]
-    lines = [f"On {os.cpu_count()} processors ({_processor()}) that clients and server share, with "
-             f"{others:.1f} other processes running at the start; `measured`, but where it says "
-             "otherwise.", "", f"| what | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+             (target.partition(":") for target in targets)]
+    gpu = f" and {_gpu()}" if any(map(_is_gpu, targets)) else ""
+    lines = [f"On {os.cpu_count()} processors ({_processor()}){gpu} that clients and server share, "
+             f"with {others:.1f} other processes running at the start; `measured`, but where it "
+             "says otherwise.", "", f"| what | {' | '.join(names)} |",
+             "|---" * (1 + len(names)) + "|"]
     for row in columns[0]:
-        lines.append(f"| {row} | {' | '.join(each[row] for each in columns)} |")
-    return "\n".join([
-        *lines, "", "| of every server | |", "|---|---|",
-        f"| memory over {options.requests:,} requests of `tiny` on `golden` | {memory(options)} |",
-        "| processor time per token, without an engine | "
-        f"{own_cost(options) * 1e6:.0f} us |"])
+        if any(each[row] for each in columns):
+            lines.append(f"| {row} | {' | '.join(each[row] for each in columns)} |")
+    return "\n".join([*lines, "", *_of_every_server(options)])
+
+
+def _of_every_server(options) -> list[str]:
+    lines = ["| of every server | |", "|---|---|"]
+    if options.requests:
+        lines.append(f"| memory over {options.requests:,} requests of `tiny` on `golden` | "
+                     f"{memory(options)} |")
+    return [*lines, "| processor time per token, without an engine | "
+            f"{own_cost(options) * 1e6:.0f} us |"]
+
+
+def _is_gpu(target: str) -> bool:
+    return target.partition(":")[2].startswith("cuda")
+
+
+def _gpu() -> str:
+    query = "nvidia-smi", "--query-gpu=name", "--format=csv,noheader"
+    return "one " + run_bounded(query, SMI_SECONDS, stdout=subprocess.PIPE).stdout.splitlines()[0]
+
+
+def _targets(asked: list[str]) -> list[str]:
+    """Return what is measured: without a word, what this machine has."""
+    if asked:
+        return asked
+    found = [*TARGETS]
+    for target in GPU_TARGETS:
+        name, _, device = target.partition(":")
+        try:
+            open_engine(device, resolve(name)).close()
+        except (DeviceError, MissingTool) as error:
+            print(f"{target} is left out: {error}", file=sys.stderr)
+        else:
+            found.append(target)
+    return found
 
 
 def _processor() -> str:
@@ -425,24 +481,29 @@ def main(argv=None) -> None:
     """Print the table, or put it where it belongs."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.serve",
                                      description=__doc__)
-    parser.add_argument("targets", nargs="*", default=TARGETS, metavar="MODEL:DEVICE")
+    parser.add_argument("targets", nargs="*", metavar="MODEL:DEVICE")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64, help="of a text")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the load")
-    parser.add_argument("--requests", type=int, default=10_000, help="over which memory is watched")
-    parser.add_argument("--write", type=pathlib.Path, help="file whose table is replaced")
+    parser.add_argument("--requests", type=int, default=10_000,
+                        help="over which memory is watched; 0: it is not")
+    parser.add_argument("--write", type=pathlib.Path, help="file whose tables are replaced")
     parser.add_argument("--free", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     try:
         if options.free:
             serve_free()
             return
-        text = tables(options)
+        targets = _targets(options.targets)
+        for marks, wanted in (MARKS, False), (GPU_MARKS, True):
+            group = [target for target in targets if _is_gpu(target) == wanted]
+            if group:
+                text = table(group, options)
+                print(text)
+                if options.write:
+                    write_between(options.write, marks, text)
     except TritstreamError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
-    print(text)
-    if options.write:
-        write_between(options.write, MARKS, text)
 
 
 if __name__ == "__main__":
