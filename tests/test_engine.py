@@ -11,6 +11,7 @@ from tritstream.catalog import Model
 from tritstream.driver import Device
 from tritstream.engines import open_engine
 from tritstream.engines.board import DeviceEngine
+from tritstream.engines.pace import Pace
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
@@ -320,3 +321,27 @@ def test_an_engine_joins_by_its_entry_point(model, monkeypatch):
 def test_options_that_a_device_has_not(model, uri):
     with pytest.raises(BadInput, match=f"{uri} has no option speed"):
         open_engine(uri, model, speed=5)
+
+
+def test_states_that_have_a_long_way_stay_longer(monkeypatch):
+    """As many steps as make their ways a twentieth of the time, within bounds."""
+    now = [0.0]
+    monkeypatch.setattr("tritstream.engines.pace.time.perf_counter", lambda: now[0])
+    pace = Pace(lanes=4)
+
+    def step(seconds: float, *moves: float) -> int:
+        with pace.step():
+            for each in moves:
+                with pace.move():
+                    now[0] += each
+            now[0] += seconds
+        return pace.quantum
+
+    assert step(0.5) == step(0.5) == 16, "nothing has gone anywhere"
+    assert step(0.5, 0.25, 0.25) == 2 * 4 * 0.25 / 0.5 * 20
+    for _ in range(100):
+        step(0.5, *[2.0 ** -9] * 8)
+    assert pace.quantum == 1, "what was long ago does not count any more"
+    for _ in range(100):
+        step(2.0 ** -9, *[1.0] * 8)
+    assert pace.quantum == 1024

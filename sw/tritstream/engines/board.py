@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tritstream.driver import Device
-from tritstream.engines.base import Engine, Pass
+from tritstream.engines.base import Engine, Pass, Work
 from tritstream.engines.candidates import Candidates
+from tritstream.engines.pace import Pace
 from tritstream.image.image import Image
 from tritstream.image.tape import Op
 from tritstream.link.messages import PassResult, StageRecord
@@ -39,7 +40,6 @@ class DeviceEngine(Engine):
     """
 
     piece = 16                          # a second or two of simulation
-    quantum = 16                        # the state of another comes over the link
 
     def __init__(self, device: Device, image: Image, *, simulated: bool, progress=None):
         super().__init__()
@@ -54,11 +54,17 @@ class DeviceEngine(Engine):
         self.clock_hz = device.identity.clock_hz
         self.cycles = self.stalls = 0
         self.evidence = "simulated" if simulated else "measured"
+        self.lanes = device.identity.lanes
+        self._pace = Pace(self.lanes)       # the state of another comes over the link
         self._device = device
         device.load(image, progress=progress)
         self.runs_ahead = not device.streamed
         self._fresh = True              # the next pass finds no state, and the digest 0
         self._earlier = 0               # digest of the vectors before those that the device has
+
+    @property
+    def quantum(self) -> int:
+        return self._pace.quantum
 
     @property
     def seconds(self) -> float:
@@ -70,7 +76,8 @@ class DeviceEngine(Engine):
         self._fresh = values is None
         self._earlier = 0
         if values is not None:
-            self._device.restore_state(values)
+            with self._pace.move():
+                self._device.restore_state(values)
 
     def _go_on_from(self, digest: int) -> None:
         self._earlier = digest
@@ -80,7 +87,12 @@ class DeviceEngine(Engine):
     def _values(self) -> np.ndarray:
         if self._fresh:
             return np.zeros(self.shape, np.int32)
-        return self._device.save_state()
+        with self._pace.move():
+            return self._device.save_state()
+
+    def _together(self, works: list[Work]) -> list[Pass]:
+        with self._pace.step():
+            return super()._together(works)
 
     def _feed(self, tokens) -> list[Pass]:
         return [as_pass(result) for result in self._play(tokens, 0)]

@@ -34,11 +34,9 @@ class LanesEngine(DeviceEngine):
         As those of `DeviceEngine`.
     """
 
-    quantum = 1
-
     def __init__(self, device: Device, image: Image, *, simulated: bool, progress=None):
         super().__init__(device, image, simulated=simulated, progress=progress)
-        self.lanes = self.prefill = device.identity.lanes
+        self.prefill = self.lanes
         self.runs_ahead = False
         self._places = Places(self.lanes)
         self._slot: int | None = None               # where the device is
@@ -93,7 +91,8 @@ class LanesEngine(DeviceEngine):
             self._unused.add(self._slot)
         else:
             self._unused.discard(self._slot)
-            self._device.restore_state(values, slot=self._slot)
+            with self._pace.move():
+                self._device.restore_state(values, slot=self._slot)
 
     def _go_on_from(self, digest: int) -> None:
         self._digest = digest
@@ -101,7 +100,8 @@ class LanesEngine(DeviceEngine):
     def _values(self) -> np.ndarray:
         if self._slot in self._unused:
             return np.zeros(self.shape, np.int32)
-        return self._device.save_state(slot=self._slot)
+        with self._pace.move():
+            return self._device.save_state(slot=self._slot)
 
     def _feed(self, tokens) -> list[Pass]:
         return [as_pass(result) for result in self._in_lanes(tokens)]
@@ -142,7 +142,8 @@ class LanesEngine(DeviceEngine):
     def _together(self, works: list[Work]) -> list[Pass]:
         results = []
         for start in range(0, len(works), self.lanes):
-            results += self._side_by_side(works[start:start + self.lanes])
+            with self._pace.step():
+                results += self._side_by_side(works[start:start + self.lanes])
         return results
 
     def _side_by_side(self, works: list[Work]) -> list[Pass]:
