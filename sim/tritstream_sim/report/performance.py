@@ -2,7 +2,8 @@
 
 ``python -m tritstream_sim.report.performance [--write FILE] [MODEL …]`` runs a token of each model
 through the Verilated accelerator, every stage held to golden, at the speed of C++; published shapes
-have random weights, which cost the same cycles. 370M takes minutes, 2.7B half an hour and 6 GB.
+have random weights, which cost the same cycles. 370M takes minutes, 2.7B half an hour and 6 GB. Of
+370M passes of several tokens are simulated, too.
 """
 
 import argparse
@@ -39,6 +40,11 @@ MEMORY = 1 << 30            # bytes; larger than every model
 PICTURE = "performance.svg"
 MARKS = "<!-- tokens: written by `make bench-full` -->", "<!-- end of tokens -->"
 
+WITH_LANES, LANES = "370M", (2, 4, 8, 16)
+SIMULATED = {(16, 8)}   # P, T; of the widest builds the simulation would take hours to compile
+PROMPT = 512            # tokens
+LANE_MARKS = "<!-- lanes: written by `make bench-full` -->", "<!-- end of lanes -->"
+
 # A memory as a peer has measured it on a board: bytes per second of its four ports together, and
 # the clock at which peers run them; see docs/performance.md.
 KV260_CLOCK, KV260_MEMORY = 250_000_000, 12.7e9
@@ -51,6 +57,7 @@ class Row:
     model: str
     build: BuildConfig
     cycles: int             # simulated
+    head: int               # of these
     estimated: Estimate     # its memory as fast as the core
 
     @property
@@ -59,12 +66,36 @@ class Row:
         return self.estimated.tape_bytes / self.build.beat_bytes / self.cycles
 
 
-def _build(image: Image, beat_bytes: int) -> BuildConfig:
+@dataclasses.dataclass(frozen=True)
+class LaneRow:
+    """Passes of several tokens on a build."""
+
+    build: BuildConfig
+    alone: tuple[int, int]  # cycles of a token on the build without lanes, and of its head
+    together: int           # cycles of a token of each of as many conversations
+    prompt: tuple[int, int]     # and of as many tokens of a prompt, and of their head
+    evidence: str
+
+    @property
+    def times(self) -> float:
+        """Tokens per second of all conversations together, over those of one."""
+        return self.build.lanes * self.alone[0] / self.together
+
+    @property
+    def prompt_times(self) -> float:
+        """How many times faster a prompt is, of which the last pass only has a head."""
+        def cycles(passes, whole, head):
+            return passes * (whole - head) + head
+
+        return cycles(PROMPT, *self.alone) / cycles(PROMPT // self.build.lanes, *self.prompt)
+
+
+def _build(image: Image, beat_bytes: int, lanes: int = 1) -> BuildConfig:
     """Return the build that holds just this model."""
     needs = Needs.of(image)
     return BuildConfig(
-        beat_bytes=beat_bytes, vector_width=usual_vector_width(beat_bytes),
-        element_width=usual_element_width(beat_bytes), max_hidden=needs.max_hidden,
+        beat_bytes=beat_bytes, vector_width=usual_vector_width(beat_bytes), lanes=lanes,
+        element_width=usual_element_width(beat_bytes, lanes), max_hidden=needs.max_hidden,
         max_intermediate=needs.max_intermediate, max_vocab=needs.max_vocab,
         max_state=needs.max_state, max_stages=needs.max_stages, memory_bytes=MEMORY)
 
@@ -97,8 +128,63 @@ def measure(model: str, image: Image, beat_bytes: int, cache: pathlib.Path) -> R
     build = _build(image, beat_bytes)
     with Passes(Accelerator(build), cache, optimise="-O2") as passes:
         records = Lockstep(passes, image).step(TOKEN)
-    return Row(model, build, sum(record.cycles for record in records),
-               image_estimate(image, build))
+    return Row(model, build, *_cycles(records), image_estimate(image, build))
+
+
+def _cycles(stages) -> tuple[int, int]:
+    """Cycles of a pass, and of its head, from the records of its stages or their estimates."""
+    return sum(stage.cycles for stage in stages), stages[-1].cycles
+
+
+def measure_lanes(image: Image, alone: Row, lanes: int, cache: pathlib.Path) -> LaneRow:
+    """Simulate a pass of several conversations and one of a prompt, held to golden.
+
+    Parameters
+    ----------
+    image : Image
+        The model.
+    alone : Row
+        A token of it, on the build without lanes.
+    lanes : int
+        `T`.
+    cache : path
+        Where builds are kept.
+
+    Raises
+    ------
+    AssertionError
+        A stage is not golden's.
+    """
+    build = _build(image, alone.build.beat_bytes, lanes)
+    tokens = range(TOKEN, TOKEN + lanes)
+    with Passes(Accelerator(build), cache, optimise="-O2") as passes:
+        together = Lockstep(passes, image, lanes).together(list(enumerate(tokens)))
+        prompt = Lockstep(passes, image).together([(0, token) for token in tokens])
+    return LaneRow(build, (alone.cycles, alone.head), _cycles(together)[0], _cycles(prompt),
+                   "simulated")
+
+
+def estimate_lanes(image: Image, beat_bytes: int, lanes: int) -> LaneRow:
+    """Estimate the same."""
+    build = _build(image, beat_bytes, lanes)
+    return LaneRow(build, _cycles(image_estimate(image, _build(image, beat_bytes)).stages),
+                   round(image_estimate(image, build, tokens=lanes).cycles),
+                   _cycles(image_estimate(image, build, tokens=lanes, consecutive=True).stages),
+                   "estimated")
+
+
+def lane_table(rows: Iterable[LaneRow]) -> str:
+    """Markdown table of passes of several tokens."""
+    lines = ["| P, V, E | T | cycles of a pass of T conversations | in all, times one conversation "
+             f"| a prompt of {PROMPT} tokens, times faster than a token in a pass | evidence |",
+             "|---|---:|---:|---:|---:|---|"]
+    for row in rows:
+        build = row.build
+        lines.append(
+            f"| {build.beat_bytes}, {build.vector_width}, {build.element_width} | {build.lanes} | "
+            f"{row.together:,} | {row.times:.2f} ({row.times / build.lanes:.1%} of T) | "
+            f"{row.prompt_times:.2f} | {row.evidence} |")
+    return "\n".join(lines)
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -137,17 +223,23 @@ def main(argv=None) -> None:
     options = parser.parse_args(argv)
     if unknown := set(options.models) - {*BUNDLED, *PRESETS}:
         parser.error(f"{unknown.pop()} is no model: name {', '.join([*BUNDLED, *PRESETS])}")
-    cache, rows = cache_directory("passes"), []
+    cache, rows, lane_rows = cache_directory("passes"), [], []
     for model in options.models:
         with tempfile.TemporaryDirectory() as directory:
             image = _image(model, pathlib.Path(directory))
             for width in WIDTHS:
                 rows.append(measure(model, image, width, cache))
                 print(f"{model}, P = {width}: {rows[-1].cycles:,} cycles", file=sys.stderr)
+                for lanes in LANES if model == WITH_LANES else ():
+                    lane_rows.append(measure_lanes(image, rows[-1], lanes, cache)
+                                     if (width, lanes) in SIMULATED else
+                                     estimate_lanes(image, width, lanes))
     if options.write is None:
-        print(table(rows))
+        print(table(rows), lane_table(lane_rows), sep="\n\n")
         return
     write_between(options.write, MARKS, table(rows))
+    if lane_rows:
+        write_between(options.write, LANE_MARKS, lane_table(lane_rows))
     draw_roofline(on_kv260(rows), "64 bytes per beat at 250 MHz, memory of 12.7 GB/s (estimated)",
                   options.write.parent / "images" / PICTURE)
 
