@@ -36,8 +36,11 @@ def _require_shared_python():
                           "configured with --enable-shared.")
 
 
-def build(components, name: str, cache: pathlib.Path, *, waves: bool = False) -> pathlib.Path:
+def build(components, name: str, cache: pathlib.Path, *, waves: bool = False,
+          modules: str = "") -> pathlib.Path:
     """Compile a `Top` of `components` for cocotb, as a module called `name`; return the executable.
+
+    Verilog of the `modules` that they instantiate joins them.
 
     Only the ports of the top module are visible to a bench: that leaves Verilator free to optimise
     everything else, and holds the bench to the contract of the component.
@@ -50,13 +53,13 @@ def build(components, name: str, cache: pathlib.Path, *, waves: bool = False) ->
     interface = cocotb_tools.config.libs_dir / "libcocotbvpi_verilator.so"
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     visible = [f'public_flat_rw -module "{name}" -var "{port}"' for port in ports(text, name)]
-    return compile_model(text, name, cache, arguments=arguments, sources=[main],
+    return compile_model(text + modules, name, cache, arguments=arguments, sources=[main],
                          libraries=[interface], control="\n".join(visible))
 
 
 def simulate(components, bench: str | Sequence[str], *, cache: pathlib.Path,
              directory: pathlib.Path, config: BuildConfig | None = None, seed: int = 1,
-             waves: bool = False, **parameters):
+             waves: bool = False, modules: str = "", **parameters):
     """Run every cocotb test of one or several bench modules against components.
 
     Parameters
@@ -75,6 +78,8 @@ def simulate(components, bench: str | Sequence[str], *, cache: pathlib.Path,
         Of everything random in the bench. It is printed, and with a failure.
     waves : bool
         Record every signal.
+    modules : str
+        Verilog of the modules that components instantiate, if they do.
     parameters
         What `tritstream_sim.verilate.parameters.parameters` returns in the bench; JSON types.
 
@@ -89,7 +94,7 @@ def simulate(components, bench: str | Sequence[str], *, cache: pathlib.Path,
     several = isinstance(components, dict)
     words = "devices" if several else re.sub(r"(?<!^)(?=[A-Z])", "_", type(components).__name__)
     name = words.lower()
-    executable = build(components, name, cache, waves=waves)
+    executable = build(components, name, cache, waves=waves, modules=modules)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     log, results = directory / "simulation.log", directory / "results.xml"

@@ -1,0 +1,1 @@
+"""DDR3 SDRAM: what a chip needs, and LiteDRAM's controller behind the memory port."""

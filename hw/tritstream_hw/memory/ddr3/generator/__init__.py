@@ -1,0 +1,1 @@
+"""The program that has LiteDRAM write a controller: alone of all, it imports that."""

@@ -1,0 +1,143 @@
+"""Writes the Verilog of a DDR3 controller, made of LiteDRAM's parts, to its standard output.
+
+Its standard input holds what to write, as JSON: the arguments of `Core`, which
+`tritstream_hw.memory.ddr3.core` gives.
+"""
+
+import json
+import sys
+
+from litedram.common import PhySettings
+from litedram.core import LiteDRAMCore
+from litedram.core.controller import ControllerSettings
+from litedram.modules import DDR3Module
+from litedram.phy.ecp5ddrphy import ECP5DDRPHY
+from litedram.phy.model import SDRAMPHYModel
+from litex.build.lattice.common import lattice_ecp5_special_overrides
+from litex.gen.fhdl import verilog
+from litex.soc.interconnect import csr_bus
+from migen import Cat, ClockDomain, Module, Record, Signal
+
+PHASES = 2                  # cycles of the chip in one of the controller
+ADDRESS_BITS = 10           # of the registers
+
+
+class Core(Module):
+    """Controller and PHY of a chip, or of LiteDRAM's model of one, and every port of them."""
+
+    def __init__(self, *, name: str, chip: dict, clock_hz: int, commands: int, postponed: int,
+                 registers: list[str], simulated: bool = False, command_delay: int = 0):
+        self.ports = []
+        self._add_clock("sys", "clk", "rst")
+        module = _module(chip)(clock_hz, f"1:{PHASES}")
+        module.timing_settings.tREFI = int(chip["refi"] * clock_hz // 1e9)      # not more seldom
+        if simulated:
+            self.submodules.phy = phy = SDRAMPHYModel(module, _settings(chip), clk_freq=clock_hz)
+            self._show_commands(phy.dfi.phases)
+        else:
+            self._add_clock("sys2x", "fast_clk")
+            self._add_clock("init", "init_clk", "init_rst")
+            self.submodules.phy = phy = ECP5DDRPHY(
+                self._pads(chip), clock_hz, cl=chip["cas_latency"], cwl=chip["write_latency"],
+                cmd_delay=command_delay)
+            self.comb += [self._port("stop").eq(phy.init.stop),
+                          self._port("restart").eq(phy.init.reset)]
+        self.submodules.sdram = LiteDRAMCore(
+            phy, module.geom_settings, module.timing_settings, clock_hz,
+            controller_settings=ControllerSettings(
+                cmd_buffer_depth=commands, refresh_postponing=postponed))
+        self._add_user(self.sdram.crossbar.get_port())
+        found = self.sdram.get_csrs() + ([] if simulated else phy.get_csrs())
+        self._add_registers(sorted(found, key=lambda csr: registers.index(csr.name)))
+
+    def _port(self, name: str, width: int = 1) -> Signal:
+        signal = Signal(width, name_override=name)
+        self.ports.append(signal)
+        return signal
+
+    def _add_clock(self, domain: str, clock: str, reset: str | None = None):
+        made = ClockDomain(domain, reset_less=reset is None)
+        self.clock_domains += made
+        made.clk = self._port(clock)
+        if reset is not None:
+            made.rst = self._port(reset)
+
+    def _pads(self, chip: dict) -> Record:
+        lanes = chip["word_bits"] // 8
+        widths = {"clk_p": 1, "cke": 1, "odt": 1, "reset_n": 1, "cs_n": 1, "ras_n": 1, "cas_n": 1,
+                  "we_n": 1, "ba": chip["bank_bits"], "a": chip["row_bits"], "dm": lanes,
+                  "dqs_p": lanes, "dq": chip["word_bits"]}
+        pads = Record(list(widths.items()))
+        for pad in widths:
+            setattr(pads, pad, self._port(f"pad_{pad}", widths[pad]))
+        return pads
+
+    def _show_commands(self, phases):
+        pins = Cat(*(Cat(phase.we_n, phase.cas_n, phase.ras_n, phase.cs_n, phase.bank,
+                         phase.address) for phase in phases))
+        self.comb += self._port("commands", len(pins)).eq(pins)
+
+    def _add_user(self, user):
+        """A burst for each command; its data come, and are taken, at times of their own."""
+        size = user.data_width
+        self.comb += [
+            user.cmd.valid.eq(self._port("command_valid")),
+            self._port("command_ready").eq(user.cmd.ready),
+            user.cmd.we.eq(self._port("command_write")),
+            user.cmd.addr.eq(self._port("command_burst", user.address_width)),
+            user.wdata.valid.eq(1),
+            self._port("write_taken").eq(user.wdata.ready),
+            user.wdata.data.eq(self._port("write_data", size)),
+            user.wdata.we.eq(self._port("write_bytes", size // 8)),
+            user.rdata.ready.eq(1),
+            self._port("read_valid").eq(user.rdata.valid),
+            self._port("read_data", size).eq(user.rdata.data),
+        ]
+
+    def _add_registers(self, registers: list):
+        bus = csr_bus.Interface(data_width=32, address_width=ADDRESS_BITS)
+        self.submodules.bank = csr_bus.CSRBank(registers, bus=bus, ordering="little")
+        self.comb += [
+            bus.adr.eq(self._port("register_address", ADDRESS_BITS)),
+            bus.re.eq(self._port("register_read")),
+            bus.we.eq(self._port("register_write")),
+            bus.dat_w.eq(self._port("register_i", 32)),
+            self._port("register_o", 32).eq(bus.dat_r),
+        ]
+
+
+def _module(chip: dict) -> type[DDR3Module]:
+    """Return a chip as LiteDRAM knows them: times are nanoseconds, or cycles and those."""
+    return type("Chip", (DDR3Module,), {
+        "nbanks": 1 << chip["bank_bits"], "nrows": 1 << chip["row_bits"],
+        "ncols": 1 << chip["column_bits"],
+        "tRP": chip["rp"], "tRCD": chip["rcd"], "tRAS": chip["ras"], "tWR": chip["wr"],
+        "tREFI": chip["refi"], "tRFC": (None, chip["rfc"]), "tFAW": (None, chip["faw"]),
+        "tRRD": tuple(chip["rrd"]), "tWTR": tuple(chip["wtr"]), "tZQCS": tuple(chip["zqcs"]),
+        "tCCD": (chip["ccd_cycles"], None)})
+
+
+def _settings(chip: dict) -> PhySettings:
+    """Return what `ECP5DDRPHY` says of itself, for the model in its place."""
+    read, write = (-(-chip[latency] // PHASES) for latency in ("cas_latency", "write_latency"))
+    return PhySettings(
+        phytype="SDRAMPHYModel", memtype="DDR3", databits=chip["word_bits"],
+        dfi_databits=4 * chip["word_bits"], nphases=PHASES,
+        rdphase=read * PHASES - chip["cas_latency"], wrphase=write * PHASES - chip["write_latency"],
+        cl=chip["cas_latency"], cwl=chip["write_latency"], read_latency=read + 10,
+        write_latency=write)
+
+
+def main():
+    """Write what standard input asks for."""
+    asked = json.load(sys.stdin)
+    core = Core(**asked)
+    text = str(verilog.convert(core, set(core.ports), asked["name"],
+                               special_overrides=lattice_ecp5_special_overrides))
+    # Comments tell the time of day, and the directive would be for all that is read behind it.
+    print("\n".join(line for line in text.splitlines()
+                    if line.strip() and not line.lstrip().startswith(("//", "`timescale"))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Benches of `tritstream_hw.memory`."""

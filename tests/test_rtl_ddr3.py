@@ -1,0 +1,204 @@
+"""LiteDRAM's controller of a DDR3 SDRAM behind the memory port, with its own model of a chip."""
+
+import collections
+import dataclasses
+import importlib.metadata
+import itertools
+import random
+
+import pytest
+
+from tritstream.ddr3.registers import Command
+from tritstream.errors import MissingTool
+from tritstream_hw.memory.ddr3.bursts import READS, Bursts
+from tritstream_hw.memory.ddr3.chip import DDR3_512MB
+from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST
+from tritstream_sim.agents.ddr3 import ALL, AUTO, Ddr3Times
+from tritstream_sim.agents.pysim import feed, run, stalls
+from tritstream_sim.benches.memory import ddr3
+
+CHIP = DDR3_512MB
+
+
+@pytest.mark.verilator
+def test_ddr3(simulate):
+    simulate(ddr3.Watched(), "tritstream_sim.benches.memory.ddr3", modules=ddr3.verilog())
+
+
+def test_what_is_not_installed_is_told(monkeypatch):
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(MissingTool, match=r"LiteDRAM.*not installed; run `.*litedram==[\d.]+'`"):
+        ddr3.verilog()
+
+
+# Bursts alone.
+
+
+class Core:
+    """A controller in Amaranth's simulator, whose chip holds bytes.
+
+    Parameters
+    ----------
+    port
+        Its port, as its user has it.
+    rng : random.Random
+        For its pauses.
+    """
+
+    def __init__(self, port, rng: random.Random):
+        self._port = port
+        self._rng = rng
+        self.content = collections.defaultdict(lambda: bytes(CHIP.burst_bytes))
+        self.most = 0               # reads that were under way at once
+
+    async def run(self, ctx):
+        """Be the controller, for ever: a testbench in the background."""
+        port, rng = self._port, self._rng
+        reads, last = collections.deque(), 0
+        takes = burst = None        # of a write: the cycle, and the place
+        for cycle in itertools.count():
+            ctx.set(port.command.ready, ready := rng.random() < 0.7)
+            ctx.set(port.write_taken, cycle == takes)
+            comes = bool(reads) and reads[0][0] <= cycle and cycle >= last + CYCLES_PER_BURST
+            ctx.set(port.read.valid, comes)
+            if comes:
+                ctx.set(port.read.payload, int.from_bytes(reads.popleft()[1], "little"))
+                last = cycle
+            _, _, valid, command, data, which = await ctx.tick().sample(
+                port.command.valid, port.command.payload, port.write_data, port.write_bytes)
+            if cycle == takes:
+                self._write(burst, data, which)
+                takes = None
+            if valid and ready:
+                assert takes is None, "a command beside a write"
+                burst = command.burst
+                if command.write:
+                    takes = cycle + rng.randrange(3, 9)
+                else:
+                    reads.append((cycle + rng.randrange(9, 15), self.content[burst]))
+                    self.most = max(self.most, len(reads))
+
+    def _write(self, burst: int, data: int, which: int):
+        new = data.to_bytes(CHIP.burst_bytes, "little")
+        self.content[burst] = bytes(new[n] if which >> n & 1 else old
+                                    for n, old in enumerate(self.content[burst]))
+
+
+def asked(beat, beats=1, data=None, *, size):
+    return {"write": data is not None, "beat": beat, "beats": beats,
+            "data": list(data or bytes(size))}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_bursts_are_what_was_asked_for(parts, seed):
+    """Reads see the writes before them, wherever they begin and end."""
+    size, rng = CHIP.burst_bytes // parts, random.Random(seed)
+    dut = Bursts(chip=CHIP, beat_bytes=size)
+    core = Core(dut.core, rng)
+    content = collections.defaultdict(lambda: bytes(size))
+    commands, expected = [], []
+    last = CHIP.bytes // size - 60
+    for _ in range(60):
+        beat, beats = rng.choice([0, last]) + rng.randrange(40), rng.randrange(1, 20)
+        if rng.random() < 0.5:
+            content[beat] = rng.randbytes(size)
+            commands.append(asked(beat, data=content[beat], size=size))
+        else:
+            commands.append(asked(beat, beats, size=size))
+            expected += [content[beat + n] for n in range(beats)]
+    found = []
+
+    async def master(ctx):
+        ctx.set(dut.room, 1)
+        await feed(ctx, dut.command, commands, stalls(seed, 0.3))
+
+    async def consumer(ctx):
+        while len(found) < len(expected):
+            _, _, valid, beat = await ctx.tick().sample(dut.data.valid, dut.data.payload)
+            if valid:
+                found.append(bytes(beat))
+
+    run(dut, master, consumer, background=[core.run])
+    assert found == expected
+
+
+def test_no_more_comes_than_there_is_room_for(seed):
+    """Whenever it ends: at most `margin` beats come behind it."""
+    size = CHIP.burst_bytes // 2
+    dut, rng = Bursts(chip=CHIP, beat_bytes=size), random.Random(seed)
+    core = Core(dut.core, rng)
+    behind = []
+
+    async def user(ctx):
+        ctx.set(dut.command.valid, 1)
+        ctx.set(dut.command.payload, asked(0, 255, size=size))
+        for _ in range(12):
+            ctx.set(dut.room, 1)
+            for _ in range(rng.randrange(20, 90)):
+                await ctx.tick()
+            ctx.set(dut.room, 0)
+            behind.append(0)
+            for _ in range(3 * READS):
+                _, _, valid = await ctx.tick().sample(dut.data.valid)
+                behind[-1] += valid
+
+    run(dut, user, background=[core.run])
+    print(behind, core.most)
+    assert 0 < max(behind) <= dut.margin and core.most <= READS
+
+
+# What the model is held to.
+
+NOTHING, ACT, PRE, REF, ZQ = (Command(0), Command.ACTIVATE, Command.PRECHARGE, Command.REFRESH,
+                              Command.CALIBRATE)
+READ, WRITE = Command.CS | Command.CAS, Command.CS | Command.CAS | Command.WE
+SLOW = dataclasses.replace(CHIP, faw=120)       # beyond four times tRRD
+
+
+def tell(chip, *commands, earlier=0):
+    """Give commands: so many cycles behind the one before, of 6.67 ns; to a bank, an address.
+
+    The last one comes `earlier` than that.
+    """
+    times = Ddr3Times(chip, 75_000_000)
+    for number, (pause, command, bank, address) in enumerate(commands):
+        for _ in range(pause - 1 - (earlier if number == len(commands) - 1 else 0)):
+            times.tell(NOTHING)
+        times.tell(command, bank, address)
+
+
+@pytest.mark.parametrize("rule, chip, commands", [
+    ("tRCD", CHIP, [(1, ACT, 0, 5), (3, READ, 0, 0)]),
+    ("tRAS", CHIP, [(1, ACT, 0, 5), (6, PRE, 0, 0)]),
+    ("tRP", CHIP, [(1, ACT, 0, 5), (9, PRE, 0, 0), (3, ACT, 0, 6)]),
+    ("tRP", CHIP, [(1, ACT, 0, 5), (9, PRE, 0, 0), (3, REF, 0, 0)]),
+    ("tRP", CHIP, [(1, ACT, 0, 5), (9, READ, 0, AUTO), (4 + 3, ACT, 0, 6)]),
+    ("tRP", CHIP, [(1, ACT, 0, 5), (3, WRITE, 0, AUTO), (5 + 4 + 3 + 3, ACT, 0, 6)]),
+    ("tRRD", CHIP, [(1, ACT, 0, 5), (4, ACT, 1, 5)]),
+    ("tFAW", SLOW, [(1, ACT, 0, 5), *((4, ACT, bank, 5) for bank in (1, 2, 3)), (6, ACT, 4, 5)]),
+    ("tCCD", CHIP, [(1, ACT, 0, 5), (4, READ, 0, 0), (4, READ, 0, 8)]),
+    ("tRTP", CHIP, [(1, ACT, 0, 5), (4, READ, 0, 0), (4, PRE, 0, ALL)]),
+    ("tWR", CHIP, [(1, ACT, 0, 5), (4, WRITE, 0, 0), (5 + 4 + 3, PRE, 0, 0)]),
+    ("tWTR", CHIP, [(1, ACT, 0, 5), (4, WRITE, 0, 0), (5 + 4 + 4, READ, 0, 0)]),
+    ("READ to WRITE", CHIP, [(1, ACT, 0, 5), (4, READ, 0, 0), (6 + 4 + 2 - 5, WRITE, 0, 0)]),
+    ("tRFC", CHIP, [(1, REF, 0, 0), (39, ACT, 0, 0)]),
+    ("tZQCS", CHIP, [(1, ZQ, 0, 0), (64, REF, 0, 0)]),
+])
+def test_a_command_that_comes_too_early_is_told(rule, chip, commands):
+    tell(chip, *commands)
+    with pytest.raises(AssertionError, match=rule):
+        tell(chip, *commands, earlier=1)
+
+
+@pytest.mark.parametrize("rule, commands", [
+    ("no row is open", [(1, READ, 0, 0)]),
+    ("still open", [(1, ACT, 0, 5), (99, ACT, 0, 5)]),
+    ("a row is open", [(1, ACT, 3, 5), (99, REF, 0, 0)]),
+    ("refresh is late", [(1, REF, 0, 0), (11 * 1172, NOTHING, 0, 0)]),
+])
+def test_what_a_chip_cannot_do_is_told(rule, commands):
+    with pytest.raises(AssertionError, match=rule):
+        tell(CHIP, *commands)
