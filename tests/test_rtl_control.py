@@ -8,6 +8,9 @@ import zlib
 
 import numpy as np
 import pytest
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from tritstream.build import BuildConfig
 from tritstream.driver import Device
@@ -27,6 +30,10 @@ from tritstream.link.messages import (
 )
 from tritstream.link.protocol import NO_STOP, Code, RunFlag, Space, Status
 from tritstream_hw.boards.device import BareDevice
+from tritstream_hw.memory.access import AccessSignature
+from tritstream_hw.memory.block import BlockMemory
+from tritstream_hw.memory.ddr3.crossing import RegistersCrossing
+from tritstream_hw.memory.port import MemorySignature
 from tritstream_sim.twin.fake_accelerator import STALLS_SHIFT, FakeAccelerator, predict
 from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
@@ -35,10 +42,34 @@ CONFIG = BuildConfig(beat_bytes=8, max_hidden=64, max_intermediate=64, max_vocab
                      max_state=64, max_stages=8, memory_bytes=2048, candidates=3,
                      ack_cycles=500, retry_cycles=5_000)
 NO_MEMORY = dataclasses.replace(CONFIG, memory_bytes=0)
-NARROW = dataclasses.replace(CONFIG, beat_bytes=4, vector_width=4)
+NARROW = dataclasses.replace(CONFIG, beat_bytes=4, vector_width=4, memory_registers=4)
 CONFIGS = [CONFIG, NO_MEMORY, NARROW]
 
 pytestmark = pytest.mark.verilator
+
+
+class RegisteredMemory(wiring.Component):
+    """Block RAM with registers, which are in a clock of their own, of the same edges."""
+
+    def __init__(self, config: BuildConfig):
+        self._config = config
+        super().__init__({"bus": In(MemorySignature(config.beat_bytes)),
+                          "access": In(AccessSignature()), "abandon": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        m.submodules.memory = memory = BlockMemory(
+            beat_bytes=config.beat_bytes, beats=config.memory_bytes // config.beat_bytes)
+        m.submodules.crossing = crossing = RegistersCrossing(memory_domain="sync")
+        wiring.connect(m, wiring.flipped(self.bus), memory.bus)
+        wiring.connect(m, wiring.flipped(self.access), crossing.access)
+        m.d.comb += crossing.abandon.eq(self.abandon)
+        bus, words = crossing.registers, Array(Signal(32) for _ in range(config.memory_registers))
+        m.d.sync += bus.o.eq(words[bus.address])
+        with m.If(bus.write):
+            m.d.sync += words[bus.address].eq(bus.i)
+        return m
 
 
 @dataclasses.dataclass
@@ -83,7 +114,8 @@ class Image:
 @pytest.fixture(scope="module")
 def executable(request):
     """All devices in one executable."""
-    devices = [BareDevice(config, config.digest(), FakeAccelerator(config, vocab=VOCAB))
+    devices = [BareDevice(config, config.digest(), FakeAccelerator(config, vocab=VOCAB),
+                          RegisteredMemory(config) if config.memory_registers else None)
                for config in CONFIGS]
     return build_stepped(Bench(devices), "control", request.config.rootpath / "build" / "sim")
 
@@ -340,6 +372,17 @@ def test_spaces(connect):
         reply = command(device, code, Access(space=space, address=0, words=2).pack(), data, reply=2)
         assert reply == bytes([code, Status.UNKNOWN_SPACE])
     assert device.read(Space.RECORDS, 0, 2).tolist() == [0, 1]
+
+
+def test_registers_of_the_memory(connect):
+    device = connect(NARROW)
+    assert device.identity.memory_registers == 4
+    device.store(Space.REGISTERS, 1, np.array([-3, 7]))
+    assert device.read(Space.REGISTERS, 0, 4).tolist() == [0, -3, 7, 0]
+    where = Access(space=Space.REGISTERS, address=3, words=2)
+    reply = command(device, Code.READ, where.pack(), reply=2)
+    assert reply == bytes([Code.READ, Status.OUT_OF_RANGE])
+    assert device.read(Space.REGISTERS, 1, 1).tolist() == [-3]
 
 
 @pytest.mark.parametrize("words", [2, CONFIG.max_state + 1])

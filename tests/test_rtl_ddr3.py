@@ -7,14 +7,16 @@ import itertools
 import random
 
 import pytest
+from amaranth.sim import Simulator
 
 from tritstream.ddr3.registers import Command
 from tritstream.errors import MissingTool
 from tritstream_hw.memory.ddr3.bursts import READS, Bursts
 from tritstream_hw.memory.ddr3.chip import DDR3_512MB
 from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST
+from tritstream_hw.memory.ddr3.crossing import RegistersCrossing
 from tritstream_sim.agents.ddr3 import ALL, AUTO, Ddr3Times
-from tritstream_sim.agents.pysim import feed, run, stalls
+from tritstream_sim.agents.pysim import collect, feed, run, stalls
 from tritstream_sim.benches.memory import ddr3
 
 CHIP = DDR3_512MB
@@ -148,6 +150,57 @@ def test_no_more_comes_than_there_is_room_for(seed):
     run(dut, user, background=[core.run])
     print(behind, core.most)
     assert 0 < max(behind) <= dut.margin and core.most <= READS
+
+
+# Registers.
+
+
+@pytest.mark.parametrize("cycles", range(1, 14))
+def test_an_access_that_is_abandoned_is_forgotten(cycles):
+    """Wherever it is; the next word is that of the next access."""
+    dut = RegistersCrossing(memory_domain="memory")
+    request, bus = dut.access.request, dut.registers
+
+    async def user(ctx):
+        ctx.set(dut.access.word.ready, 1)
+        ctx.set(request.payload, {"address": 3, "data": 0, "write": 0})
+        ctx.set(request.valid, 1)
+        taken = 0
+        for _ in range(cycles):
+            ctx.set(request.valid, not taken)
+            _, _, ready = await ctx.tick().sample(request.ready)
+            taken |= ready
+        ctx.set(dut.abandon, 1)
+        ctx.set(request.valid, 0)
+        await ctx.tick()
+        ctx.set(dut.abandon, 0)
+        asked = [{"address": 5, "data": 0, "write": 0}, {"address": 5, "data": 77, "write": 1},
+                 {"address": 5, "data": 0, "write": 0}]
+        for what, expected in zip(asked, (105, None, 77), strict=True):
+            await feed(ctx, request, [what], stalls(1, 0.0))
+            if expected is not None:
+                word = await collect(ctx, dut.access.word, 1, stalls(1, 0.0))
+                assert word == [expected]
+
+    async def registers(ctx):
+        content = {address: 100 + address for address in range(8)}
+        tick = ctx.tick("memory").sample(bus.address, bus.write, bus.i)
+        async for _, _, address, write, data in tick:
+            ctx.set(bus.o, content[address])
+            if write:
+                content[address] = data
+
+    async def watchdog(ctx):
+        await ctx.delay(1e-4)
+        raise TimeoutError("no word has come")
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_clock(1.3e-8, domain="memory")
+    simulator.add_testbench(user)
+    for testbench in (registers, watchdog):
+        simulator.add_testbench(testbench, background=True)
+    simulator.run()
 
 
 # What the model is held to.

@@ -10,6 +10,7 @@ from tritstream.formats import UNIT
 from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
 from tritstream_hw.link import Link
+from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.memory.player import Player
 from tritstream_hw.memory.port import MemorySignature
 from tritstream_hw.memory.prefetch import Prefetch
@@ -39,6 +40,9 @@ class Soc(wiring.Component):
         Bytes from and to the PHY.
     memory : :py:`Out(MemorySignature(P))`
         Memory of the image; there only if `memory_bytes` is not 0.
+    registers, abandon_registers : :py:`Out(AccessSignature())`, :py:`Out(1)`
+        Its registers, and a strobe: nobody waits for what was asked; only if `memory_registers` is
+        not 0.
     """
 
     def __init__(self, config: BuildConfig, build_id: bytes, accelerator):
@@ -51,6 +55,8 @@ class Soc(wiring.Component):
         }
         if config.memory_bytes > 0:
             members["memory"] = Out(MemorySignature(config.beat_bytes))
+        if config.memory_registers > 0:
+            members |= {"registers": Out(AccessSignature()), "abandon_registers": Out(1)}
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -93,4 +99,7 @@ class Soc(wiring.Component):
         m.d.comb += control.counters.eq(link.counters)
         if config.memory_bytes > 0:
             wiring.connect(m, player.memory, wiring.flipped(self.memory))
+        if config.memory_registers > 0:
+            wiring.connect(m, control.registers, wiring.flipped(self.registers))
+            m.d.comb += self.abandon_registers.eq(reset)
         return m

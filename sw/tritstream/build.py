@@ -17,6 +17,8 @@ CHOICES = {"p": "beat_bytes", "v": "vector_width", "e": "element_width", "t": "l
            "state": "max_state", "memory": "memory_bytes", "clock": "clock_hz"}
 """What a text may say of a build, and how that is called here."""
 
+MAY_BE_NONE = frozenset({"prefetch_beats", "memory_bytes", "memory_registers", "link_rate"})
+
 _UNITS = {"k": 1 << 10, "M": 1 << 20}
 
 
@@ -75,6 +77,8 @@ class BuildConfig:
         Stages of a tape that are recorded, 4 layers + 2.
     memory_bytes : int
         Size of the memory behind the source; 0 if weights are streamed by the host.
+    memory_registers : int
+        Words of the registers by which the host starts the memory; 0: it needs no start.
     clock_hz : int
         System clock, for reports and the UART's divider.
     link_rate : int
@@ -95,6 +99,7 @@ class BuildConfig:
     max_state: int = 24 * 1024
     max_stages: int = 256
     memory_bytes: int = 0
+    memory_registers: int = 0
     clock_hz: int = 80_000_000
     link_rate: int = 0
     ack_cycles: int = 2_000
@@ -103,7 +108,7 @@ class BuildConfig:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            low = 0 if field.name in ("prefetch_beats", "memory_bytes", "link_rate") else 1
+            low = 0 if field.name in MAY_BE_NONE else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise BadInput(f"{field.name} must be an integer of at least {low}, not {value!r}.")
         for name in ("beat_bytes", "vector_width", "element_width"):

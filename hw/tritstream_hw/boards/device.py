@@ -23,7 +23,8 @@ class BareDevice(wiring.Component):
     accelerator
         Component with the ports of :class:`AcceleratorSignature`.
     memory : wiring.Component or None
-        With the port `bus`; None: a `BlockMemory`, if the configuration has any memory.
+        With the port `bus`, and if it has registers, `access` and `abandon`; None: a
+        `BlockMemory`, if the configuration has any memory.
 
     Members
     -------
@@ -34,6 +35,7 @@ class BareDevice(wiring.Component):
     def __init__(self, config: BuildConfig, build_id: bytes, accelerator, memory=None):
         self._soc = Soc(config, build_id, accelerator)
         self._memory = memory
+        self._registers = config.memory_registers > 0
         if memory is None and config.memory_bytes:
             self._memory = BlockMemory(beat_bytes=config.beat_bytes,
                                        beats=config.memory_bytes // config.beat_bytes)
@@ -50,4 +52,7 @@ class BareDevice(wiring.Component):
         if self._memory is not None:
             m.submodules.memory = memory = self._memory
             wiring.connect(m, soc.memory, memory.bus)
+            if self._registers:
+                wiring.connect(m, soc.registers, memory.access)
+                m.d.comb += memory.abandon.eq(soc.abandon_registers)
         return m

@@ -21,6 +21,7 @@ from tritstream_hw.control.parser import Parser
 from tritstream_hw.control.run import Run
 from tritstream_hw.control.spaces import Spaces
 from tritstream_hw.link import COUNTERS
+from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.memory.player import PlayerSignature
 from tritstream_hw.ports import ControlledSignature, PassSignature, part
 from tritstream_hw.stream.skid import Skid
@@ -50,6 +51,8 @@ class Control(wiring.Component):
         Moves all beats.
     counters : :py:`In(COUNTERS)`
         Of the link.
+    registers : :py:`Out(AccessSignature())`
+        Of the memory; only if it has any.
     """
 
     def __init__(self, config: BuildConfig, build_id: bytes):
@@ -63,6 +66,7 @@ class Control(wiring.Component):
             "player": Out(PlayerSignature(beat_bytes=config.beat_bytes,
                                           memory_units=config.memory_bytes // UNIT)),
             "counters": In(COUNTERS),
+            **({"registers": Out(AccessSignature())} if config.memory_registers else {}),
         })
 
     def elaborate(self, platform):
@@ -101,6 +105,8 @@ class Control(wiring.Component):
         wiring.connect(m, access.request, spaces.request)
         wiring.connect(m, spaces.word, access.word)
         wiring.connect(m, spaces.debug, accelerator.debug)
+        if config.memory_registers:
+            wiring.connect(m, spaces.registers, wiring.flipped(self.registers))
         m.d.comb += [
             self.failed.eq(run.failed),
             self.accelerator.clear_digest.eq(parser.identify.valid | run.clear_digest),

@@ -1,5 +1,8 @@
 """The spaces of READ and STORE: the one place that leads an address to its memory."""
 
+import functools
+import operator
+
 from amaranth import *
 from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
@@ -7,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.link.messages import Counters
 from tritstream.link.protocol import Space
+from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.ports import DebugSignature
 
 __all__ = ["COUNTER_WORDS", "WORD", "Spaces"]
@@ -28,11 +32,14 @@ class Spaces(wiring.Component):
     ----------
     vector_elements, max_state, max_stages, lanes, slots : int
         See :class:`DebugSignature`.
+    memory_registers : int
+        Size of the space of registers; 0: there is none.
 
     Members
     -------
     request : :py:`In(stream.Signature(WORD))`
-        A word of one of the spaces, within its size; only vectors and state are written. A write is
+        A word of one of the spaces, within its size; only vectors, state and
+        registers are written. A write is
         taken when it is done, a read with its word.
     word : :py:`Out(stream.Signature(32))`
         The word of each read.
@@ -40,10 +47,13 @@ class Spaces(wiring.Component):
         The memories of the accelerator.
     counters : :py:`In(data.ArrayLayout(32, COUNTER_WORDS))`
         Content of the space of counters.
+    registers : :py:`Out(AccessSignature())`
+        Those of the memory, which take their time; only if there are any.
     """
 
     def __init__(self, *, vector_elements: int, max_state: int, max_stages: int, lanes: int = 1,
-                 slots: int = 1):
+                 slots: int = 1, memory_registers: int = 0):
+        self._memory_registers = memory_registers
         super().__init__({
             "request": In(stream.Signature(WORD)),
             "word": Out(stream.Signature(32)),
@@ -51,16 +61,23 @@ class Spaces(wiring.Component):
                 vector_elements=vector_elements, max_state=max_state, max_stages=max_stages,
                 lanes=lanes, slots=slots)),
             "counters": In(data.ArrayLayout(32, COUNTER_WORDS)),
+            **({"registers": Out(AccessSignature())} if memory_registers else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         request, debug = self.request, self.debug
         serves, comes = Signal(), Signal()
+        kept = {space: Signal(32, name=f"{space.name.lower()}_word") for space in Space}
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(request.valid & debug.idle):
                     m.next = "SERVE"
+                    if self._memory_registers:
+                        with m.If(request.p.space == Space.REGISTERS):
+                            m.next = "ASK"
+            if self._memory_registers:
+                self._ask_registers(m, kept[Space.REGISTERS])
             with m.State("SERVE"):
                 m.d.comb += [serves.eq(1), request.ready.eq(request.p.write)]
                 m.d.sync += Assert(debug.idle, "a pass has begun while a word is asked for")
@@ -92,12 +109,32 @@ class Spaces(wiring.Component):
             words[space] = read.data
 
         # Each where its memory is, and 0 but for one of them.
-        kept = {space: Signal(32, name=f"{space.name.lower()}_word") for space in words}
         for space, word in words.items():
             with m.If(comes):
                 m.d.sync += kept[space].eq(word)
+        for space, word in kept.items():
             with m.If(request.p.space != space):
-                m.d.sync += kept[space].eq(0)
-        m.d.comb += self.word.payload.eq(
-            kept[Space.VECTORS] | kept[Space.STATE] | kept[Space.RECORDS] | kept[Space.COUNTERS])
+                m.d.sync += word.eq(0)
+        m.d.comb += self.word.payload.eq(functools.reduce(operator.or_, kept.values()))
         return m
+
+    def _ask_registers(self, m, word):
+        """Hand the request on, and wait for the word of a read."""
+        request, registers = self.request, self.registers
+        m.d.comb += [
+            registers.request.p.address.eq(request.p.address),
+            registers.request.p.data.eq(request.p.data),
+            registers.request.p.write.eq(request.p.write),
+        ]
+        with m.State("ASK"):
+            m.d.comb += registers.request.valid.eq(1)
+            with m.If(registers.request.ready):
+                m.next = "AWAIT"
+                with m.If(request.p.write):
+                    m.d.comb += request.ready.eq(1)
+                    m.next = "IDLE"
+        with m.State("AWAIT"):
+            m.d.comb += registers.word.ready.eq(1)
+            m.d.sync += word.eq(registers.word.payload)
+            with m.If(registers.word.valid):
+                m.next = "OFFER"

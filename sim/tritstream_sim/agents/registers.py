@@ -1,8 +1,8 @@
 """cocotb agent for the registers of a DDR3 memory."""
 
-from cocotb.triggers import RisingEdge
-
 from tritstream.ddr3.registers import ADDRESS, WORDS, Command
+from tritstream_hw.memory.access import REGISTER
+from tritstream_sim.agents.stream import Sink, Source
 
 __all__ = ["Registers"]
 
@@ -17,36 +17,25 @@ class Registers:
     """
 
     def __init__(self, dut, name: str):
-        self._edge = RisingEdge(dut.clk)
-        self._ports = {port: dut[f"{name}__{port}"]
-                       for port in ("address", "write", "i", "read", "o")}
-        self._ports["write"].value = self._ports["read"].value = 0
+        self._requests = Source(dut, f"{name}__request", REGISTER)
+        self._words = Sink(dut, f"{name}__word")
 
     async def write(self, name: str, value: int):
         """Write a register, word by word."""
-        for word in range(WORDS[name]):
-            self._ports["address"].value = ADDRESS[name] + word
-            self._ports["i"].value = value >> 32 * word & 0xFFFF_FFFF
-            self._ports["write"].value = 1
-            await self._edge
-        self._ports["write"].value = 0
+        self._requests.send({"address": ADDRESS[name] + word, "write": 1,
+                             "data": value >> 32 * word & 0xFFFF_FFFF}
+                            for word in range(WORDS[name]))
+        await self._requests.sent()
 
     async def read(self, name: str) -> int:
         """Read a register."""
-        value = 0
-        for word in range(WORDS[name]):
-            self._ports["address"].value = ADDRESS[name] + word
-            self._ports["read"].value = 1
-            await self._edge
-            await self._edge
-            value |= int(self._ports["o"].value) << 32 * word
-        self._ports["read"].value = 0
-        return value
+        self._requests.send({"address": ADDRESS[name] + word, "write": 0, "data": 0}
+                            for word in range(WORDS[name]))
+        words = await self._words.take(WORDS[name])
+        return sum(value << 32 * word for word, value in enumerate(words))
 
     async def issue(self, phase: int, command: Command, *, bank: int, address: int = 0):
-        """Give the chip a command, and wait until what it does is done."""
+        """Give the chip a command; the next one comes later than its times are."""
         for register, value in {"address": address, "baddress": bank, "command": command,
                                 "command_issue": 1}.items():
             await self.write(f"dfii_pi{phase}_{register}", value)
-        for _ in range(30):
-            await self._edge

@@ -122,6 +122,7 @@ class Emulator:
         self.model = model
         self.memory = bytearray(config.memory_bytes)
         self._sizes = space_words(config)
+        self._registers = np.zeros(config.memory_registers, np.int32)
         self.link = LinkOptions.for_device() if link is None else link
         self.resets = 0
         self.statistics = LinkStatistics()      # of its end of the present connection
@@ -377,11 +378,12 @@ class Emulator:
             Space.STATE: self.model.state,
             Space.RECORDS: np.concatenate([records, padding]),
             Space.COUNTERS: np.frombuffer(counters.pack(), "<i4"),
+            Space.REGISTERS: self._registers,
         }
 
     def _words(self, access: Access, *, written: bool) -> np.ndarray:
         """Return the words that READ or STORE name."""
-        if access.space not in (WRITABLE if written else self._sizes):
+        if access.space not in self._sizes or written and access.space not in WRITABLE:
             raise _Refused(Status.UNKNOWN_SPACE)
         end = access.address + access.words
         if end > self._sizes[access.space]:

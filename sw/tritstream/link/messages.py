@@ -51,6 +51,7 @@ class Identity(Table):
     max_state: int = field("u32", "elements of recurrent state, layers x hidden")
     max_vocab: int = field("u32", "largest vocabulary")
     memory_units: int = field("u32", "size of the memory, 0 if there is none")
+    memory_registers: int = field("u8", "words of the memory's registers, 0: it needs no start")
     clock_hz: int = field("u32", "system clock")
     link_rate: int = field("u32", "bytes per second of the link, 0 if unknown")
 
@@ -73,6 +74,7 @@ class Identity(Table):
                    lanes=config.lanes, candidates=config.candidates, max_hidden=config.max_hidden,
                    max_intermediate=config.max_intermediate, max_state=config.max_state,
                    max_vocab=config.max_vocab, memory_units=config.memory_bytes // UNIT,
+                   memory_registers=config.memory_registers,
                    clock_hz=config.clock_hz, link_rate=config.link_rate)
 
 

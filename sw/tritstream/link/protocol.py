@@ -104,3 +104,4 @@ class Space(enum.IntEnum):
     STATE = 1
     RECORDS = 2
     COUNTERS = 3
+    REGISTERS = 4

@@ -6,7 +6,7 @@ from tritstream.link.protocol import Space
 
 __all__ = ["WRITABLE", "space_words"]
 
-WRITABLE = frozenset({Space.VECTORS, Space.STATE})
+WRITABLE = frozenset({Space.VECTORS, Space.STATE, Space.REGISTERS})
 """The spaces that STORE may write."""
 
 
@@ -15,12 +15,15 @@ def space_words(config: BuildConfig) -> dict[Space, int]:
 
     The vectors of each lane, and the state of each slot, begin at a power of two.
     """
-    return {
+    sizes = {
         Space.VECTORS: _side_by_side(config.vector_elements, config.lanes),
         Space.STATE: _side_by_side(config.max_state, config.slots),
         Space.RECORDS: RECORD_WORDS * config.max_stages,
         Space.COUNTERS: Counters.SIZE // 4,
     }
+    if config.memory_registers:
+        sizes[Space.REGISTERS] = config.memory_registers
+    return sizes
 
 
 def _side_by_side(words: int, count: int) -> int:

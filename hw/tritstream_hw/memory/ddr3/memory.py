@@ -4,10 +4,11 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.memory.crossing import MemoryCrossing
 from tritstream_hw.memory.ddr3.bursts import Bursts
 from tritstream_hw.memory.ddr3.core import Ddr3Core
-from tritstream_hw.memory.ddr3.registers import RegistersSignature
+from tritstream_hw.memory.ddr3.crossing import RegistersCrossing
 from tritstream_hw.memory.port import MemorySignature
 
 __all__ = ["Ddr3Memory"]
@@ -31,8 +32,10 @@ class Ddr3Memory(wiring.Component):
     -------
     bus : :py:`In(MemorySignature(P))`
         The port.
-    registers : :py:`In(RegistersSignature())`
-        Those of the core, in its domain.
+    access : :py:`In(AccessSignature())`
+        Registers of the core.
+    abandon : :py:`In(1)`
+        Strobe: nobody waits for what was asked of them.
     """
 
     def __init__(self, core: Ddr3Core, *, beat_bytes: int, beats: int,
@@ -44,7 +47,8 @@ class Ddr3Memory(wiring.Component):
         self._domain = memory_domain
         super().__init__({
             "bus": In(MemorySignature(beat_bytes)),
-            "registers": In(RegistersSignature()),
+            "access": In(AccessSignature()),
+            "abandon": In(1),
         })
 
     def elaborate(self, platform):
@@ -57,6 +61,8 @@ class Ddr3Memory(wiring.Component):
         wiring.connect(m, crossing.command, bursts.command)
         wiring.connect(m, bursts.data, crossing.data)
         wiring.connect(m, bursts.core, core.user)
-        wiring.connect(m, wiring.flipped(self.registers), core.registers)
-        m.d.comb += bursts.room.eq(crossing.room)
+        m.submodules.registers = registers = RegistersCrossing(memory_domain=self._domain)
+        wiring.connect(m, wiring.flipped(self.access), registers.access)
+        wiring.connect(m, registers.registers, core.registers)
+        m.d.comb += [bursts.room.eq(crossing.room), registers.abandon.eq(self.abandon)]
         return m

@@ -11,7 +11,7 @@ import random
 import cocotb
 from amaranth import *
 from amaranth.lib import wiring
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.ddr3.registers import Command, Control
 from tritstream_hw.memory.ddr3.chip import DDR3_512MB
@@ -35,7 +35,7 @@ class Watched(wiring.Component):
 
     Members
     -------
-    bus, registers
+    bus, access, abandon
         See :class:`Ddr3Memory`.
     commands
         See :class:`ModelledCore`.
@@ -51,8 +51,8 @@ class Watched(wiring.Component):
         m = Module()
         m.submodules.memory = memory = self._memory
         wiring.connect(m, wiring.flipped(self.bus), memory.bus)
-        wiring.connect(m, wiring.flipped(self.registers), memory.registers)
-        m.d.comb += self.commands.eq(self._core.commands)
+        wiring.connect(m, wiring.flipped(self.access), memory.access)
+        m.d.comb += [memory.abandon.eq(self.abandon), self.commands.eq(self._core.commands)]
         return m
 
 
@@ -76,7 +76,8 @@ def writes(beat):
 
 async def start(dut, *, i_stall=(0,), o_stall=(0,)):
     start_clock(dut)
-    registers = Registers(dut, "registers")
+    registers = Registers(dut, "access")
+    dut.abandon.value = 0
     source = Source(dut, "bus__command", command_layout(SIZE), stall=stall(*i_stall))
     sink = Sink(dut, "bus__data", beat_layout(SIZE), stall=stall(*o_stall))
     await reset(dut, 10)                # for as long as something may be on its way
@@ -145,6 +146,7 @@ async def registers_reach_the_chip(dut):
         await registers.write(f"dfii_pi{phase}_wrdata", half)
     await registers.issue(1, Command.WRITE, bank=bank, address=column)
     await registers.issue(0, Command.READ, bank=bank, address=column)
+    await ClockCycles(dut.clk, 30)      # any link takes longer
     assert await registers.read("dfii_pi0_rddata") == halves[0]
     await registers.issue(0, Command.PRECHARGE, bank=bank)
     await registers.write("dfii_control", Control.HARDWARE)
