@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from tritstream.ddr3.levelling import CAS_LATENCY, WRITE_LATENCY
+
 __all__ = ["DDR3_512MB", "Ddr3Chip"]
 
 
@@ -29,8 +31,8 @@ class Ddr3Chip:
     word_bits: int = 16
     column_bits: int = 10
     row_bits: int
-    cas_latency: int = 6
-    write_latency: int = 5
+    cas_latency: int = CAS_LATENCY
+    write_latency: int = WRITE_LATENCY
     rcd: float
     rp: float
     ras: float
