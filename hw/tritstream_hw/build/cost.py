@@ -85,8 +85,10 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "ActivationMemory": lambda: construct(ActivationMemory, CONFIG),
     "Dequantise": lambda: construct(Dequantise, CONFIG),
     "Mixer": Mixer,
+    "Mixer, shared": lambda: Mixer(element_cycles=4),
     "Residual": Residual,
     "Statistics": lambda: construct(Statistics, CONFIG),
+    "Statistics, shared": lambda: Statistics(element_width=1, element_cycles=4),
     **{f"Scalars, {units} of {bits} bits": lambda units=units, bits=bits: Scalars(
         scalar_units=units, digit_bits=bits, lead=6) for units, bits in ((1, 1), (3, 2))},
     **{f"Quantiser V={width}": lambda width=width: construct(Quantiser, _vectors(width))
