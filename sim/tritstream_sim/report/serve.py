@@ -290,13 +290,23 @@ def served(name: str, device: str, options) -> tuple[Load, Speed]:
     with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
         lanes = server.ask("/slots")["lanes"]
         asyncio.run(load(server.port, lanes, tokens=WARM_TOKENS, requests=lanes))
-        spent, cycles = server.processor_seconds, server.cycles
-        seen = asyncio.run(load(server.port, options.clients, tokens=options.tokens,
-                                seconds=options.seconds))
-        made = seen.requests * options.tokens
-        spent = (server.processor_seconds - spent) / made
-        cycles = None if cycles is None else (server.cycles - cycles) / made
-    return seen, Speed(seen.rate, spent, cycles)
+        return asyncio.run(_watched(server, options))
+
+
+async def _watched(server: Server, options) -> tuple[Load, Speed]:
+    """Have clients ask a server, and look at it when they begin to count and when they end."""
+    async def look() -> tuple[float, int | None]:
+        return server.processor_seconds, await asyncio.to_thread(lambda: server.cycles)
+
+    loading = asyncio.create_task(load(server.port, options.clients, tokens=options.tokens,
+                                       seconds=options.seconds))
+    await asyncio.sleep(WARM * options.seconds)
+    spent, cycles = await look()
+    await asyncio.sleep((1 - WARM) * options.seconds)
+    spent_then, cycles_then = await look()
+    seen = await loading
+    return seen, Speed(seen.rate, (spent_then - spent) / seen.tokens,
+                       None if cycles is None else (cycles_then - cycles) / seen.tokens)
 
 
 async def load(port: int, clients: int, *, tokens: int, seconds: float = float("inf"),
