@@ -134,6 +134,8 @@ class Accelerator(wiring.Component):
         connect(m, elements.o, self.statistics.i)
         connect(m, elements.o, self.vector_digest.elements)
         connect(m, head.ranked, self.vector_digest.logits)
+        m.d.comb += [body.eq(lane.body) for body, lane in zip(
+            self.vector_digest.body, self.sequencer.lanes.table, strict=True)]
         m.d.comb += self.gemv.available.eq(quantiser.available)
         # Only one of the two has a command, and neither takes anything without.
         for source, sinks in ((self.gemv.o, (elements.sums, head.sums)),

@@ -336,7 +336,7 @@ class Device:
             result = yield from self.play([self.play_of(result.best, length, logits=logits)])
             count -= length
 
-    def together(self, lanes, *, head: bool = False, logits: bool = False):
+    def together(self, lanes, *, logits: bool = False):
         """Take tokens, as many in one pass over the weights as the device has lanes.
 
         Passes are sent without waiting for answers.
@@ -345,11 +345,10 @@ class Device:
         ----------
         lanes : sequence of Lane
             The tokens, and where their conversations' states lie. One that follows the token before
-            it may be the first of a pass: then its state is the one that lies there.
-        head : bool
-            Whether the head is played.
+            it may be the first of a pass: then its state is the one that lies there. A pass of
+            nothing but bodies plays no head.
         logits : bool
-            Whether all logits are wanted.
+            Whether all logits are wanted; then none may be a body.
 
         Yields
         ------
@@ -357,9 +356,6 @@ class Device:
             Of every token in turn. Its digest is that of this token alone; cycles and stalls are
             those of the pass, and only in the result of its first token, else 0.
         """
-        run = dataclasses.replace(
-            self.play_of(0, head=head, logits=logits),
-            flags=RunFlag.TOGETHER | RunFlag.LOGITS * logits)
         most = self.identity.lanes
         groups = [lanes[n:n + most] for n in range(0, len(lanes), most)]
         with self._known_state():
@@ -367,7 +363,10 @@ class Device:
             waiting = collections.deque()
             for first, *others in groups:
                 group = [dataclasses.replace(first, flags=first.flags & ~LaneFlag.FOLLOWS), *others]
-                play = dataclasses.replace(run, count=len(group))
+                head = any(LaneFlag.BODY not in lane.flags for lane in group)
+                play = dataclasses.replace(
+                    self.play_of(0, len(group), head=head),
+                    flags=RunFlag.TOGETHER | RunFlag.LOGITS * logits)
                 self._send(play, group)
                 waiting.append((play, group))
                 while waiting and (len(waiting) == DEPTH or self._stream.poll()):
@@ -386,7 +385,8 @@ class Device:
             for n, (lane, row) in enumerate(zip(lanes, logits, strict=True)):
                 if n:
                     code = self._stream.read(1)[0]
-                result = self._limited_answer(play, lane.token, code, row)
+                result = self._limited_answer(play, lane.token, code, row,
+                                              head=LaneFlag.BODY not in lane.flags)
                 if result.last != (n == len(lanes) - 1):
                     raise DeviceError(f"The device at {self.name} answered for {n + 1} of "
                                       f"{len(lanes)} tokens: its bitstream does not match this "
@@ -493,24 +493,25 @@ class Device:
             logits = None
             if code == Code.LOGIT and play.flags & RunFlag.LOGITS:
                 code, logits = self._logits(self._image.vocab)
-            return self._limited_answer(play, token, code, logits)
+            return self._limited_answer(play, token, code, logits,
+                                        head=play.stages == self._image.stages)
 
-    def _limited_answer(self, play: Run, token: int, code: int, logits) -> PassResult:
+    def _limited_answer(self, play: Run, token: int, code: int, logits, *,
+                        head: bool) -> PassResult:
         if code != Code.RUN:
             raise self._surprise(code, Code.RUN)
         self._check(self._stream.read(1)[0], f"to run token {token}")
-        head = self._stream.read(PassResult.HEAD_SIZE)
-        data = head + self._stream.read(PassResult.rest_size(head))
+        first = self._stream.read(PassResult.HEAD_SIZE)
+        data = first + self._stream.read(PassResult.rest_size(first))
         result = PassResult.unpack(data, token=token, logits=logits)
         count = 0 if logits is None else len(logits)
         if play.flags & RunFlag.LOGITS and count != self._image.vocab:
             raise DeviceError(f"The device at {self.name} sent {count} logits of "
                               f"{self._image.vocab}: repeat the command.")
-        self._check_candidates(play, token, result)
+        self._check_candidates(token, result, head)
         return result
 
-    def _check_candidates(self, play: Run, token: int, result: PassResult) -> None:
-        head = play.stages == self._image.stages
+    def _check_candidates(self, token: int, result: PassResult, head: bool) -> None:
         if head and not result.candidates:
             raise DeviceError(f"The device at {self.name} gave no next token behind token {token}: "
                               "its bitstream does not match this program.")

@@ -102,6 +102,7 @@ class Run(wiring.Component):
         offset = Signal(32)                  # of the row, in units
         row = Signal(33)
         status, head, last = Signal(8), Signal(), Signal()
+        ranked = head & ~tokens.table[lane].body.any()
         candidates = Signal(8)
         named, played = Signal(), Signal()   # all of the pass has been asked for; it has gone
 
@@ -231,7 +232,7 @@ class Run(wiring.Component):
                         (left == 1) | has(command.flags, RunFlag.STREAMED)
                         | ~head | ~accelerator.best.valid
                         | (accelerator.best.token == configuration.stop_token)))
-                with m.If(head & accelerator.best.valid & (candidates != self._candidates)):
+                with m.If(ranked & accelerator.best.valid & (candidates != self._candidates)):
                     m.d.sync += [candidates.eq(candidates + 1),
                                  accelerator.candidate.eq(candidates + 1)]
                     m.next = "LOOK"
@@ -293,7 +294,8 @@ class Run(wiring.Component):
             m.d.sync += token.eq(one.token)
             known = tokens.table[lane]
             m.d.sync += [known.slot.eq(one.slot), known.follows.eq(follows),
-                         known.fresh.eq(one.flags[exact_log2(LaneFlag.FRESH)])]
+                         known.fresh.eq(one.flags[exact_log2(LaneFlag.FRESH)]),
+                         known.body.eq(one.flags[exact_log2(LaneFlag.BODY)])]
             with m.If((one.slot >= self._slots) | (follows & (lane == 0))):
                 m.d.sync += status.eq(Status.OUT_OF_RANGE)
             m.next = "OFFSET"

@@ -15,7 +15,8 @@ def lanes_layout(lanes: int, slots: int) -> data.StructLayout:
     `last` is the number of the last lane that has a token; those before it have one, too. A token
     that `follows` is the next one of the conversation in the lane before its own: its recurrent
     state is what that one leaves. Both have the same `slot`, where the state lies between passes.
-    The state of one that is `fresh` counts as 0.
+    The state of one that is `fresh` counts as 0. The head's logits are nothing of one that is only
+    `body`.
     """
     return data.StructLayout({
         "last":  range(lanes),
@@ -23,6 +24,7 @@ def lanes_layout(lanes: int, slots: int) -> data.StructLayout:
             "slot":    range(slots),
             "fresh":   1,
             "follows": int(lanes > 1),      # there is no lane before the only one
+            "body":    int(lanes > 1),      # whoever wants no head of the only one plays none
         }), lanes),
     })
 

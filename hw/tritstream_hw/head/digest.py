@@ -31,6 +31,8 @@ class VectorDigest(wiring.Component):
         Elements of a vector.
     logits : :py:`In(flow(rows_layout(signed(32), E, T)))`
         Logits. Not in one cycle with elements.
+    body : :py:`In(T)`
+        Leave the logits of this token out.
     clear : :py:`In(T)`
         Start again, with what is taken in the same cycle.
     value : :py:`Out(data.ArrayLayout(32, T))`
@@ -43,6 +45,7 @@ class VectorDigest(wiring.Component):
             "elements": In(flow(results_layout(element_width, lanes))),
             "logits":   In(flow(rows_layout(
                 signed(FORMATS.vector_bits), element_width, lanes))),
+            "body":     In(lanes),
             "clear":    In(lanes),
             "value":    Out(data.ArrayLayout(32, lanes)),
         })
@@ -52,7 +55,8 @@ class VectorDigest(wiring.Component):
         m.submodules.crc = crc = Crc32(data_bits=FORMATS.vector_bits, words=self._width,
                                        streams=self._lanes)
         elements, logits = self.elements, self.logits
-        live = Mux(logits.valid, logits.p.live, elements.p.live)
+        counted = Mux(self.body.bit_select(logits.p.lane, 1), 0, logits.p.live)
+        live = Mux(logits.valid, counted, elements.p.live)
         m.d.sync += [
             crc.clear.eq(self.clear),
             crc.stream.eq(Mux(logits.valid, logits.p.lane, elements.p.lane)),

@@ -102,7 +102,7 @@ class Bench:
             self.conversation = self.open(0)
         await self.together([(self.conversation, [token])], logits=logits, stages=stages)
 
-    async def together(self, works, *, logits=False, stages=None):
+    async def together(self, works, *, logits=False, stages=None, bodies=()):
         """Run a pass of tokens of several conversations, and compare all that can be seen of it.
 
         Parameters
@@ -113,6 +113,8 @@ class Bench:
             Whether the host wants all logits.
         stages : int or None
             How much of the tape is played; None: all.
+        bodies : container of int
+            Lanes that the head is nothing to.
         """
         stages = stages or self.image.stages
         tokens, table, vectors, wanted = [], [], [], []
@@ -122,12 +124,16 @@ class Bench:
                 entry = {"slot": conversation.slot, "fresh": fresh}
                 if fresh:
                     self.digests[len(table)] = 0
-                table.append(entry | {"follows": n > 0} if CONFIG.lanes > 1 else entry)
+                if CONFIG.lanes > 1:
+                    entry |= {"follows": n > 0, "body": len(table) in bodies}
+                table.append(entry)
                 of_token = []
                 wanted.append(self.golden.forward(
                     [[token]], conversation.state, stages=stages,
                     observe=lambda stage, vector, of=of_token: of.append(vector[0, 0])))
                 vectors.append(of_token)
+                if len(vectors) - 1 in bodies and stages == self.image.stages:
+                    of_token[-1] = of_token[-1][:0]         # what the head gives is not of it
             conversation.fresh = False
             tokens += these
         self.play(tokens, stages)

@@ -25,7 +25,8 @@ async def tokens_together_equal_golden(dut, shape, burst):
         lengths = [int(part) for part in parts if part]
         works = [(conversation, rng.integers(0, bench.image.vocab, length).tolist())
                  for conversation, length in zip(conversations, lengths, strict=False)]
-        await bench.together(works, logits=number % 2 == 0)
+        bodies = np.flatnonzero(rng.integers(0, 2, count)).tolist() if number % 3 else []
+        await bench.together(works, logits=number % 2 == 0, bodies=bodies)
         rng.shuffle(conversations)
         leaver = conversations.pop()
         conversations.append(bench.open(leaver.slot))

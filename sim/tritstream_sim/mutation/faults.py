@@ -10,6 +10,7 @@ ACTIVATIONS = "hw/tritstream_hw/gemv/activations.py"
 FEEDER = "hw/tritstream_hw/gemv/feeder.py"
 SERIALISER = "hw/tritstream_hw/gemv/serialiser.py"
 TOPK = "hw/tritstream_hw/head/topk.py"
+DIGEST = "hw/tritstream_hw/head/digest.py"
 CHAIN = "hw/tritstream_hw/head/chain.py"
 CRC = "hw/tritstream_hw/arithmetic/crc.py"
 
@@ -92,6 +93,7 @@ ECP5 = "hw/tritstream_hw/boards/ecp5.py"
 CLOCKS = "hw/tritstream_hw/boards/clocks.py"
 RUN = "hw/tritstream_hw/control/run.py"
 CONTRACT = "tests/test_contract.py::test_contract[conversations_that_go_on_together-sim]"
+CONTRACT_STEP = "tests/test_contract.py::test_contract[conversations_in_one_step-sim]"
 ACCESS = "hw/tritstream_hw/control/access.py"
 BOUNDS = "hw/tritstream_hw/control/bounds.py"
 SPACES = "hw/tritstream_hw/control/spaces.py"
@@ -241,6 +243,9 @@ MUTANTS = [
            MIXER, "Mux(follows, recurrence.o, h)", "h", RTL_ELEMENTWISE),
     Mutant("serialiser.pace", "a token that follows does not wait for the state before it",
            SERIALISER, "& follows.bit_select(lane, 1) & (age != ROWS - 1)", "& 0", RTL_GEMV),
+    Mutant("digest.body", "the head is in the digest of a token that is only body",
+           DIGEST, "Mux(self.body.bit_select(logits.p.lane, 1), 0, logits.p.live)",
+           "logits.p.live", RTL_ACCELERATOR),
     Mutant("path.slot", "all conversations have one state",
            ELEMENTS, "Cat(element, table[place.lane].slot)", "element", RTL_ACCELERATOR),
     Mutant("path.scales", "a row is shifted as those of another token",
@@ -520,6 +525,8 @@ MUTANTS = [
     Mutant("run.fresh", "every pass of a run is fresh",
            RUN, "[left.eq(left - 1), tokens.table[0].fresh.eq(0)]", "[left.eq(left - 1)]",
            RTL_CONTROL + "::test_greedy_run_goes_on_alone"),
+    Mutant("run.body", "a token that is only body is answered with the best logits",
+           RUN, "ranked = head & ~tokens.table[lane].body.any()", "ranked = head", CONTRACT_STEP),
     Mutant("board.inverted", "the line to the host is inverted",
            ECP5, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),
     Mutant("board.feedback", "the PLL makes another clock than the UART counts on",

@@ -86,6 +86,15 @@ class Model(Protocol):
         """Start the running digest anew."""
 
 
+def _without_head(result: ModelResult) -> ModelResult:
+    """Return what a pass gave to a token that the head is nothing to."""
+    if result.logits is None:
+        return result
+    *body, head = result.records
+    return dataclasses.replace(result, logits=None, records=[
+        *body, dataclasses.replace(head, digest=body[-1].digest)])
+
+
 class _Refused(Exception):
     """A command that ends in a status other than ok."""
 
@@ -276,12 +285,14 @@ class Emulator:
                     slot=lane.slot))
             except ValueError as error:
                 raise _Refused(Status.BAD_TAPE) from error
-        self._records = results[0].records
         if run.flags & RunFlag.LOGITS and results[0].logits is not None:
             self._send_logits(np.concatenate([
                 result.logits[first:first + FORMATS.trits_per_byte]
                 for first in range(0, len(results[0].logits), FORMATS.trits_per_byte)
                 for result in results]))
+        results = [_without_head(result) if lane.flags & LaneFlag.BODY else result
+                   for lane, result in zip(lanes, results, strict=True)]
+        self._records = results[0].records
         for n, (lane, result) in enumerate(zip(lanes, results, strict=True)):
             self._send_answer(lane.token, result, self._best(result.logits), n == len(lanes) - 1)
         yield 0

@@ -1,7 +1,6 @@
 """A board that takes several tokens in a pass, behind the driver."""
 
 import dataclasses
-import itertools
 import weakref
 from collections.abc import Iterator, Sequence
 
@@ -123,21 +122,25 @@ class LanesEngine(DeviceEngine):
     def _in_lanes(self, tokens, *, head: bool = False, logits: bool = False
                   ) -> Iterator[PassResult]:
         """Take tokens of the conversation that the device is at."""
-        lanes = self._lanes_of(self._slot, tokens)
-        for result in self._counted(self._device.together(lanes, head=head, logits=logits)):
-            self._digest = self._joined(self._digest, result, head)
+        lanes = self._lanes_of(self._slot, tokens, heads=len(tokens) if head else 0)
+        for result in self._counted(self._device.together(lanes, logits=logits)):
+            self._digest = self._joined(self._digest, result)
             yield dataclasses.replace(result, digest=self._digest)
 
-    def _lanes_of(self, slot: int, tokens: Sequence[int]) -> list[Lane]:
-        """Return what the device is told of tokens, the first of which goes on from the slot."""
+    def _lanes_of(self, slot: int, tokens: Sequence[int], heads: int) -> list[Lane]:
+        """Return what the device is told of tokens, the first of which goes on from the slot.
+
+        Only the last `heads` of them have a head.
+        """
         first = LaneFlag.FRESH if slot in self._unused else LaneFlag(0)
-        if tokens:
-            self._unused.discard(slot)
-        return [Lane(token=token, slot=slot, flags=LaneFlag.FOLLOWS if n else first)
+        self._unused.discard(slot)
+        bodies = len(tokens) - heads
+        return [Lane(token=token, slot=slot, flags=(LaneFlag.FOLLOWS if n else first)
+                     | (LaneFlag.BODY if n < bodies else LaneFlag(0)))
                 for n, token in enumerate(tokens)]
 
-    def _joined(self, digest: int, result: PassResult, head: bool) -> int:
-        return self._shifts[head](digest) ^ result.digest
+    def _joined(self, digest: int, result: PassResult) -> int:
+        return self._shifts[bool(result.candidates)](digest) ^ result.digest
 
     def _together(self, works: list[Work]) -> list[Pass]:
         results = []
@@ -147,7 +150,11 @@ class LanesEngine(DeviceEngine):
         return results
 
     def _side_by_side(self, works: list[Work]) -> list[Pass]:
-        """Take the tokens of as many works as there are slots; those with the head come last."""
+        """Take the tokens of as many works as there are slots.
+
+        The longest texts come first: then most of the heads are in the last passes, and few are
+        played beside tokens that need none.
+        """
         slots = []
         for work in works:
             self._places.find(work.conversation)    # none of them has to go for another
@@ -155,18 +162,18 @@ class LanesEngine(DeviceEngine):
             self._enter(work.conversation)
             slots.append(self._slot)
             self._leave()
-        bodies = [work.tokens[:-1] if work.head else work.tokens for work in works]
-        heads = [work.tokens[-1:] if work.head else [] for work in works]
+        lanes, owners = [], []
+        for index in sorted(range(len(works)), key=lambda index: -len(works[index].tokens)):
+            work = works[index]
+            lanes += self._lanes_of(slots[index], work.tokens, heads=int(work.head))
+            owners += [index] * len(work.tokens)
         last: list[Pass | None] = [None] * len(works)
-        for parts, head in ((bodies, False), (heads, True)):
-            lanes = [self._lanes_of(slot, part) for slot, part in zip(slots, parts, strict=True)]
-            owners = [index for index, part in enumerate(parts) for _ in part]
-            played = self._device.together(list(itertools.chain(*lanes)), head=head)
-            for index, result in zip(owners, self._counted(played), strict=True):
-                conversation = works[index].conversation
-                digest = self._joined(conversation.digest, result, head)
-                conversation._took([result.token], digest, heads=int(head))
-                last[index] = as_pass(dataclasses.replace(result, digest=digest))
+        played = self._counted(self._device.together(lanes))
+        for index, result in zip(owners, played, strict=True):
+            conversation = works[index].conversation
+            digest = self._joined(conversation.digest, result)
+            conversation._took([result.token], digest, heads=int(bool(result.candidates)))
+            last[index] = as_pass(dataclasses.replace(result, digest=digest))
         return last
 
     def _clear(self) -> None:

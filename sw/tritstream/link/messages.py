@@ -133,7 +133,7 @@ class Run(Table):
 class Lane(Table):
     """A token that shares a pass, behind the arguments of a RUN of several together."""
 
-    flags: LaneFlag = field("u8", "bit 0: fresh, bit 1: follows", default=LaneFlag(0))
+    flags: LaneFlag = field("u8", "bit 0: fresh, bit 1: follows, bit 2: body", default=LaneFlag(0))
     slot: int = field("u8", "where its state lies", default=0)
     token: int = field("u32", "what it is fed")
 

@@ -18,7 +18,7 @@ __all__ = [
     "Status",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of frames and messages, reported by IDENTIFY."""
 
 SYNC = 0xA5
@@ -89,6 +89,7 @@ class LaneFlag(enum.IntFlag):
 
     FRESH = 1
     FOLLOWS = 2
+    BODY = 4
 
 
 class PassFlag(enum.IntFlag):
