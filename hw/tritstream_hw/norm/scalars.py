@@ -98,10 +98,10 @@ class ScalarUnit(wiring.Component):
         All reciprocals are there.
     scales : :py:`In(1)`, lane : :py:`In(range(T))`
         Strobe: the rest is there, of this token, which is stable until `done`. Not before `ready`.
-    peaks : :py:`In(data.ArrayLayout(NORMALISED, n))`
-        The maxima that the scales are made of. Stable from `scales` until `done`, as are
     factors : :py:`In(data.ArrayLayout(SCALAR, n))`
-        constant parts of the scales, and
+        Constant parts of the scales. Stable from a cycle before `scales` until `done`.
+    peaks : :py:`In(data.ArrayLayout(NORMALISED, n))`
+        The maxima that the scales are made of. Stable from `scales` until `done`, as is
     root : :py:`In(17)`, root_exponent : :py:`In(signed(6))`
         the norm of the vector.
     results : :py:`Out(data.ArrayLayout(data.ArrayLayout(SCALE, n), T))`
@@ -159,6 +159,9 @@ class ScalarUnit(wiring.Component):
         ]
         # Exponents, relative to the product of all that is multiplied to the scale.
         position = Signal(signed(18))
+        # Known before it is asked: whether there is anything to divide decides all that goes on.
+        absent = Signal(self._count)
+        m.d.sync += absent.eq(Cat(constant.mantissa == 0 for constant in self.factors))
 
         def normalise(amax):
             m.d.comb += [shifter.i.eq(amax), shifter.start.eq(1)]
@@ -171,7 +174,7 @@ class ScalarUnit(wiring.Component):
                              dividing_root.eq(0)]
 
         def scale():
-            with m.If(factor.mantissa == 0):
+            with m.If(absent.bit_select(place, 1)):
                 m.d.sync += result.eq(SCALE.const(_NOTHING))
                 scaled()
             with m.Else():
