@@ -14,7 +14,7 @@ from tritstream.errors import BadInput, DeviceBusy, DeviceError
 from tritstream.formats import UNIT
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import Identity, Run
-from tritstream.link.protocol import Code, Space
+from tritstream.link.protocol import PROTOCOL, Code, Space
 from tritstream.link.stream import SLOWDOWN, LinkReset, LinkStream
 from tritstream.transport import (
     Faults,
@@ -68,7 +68,7 @@ def test_identity(device):
 
 
 @pytest.mark.parametrize("field, value, sentence", [
-    ("protocol", 9, "speaks protocol 9, this program 2"),
+    ("protocol", 9, f"speaks protocol 9, this program {PROTOCOL}"),
     ("formats", 7, "number formats of version 7, this program in 1"),
 ])
 def test_strange_devices_are_refused(image, field, value, sentence):

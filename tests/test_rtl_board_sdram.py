@@ -90,7 +90,7 @@ def test_tiny_generates_at_the_speed_of_the_memory(connect, tmp_path):
 def test_a_slower_chip_is_not_served(connect, seed, capfd, name, value, rule):
     """No time is far longer than it has to be, nor unchecked."""
     with pytest.raises(EOFError):
-        connect(**{f"sdr_{name}": value}).upload(random.Random(seed).randbytes(2 * UNIT))
+        connect(**{f"sdr_{name}": value}).upload(random.Random(seed).randbytes(16 * UNIT))
     assert rule in capfd.readouterr().err
 
 
@@ -122,14 +122,15 @@ def connect_pads(executable):
 
 
 @pytest.mark.parametrize("settings, check, found", [
-    ({"sdr_ras": 1000}, "token", "model at its pads says .*tRAS"),
+    ({"sdr_ras": 1000}, "memory|token", "model at its pads says .*tRAS"),
     ({"sdr_refi": 4000}, "link", "model at its pads says .*refresh is late"),
     ({"pll_unlocked": 1}, "link", "does not answer.*its PLL does not lock"),
 ], ids=["late RAS", "missing refresh", "unlocked PLL"])
 def test_a_fault_is_named(connect_pads, tmp_path, settings, check, found):
     image = pack(DummyCheckpoint(SMALLEST, seed=1), tmp_path / "small.trit")
     *_, last = examine(lambda part: connect_pads(**settings) if part == 1 else None, [image], 1)
-    assert (last.name, last.verdict) == (check, "FAIL")
+    # A row that is closed too early is one that a refresh happens to close.
+    assert re.fullmatch(check, last.name) and last.verdict == "FAIL"
     assert re.search(found, last.found)
 
 

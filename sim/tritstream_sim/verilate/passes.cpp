@@ -1,7 +1,7 @@
 // Plays passes through a Verilated accelerator, whose beats come when they are wanted or are
 // withheld for known numbers of cycles.
 //
-// A request is seven little-endian 64-bit words: the payload of `start`, two of them, a number of
+// A request is eight little-endian 64-bit words: the payload of `start`, three of them, a number of
 // digests, a number of words of the records, a number of gaps, a number of beats and the bytes of a
 // beat; then the gaps, two 64-bit words each, the beat and the cycles for which it is withheld; then
 // the beats. The answer is the payload of `done` and the number of beats taken, two 64-bit words,
@@ -132,24 +132,24 @@ double sc_time_stamp() { return 0; }
 
 int main() {
     Passes passes;
-    uint64_t request[7];
+    uint64_t request[8];
     while (read_all(request, sizeof request)) {
         std::map<uint64_t, uint64_t> gaps;
-        for (uint64_t n = 0; n < request[4]; ++n) {
+        for (uint64_t n = 0; n < request[5]; ++n) {
             uint64_t gap[2];
             if (!read_all(gap, sizeof gap)) return 1;
             gaps[gap[0]] = gap[1];
         }
-        std::vector<uint8_t> data(request[5] * request[6]);
+        std::vector<uint8_t> data(request[6] * request[7]);
         if (!read_all(data.data(), data.size())) return 1;
-        const auto [done, taken] = passes.play(request, gaps, data, request[6]);
+        const auto [done, taken] = passes.play(request, gaps, data, request[7]);
         const uint64_t answer[2] = {done, taken};
         std::fwrite(answer, sizeof answer, 1, stdout);
-        for (uint32_t lane = 0; lane < request[2]; ++lane) {
+        for (uint32_t lane = 0; lane < request[3]; ++lane) {
             const uint32_t digest = passes.digest(lane);
             std::fwrite(&digest, sizeof digest, 1, stdout);
         }
-        for (uint32_t address = 0; address < request[3]; ++address) {
+        for (uint32_t address = 0; address < request[4]; ++address) {
             const uint32_t word = passes.record(address);
             std::fwrite(&word, sizeof word, 1, stdout);
         }

@@ -95,7 +95,7 @@ class Passes:
         start = self._start.const({
             "lanes": {"last": len(lanes) - 1, "table": lanes}, "stages": stages}).as_bits()
         words = RECORD_WORDS * stages
-        request = [start & WORD, start >> 64, self._lanes, words, len(gaps),
+        request = [start & WORD, start >> 64 & WORD, start >> 128, self._lanes, words, len(gaps),
                    len(data) // self.beat_bytes, self.beat_bytes,
                    *(number for gap in gaps.items() for number in gap)]
         self._process.stdin.write(struct.pack(f"<{len(request)}Q", *request))
