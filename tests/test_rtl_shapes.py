@@ -60,7 +60,8 @@ def assert_estimated(image, config, records, *, within=0.01, **tokens):
           f"{tokens}: {sum(found)} cycles, estimated {said.cycles}")
     assert abs(said.cycles - sum(found)) <= within * sum(found)
     body = sum(stage.cycles for stage in said.stages[:-1])
-    assert abs(body - sum(found[:-1])) <= 0.01 * sum(found)
+    # Of short stages, what the scalars need for these numbers counts, too.
+    assert abs(body - sum(found[:-1])) <= max(0.01, within / 2) * sum(found)
 
 
 def dummy(directory, *, outliers=False, **shape):
