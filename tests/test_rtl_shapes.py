@@ -50,18 +50,18 @@ def published_build(beat_bytes: int) -> BuildConfig:
 
 
 def assert_estimated(image, config, records, *, within=0.01, **tokens):
-    """A pass takes as many cycles as `estimate` says, within 1 %, and so does it without its head.
+    """A pass takes as many cycles as `estimate` says, within 1 %.
 
-    In the head the order of the logits counts, which `within` allows for.
+    In the head the order of the logits counts, which `within` allows for; the rest is held to 1 %.
     """
     config = dataclasses.replace(config, memory_bytes=1 << 30)
     said, found = image_estimate(image, config, **tokens), [record.cycles for record in records]
     print(f"P = {config.beat_bytes}, V = {config.vector_width}, E = {config.element_width}, "
           f"{tokens}: {sum(found)} cycles, estimated {said.cycles}")
     assert abs(said.cycles - sum(found)) <= within * sum(found)
-    body = sum(stage.cycles for stage in said.stages[:-1])
-    # Of short stages, what the scalars need for these numbers counts, too.
-    assert abs(body - sum(found[:-1])) <= max(0.01, within / 2) * sum(found)
+    if within > 0.01:
+        body = sum(stage.cycles for stage in said.stages[:-1])
+        assert abs(body - sum(found[:-1])) <= 0.01 * sum(found[:-1])
 
 
 def dummy(directory, *, outliers=False, **shape):
@@ -166,7 +166,7 @@ def test_everything_that_ends_at_a_unit(cache, tmp_path, width):
         whole = Lockstep(passes, resolve("tiny").image)
         for token in (0, 511, 7):
             records = whole.step(token)
-        assert_estimated(whole.image, config, records, within=BY_ORDER)
+        assert_estimated(whole.image, config, records)
         for outliers, edges in ((False, EDGES), (True, WIDE_EDGES)):
             for number, (edge, (hidden, intermediate)) in enumerate(edges.items()):
                 image = dummy(tmp_path, outliers=outliers, hidden=hidden,
