@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import time
 
 import pytest
 
@@ -10,11 +11,14 @@ from tritstream.analysis.check import Verdict
 from tritstream.analysis.selftest import examine
 from tritstream.build import BuildConfig
 from tritstream.cli.app import run
+from tritstream.ddr3.levelling import Window
+from tritstream.ddr3.registers import WORDS
 from tritstream.driver import Device
 from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.transport import Faults
+from tritstream_sim.twin.ddr3 import Ddr3Twin
 from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.golden_board import GoldenBoard
 from tritstream_sim.twin.in_process import InProcessTransport
@@ -113,6 +117,27 @@ def test_a_board_without_memory(image):
     verdicts, found = examined(image, dataclasses.replace(CONFIG, memory_bytes=0))
     assert verdicts["memory"] is Verdict.SKIP and "weights are sent" in found["memory"]
     assert "data lines" not in verdicts
+
+
+def test_the_margins_of_a_ddr3_memory(image, capsys):
+    config = dataclasses.replace(CONFIG, memory_registers=sum(WORDS.values()))
+    for windows, code in (([Window(0, 2, 6), Window(3, 1, 4)], 0),
+                          ([Window(0, 2, 6), Window(3, 4, 5)], 1), ([None, Window(0, 0, 7)], 4)):
+        board = Emulator(config, GoldenBoard(image, config),
+                         registers=Ddr3Twin(windows, time.monotonic))
+        with Server(board) as server:
+            assert run(["selftest", "--device", server.uri, "--seconds", "1"]) == code
+        out, err = capsys.readouterr()
+        if code == 4:
+            assert re.search("Byte lane 0 .* none of 4 bitslips and 8 delays", err)
+            assert "byte lane" not in out
+        else:
+            assert re.search(r"^PASS  byte lane 0 +read at bitslip 0 and delay 4; right from 2 to "
+                             "6, a margin of 2$", out, re.MULTILINE)
+            assert re.search(f"^{'FAIL' if code else 'PASS'}  byte lane 1 .* a margin of "
+                             f"{1 - code}$", out, re.MULTILINE)
+            assert re.search("^PASS  memory", out, re.MULTILINE)
+    assert "does not pass" not in err
 
 
 class Silent(InProcessTransport):

@@ -11,6 +11,9 @@ import zlib
 
 import numpy as np
 
+from tritstream.ddr3 import levelling
+from tritstream.ddr3.link import LinkAccess
+from tritstream.ddr3.registers import WORDS
 from tritstream.errors import BadInput, DeviceError
 from tritstream.formats import FORMATS, UNIT
 from tritstream.image.needs import Needs
@@ -78,6 +81,7 @@ class Device:
         self._image = None
         self._streamed = False
         self._configured = False
+        self._windows = None
         self._unanswered = 0
         try:
             self._stream.reset()
@@ -204,6 +208,44 @@ class Device:
         self._configured = False
         return written
 
+    def start_memory(self, *, anew: bool = False) -> tuple[levelling.Window, ...]:
+        """Start and level a memory that needs it, once after its bitstream was loaded.
+
+        Whoever writes the memory, or reads it, need not ask for that. What it holds stays, unless
+        it is started now.
+
+        Parameters
+        ----------
+        anew : bool
+            Whether to start it also if that was done before.
+
+        Returns
+        -------
+        tuple of Window
+            Where each byte lane reads what was written; none if the memory needs no start.
+
+        Raises
+        ------
+        LevellingError
+            A lane reads right nowhere.
+        DeviceError
+            The memory is not of the kind that this program starts.
+        """
+        registers = self.identity.memory_registers
+        if not registers:
+            return ()
+        if registers != sum(WORDS.values()):
+            raise DeviceError(f"The memory of the device at {self.name} has {registers} registers, "
+                              f"and this program knows memories with {sum(WORDS.values())}: build "
+                              "its bitstream again.")
+        access = LinkAccess(self)
+        if not anew and self._windows is None:
+            self._windows = levelling.kept(access)
+        if anew or self._windows is None:
+            self._windows = None
+            self._windows = levelling.start(access, access.wait)
+        return self._windows
+
     def upload(self, payload, progress=None) -> int:
         """Write `payload` to the start of the device's memory, and compare it there.
 
@@ -229,6 +271,7 @@ class Device:
         if payload is self._preloaded:
             return 0
         self._preloaded = None
+        self.start_memory()
         written = 0
         with self._known_state(len(view)):
             for start in range(0, len(view), CHUNK_UNITS * UNIT):
@@ -250,12 +293,14 @@ class Device:
     def write_memory(self, start: int, data) -> None:
         """Write whole units to the memory from byte `start` on, a whole unit, and check nothing."""
         self._preloaded = None
+        self.start_memory()
         with self._known_state(len(data)):
             self._write(start, memoryview(data))
             self._stream.settle()
 
     def memory_crc(self, start: int, size: int) -> int:
         """Return the CRC-32 of `size` bytes of the memory, which the device computes."""
+        self.start_memory()
         with self._known_state(size):
             crc = self._digest(start, size)
             self._stream.settle()

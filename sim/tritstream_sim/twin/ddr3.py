@@ -1,8 +1,16 @@
 """A DDR3 memory as its registers show it: each byte lane reads right in a window of its own."""
 
 import dataclasses
+from collections.abc import Callable
 
-from tritstream.ddr3.levelling import BITSLIPS, DELAYS, LANES, READ_PHASE, WRITE_PHASE
+from tritstream.ddr3.levelling import (
+    BITSLIPS,
+    DELAYS,
+    LANES,
+    READ_PHASE,
+    STARTED,
+    WRITE_PHASE,
+)
 from tritstream.ddr3.registers import ADDRESS, WORDS, Command, Control
 
 __all__ = ["Ddr3Twin"]
@@ -29,26 +37,37 @@ class Ddr3Twin:
     ----------
     windows : iterable of Window or None
         Where the lanes read right; None: nowhere.
+    now : callable or None
+        Returns the seconds that have passed; None: as many as `wait` was told.
 
     Attributes
     ----------
     seconds : float
-        That have passed, as `wait` was told.
+        That `wait` was told.
+    starts : int
+        How often the chip was reset.
     modes : dict of int to int
         Mode registers.
     """
 
-    def __init__(self, windows):
+    def __init__(self, windows, now: Callable[[], float] | None = None):
         self.windows = list(windows)
+        self._now = (lambda: self.seconds) if now is None else now
         self.lanes = [_Lane() for _ in range(LANES)]
         self.seconds = 0.0
+        self.starts = 0
         self.modes = {}
         self.control = Control.HARDWARE
         self._words = dict.fromkeys(PLACES, 0)
-        self._since = {}            # when a pin was seen to be high, or low
+        self._since = self._now()   # when the pins that are no commands were as they are
         self._reset = self._awake = self._calibrated = False
         self._row = False
         self._columns = {}
+
+    @property
+    def started(self) -> bool:
+        """Whether its controller has a memory that is started."""
+        return self._calibrated and self.control == STARTED
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -79,8 +98,12 @@ class Ddr3Twin:
 
     def _set_control(self, control: Control) -> None:
         before, self.control = self.control, control
-        passed = self.seconds - self._since.get("control", 0.0)
-        self._since["control"] = self.seconds
+        passed = self._now() - self._since
+        self._since = self._now()
+        if Control.RESET_N not in control:
+            self.starts += 1
+            self._awake = self._calibrated = self._row = False
+            self.modes = {}
         if Control.RESET_N in control and Control.RESET_N not in before:
             self._reset = passed >= 200e-6 * (1 - 1e-9)
         if Control.CKE in control and Control.CKE not in before:

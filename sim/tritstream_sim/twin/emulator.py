@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from tritstream.build import BuildConfig
+from tritstream.ddr3.levelling import Access as RegisterAccess
 from tritstream.errors import DeviceError
 from tritstream.formats import FORMATS, UNIT
 from tritstream.link.endpoint import LinkOptions, LinkStatistics
@@ -123,15 +124,17 @@ class Emulator:
         What it says that it is, if that is not what `config` says.
     link : LinkOptions
         Its end of the link.
+    registers : Access or None
+        Those of the memory, if the build has any: a `Ddr3Twin`.
     """
 
     def __init__(self, config: BuildConfig, model: Model, *, identity: Identity | None = None,
-                 link: LinkOptions | None = None):
+                 link: LinkOptions | None = None, registers: RegisterAccess | None = None):
         self.config = config
         self.model = model
         self.memory = bytearray(config.memory_bytes)
         self._sizes = space_words(config)
-        self._registers = np.zeros(config.memory_registers, np.int32)
+        self._registers = registers
         self.link = LinkOptions.for_device() if link is None else link
         self.resets = 0
         self.statistics = LinkStatistics()      # of its end of the present connection
@@ -389,36 +392,42 @@ class Emulator:
             Space.STATE: self.model.state,
             Space.RECORDS: np.concatenate([records, padding]),
             Space.COUNTERS: np.frombuffer(counters.pack(), "<i4"),
-            Space.REGISTERS: self._registers,
         }
 
-    def _words(self, access: Access, *, written: bool) -> np.ndarray:
-        """Return the words that READ or STORE name."""
+    def _check_access(self, access: Access, *, written: bool) -> None:
         if access.space not in self._sizes or written and access.space not in WRITABLE:
             raise _Refused(Status.UNKNOWN_SPACE)
-        end = access.address + access.words
-        if end > self._sizes[access.space]:
+        if access.address + access.words > self._sizes[access.space]:
             raise _Refused(Status.OUT_OF_RANGE)
-        return self._spaces()[access.space][access.address:end]
 
     def _read(self) -> Program:
         access = yield from self._arguments(Access)
+        place = slice(access.address, access.address + access.words)
         try:
-            data = self._words(access, written=False).astype("<i4").tobytes()
+            self._check_access(access, written=False)
         except _Refused as refusal:
             self._reply(Code.READ, refusal.status)
+            return
+        if access.space == Space.REGISTERS:
+            data = np.array(self._registers.read(access.address, access.words), "<u4")
         else:
-            self._reply(Code.READ, Status.OK, data)
+            data = self._spaces()[access.space][place].astype("<i4")
+        self._reply(Code.READ, Status.OK, data.tobytes())
 
     def _store(self) -> Program:
         access = yield from self._arguments(Access)
+        place = slice(access.address, access.address + access.words)
         data = np.frombuffer((yield 4 * access.words), "<i4")
         try:
-            self._words(access, written=True)[:] = data
+            self._check_access(access, written=True)
         except _Refused as refusal:
             self._reply(Code.STORE, refusal.status)
+            return
+        if access.space == Space.REGISTERS:
+            self._registers.store(access.address, data.view(np.uint32).tolist())
         else:
-            self._reply(Code.STORE, Status.OK)
+            self._spaces()[access.space][place] = data
+        self._reply(Code.STORE, Status.OK)
 
 
 class Server:

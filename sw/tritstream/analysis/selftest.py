@@ -1,4 +1,4 @@
-"""What a board shows of itself: its link, a token that is known, its clock, its memory.
+"""What a board shows of itself: its link, its memory's levels, a token, its clock, its memory.
 
 The clock is measured by what every board has: a pass whose weights come over the link takes as long
 as they do, and the board counts its cycles. On a board with a UART the link says more: its bits are
@@ -13,6 +13,7 @@ import numpy as np
 
 from tritstream.analysis.check import Check, Verdict
 from tritstream.analysis.memtest import examine_memory
+from tritstream.ddr3.levelling import LevellingError
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
@@ -32,6 +33,7 @@ PROMPT = (0, 5, 11)
 PASSES = 2                  # behind the prompt
 CLOCK_SECONDS = 0.1         # a shorter pass says too little: USB adapters take 16 ms for an answer
 CLOCK_ERROR = 0.05
+LEAST_MARGIN = 1            # delays that a byte lane of a DDR3 memory has to spare on both sides
 SEED = 1
 
 
@@ -53,6 +55,11 @@ def examine(connect: Callable[[float], Device | None], images: list[Image],
     ------
     Check
         In turn; none behind one in which the device is lost.
+
+    Raises
+    ------
+    LevellingError
+        A byte lane of the memory reads right nowhere: nothing else can be tested.
     """
     try:
         device = connect(1)
@@ -61,6 +68,7 @@ def examine(connect: Callable[[float], Device | None], images: list[Image],
         yield from _other_rates(connect)
         return
     checks = {"link": lambda: _link(device, seconds / 8),
+              "levels": lambda: _levels(device),
               "token": lambda: _token(device, images[0]),
               "clock": lambda: _clock(device, images),
               "memory": lambda: examine_memory(device, 3 * seconds / 4)}
@@ -68,6 +76,8 @@ def examine(connect: Callable[[float], Device | None], images: list[Image],
         for name, check in checks.items():
             try:
                 yield from check()
+            except LevellingError:
+                raise
             except DeviceError as error:
                 yield Check(name, Verdict.FAIL, str(error))
                 try:
@@ -135,6 +145,15 @@ def _rates(device: Device, size: int, seconds: np.ndarray) -> Iterator[Check]:
 def _now(device: Device) -> float:
     clock = device.clock()
     return time.monotonic() if clock is None else clock
+
+
+def _levels(device: Device) -> Iterator[Check]:
+    """Start the memory, if it needs that, and look at the margins of its byte lanes."""
+    for lane, window in enumerate(device.start_memory(anew=True)):
+        verdict = Verdict.PASS if window.margin >= LEAST_MARGIN else Verdict.FAIL
+        yield Check(f"byte lane {lane}", verdict, f"read at bitslip {window.bitslip} and delay "
+                    f"{window.delay}; right from {window.first} to {window.last}, a margin of "
+                    f"{window.margin}", window.margin, "delays")
 
 
 def _token(device: Device, image: Image) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tritstream.cli.console import looking, notes, output, print_json
 from tritstream.cli.options import JsonArray
+from tritstream.ddr3.levelling import LevellingError
 from tritstream.driver import Device
 from tritstream.errors import DeviceError, MissingTool
 from tritstream.formats import UNIT
@@ -37,6 +38,9 @@ def devices(
         output().print(_table(rows))
     else:
         notes().print("no serial port: plug a board in; `tritstream doctor` says what it needs")
+    for row in rows:
+        if why := (row.get("board") or {}).get("unlevelled"):
+            raise LevellingError(f"{row['device']}: {why}")
 
 
 def _ports() -> list:
@@ -58,14 +62,19 @@ def _row(port, ask: bool) -> dict:
 
 def _asked(uri: str) -> dict:
     """Return what a board says that it is, or why there is none."""
+    unlevelled = None
     try:
         with Device.open(uri, dead_seconds=ANSWER_SECONDS) as device:
             identity = device.identity
+            try:
+                device.start_memory()
+            except LevellingError as error:
+                unlevelled = str(error)
     except DeviceError as error:
         return {"board": None, "why": str(error)}
     return {"board": {"build_id": identity.build.hex(), "clock_hz": identity.clock_hz,
                       "P": identity.beat_bytes, "V": identity.vector_width,
-                      "memory_bytes": identity.memory_units * UNIT}}
+                      "memory_bytes": identity.memory_units * UNIT, "unlevelled": unlevelled}}
 
 
 def _table(rows: list[dict]) -> Table:

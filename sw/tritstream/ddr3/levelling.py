@@ -13,8 +13,8 @@ from typing import Protocol
 from tritstream.ddr3.registers import ADDRESS, WORDS, Command, Control
 from tritstream.errors import DeviceError
 
-__all__ = ["BITSLIPS", "CAS_LATENCY", "DELAYS", "LANES", "WRITE_LATENCY", "Access", "Window",
-           "start"]
+__all__ = ["BITSLIPS", "CAS_LATENCY", "DELAYS", "LANES", "STARTED", "WRITE_LATENCY",
+           "Access", "LevellingError", "Window", "kept", "start"]
 
 CAS_LATENCY = 6
 WRITE_LATENCY = 5
@@ -38,8 +38,17 @@ RESET_SECONDS = 200e-6
 WAKE_SECONDS = 500e-6
 MODE_SECONDS = 10e-6        # its DLL takes 512 cycles to lock, and so does its calibration
 
+STARTED = Control.HARDWARE | Control.CKE | Control.ODT | Control.RESET_N
+"""What only a memory that was started and levelled has; a bitstream begins with `HARDWARE`."""
+
+KEPT = "dfii_pi0_wrdata"    # where its windows stay: a word of each lane, which nothing else needs
+
 PATTERNS = 2                # of a burst, each in a column of its own
 BURST = 8
+
+
+class LevellingError(DeviceError):
+    """A byte lane of a DDR3 memory does not read what was written."""
 
 
 class Access(Protocol):
@@ -78,6 +87,28 @@ class Window:
         """How many delays."""
         return self.last - self.first + 1
 
+    @property
+    def margin(self) -> int:
+        """Delays from the middle to the nearer end."""
+        return min(self.delay - self.first, self.last - self.delay)
+
+    def pack(self) -> int:
+        """Return it as a word."""
+        return int.from_bytes(bytes([self.bitslip, self.first, self.last]), "little")
+
+    @classmethod
+    def unpack(cls, word: int) -> "Window":
+        """Inverse of `pack`."""
+        return cls(*word.to_bytes(4, "little")[:3])
+
+
+def kept(access: Access) -> tuple[Window, ...] | None:
+    """Return what `start` found, if it was started since the bitstream was loaded."""
+    chip = _Chip(access)
+    if chip.read("dfii_control") != STARTED:
+        return None
+    return tuple(map(Window.unpack, access.read(ADDRESS[KEPT], LANES)))
+
 
 def start(access: Access, wait: Callable[[float], None]) -> tuple[Window, ...]:
     """Start the memory, and level it; what it held is lost.
@@ -96,7 +127,7 @@ def start(access: Access, wait: Callable[[float], None]) -> tuple[Window, ...]:
 
     Raises
     ------
-    DeviceError
+    LevellingError
         A lane reads right nowhere, or not where it should.
     """
     chip = _Chip(access)
@@ -112,10 +143,11 @@ def start(access: Access, wait: Callable[[float], None]) -> tuple[Window, ...]:
     for lane, window in enumerate(windows):
         chip.place([lane], window.bitslip, window.delay)
     if wrong := set(range(LANES)) - chip.lanes_that_read(patterns):
-        raise DeviceError(f"Byte lane {min(wrong)} of the DDR3 memory does not read again what it "
-                          f"read at {windows[min(wrong)]}: look at its supply, and start the board "
-                          "anew.")
-    chip.control(Control.HARDWARE | Control.CKE | Control.ODT | Control.RESET_N)
+        raise LevellingError(f"Byte lane {min(wrong)} of the DDR3 memory does not read again what "
+                             f"it read at {windows[min(wrong)]}: look at its supply, and start the "
+                             "board anew.")
+    access.store(ADDRESS[KEPT], [window.pack() for window in windows])
+    chip.control(STARTED)
     return windows
 
 
@@ -153,9 +185,9 @@ def _window(lane: int, places: set[tuple[int, int]]) -> Window:
                for last in range(first, DELAYS)
                if all((bitslip, delay) in places for delay in range(first, last + 1))]
     if not windows:
-        raise DeviceError(f"Byte lane {lane} of the DDR3 memory reads what was written at none of "
-                          f"{BITSLIPS} bitslips and {DELAYS} delays: look at its pins in the "
-                          "board's file, and at its supply.")
+        raise LevellingError(f"Byte lane {lane} of the DDR3 memory reads what was written at none "
+                             f"of {BITSLIPS} bitslips and {DELAYS} delays: look at its pins in the "
+                             "board's file, and at its supply.")
     return max(windows, key=lambda window: window.size)
 
 
