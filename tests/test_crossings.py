@@ -8,12 +8,14 @@ from amaranth.lib.cdc import FFSynchronizer
 
 from tritstream_hw.boards import TARGETS
 
-# Clock pins of the vendor's flip-flops; other cells of the vendor's have no clock.
-CLOCK_PINS = ("SCLK", "CK")
+# Clock pins of the vendor's flip-flops, and of LiteDRAM's controller, which counts as one; other
+# cells of the vendor's have no clock.
+CLOCK_PINS = ("SCLK", "CK", "clk")
 
 SYNCHRONISER = "cdc.py"                             # a flip-flop of Amaranth's FFSynchronizer
 LOGIC = f"logic before {SYNCHRONISER}"
 STANDS = "handoff.py"                               # a payload that stands while it is taken
+CORE = "core.py"                                    # LiteDRAM's controller
 QUEUE = "crossing_queue.py"                         # a word that was written long before
 
 
@@ -84,13 +86,24 @@ class Netlist:
         return [edge for edge, _ in cell.comb_edges_to(net.bit)]
 
 
-def test_clocks_are_crossed_by_what_is_made_for_it():
-    target = TARGETS["ulx3s_85f"]
+def crossings(target):
     platform = target.platform()
     top = target.top(target.config, bytes(8), target.baud)
-    assert Netlist(top, platform).crossings() == {
+    return Netlist(top, platform).crossings()
+
+
+def test_clocks_are_crossed_by_what_is_made_for_it():
+    assert crossings(TARGETS["ulx3s_85f"]) == {
         ("handoff.py", SYNCHRONISER), ("crossing_queue.py", SYNCHRONISER),
         (STANDS, "skid.py"), (QUEUE, QUEUE)}
+
+
+def test_clocks_of_a_ddr3_memory_are_crossed_by_what_is_made_for_it():
+    """So are its registers, and the reset of the DLL, whose own clock that is."""
+    assert crossings(TARGETS["ecpix5_85f"]) == {
+        ("handoff.py", SYNCHRONISER), ("crossing_queue.py", SYNCHRONISER),
+        (STANDS, "skid.py"), (STANDS, "spaces.py"), (STANDS, CORE), (QUEUE, QUEUE),
+        ("ddr3.py", CORE)}
 
 
 def test_another_way_is_found():

@@ -5,14 +5,19 @@ import dataclasses
 import importlib.metadata
 import itertools
 import random
+import re
+import subprocess
 
 import pytest
 from amaranth.sim import Simulator
 
 from tritstream.ddr3.registers import Command
 from tritstream.errors import MissingTool
+from tritstream.support.tools import find_yosys, run_bounded
+from tritstream_hw.boards import TARGETS
+from tritstream_hw.boards.ecp5 import Ddr3Top
 from tritstream_hw.memory.ddr3.bursts import READS, Bursts
-from tritstream_hw.memory.ddr3.chip import DDR3_512MB
+from tritstream_hw.memory.ddr3.chip import DDR3_512MB, Ddr3Chip
 from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST
 from tritstream_hw.memory.ddr3.crossing import RegistersCrossing
 from tritstream_sim.agents.ddr3 import ALL, AUTO, Ddr3Times
@@ -34,6 +39,43 @@ def test_what_is_not_installed_is_told(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", version)
     with pytest.raises(MissingTool, match=r"LiteDRAM.*not installed; run `.*litedram==[\d.]+'`"):
         ddr3.verilog()
+
+
+# Pads.
+
+LINT = """read_verilog -lib -specify +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v
+read_verilog ddr3_core.v
+read_rtlil top.il
+hierarchy -check -top top
+proc
+check -assert
+"""
+
+
+class Pads(Ddr3Top):
+    """A board with its memory alone."""
+
+    def _connect(self, m, platform, memory):
+        m.submodules.memory = memory
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS.values()
+                                    if isinstance(target.chip, Ddr3Chip)], ids=lambda t: t.name)
+def test_the_pads_of_a_board_have_places_and_what_is_behind_them_is_whole(target, tmp_path):
+    top = Pads(target.config, bytes(8), target.baud, **target.top.keywords)
+    plan = target.platform().prepare(top, "top", emit_src=False)
+    places = re.findall(r'LOCATE COMP "ddr3_0__(\w+)__\w+(?:\[\d+\])?" SITE "\w+";',
+                        plan.files["top.lpf"])
+    chip = target.chip
+    lanes = chip.word_bits // 8
+    assert {"dq": chip.word_bits, "dqs": lanes, "dm": lanes, "ba": chip.bank_bits,
+            "a": chip.row_bits, "clk": 1, "clk_en": 1}.items() <= collections.Counter(
+                places).items()
+    plan.extract(tmp_path)
+    (tmp_path / "lint.ys").write_text(LINT)
+    done = run_bounded([find_yosys(), "-q", "lint.ys"], 300.0, cwd=tmp_path,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 # Bursts alone.

@@ -29,11 +29,14 @@ class Clock:
         Its frequency, in whole hertz: it is made to less than one.
     degrees : int
         By which it is behind the first one; both have the same frequency then.
+    edge : bool
+        Whether it is for the cells of fast pads, on wires that lead only there.
     """
 
     domain: str
     hz: int
     degrees: int = 0
+    edge: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,12 +123,18 @@ class Ecp5Clocks(Elaboratable):
         Its frequency.
     clocks : sequence of Clock
         One to three.
+
+    Attributes
+    ----------
+    stop : Signal
+        Edge clocks are to stand still.
     """
 
     def __init__(self, source, source_hz: int, *clocks: Clock):
         self._source = source
         self._source_hz = source_hz
         self._clocks = clocks
+        self.stop = Signal()
 
     def elaborate(self, platform):
         m = Module()
@@ -163,6 +172,9 @@ class Ecp5Clocks(Elaboratable):
         )
         # Starts and stops a clock without a glitch, whenever the lock comes or goes.
         for number, clock in enumerate(self._clocks):
-            m.submodules[f"gate_{clock.domain}"] = Instance(
-                "DCCA", i_CLKI=outputs[number], i_CE=locked, o_CLKO=ClockSignal(clock.domain))
+            gated = ClockSignal(clock.domain)
+            m.submodules[f"gate_{clock.domain}"] = (
+                Instance("ECLKSYNCB", i_ECLKI=outputs[number], i_STOP=self.stop | ~locked,
+                         o_ECLKO=gated) if clock.edge else
+                Instance("DCCA", i_CLKI=outputs[number], i_CE=locked, o_CLKO=gated))
         return m

@@ -1,6 +1,7 @@
 """What boards with an ECP5 and a UART have in common: their clocks, their tops, their targets."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 from amaranth import *
@@ -8,16 +9,22 @@ from amaranth.lib import io, wiring
 from amaranth.vendor import LatticeECP5Platform
 
 from tritstream.build import BuildConfig
+from tritstream.ddr3.registers import WORDS
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.boards.clocks import Clock, Dividers, Ecp5Clocks
 from tritstream_hw.boards.device import BareDevice
 from tritstream_hw.boards.serial_device import SerialDevice
 from tritstream_hw.boards.target import Target, clocked
+from tritstream_hw.memory.ddr3.chip import Ddr3Chip
+from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST
+from tritstream_hw.memory.ddr3.memory import Ddr3Memory
 from tritstream_hw.memory.sdr.chip import SDR_32MB
 from tritstream_hw.memory.sdr.memory import SdrMemory
+from tritstream_hw.phy.ddr3 import INIT_HZ, Ddr3Phy
 from tritstream_hw.phy.sdr import PAD_CYCLES, SdrPhy
 
-__all__ = ["BlockRamTop", "SdramTop", "block_ram_target", "sdram_target"]
+__all__ = ["BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target", "ddr3_target",
+           "sdram_target"]
 
 BAUD = 3_000_000
 MEMORY_HZ = 133_333_333     # 25 MHz / 3 x 16
@@ -31,6 +38,11 @@ QUEUE_BEATS = 512           # one block RAM, at P = 4: longer than the core is i
 # P = 4 takes 333 MB/s at the usual clock, the memory brings 261.
 CONFIG = BuildConfig(beat_bytes=4, vector_width=2, memory_bytes=SDR_32MB.bytes, max_state=8 * 1024)
 CLOCK_HZ = 83_333_333
+
+# A beat is half of a burst of a DDR3 memory: as many bytes per cycle as that brings at the clock of
+# its controller.
+DDR3_CONFIG = BuildConfig(beat_bytes=8, vector_width=4, max_state=24 * 1024)
+DDR3_SHARE = 0.937          # simulated, of the peak: the rest is refresh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +58,7 @@ PARTS = {
     "LFE5U-25F": Part(24_288, 56, 28),
     "LFE5U-45F": Part(43_848, 108, 72),
     "LFE5U-85F": Part(83_640, 208, 156),
+    "LFE5UM5G-85F": Part(83_640, 208, 156),
 }
 """Parts by their names, as nextpnr counts what they have."""
 
@@ -68,13 +81,15 @@ class _Top(Elaboratable):
         self._build_id = build_id
         self._baud = baud
 
-    def _clock(self, m: Module, platform, *memory_clocks: Clock):
+    def _clock(self, m: Module, platform, *memory_clocks: Clock) -> Ecp5Clocks:
         """Make the clocks of all domains from that of the board's oscillator."""
         clocks = [*memory_clocks, Clock(domain="sync", hz=self._config.clock_hz)]
         m.domains += [ClockDomain(clock.domain, reset_less=True) for clock in clocks]
         m.submodules.oscillator = oscillator = io.Buffer(
             "i", platform.request(platform.default_clk, dir="-"))
-        m.submodules.clocks = Ecp5Clocks(oscillator.i, int(platform.default_clk_frequency), *clocks)
+        m.submodules.clocks = made = Ecp5Clocks(
+            oscillator.i, int(platform.default_clk_frequency), *clocks)
+        return made
 
     def _connect(self, m: Module, platform, memory: wiring.Component | None = None):
         """Put the device, with a memory of its own or with `memory`, behind the UART."""
@@ -100,6 +115,36 @@ class SdramTop(_Top):
         self._connect(m, platform, memory)
         m.submodules.phy = phy = SdrPhy(SDR_32MB, platform.request("sdram", dir="-"))
         wiring.connect(m, memory.pads, phy.pads)
+        return m
+
+
+class Ddr3Top(_Top):
+    """The image lies in a DDR3 SDRAM.
+
+    Parameters
+    ----------
+    config, build_id, baud
+        As of `SdramTop`.
+    chip : Ddr3Chip
+        What is behind the resource ``ddr3``.
+    memory_hz : int
+        Of the memory's controller: half of the chip's.
+    """
+
+    def __init__(self, config: BuildConfig, build_id: bytes, baud: int, *, chip: Ddr3Chip,
+                 memory_hz: int):
+        self._chip = chip
+        self._memory_hz = memory_hz
+        super().__init__(config, build_id, baud)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.memory = ClockDomain(reset_less=True)
+        clocks = self._clock(m, platform, *ddr3_clocks(self._memory_hz))
+        phy = Ddr3Phy(self._chip, self._memory_hz, platform.request("ddr3", dir="-"))
+        m.d.comb += clocks.stop.eq(phy.stop)
+        self._connect(m, platform, Ddr3Memory(
+            phy, beat_bytes=self._config.beat_bytes, beats=QUEUE_BEATS))
         return m
 
 
@@ -134,6 +179,37 @@ def sdram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int =
         # The other placer scatters the few cells of the memory's clock: one design was routed at
         # 117 MHz, and so at 166. With router2 instead of router1, detours made the longest path.
         nextpnr_options=("--placer", "static"), **board)
+
+
+def ddr3_clocks(memory_hz: int) -> tuple[Clock, Clock]:
+    """Return the clocks of a DDR3 memory's pads, and of their start."""
+    return (Clock(domain="edge", hz=2 * memory_hz, edge=True), Clock(domain="init", hz=INIT_HZ))
+
+
+def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, memory_hz: int,
+                clock_hz: int, **board) -> Target:
+    """Return the target of a board with a DDR3 SDRAM behind its resource ``ddr3``.
+
+    Parameters
+    ----------
+    platform, board
+        As of `sdram_target`.
+    chip : Ddr3Chip
+        What is there.
+    memory_hz : int
+        Of the memory's controller: half of the chip's, a quarter of the words per second.
+    clock_hz : int
+        Of everything else.
+    """
+    config = dataclasses.replace(
+        DDR3_CONFIG, memory_bytes=chip.bytes, memory_registers=sum(WORDS.values()))
+    peak = memory_hz * chip.burst_bytes // CYCLES_PER_BURST
+    return _target(
+        platform, functools.partial(Ddr3Top, chip=chip, memory_hz=memory_hz),
+        tuple(clock.hz for clock in ddr3_clocks(memory_hz)),
+        config=clocked(config, clock_hz, BAUD), chip=chip,
+        memory=f"{chip.bytes >> 20} MiB DDR3 at {2 * memory_hz / 1e6:.4g} MHz",
+        memory_rate=int(DDR3_SHARE * peak), **board)
 
 
 def block_ram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int,

@@ -10,6 +10,7 @@ from tritstream.errors import BadInput
 from tritstream.formats import FORMATS
 from tritstream.link.frames import MAX_FRAME
 from tritstream.transport.serial import BITS_PER_BYTE
+from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_hw.phy.uart import SLOWEST
 
@@ -33,8 +34,8 @@ class Target:
         What the part has; of block RAM, pieces of 18 Kbit.
     memory, link : str
         Where an image lies and how the host is connected, in a few words.
-    chip : SdrChip or None
-        What is behind the resource ``sdram``, if that is used.
+    chip : SdrChip, Ddr3Chip or None
+        What is behind the resource ``sdram`` or ``ddr3``, if that is used.
     memory_rate : int or None
         Bytes per second that the memory delivers in the long run; None: a beat per cycle.
     toolchain, loader : str
@@ -52,7 +53,8 @@ class Target:
     nextpnr_options, synth_options : tuple of str
         What was found to help, see the comments of each target.
     evidence : str
-        How sure it is that the board works: ``simulated``, ``routed``, ``measured-silicon``.
+        How sure it is that the board works: ``estimated``, ``simulated``, ``routed``,
+        ``measured-silicon``.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Target:
     block_rams: int
     memory: str
     link: str
-    chip: SdrChip | None = None
+    chip: SdrChip | Ddr3Chip | None = None
     memory_rate: int | None = None
     toolchain: str
     loader: str
@@ -112,9 +114,10 @@ class Target:
         if config.memory_bytes != self.chip.bytes:
             raise BadInput(f"The memory of {self.name} is a chip of {self.chip.bytes} bytes, not "
                            f"{config.memory_bytes}: leave it out of --build.")
-        if config.beat_bytes < self.chip.word_bytes:
-            raise BadInput(f"The memory of {self.name} has words of {self.chip.word_bytes} bytes, "
-                           f"so p={config.beat_bytes} is too little: choose more in --build.")
+        beats = self.chip.beat_bytes
+        if config.beat_bytes not in beats:
+            raise BadInput(f"The memory of {self.name} gives {beats[0]} to {beats[-1]} bytes at a "
+                           f"time, not p={config.beat_bytes}: choose that in --build.")
 
     def _check_block_ram(self, config: BuildConfig):
         """Refuse what could never be placed, before it is made: that takes memory, and time."""

@@ -37,7 +37,8 @@ class ModelledCore(Ddr3Core):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.core = self.instance(o_commands=self.commands)
+        m.submodules.core = self.instance(
+            ResetSignal(allow_reset_less=True), o_commands=self.commands)
         return m
 
     @staticmethod

@@ -15,6 +15,7 @@ from tritstream.transport import Address
 from tritstream.transport.address import decimal_number
 from tritstream.transport.serial import BAUDS
 from tritstream_hw.boards import Target
+from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_sim.board.build import digest, elapsed
 from tritstream_sim.verilate import pads
 from tritstream_sim.verilate.stepped import SOURCE, SteppedTransport
@@ -90,8 +91,11 @@ def open_board(target: Target, address: Address, image: Image | None,
     Raises
     ------
     BadInput
-        There is no such setting.
+        There is no such setting, or no model of what is at the board's pads.
     """
+    if isinstance(target.chip, Ddr3Chip):
+        raise BadInput(f"{target.name} has a DDR3 memory, of whose pads there is no model: choose "
+                       "another board, or sim for one that is as fast as its core.")
     known = sorted(pads.settings() - {"sdr_image"})
     address.check_options("baud", *known)
     settings = {key: address.options[key] for key in known if key in address.options}

@@ -55,6 +55,11 @@ class Ddr3Chip:
         return self.burst * self.word_bits // 8
 
     @property
+    def beat_bytes(self) -> range:
+        """Bytes that it can give at a time, a burst or a half: P is one of these."""
+        return range(self.burst_bytes // 2, self.burst_bytes + 1)
+
+    @property
     def bytes(self) -> int:
         """Size of the chip."""
         return self.word_bits // 8 << self.column_bits + self.bank_bits + self.row_bits

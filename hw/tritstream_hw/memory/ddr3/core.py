@@ -95,12 +95,12 @@ class Ddr3Core(wiring.Component):
         super().__init__({"user": In(CoreSignature(chip)), "registers": In(RegistersSignature()),
                           **(members or {})})
 
-    def instance(self, **others) -> Instance:
+    def instance(self, reset, **others) -> Instance:
         """Return the module `NAME`, with the ports that all kinds of it have, and others."""
         user, registers = self.user, self.registers
         return Instance(
             NAME,
-            i_clk=ClockSignal(), i_rst=ResetSignal(allow_reset_less=True),
+            i_clk=ClockSignal(), i_rst=reset,
             i_command_valid=user.command.valid, o_command_ready=user.command.ready,
             i_command_write=user.command.p.write, i_command_burst=user.command.p.burst,
             o_write_taken=user.write_taken, i_write_data=user.write_data,
@@ -121,7 +121,8 @@ def core_verilog(chip: Ddr3Chip, clock_hz: int, **others) -> str:
     clock_hz : int
         Its frequency, a half of the chip's.
     others
-        Of the generator's `Core`: ``simulated``, ``command_delay``.
+        Of the generator's `Core`: ``simulated``; ``command_delay``, and pads that there are not:
+        ``without``.
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from tritstream.formats import MOST_BEAT_BYTES
+
 __all__ = ["SDR_32MB", "SdrChip", "SdrCycles"]
 
 
@@ -72,6 +74,11 @@ class SdrChip:
     def word_bytes(self) -> int:
         """Bytes of a word."""
         return self.word_bits // 8
+
+    @property
+    def beat_bytes(self) -> range:
+        """Bytes that it can give at a time, in a burst or several: P is one of these."""
+        return range(self.word_bytes, MOST_BEAT_BYTES + 1)
 
     @property
     def bytes(self) -> int:

@@ -16,30 +16,36 @@ from litedram.phy.model import SDRAMPHYModel
 from litex.build.lattice.common import lattice_ecp5_special_overrides
 from litex.gen.fhdl import verilog
 from litex.soc.interconnect import csr_bus
-from migen import Cat, ClockDomain, Module, Record, Signal
+from migen import Cat, ClockDomain, ClockDomainsRenamer, Module, Record, Signal
 
 PHASES = 2                  # cycles of the chip in one of the controller
 ADDRESS_BITS = 10           # of the registers
 
 
 class Core(Module):
-    """Controller and PHY of a chip, or of LiteDRAM's model of one, and every port of them."""
+    """Controller and PHY of a chip, or of LiteDRAM's model of one, and every port of them.
+
+    The reset is that of the PHY, whose cells begin together; or, with the model, of all.
+    """
 
     def __init__(self, *, name: str, chip: dict, clock_hz: int, commands: int, postponed: int,
-                 registers: list[str], simulated: bool = False, command_delay: int = 0):
+                 registers: list[str], simulated: bool = False, command_delay: int = 0,
+                 without: list[str] = ()):
         self.ports = []
-        self._add_clock("sys", "clk", "rst")
+        clock, reset = self._port("clk"), self._port("rst")
+        self._add_clock("sys", clock, reset if simulated else None)
         module = _module(chip)(clock_hz, f"1:{PHASES}")
         module.timing_settings.tREFI = int(chip["refi"] * clock_hz // 1e9)      # not more seldom
         if simulated:
             self.submodules.phy = phy = SDRAMPHYModel(module, _settings(chip), clk_freq=clock_hz)
             self._show_commands(phy.dfi.phases)
         else:
-            self._add_clock("sys2x", "fast_clk")
-            self._add_clock("init", "init_clk", "init_rst")
-            self.submodules.phy = phy = ECP5DDRPHY(
-                self._pads(chip), clock_hz, cl=chip["cas_latency"], cwl=chip["write_latency"],
-                cmd_delay=command_delay)
+            self._add_clock("phy", clock, reset)
+            self._add_clock("sys2x", self._port("fast_clk"))
+            self._add_clock("init", self._port("init_clk"), self._port("init_rst"))
+            self.submodules.phy = phy = ClockDomainsRenamer("phy")(ECP5DDRPHY(
+                self._pads(chip, without), clock_hz, cl=chip["cas_latency"],
+                cwl=chip["write_latency"], cmd_delay=command_delay))
             self.comb += [self._port("stop").eq(phy.init.stop),
                           self._port("restart").eq(phy.init.reset)]
         self.submodules.sdram = LiteDRAMCore(
@@ -55,18 +61,20 @@ class Core(Module):
         self.ports.append(signal)
         return signal
 
-    def _add_clock(self, domain: str, clock: str, reset: str | None = None):
+    def _add_clock(self, domain: str, clock: Signal, reset: Signal | None = None):
         made = ClockDomain(domain, reset_less=reset is None)
         self.clock_domains += made
-        made.clk = self._port(clock)
+        made.clk = clock
         if reset is not None:
-            made.rst = self._port(reset)
+            made.rst = reset
 
-    def _pads(self, chip: dict) -> Record:
+    def _pads(self, chip: dict, without: list[str]) -> Record:
         lanes = chip["word_bits"] // 8
         widths = {"clk_p": 1, "cke": 1, "odt": 1, "reset_n": 1, "cs_n": 1, "ras_n": 1, "cas_n": 1,
                   "we_n": 1, "ba": chip["bank_bits"], "a": chip["row_bits"], "dm": lanes,
                   "dqs_p": lanes, "dq": chip["word_bits"]}
+        for pad in without:
+            del widths[pad]
         pads = Record(list(widths.items()))
         for pad in widths:
             setattr(pads, pad, self._port(f"pad_{pad}", widths[pad]))

@@ -1,0 +1,12 @@
+"""ECPIX-5, an open board with an ECP5-5G, a DDR3 SDRAM and a USB serial adapter."""
+
+from amaranth_boards.ecpix5 import ECPIX585Platform
+
+from tritstream_hw.boards.ecp5 import ddr3_target
+from tritstream_hw.memory.ddr3.chip import DDR3_512MB
+
+__all__ = ["ECPIX5_85F"]
+
+ECPIX5_85F = ddr3_target(
+    ECPIX585Platform, name="ecpix5_85f", link="UART 3 Mbaud", loader="openFPGALoader -b ecpix5",
+    evidence="estimated", chip=DDR3_512MB, memory_hz=75_000_000, clock_hz=83_333_333)
