@@ -1,11 +1,12 @@
 """Boards for which a bitstream can be built, one file each."""
 
 from tritstream_hw.boards.ecpix5 import ECPIX5_85F
+from tritstream_hw.boards.orangecrab import ORANGECRAB_85F
 from tritstream_hw.boards.target import Target
 from tritstream_hw.boards.ulx3s import ULX3S_25F, ULX3S_45F, ULX3S_85F, ULX3S_85F_BRAM
 
 __all__ = ["TARGETS", "Target"]
 
 TARGETS = {target.name: target for target in [ULX3S_85F, ULX3S_45F, ULX3S_25F, ECPIX5_85F,
-                                              ULX3S_85F_BRAM]}
+                                              ORANGECRAB_85F, ULX3S_85F_BRAM]}
 """All boards by name."""

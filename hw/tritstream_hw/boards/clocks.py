@@ -31,12 +31,15 @@ class Clock:
         By which it is behind the first one; both have the same frequency then.
     edge : bool
         Whether it is for the cells of fast pads, on wires that lead only there.
+    both_sides : bool
+        Whether an edge clock is for pads at both sides of the FPGA.
     """
 
     domain: str
     hz: int
     degrees: int = 0
     edge: bool = False
+    both_sides: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,10 +174,13 @@ class Ecp5Clocks(Elaboratable):
             **settings,
         )
         # Starts and stops a clock without a glitch, whenever the lock comes or goes.
-        for number, clock in enumerate(self._clocks):
+        for output, clock in zip(outputs, self._clocks, strict=True):
             gated = ClockSignal(clock.domain)
+            if clock.both_sides:
+                source, output = output, Signal()
+                m.submodules.bridge = Instance("ECLKBRIDGECS", i_CLK0=source, i_SEL=C(0),
+                                               o_ECSOUT=output)
             m.submodules[f"gate_{clock.domain}"] = (
-                Instance("ECLKSYNCB", i_ECLKI=outputs[number], i_STOP=self.stop | ~locked,
-                         o_ECLKO=gated) if clock.edge else
-                Instance("DCCA", i_CLKI=outputs[number], i_CE=locked, o_CLKO=gated))
+                Instance("ECLKSYNCB", i_ECLKI=output, i_STOP=self.stop | ~locked, o_ECLKO=gated)
+                if clock.edge else Instance("DCCA", i_CLKI=output, i_CE=locked, o_CLKO=gated))
         return m

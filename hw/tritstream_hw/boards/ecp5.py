@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from amaranth import *
 from amaranth.lib import io, wiring
@@ -20,7 +20,7 @@ from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST
 from tritstream_hw.memory.ddr3.memory import Ddr3Memory
 from tritstream_hw.memory.sdr.chip import SDR_32MB
 from tritstream_hw.memory.sdr.memory import SdrMemory
-from tritstream_hw.phy.ddr3 import INIT_HZ, Ddr3Phy
+from tritstream_hw.phy.ddr3 import Ddr3Phy
 from tritstream_hw.phy.sdr import PAD_CYCLES, SdrPhy
 
 __all__ = ["BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target", "ddr3_target",
@@ -127,21 +127,25 @@ class Ddr3Top(_Top):
         As of `SdramTop`.
     chip : Ddr3Chip
         What is behind the resource ``ddr3``.
-    memory_hz : int
-        Of the memory's controller: half of the chip's.
+    clocks : sequence of Clock
+        Of the pads, and of their start: the domains ``edge`` and ``init``.
+    masks : sequence of int or None
+        See `Ddr3Phy`.
     """
 
     def __init__(self, config: BuildConfig, build_id: bytes, baud: int, *, chip: Ddr3Chip,
-                 memory_hz: int):
+                 clocks: Sequence[Clock], masks: Sequence[int] | None = None):
         self._chip = chip
-        self._memory_hz = memory_hz
+        self._clocks = clocks
+        self._masks = masks
         super().__init__(config, build_id, baud)
 
     def elaborate(self, platform):
         m = Module()
         m.domains.memory = ClockDomain(reset_less=True)
-        clocks = self._clock(m, platform, *ddr3_clocks(self._memory_hz))
-        phy = Ddr3Phy(self._chip, self._memory_hz, platform.request("ddr3", dir="-"))
+        clocks = self._clock(m, platform, *self._clocks)
+        phy = Ddr3Phy(self._chip, self._clocks[0].hz // 2, platform.request("ddr3", dir="-"),
+                      masks=self._masks)
         m.d.comb += clocks.stop.eq(phy.stop)
         self._connect(m, platform, Ddr3Memory(
             phy, beat_bytes=self._config.beat_bytes, beats=QUEUE_BEATS))
@@ -181,13 +185,9 @@ def sdram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int =
         nextpnr_options=("--placer", "static"), **board)
 
 
-def ddr3_clocks(memory_hz: int) -> tuple[Clock, Clock]:
-    """Return the clocks of a DDR3 memory's pads, and of their start."""
-    return (Clock(domain="edge", hz=2 * memory_hz, edge=True), Clock(domain="init", hz=INIT_HZ))
-
-
 def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, memory_hz: int,
-                clock_hz: int, **board) -> Target:
+                clock_hz: int, both_sides: bool = False, masks: Sequence[int] | None = None,
+                top: type[Ddr3Top] = Ddr3Top, **board) -> Target:
     """Return the target of a board with a DDR3 SDRAM behind its resource ``ddr3``.
 
     Parameters
@@ -200,13 +200,22 @@ def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, 
         Of the memory's controller: half of the chip's, a quarter of the words per second.
     clock_hz : int
         Of everything else.
+    both_sides : bool
+        Whether its pads are at both sides of the FPGA.
+    masks : sequence of int or None
+        See `Ddr3Phy`.
+    top : type of Ddr3Top
+        The design.
     """
     config = dataclasses.replace(
         DDR3_CONFIG, memory_bytes=chip.bytes, memory_registers=sum(WORDS.values()))
     peak = memory_hz * chip.burst_bytes // CYCLES_PER_BURST
+    # The start of the pads may have any clock that is slow: one that the PLL always can make.
+    clocks = (Clock(domain="edge", hz=2 * memory_hz, edge=True, both_sides=both_sides),
+              Clock(domain="init", hz=memory_hz // 4))
     return _target(
-        platform, functools.partial(Ddr3Top, chip=chip, memory_hz=memory_hz),
-        tuple(clock.hz for clock in ddr3_clocks(memory_hz)),
+        platform, functools.partial(top, chip=chip, clocks=clocks, masks=masks),
+        tuple(clock.hz for clock in clocks),
         config=clocked(config, clock_hz, BAUD), chip=chip,
         memory=f"{chip.bytes >> 20} MiB DDR3 at {2 * memory_hz / 1e6:.4g} MHz",
         memory_rate=int(DDR3_SHARE * peak), **board)

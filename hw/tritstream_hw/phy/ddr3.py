@@ -1,5 +1,7 @@
 """Pads of a DDR3 SDRAM at an ECP5, and the controller behind them."""
 
+from collections.abc import Sequence
+
 from amaranth import *
 from amaranth.lib.cdc import AsyncFFSynchronizer
 from amaranth.lib.wiring import Out
@@ -7,10 +9,7 @@ from amaranth.lib.wiring import Out
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_hw.memory.ddr3.core import NAME, Ddr3Core, core_verilog
 
-__all__ = ["INIT_HZ", "Ddr3Phy"]
-
-INIT_HZ = 25_000_000
-"""Clock of the DLL's start, which may be any that is slow."""
+__all__ = ["Ddr3Phy"]
 
 # Pins of the resource, by the names of the pads. Their levels are those of the pads: what the
 # board's file says of inverted ones is left out.
@@ -27,8 +26,9 @@ class Ddr3Phy(Ddr3Core):
     It makes its own clock: half of that of the domain ``edge``, which has the frequency of the
     chip's. Whatever else is in that domain has no reset.
 
-    The DLL, which is a quarter of a period, has to lock; then the domain ``edge`` is stopped while
-    all cells at the pads are reset, so that they begin in the same of its cycles.
+    The DLL, which is a quarter of a period, has to lock; then, by the slow clock of the domain
+    ``init``, the domain ``edge`` is stopped while all cells at the pads are reset, so that they
+    begin in the same of its cycles.
 
     Parameters
     ----------
@@ -38,6 +38,9 @@ class Ddr3Phy(Ddr3Core):
         Of the controller.
     ports
         The resource ``ddr3`` of a board, with no direction.
+    masks : sequence of int or None
+        The byte lane whose mask each pad of ``dm`` has, where a board has crossed them; None: its
+        own.
 
     Members
     -------
@@ -45,15 +48,19 @@ class Ddr3Phy(Ddr3Core):
         The domain ``edge`` is to stand still; from the domain ``init``.
     """
 
-    def __init__(self, chip: Ddr3Chip, clock_hz: int, ports):
+    def __init__(self, chip: Ddr3Chip, clock_hz: int, ports, *,
+                 masks: Sequence[int] | None = None):
         self._clock_hz = clock_hz
         self._ports = ports
+        self._masks = masks
         super().__init__(chip, {"stop": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         lacking = [pad for pad in MAY_LACK if not hasattr(self._ports, PINS[pad])]
-        platform.add_file(f"{NAME}.v", core_verilog(self.chip, self._clock_hz, without=lacking))
+        platform.add_file(f"{NAME}.v", core_verilog(
+            self.chip, self._clock_hz, addresses=len(self._ports.a), without=lacking,
+            masks=self._masks))
         restart, reset, waits = Signal(), Signal(), Signal(4, init=-1)
         m.d.init += waits.eq(waits >> 1)        # the DLL wants a reset while its clock runs
         m.submodules.divider = Instance(
@@ -68,9 +75,6 @@ class Ddr3Phy(Ddr3Core):
         return m
 
     def _pins(self, pad: str):
-        """Return pins; the other one of a pair is the pad's own, and chips may have fewer."""
-        port, chip = getattr(self._ports, PINS[pad]), self.chip
-        lanes = chip.word_bits // 8
-        width = {"a": chip.row_bits, "ba": chip.bank_bits, "dm": lanes, "dqs_p": lanes,
-                 "dq": chip.word_bits}.get(pad, 1)
-        return (port.p if pad.endswith("_p") else port.io)[:width]
+        """Return pins; the other one of a pair is the pad's own."""
+        port = getattr(self._ports, PINS[pad])
+        return port.p if pad.endswith("_p") else port.io

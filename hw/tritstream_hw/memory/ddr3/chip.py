@@ -4,7 +4,7 @@ import dataclasses
 
 from tritstream.ddr3.levelling import CAS_LATENCY, WRITE_LATENCY
 
-__all__ = ["DDR3_512MB", "Ddr3Chip"]
+__all__ = ["DDR3_128MB", "DDR3_512MB", "Ddr3Chip"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,3 +69,6 @@ class Ddr3Chip:
 # as 208 cycles of the fastest clock, which at 150 MHz is five times too long.
 DDR3_512MB = Ddr3Chip(row_bits=15, rcd=13.75, rp=13.75, ras=35, rfc=260, wr=15, faw=40,
                       rrd=(4, 10))
+
+# The least that boards carry, with times of the largest: they may carry that.
+DDR3_128MB = dataclasses.replace(DDR3_512MB, row_bits=13)

@@ -30,7 +30,8 @@ class Core(Module):
 
     def __init__(self, *, name: str, chip: dict, clock_hz: int, commands: int, postponed: int,
                  registers: list[str], simulated: bool = False, command_delay: int = 0,
-                 without: list[str] = ()):
+                 addresses: int | None = None, without: list[str] = (),
+                 masks: list[int] | None = None):
         self.ports = []
         clock, reset = self._port("clk"), self._port("rst")
         self._add_clock("sys", clock, reset if simulated else None)
@@ -44,8 +45,9 @@ class Core(Module):
             self._add_clock("sys2x", self._port("fast_clk"))
             self._add_clock("init", self._port("init_clk"), self._port("init_rst"))
             self.submodules.phy = phy = ClockDomainsRenamer("phy")(ECP5DDRPHY(
-                self._pads(chip, without), clock_hz, cl=chip["cas_latency"],
-                cwl=chip["write_latency"], cmd_delay=command_delay))
+                self._pads(chip, addresses, without), clock_hz, cl=chip["cas_latency"],
+                cwl=chip["write_latency"], cmd_delay=command_delay,
+                dm_remapping=dict(enumerate(masks or ()))))
             self.comb += [self._port("stop").eq(phy.init.stop),
                           self._port("restart").eq(phy.init.reset)]
         self.submodules.sdram = LiteDRAMCore(
@@ -68,10 +70,10 @@ class Core(Module):
         if reset is not None:
             made.rst = reset
 
-    def _pads(self, chip: dict, without: list[str]) -> Record:
+    def _pads(self, chip: dict, addresses: int, without: list[str]) -> Record:
         lanes = chip["word_bits"] // 8
         widths = {"clk_p": 1, "cke": 1, "odt": 1, "reset_n": 1, "cs_n": 1, "ras_n": 1, "cas_n": 1,
-                  "we_n": 1, "ba": chip["bank_bits"], "a": chip["row_bits"], "dm": lanes,
+                  "we_n": 1, "ba": chip["bank_bits"], "a": addresses, "dm": lanes,
                   "dqs_p": lanes, "dq": chip["word_bits"]}
         for pad in without:
             del widths[pad]

@@ -1,0 +1,64 @@
+"""OrangeCrab r0.2, a small open board with an ECP5 and a DDR3 SDRAM."""
+
+from amaranth.build import Attrs, DiffPairs, Pins, PinsN, Resource, Subsignal
+from amaranth.lib import io
+from amaranth.vendor import LatticeECP5Platform
+from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_85FPlatform
+from amaranth_boards.resources import UARTResource
+
+from tritstream_hw.boards.ecp5 import Ddr3Top, ddr3_target
+from tritstream_hw.memory.ddr3.chip import DDR3_128MB
+
+__all__ = ["ORANGECRAB_85F"]
+
+# Of the board's own file, the bank's pins are wrong, and pairs of the strobes. A pad of the mask is
+# in the group of its byte lane here, as the PHY wants it: the board has crossed these two.
+DDR3 = Resource(
+    "ddr3", 0,
+    Subsignal("rst", PinsN("L18", dir="o")),
+    Subsignal("clk", DiffPairs("J18", "K18", dir="o"), Attrs(IO_TYPE="SSTL135D_I")),
+    Subsignal("clk_en", Pins("D18", dir="o")),
+    Subsignal("cs", PinsN("A12", dir="o")),
+    Subsignal("we", PinsN("B12", dir="o")),
+    Subsignal("ras", PinsN("C12", dir="o")),
+    Subsignal("cas", PinsN("D13", dir="o")),
+    Subsignal("a", Pins("C4 D2 D3 A3 A4 D4 C3 B2 B1 D1 A7 C2 B6 C1 A2 C7", dir="o")),
+    Subsignal("ba", Pins("D6 B7 A6", dir="o")),
+    Subsignal("dqs", DiffPairs("B15 G18", "A16 H17", dir="io"),
+              Attrs(IO_TYPE="SSTL135D_I", TERMINATION="OFF", DIFFRESISTOR="100")),
+    Subsignal("dq", Pins("C17 D15 B17 C16 A15 B13 A17 A13 F17 F16 G15 F15 J16 C18 H16 F18",
+                         dir="io"), Attrs(TERMINATION="OFF")),
+    Subsignal("dm", Pins("D16 G16", dir="o")),
+    Subsignal("odt", Pins("C13", dir="o")),
+    Attrs(IO_TYPE="SSTL135_I", SLEWRATE="FAST"))
+MASKS = (1, 0)
+
+
+class OrangeCrabPlatform(OrangeCrabR0_2_85FPlatform):
+    """The board, with a UART at its pins 0 (to the board) and 1, and without a loader's file."""
+
+    resources = [
+        *(resource for resource in OrangeCrabR0_2_85FPlatform.resources
+          if resource.name != DDR3.name),
+        DDR3, UARTResource(0, rx="N17", tx="M18", attrs=Attrs(IO_TYPE="LVCMOS33"))]
+    required_tools = LatticeECP5Platform.required_tools
+    command_templates = LatticeECP5Platform.command_templates
+
+
+class OrangeCrabTop(Ddr3Top):
+    """The design, beside pins that help to supply those of the memory."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        power = platform.request("ddr3_pseudo_power", dir="-")
+        # As they are inverted or not by the board's file, 0 is the level that each has to have.
+        m.submodules.vcc = io.Buffer("o", power.vcc_virtual)
+        m.submodules.ground = io.Buffer("o", power.gnd_virtual)
+        return m
+
+
+ORANGECRAB_85F = ddr3_target(
+    OrangeCrabPlatform, name="orangecrab_85f", link="UART 3 Mbaud, at pins 0 and 1",
+    loader="openFPGALoader -b orangeCrab", evidence="estimated", chip=DDR3_128MB,
+    memory_hz=72_000_000, clock_hz=82_285_714, both_sides=True, masks=MASKS,
+    top=OrangeCrabTop)
