@@ -5,6 +5,7 @@ Python's own, whose sequence is part of its contract: the same seed gives the sa
 golden model, in simulation and on a board.
 """
 
+import bisect
 import collections
 import itertools
 import math
@@ -85,6 +86,7 @@ class Sampler:
         self.presence_penalty = presence_penalty
         self.frequency_penalty = frequency_penalty
         self.logit_bias = dict(logit_bias or {})
+        self._penalises = bool(repetition_penalty != 1 or presence_penalty or frequency_penalty)
         self._random = random.Random(seed)
         self._prompt: set[int] = set()
         self._text: collections.Counter[int] = collections.Counter()
@@ -92,12 +94,7 @@ class Sampler:
     @property
     def greedy(self) -> bool:
         """Whether a device can go on by itself: its best candidate is always taken."""
-        return self.temperature == 0 and not self._adjusts
-
-    @property
-    def _adjusts(self) -> bool:
-        return bool(self.logit_bias or self.repetition_penalty != 1 or self.presence_penalty
-                    or self.frequency_penalty)
+        return self.temperature == 0 and not self.logit_bias and not self._penalises
 
     def check(self, kept: int, device: str) -> None:
         """Raise `BadInput` if `device`, which keeps `kept` candidates, cannot offer enough.
@@ -116,10 +113,11 @@ class Sampler:
     def choose(self, candidates: Candidates) -> int:
         """Return the next token, and take note of it."""
         tokens, scores = candidates.tokens, candidates.scores
-        if self._adjusts:
+        if self._penalises or not self.logit_bias.keys().isdisjoint(tokens):
             tokens, scores = self._adjusted(tokens, scores)
         token = tokens[0] if self.temperature == 0 else self._drawn(tokens, scores)
-        self._text[token] += 1
+        if self._penalises:
+            self._text[token] += 1
         return token
 
     def _adjusted(self, tokens, scores) -> tuple[list[int], list[float]]:
@@ -137,13 +135,11 @@ class Sampler:
         return score - self.frequency_penalty * count - self.presence_penalty * (count > 0)
 
     def _drawn(self, tokens, scores) -> int:
-        weights = [math.exp((score - scores[0]) / self.temperature)
-                   for score in scores[:self.top_k]]
+        peak, temperature = scores[0], self.temperature
+        weights = [math.exp((score - peak) / temperature) for score in scores[:self.top_k]]
         sums = list(itertools.accumulate(weights))
-        enough = self.top_p * sums[-1]
-        last = next(index for index, total in enumerate(sums) if total >= enough)
+        last = bisect.bisect_left(sums, self.top_p * sums[-1])
         while weights[last] < self.min_p * weights[0]:
             last -= 1
         drawn = self._random.random() * sums[last]
-        chosen = next(index for index, total in enumerate(sums) if total > drawn or index == last)
-        return tokens[chosen]
+        return tokens[min(bisect.bisect_right(sums, drawn), last)]
