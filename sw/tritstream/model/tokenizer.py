@@ -1,8 +1,8 @@
 """Text to tokens and back, by a checkpoint's `tokenizer.json`."""
 
-import contextlib
+import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import tokenizers
 
 from tritstream.errors import BadInput, TritstreamWarning
 from tritstream.model.config import ModelConfig
-from tritstream.support.checks import checked_tokens
+from tritstream.support.checks import checked_tokens, no_such_token
 from tritstream.support.inputs import read_input, read_json
 
 __all__ = ["MOST_BYTES", "Detokenizer", "Tokenizer", "decode_utf8"]
@@ -18,6 +18,7 @@ __all__ = ["MOST_BYTES", "Detokenizer", "Tokenizer", "decode_utf8"]
 MOST_BYTES = 64 << 20
 """Length of a `tokenizer.json` at most; a vocabulary of 250,000 tokens takes about 17 MB."""
 
+LENGTHS = 4096              # of texts of single tokens that are known
 INCOMPLETE = "\ufffd"       # what decoding gives for bytes that are not yet a character
 
 
@@ -61,7 +62,8 @@ class Tokenizer:
                            f"to {vocab - 1}; they do not belong together.")
         self.vocab = vocab
         self.bos = bos
-        self._name = name
+        self._panics_told = _PanicsTold(name)
+        self._length = functools.lru_cache(LENGTHS)(lambda token: len(self._decode([token])))
 
     @classmethod
     def open(cls, path: str | Path, config: ModelConfig) -> "Tokenizer":
@@ -130,8 +132,15 @@ class Tokenizer:
         BadInput
             A token is not below the model's vocabulary.
         """
-        tokens = checked_tokens(tokens, self.vocab)
-        with _panics_told(self._name):
+        return self._decode(checked_tokens(tokens, self.vocab))
+
+    def decode_behind(self, before: list[int], tokens: list[int]) -> str:
+        """Text of tokens of the model behind others, of whose text it is the rest."""
+        start = self._length(*before) if len(before) == 1 else len(self._decode(before))
+        return self._decode(before + tokens)[start:]
+
+    def _decode(self, tokens: list[int]) -> str:
+        with self._panics_told:
             return self._tokenizer.decode(tokens)
 
     @property
@@ -141,31 +150,34 @@ class Tokenizer:
     def _encode(self, text: str) -> tokenizers.Encoding:
         if not text:
             raise BadInput("The text is empty; give at least one character.")
-        with _panics_told(self._name):
+        with self._panics_told:
             return self._tokenizer.encode(text, add_special_tokens=False)
 
 
 def _parsed(data: bytes, name: str) -> tokenizers.Tokenizer:
     try:
-        with _panics_told(name):
+        with _PanicsTold(name):
             return tokenizers.Tokenizer.from_buffer(data.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:
         raise BadInput(f"{name} is not a tokenizer: {error}; fetch it again.") from error
 
 
-@contextlib.contextmanager
-def _panics_told(name: str) -> Iterator[None]:
-    """Make an error of a panic of the library, which parses some files that it cannot use.
+class _PanicsTold:
+    """Makes an error of a panic of the library, which parses some files that it cannot use.
 
     Its class is no `Exception`, and cannot be imported.
     """
-    try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise BadInput(f"{name} is a tokenizer that cannot be used ({error}): its parts do not "
-                       "belong together; fetch it again.") from error
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __enter__(self):
+        return
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None and kind.__name__ == "PanicException":
+            raise BadInput(f"{self._name} is a tokenizer that cannot be used ({error}): its parts "
+                           "do not belong together; fetch it again.") from error
 
 
 def _first_token(data: bytes, path: Path, config: ModelConfig) -> int | None:
@@ -180,7 +192,7 @@ def _first_token(data: bytes, path: Path, config: ModelConfig) -> int | None:
     if asked is False:
         return None
     tokenizer = _parsed(data, str(path))
-    with _panics_told(str(path)):
+    with _PanicsTold(str(path)):
         encoding = tokenizer.encode("a")
     count = ([*encoding.special_tokens_mask, 0]).index(0)
     if count > 1:
@@ -219,13 +231,16 @@ class Detokenizer:
 
     def __init__(self, tokenizer: Tokenizer, context: Sequence[int] = ()):
         self._tokenizer = tokenizer
-        self._context = list(context)   # tokens of the piece before: spacing depends on them
+        # Tokens of the piece before: spacing depends on them.
+        self._context = checked_tokens(context, tokenizer.vocab)
         self._pending: list[int] = []   # tokens whose text is not yet out
 
     def push(self, token: int) -> str:
         """Take one token and return the text that is complete with it, perhaps none."""
+        if not 0 <= token < self._tokenizer.vocab:
+            raise no_such_token(token, self._tokenizer.vocab)
         self._pending.append(token)
-        text = self._text()
+        text = self._tokenizer.decode_behind(self._context, self._pending)
         if not text or text.endswith(INCOMPLETE):
             return ""
         self._context, self._pending = self._pending, []
@@ -233,10 +248,8 @@ class Detokenizer:
 
     def finish(self) -> str:
         """Return what is left at the end, broken characters as U+FFFD."""
-        text = self._text()
+        if not self._pending:
+            return ""
+        text = self._tokenizer.decode_behind(self._context, self._pending)
         self._context, self._pending = self._context + self._pending, []
         return text
-
-    def _text(self) -> str:
-        before = self._tokenizer.decode(self._context)
-        return self._tokenizer.decode(self._context + self._pending)[len(before):]

@@ -1,5 +1,6 @@
 """Tokens to pieces of text, up to a stop text."""
 
+import io
 from collections.abc import Callable, Sequence
 
 from tritstream.errors import BadInput
@@ -36,9 +37,14 @@ class Pieces:
         if stop and tokenizer is None:
             raise BadInput("A model without a tokenizer makes no text that a stop text could end: "
                            "leave out the stop texts.")
-        self.text = ""
+        self._text = io.StringIO()
         self._detokenizer = Detokenizer(tokenizer, prompt) if tokenizer else None
         self._stop = StopTexts(stop)
+
+    @property
+    def text(self) -> str:
+        """All pieces so far."""
+        return self._text.getvalue()
 
     @property
     def stopped(self) -> bool:
@@ -56,7 +62,7 @@ class Pieces:
         return self._written(self._stop.push(rest) + self._stop.finish())
 
     def _written(self, piece: str) -> str:
-        self.text += piece
+        self._text.write(piece)
         return piece
 
 
