@@ -7,7 +7,8 @@ server are processes of this machine, and share its processors with each other. 
   as it has lanes, before and behind the load, and those that all clients get together, of the same
   texts: greedy ones, of the same prompt and length; where the device has a clock of its own, by
   that, too;
-* from a request to its first token, and from a token to the next, as the clients see it;
+* from a request to its first token, and from an event to the next, as the clients see it, and how
+  many tokens an event has: those that are made while a server sends others go out together;
 * the memory of the server over many requests;
 * the server's processor time per token, on an engine that computes nothing.
 
@@ -53,6 +54,7 @@ WARM = 0.1                  # of a load that is not counted
 WARM_TOKENS = 4             # of texts before anything is counted: a GPU prepares its passes
 REQUEST_SECONDS = 600.0     # for a response
 FREE_TOKENS = 64            # of a text where passes cost nothing
+MADE = b'"completion_tokens": '
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = resource.getpagesize()
 SMI_SECONDS = 60.0          # for nvidia-smi, which is slow where nobody has used the GPU
@@ -72,12 +74,13 @@ class FreeEngine(Engine):
         super().__init__()
         self.vocab = vocab
         tokens = tuple(range(vocab // 2, vocab // 2 + CANDIDATES))
+        self._state = self._values()
         self._pass = Pass(Candidates(tokens, tuple(-0.1 * rank for rank in range(CANDIDATES))), 0)
 
     def _together(self, works: list[Work]) -> list[Pass]:
         for conversation, tokens, head in works:
             conversation._took(tokens, 0, heads=int(head))
-            conversation._keep(np.zeros(self.shape, np.int32))
+            conversation._keep(self._state)
         return [self._pass] * len(works)
 
     def _put(self, values) -> None:
@@ -193,7 +196,7 @@ class Load:
     tokens : int
         Of all texts, in that time.
     firsts, gaps : list of float
-        Seconds from requests to first tokens, and between tokens.
+        Seconds from requests to first events with tokens, and between these.
     requests : int
         That have come to their end, in all.
     """
@@ -209,8 +212,15 @@ class Load:
         """Tokens per second, of all clients together."""
         return self.tokens / self.seconds
 
+    @property
+    def tokens_of_event(self) -> float:
+        """How many tokens came in an event, in the mean."""
+        return self.tokens / (len(self.firsts) + len(self.gaps))
+
     def milliseconds(self, times: list[float]) -> str:
-        """Write the 50th and the 99th percentile."""
+        """Write the 50th and the 99th percentile; nothing of no times."""
+        if not times:
+            return ""
         middle, high = np.percentile(times, (50, 99)) * 1000
         return f"{middle:.0f} ms, {high:.0f} ms"
 
@@ -351,14 +361,17 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
 
 def _body(number: int, tokens: int, greedy: bool) -> bytes:
     how = {"temperature": 0, "logit_bias": {"0": -100, "1": -100}} if greedy else {"seed": number}
-    return json.dumps({"prompt": PROMPT, "max_tokens": tokens, "stream": True} | how).encode()
+    usage = {"include_usage": True, "continuous_usage_stats": True}
+    return json.dumps({"prompt": PROMPT, "max_tokens": tokens, "stream": True,
+                       "stream_options": usage} | how).encode()
 
 
 async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) -> None:
     """Ask for a text as a stream, and note when its tokens come."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    made = 0
     try:
-        asked = before = time.perf_counter()
+        before = time.perf_counter()
         writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                      b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         while line := await reader.readline():
@@ -366,10 +379,13 @@ async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) 
                 if line.startswith(b'data: {"error"') or b" 429 " in line or b" 503 " in line:
                     raise DeviceError(f"The server refuses: {line.decode()[:200]}.")
                 continue
-            now = time.perf_counter()
+            now, already = time.perf_counter(), made
+            made = int(line.partition(MADE)[2].partition(b",")[0])
+            if made == already:         # an end, or the usage behind it
+                continue
             if warm <= now <= ends:
-                result.tokens += 1
-                (result.firsts if before == asked else result.gaps).append(now - before)
+                result.tokens += made - already
+                (result.gaps if already else result.firsts).append(now - before)
             before = now
     finally:
         writer.close()
@@ -401,7 +417,8 @@ def column(target: str, options) -> dict[str, str]:
         "the same by processor time, which others do not take": by_processor,
         "the same by the device's clock": by_device,
         "from request to first token (50th, 99th percentile)": seen.milliseconds(seen.firsts),
-        "from token to token (50th, 99th percentile)": seen.milliseconds(seen.gaps)}
+        "from event to event (50th, 99th percentile)": seen.milliseconds(seen.gaps),
+        "tokens of an event, in the mean": f"{seen.tokens_of_event:.1f}"}
 
 
 def memory(options) -> str:

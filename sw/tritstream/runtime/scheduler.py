@@ -110,10 +110,10 @@ class Answer:
         if not work.head:
             return False
         token = self._sampler.choose(result.candidates)
-        self.tokens.append(token)
-        self._pending = [token]
         if self._watched:
             self.candidates.append(result.candidates)
+        self.tokens.append(token)           # the last, as others look how many there are
+        self._pending = [token]
         self._tell(token)
         return (len(self.tokens) == self._max_tokens or token in stop_tokens
                 or self._stop is not None and self._stop(token))

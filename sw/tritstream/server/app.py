@@ -3,7 +3,6 @@
 import hmac
 import urllib.parse
 
-from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -41,8 +40,6 @@ def application(residence: Residence, store: Store, *, key: str | None = None) -
     key : str or None
         What clients have to know; None: nothing.
     """
-    # A stream that is under way at a SIGTERM comes to its end, like everything else.
-    AppStatus.disable_automatic_graceful_drain()
     metrics, page = Metrics(), Page()
     completions = Completions(residence, store, metrics)
     conversations = Conversations(residence, store)

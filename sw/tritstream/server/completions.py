@@ -7,7 +7,6 @@ import json
 import time
 import uuid
 
-from sse_starlette import EventSourceResponse
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -15,8 +14,8 @@ from tritstream.engines.state import digest_text
 from tritstream.errors import TritstreamError
 from tritstream.server.clock import Clock
 from tritstream.server.errors import Refused
+from tritstream.server.events import EventStream, gone
 from tritstream.server.forms import ChatForm, CompletionForm, Form
-from tritstream.server.mailbox import Mailbox
 from tritstream.server.metrics import Metrics
 from tritstream.server.request import (
     MOST_LOGGED,
@@ -29,10 +28,15 @@ from tritstream.server.request import (
 from tritstream.server.residence import Residence, Served, Use
 from tritstream.server.store import Store
 from tritstream.server.text import Text, Turn
+from tritstream.server.texts import Texts
+from tritstream.server.waker import Waker
 
 __all__ = ["Completions"]
 
-_event = json.JSONEncoder(ensure_ascii=False).encode     # `json.dumps` makes one each time
+EVENT_TOKENS = 64           # that go out together, where they are made faster than they are taken
+SHORT = 1_000               # letters of a prompt that are tokens sooner than a thread has begun
+
+_json = json.JSONEncoder(ensure_ascii=False).encode     # `json.dumps` makes one each time
 
 ONE_TEXT = "A conversation goes on by one text: give one prompt, and no n."
 
@@ -56,8 +60,8 @@ class Completions:
         self._metrics = metrics
 
     @functools.cached_property
-    def _mailbox(self) -> Mailbox:
-        return Mailbox(asyncio.get_running_loop())
+    def _waker(self) -> Waker:
+        return Waker(asyncio.get_running_loop())
 
     async def complete(self, request: Request) -> Response:
         """Answer a request for texts that go on from prompts."""
@@ -70,8 +74,7 @@ class Completions:
             raise Refused(400, ONE_TEXT, "prompt")
         async with self._place(asked) as (use, turn):
             served = use.resident.served
-            prompts = [await asyncio.to_thread(_encode, served, prompt, turn)
-                       for prompt in asked.prompts]
+            prompts = [await _tokens(served, prompt, turn) for prompt in asked.prompts]
             texts = self._texts(use, asked, [prompt for prompt in prompts for _ in range(asked.n)],
                                 turn)
         echo = ["" if not asked.echo or served.tokenizer is None
@@ -114,12 +117,12 @@ class Completions:
                 yield use, turn
 
     def _texts(self, use: Use, asked: TextRequest, prompts: list[list[int]],
-               turn: Turn | None) -> list[Text]:
+               turn: Turn | None) -> Texts:
         """Ask for a text for each of the prompts."""
-        texts: list[Text] = []
+        texts = Texts(self._waker)
         try:
             for prompt in prompts:
-                texts.append(Text(use.resident, self._mailbox, asked, prompt, len(texts), turn))
+                texts.append(Text(use.resident, texts.tell, asked, prompt, len(texts), turn))
         except TritstreamError:
             for text in texts:
                 text.answer.cancel()
@@ -129,29 +132,29 @@ class Completions:
 
     # Responses.
 
-    async def _respond(self, request: Request, asked: TextRequest, use: Use, texts: list[Text],
+    async def _respond(self, request: Request, asked: TextRequest, use: Use, texts: Texts,
                        form: Form, echo: list[str]) -> Response:
         head = {"id": f"{form.prefix}-{uuid.uuid4().hex}", "created": int(time.time()),
                 "model": use.resident.served.name,
                 "object": form.part if asked.stream else form.whole}
         clock = Clock(use)
         if asked.stream:
-            return EventSourceResponse(self._stream(asked, texts, head, clock, form, echo), ping=15)
+            return EventStream(self._stream(asked, texts, head, clock, form, echo))
         return await self._whole(request, asked, texts, head, clock, form, echo)
 
-    async def _whole(self, request: Request, asked: TextRequest, texts: list[Text], head: dict,
+    async def _whole(self, request: Request, asked: TextRequest, texts: Texts, head: dict,
                      clock: Clock, form: Form, echo: list[str]) -> Response:
-        making = [asyncio.create_task(_read(text)) for text in texts]
-        watching = asyncio.create_task(_gone(request))
+        reading = asyncio.create_task(_read(texts))
+        watching = asyncio.create_task(gone(request.receive))
         try:
-            done = asyncio.gather(*making)
-            await asyncio.wait((done, watching), return_when=asyncio.FIRST_COMPLETED)
-            if not done.done():
+            await asyncio.wait((reading, watching), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
                 return Response(status_code=499)        # nobody reads it
-            await done
+            await reading
         finally:
             watching.cancel()
-            self._end(texts, making)
+            reading.cancel()
+            self._end(texts)
         choices, logprobs = [], asked.log_probabilities
         for text, before in zip(texts, echo, strict=True):
             table = None if logprobs is None else form.log_probabilities(text, logprobs, 0)
@@ -159,49 +162,46 @@ class Completions:
         return JSONResponse(head | {"choices": choices, "usage": _usage(texts),
                                     "timings": clock.timings(texts)} | _place(texts))
 
-    async def _stream(self, asked: TextRequest, texts: list[Text], head: dict, clock: Clock,
+    async def _stream(self, asked: TextRequest, texts: Texts, head: dict, clock: Clock,
                       form: Form, echo: list[str]):
         """Yield the events of a stream; a client that goes away ends its texts."""
-        events: asyncio.Queue = asyncio.Queue()
-        tasks = [asyncio.create_task(_forward(text, events)) for text in texts]
-        left, sent, logprobs = len(tasks), [0] * len(texts), asked.log_probabilities
+        logprobs, most = asked.log_probabilities, 1 if asked.timings_per_token else EVENT_TOKENS
         try:
             for text, before in zip(texts, echo, strict=True):
                 if first := form.first(text):
                     yield _event(head | {"choices": [first]})
                 if before:
                     yield _event(head | {"choices": [form.piece(text, before, None, None)]})
-            while left:
-                text, piece, error = await events.get()
-                if error is not None:
-                    refused = error if isinstance(error, Refused) else Refused(500, str(error))
-                    yield json.dumps(refused.table)
-                    return
-                left -= piece is None
-                if piece == "" and logprobs is None:
+            async for text in texts.arrivals():
+                start = text.read_tokens
+                piece = text.read(most)
+                if not piece and logprobs is None and not text.read_out:
                     continue
-                table = None
-                if logprobs is not None:
-                    table = form.log_probabilities(text, logprobs, sent[text.number])
-                    sent[text.number] += form.count(table)
-                reason = text.finish_reason if piece is None else None
-                choice = form.piece(text, piece or "", reason, table)
-                more = _place(texts) if piece is None else {}
+                table = None if logprobs is None else form.log_probabilities(text, logprobs, start)
+                reason = text.finish_reason if text.read_out else None
+                more = _place(texts) if text.read_out else {}
                 if asked.timings_per_token:
                     more["timings"] = clock.timings(texts)
-                yield _event(head | {"choices": [choice]} | more)
+                if asked.usage_of_events:
+                    more["usage"] = _usage(texts)
+                choice = form.piece(text, piece, reason, table)
+                event = _event(head | {"choices": [choice]} | more)
+                if not texts.read_out:
+                    yield event
             if asked.usage:
-                yield _event(head | {"choices": [], "usage": _usage(texts),
-                                     "timings": clock.timings(texts)})
-            yield "[DONE]"
+                event += _event(head | {"choices": [], "usage": _usage(texts),
+                                        "timings": clock.timings(texts)})
+            yield event + b"data: [DONE]\r\n\r\n"
+        except Exception as error:
+            refused = error if isinstance(error, Refused) else Refused(500, str(error))
+            yield _event(refused.table)
         finally:
-            self._end(texts, tasks)
+            self._end(texts)
 
-    def _end(self, texts: list[Text], tasks: list[asyncio.Task]) -> None:
+    def _end(self, texts: Texts) -> None:
         """End what is still being made: nobody reads it any more."""
-        for text, task in zip(texts, tasks, strict=True):
+        for text in texts:
             text.answer.cancel()
-            task.cancel()
         self._metrics.count(tokens=sum(len(text.answer.tokens) for text in texts))
 
 
@@ -215,6 +215,12 @@ def _check_template(served: Served, chat: bool) -> None:
     if chat and served.source.chat_template is None:
         raise Refused(400, f"{served.name} has no chat template: it goes on from texts, for which "
                       "there is /v1/completions.")
+
+
+async def _tokens(served: Served, prompt: str | list[int], turn: Turn | None) -> list[int]:
+    if len(prompt) <= SHORT:
+        return _encode(served, prompt, turn)
+    return await asyncio.to_thread(_encode, served, prompt, turn)
 
 
 def _encode(served: Served, prompt: str | list[int], turn: Turn | None) -> list[int]:
@@ -242,7 +248,7 @@ def _given_back(turn: Turn):
 
 def _usage(texts: list[Text]) -> dict:
     prompt = sum(len(text.prompt) for text in texts)
-    made = sum(len(text.answer.tokens) for text in texts)
+    made = sum(text.read_tokens for text in texts)
     return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
 
 
@@ -256,23 +262,10 @@ def _place(texts: list[Text]) -> dict:
                              "digest": digest_text(state.digest)}}
 
 
-async def _read(text: Text) -> None:
-    async for _ in text:
-        pass
+async def _read(texts: Texts) -> None:
+    async for text in texts.arrivals():
+        text.read(EVENT_TOKENS)
 
 
-async def _forward(text: Text, events: asyncio.Queue) -> None:
-    """Put each piece of a text, None at its end, or its error, among the events of a response."""
-    try:
-        async for piece in text:
-            events.put_nowait((text, piece, None))
-        events.put_nowait((text, None, None))
-    except Exception as error:
-        events.put_nowait((text, None, error))
-
-
-async def _gone(request: Request) -> None:
-    """Wait until the client has gone away."""
-    with contextlib.suppress(RuntimeError):
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+def _event(table: dict) -> bytes:
+    return f"data: {_json(table)}\r\n\r\n".encode()

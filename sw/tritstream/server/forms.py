@@ -27,7 +27,7 @@ class CompletionForm:
 
     @staticmethod
     def log_probabilities(text: Text, count: int, start: int) -> dict:
-        """Those of the tokens from `start` on, and of the `count` best beside each."""
+        """Those of the tokens read from `start` on, and of the `count` best beside each."""
         table = {"tokens": [], "token_logprobs": [], "top_logprobs": []}
         for token, candidates in text.chosen(start):
             all_of = dict(zip(candidates.tokens, candidates.log_probabilities, strict=True))
@@ -36,11 +36,6 @@ class CompletionForm:
             table["top_logprobs"].append({text.name(other): all_of[other]
                                           for other in candidates.tokens[:count]})
         return table
-
-    @staticmethod
-    def count(logprobs: dict) -> int:
-        """Of how many tokens the log probabilities are."""
-        return len(logprobs["tokens"])
 
 
 class ChatForm:
@@ -68,18 +63,13 @@ class ChatForm:
 
     @staticmethod
     def log_probabilities(text: Text, count: int, start: int) -> dict:
-        """Those of the tokens from `start` on, and of the `count` best beside each."""
+        """Those of the tokens read from `start` on, and of the `count` best beside each."""
         content = []
         for token, candidates in text.chosen(start):
             pairs = list(zip(candidates.tokens, candidates.log_probabilities, strict=True))
             best = [_named(text, *pair) for pair in pairs[:count]]
             content.append(_named(text, token, dict(pairs)[token]) | {"top_logprobs": best})
         return {"content": content, "refusal": None}
-
-    @staticmethod
-    def count(logprobs: dict) -> int:
-        """Of how many tokens the log probabilities are."""
-        return len(logprobs["content"])
 
 
 Form = type[CompletionForm] | type[ChatForm]

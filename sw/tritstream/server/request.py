@@ -62,6 +62,11 @@ class TextRequest(pydantic.BaseModel, abc.ABC):
         """Whether a stream ends with what it cost."""
         return bool((self.stream_options or {}).get("include_usage"))
 
+    @property
+    def usage_of_events(self) -> bool:
+        """Whether every event of it says what it cost so far."""
+        return self.usage and bool(self.stream_options.get("continuous_usage_stats"))
+
     def sampler(self, number: int) -> Sampler:
         """Return what draws the tokens of the n-th choice."""
         return Sampler(temperature=self.temperature, top_p=self.top_p, top_k=self.top_k,

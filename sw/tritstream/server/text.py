@@ -1,7 +1,6 @@
 """One text of a response: what the scheduler makes, as pieces in the event loop."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tritstream.engines.candidates import Candidates
@@ -10,7 +9,6 @@ from tritstream.errors import BadInput, TritstreamError
 from tritstream.runtime.pieces import CONTEXT, Pieces, stopper
 from tritstream.runtime.scheduler import Answer
 from tritstream.server.errors import Refused
-from tritstream.server.mailbox import Mailbox
 from tritstream.server.request import TextRequest
 from tritstream.server.residence import Resident
 from tritstream.server.store import MOST_TOKENS, Kept, Store
@@ -43,8 +41,8 @@ class Text:
     ----------
     resident : Resident
         The model, which stays on the device until the text has ended.
-    mailbox : Mailbox
-        Brings what the scheduler tells.
+    tell : callable
+        Called, in any thread, when there is more of it to read.
     asked : TextRequest
         What the client wants.
     prompt : list of int
@@ -62,7 +60,7 @@ class Text:
         Too many texts wait.
     """
 
-    def __init__(self, resident: Resident, mailbox: Mailbox, asked: TextRequest,
+    def __init__(self, resident: Resident, tell: Callable[[], None], asked: TextRequest,
                  prompt: list[int], number: int, turn: Turn | None = None):
         scheduler, tokenizer = resident.scheduler, resident.served.tokenizer
         self._resident = resident
@@ -70,9 +68,12 @@ class Text:
         self.prompt = prompt
         self.turn = turn
         self.tokenizer = tokenizer
+        self.read_tokens = 0        # of those that are made
+        self.read_out = False       # whether it has ended, and all of it is read
         self._stop_tokens = scheduler.engine.stop_tokens
-        self._mailbox = mailbox
-        self._events: asyncio.Queue = asyncio.Queue()
+        self._more = tell
+        self._ended = False
+        self._error: BaseException | None = None    # for which it has ended
         start = None if turn is None else turn.start
         context = prompt if start is None else [*start.text[-CONTEXT:], *prompt]
         self.pieces = Pieces(tokenizer, context, asked.stop_texts)
@@ -91,15 +92,36 @@ class Text:
             resident.leave()
             raise
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        while isinstance(event := await self._events.get(), int):
-            yield self.pieces.push(event)
-        if isinstance(event, TritstreamError):
-            raise Refused.of(event) from event
-        if event is not None:
-            raise event
-        if rest := self.pieces.finish():
-            yield rest
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to read: tokens, or the end."""
+        return self._ended or self.read_tokens < len(self.answer.tokens)
+
+    def read(self, most: int) -> str:
+        """Read tokens that are made, at most so many, or the end of the text.
+
+        Returns
+        -------
+        str
+            What is certain with them, perhaps empty.
+
+        Raises
+        ------
+        Refused
+            It ended as the device failed, or its conversation could not be kept.
+        """
+        ended = self._ended         # before it looks: what is there then is all
+        tokens = self.answer.tokens[self.read_tokens:self.read_tokens + most]
+        self.read_tokens += len(tokens)
+        piece = "".join(map(self.pieces.push, tokens))
+        if not ended or self.read_tokens < len(self.answer.tokens):
+            return piece
+        if self._error is None:
+            self.read_out = True
+            piece += self.pieces.finish()
+        elif not tokens:
+            raise self._error
+        return piece
 
     @property
     def finish_reason(self) -> str:
@@ -108,8 +130,9 @@ class Text:
         return "stop" if self.pieces.stopped or last in self._stop_tokens else "length"
 
     def chosen(self, start: int) -> Iterator[tuple[int, Candidates]]:
-        """Yield each token from `start` on, and what it was chosen from."""
-        yield from zip(self.answer.tokens[start:], self.answer.candidates[start:], strict=False)
+        """Yield each token that is read, from `start` on, and what it was chosen from."""
+        part = slice(start, self.read_tokens)
+        yield from zip(self.answer.tokens[part], self.answer.candidates[part], strict=True)
 
     def name(self, token: int) -> str:
         """Return the text of a token by itself."""
@@ -119,14 +142,21 @@ class Text:
 
     def _tell(self, answer: Answer, event: int | None | BaseException) -> None:
         """Pass on what happens; the end of a turn is told when it is kept."""
-        if not isinstance(event, int):
-            self._resident.leave()
-        if self.turn is None or isinstance(event, int):
-            self._mailbox.put(self._events, event)
+        if isinstance(event, int):
+            self._more()
+            return
+        self._resident.leave()
+        if self.turn is None:
+            self._end(event)
             return
         store, kept, _ = self.turn
-        store.end(kept, answer.state, lambda error: self._mailbox.put(
-            self._events, event if error is None else _not_kept(error)))
+        store.end(kept, answer.state,
+                  lambda error: self._end(event if error is None else _not_kept(error)))
+
+    def _end(self, error: BaseException | None) -> None:
+        self._error = Refused.of(error) if isinstance(error, TritstreamError) else error
+        self._ended = True
+        self._more()
 
 
 def _not_kept(error: Exception) -> Exception:

@@ -1,0 +1,38 @@
+"""How other threads wake what waits in the event loop, many at a time."""
+
+import asyncio
+import collections
+import contextlib
+
+__all__ = ["Waker"]
+
+
+class Waker:
+    """Sets events of an event loop, from any thread.
+
+    To wake a loop is a call of the system, and costs more than to make a token of the piece that
+    it is woken for; so it is woken once for all that comes before it looks.
+
+    Parameters
+    ----------
+    loop : AbstractEventLoop
+        Whose events they are.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._events: collections.deque[asyncio.Event] = collections.deque()
+        self._woken = False
+
+    def set(self, event: asyncio.Event) -> None:
+        """Set an event soon; where the loop has ended, nobody waits for it."""
+        self._events.append(event)
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
+        self._woken = False         # before it looks: what comes now wakes it again
+        while self._events:
+            self._events.popleft().set()
