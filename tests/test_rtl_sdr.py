@@ -8,7 +8,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from tritstream_hw.memory.port import MOST_BEATS
-from tritstream_hw.memory.sdr.chip import SDR_32MB
+from tritstream_hw.memory.sdr.chip import SDR_8MB, SDR_32MB
 from tritstream_hw.memory.sdr.memory import SdrMemory
 from tritstream_hw.memory.sdr.pads import Command
 from tritstream_hw.memory.sdr.upkeep import AT_START
@@ -17,9 +17,13 @@ from tritstream_sim.agents.sdr import SdrModel
 
 # A chip is silent for 200 us before anything happens, which is not simulated in every test.
 CHIP = dataclasses.replace(SDR_32MB, power_up=500.0)
+WIDE = dataclasses.replace(SDR_8MB, power_up=500.0)     # words of 32 bits, shorter rows
 CLOCK_HZ, USER_HZ = 133_333_333, 80_000_000
-WORD = CHIP.word_bytes
-PAGE = WORD << CHIP.column_bits         # bytes of a row of a bank
+
+
+def page_bytes(chip):
+    """Bytes of a row of a bank."""
+    return chip.word_bytes << chip.column_bits
 
 
 def memory(beat_bytes, chip=CHIP, beats=64):
@@ -70,12 +74,14 @@ def writes(beat, beat_bytes):
     return {"write": 1, "beat": beat, "beats": 1, "data": content(beat, beat_bytes)}
 
 
-@pytest.mark.parametrize("beat_bytes, stall", [(2, 0.0), (4, 0.6), (16, 0.3), (64, 0.0)])
-def test_reads_see_the_writes_before_them(beat_bytes, stall, seed):
+@pytest.mark.parametrize("chip, beat_bytes, stall", [
+    (CHIP, 2, 0.0), (CHIP, 4, 0.6), (CHIP, 16, 0.3), (CHIP, 64, 0.0),
+    (WIDE, 4, 0.3), (WIDE, 16, 0.0)])
+def test_reads_see_the_writes_before_them(chip, beat_bytes, stall, seed):
     """Wherever they begin and end: in the middle of bursts, across pages and banks."""
-    dut, rng = memory(beat_bytes), random.Random(seed)
-    page = PAGE // beat_bytes
-    places = [0, page - 3, 4 * page - 2, 9 * page + 5, CHIP.bytes // beat_bytes - 7]
+    dut, rng = memory(beat_bytes, chip), random.Random(seed)
+    page = page_bytes(chip) // beat_bytes
+    places = [0, page - 3, 4 * page - 2, 9 * page + 5, chip.bytes // beat_bytes - 7]
     commands, expected = [], []
     for place in places:
         commands += [writes(place + n, beat_bytes) for n in range(7)]
@@ -94,7 +100,7 @@ def test_reads_see_the_writes_before_them(beat_bytes, stall, seed):
     async def consumer(ctx):
         found.extend(await collect(ctx, dut.bus.data, len(expected), stalls(seed + 1, stall)))
 
-    run(dut, master, consumer)
+    run(dut, master, consumer, model=SdrModel(chip, CLOCK_HZ))
     assert [list(beat) for beat in found] == expected
 
 
@@ -102,7 +108,7 @@ def test_a_row_stays_open_for_as_long_as_a_slow_chip_wants():
     """One of 150 ns: what else keeps a row open, the words of a short read, takes less."""
     chip = dataclasses.replace(CHIP, ras=150.0)
     dut, beat_bytes, count = memory(2, chip), 2, 12
-    across = 4 * PAGE // beat_bytes         # beats to the next row of the same bank
+    across = 4 * page_bytes(chip) // beat_bytes     # beats to the next row of the same bank
 
     async def master(ctx):
         await feed(ctx, dut.bus.command, [reads(n * across, 1, beat_bytes) for n in range(count)],
@@ -135,7 +141,7 @@ def test_long_reads_are_at_the_peak_of_the_chip():
                 came.append(cycle)
 
     model = run(dut, master, watch)
-    words = (len(came) - 1) * beat_bytes // WORD
+    words = (len(came) - 1) * beat_bytes // CHIP.word_bytes
     cycles = (came[-1] - came[0]) * CLOCK_HZ / USER_HZ
     print(f"{words} words in {cycles:.0f} cycles, {model.refreshes} refreshes")
     assert model.refreshes > 4 + AT_START

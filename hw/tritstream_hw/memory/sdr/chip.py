@@ -4,7 +4,7 @@ import dataclasses
 
 from tritstream.formats import MOST_BEAT_BYTES
 
-__all__ = ["SDR_32MB", "SdrChip", "SdrCycles"]
+__all__ = ["SDR_32MB", "SDR_8MB", "SdrChip", "SdrCycles"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,3 +99,8 @@ class SdrChip:
 # AS4C16M16SA (Alliance), IS42S16160J (ISSI), MT48LC16M16A2 (Micron) and W9825G6KH (Winbond).
 SDR_32MB = SdrChip(column_bits=9, row_bits=13, rcd=21, rp=21, ras=45, rfc=70, wr=15,
                    refi=64e6 / 8192)
+
+# The die of 8 MB with 32 bits in the package of a GW2AR-18, of which Gowin gives the shape and the
+# clock, 166 MHz: times as slow as those of the others, and refresh as all dies of this shape have.
+SDR_8MB = SdrChip(word_bits=32, column_bits=8, row_bits=11, rcd=21, rp=21, ras=45, rfc=70, wr=15,
+                  refi=64e6 / 4096)
