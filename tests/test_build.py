@@ -4,6 +4,7 @@ import dataclasses
 import io as io_module
 import json
 import pathlib
+import re
 import stat
 import sys
 import xml.etree.ElementTree
@@ -19,7 +20,10 @@ from tritstream.errors import BadInput, FitError, MissingTool, ToolFailed
 from tritstream.support.manifest import read_build_id
 from tritstream_hw.boards import TARGETS, Target
 from tritstream_hw.boards.clocks import Dividers
+from tritstream_hw.boards.gowin_clocks import GowinDividers
+from tritstream_hw.boards.tang_nano_20k import TangNano20kPlatform
 from tritstream_hw.boards.target import clocked
+from tritstream_hw.boards.toolchains import APICULA, TRELLIS
 from tritstream_hw.build import cost
 from tritstream_hw.build import toolchain as toolchain_module
 from tritstream_hw.build.floorplan import draw, read_places
@@ -95,9 +99,9 @@ def write(option, text):
     if option in arguments:
         pathlib.Path(arguments[arguments.index(option) + 1]).write_text(text)
 
-for option in ("-l", "--log", "--textcfg", "--bit", "--svf"):
+for option in ("-l", "--log", "--textcfg", "--bit", "--svf", "-o"):
     write(option, name + option)
-if name == "nextpnr-ecp5":
+if name.startswith("nextpnr"):
     report = table["report"]
     seed = arguments[arguments.index("--seed") + 1]
     for clock in report["fmax"].values():
@@ -116,16 +120,16 @@ class Top(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.led = led = io.Buffer("o", platform.request("led", 0, dir="-"))
+        m.submodules.tx = tx = io.Buffer("o", platform.request("uart", dir="-").tx)
         shift = Signal(64, init=int.from_bytes(self._identity, "little"))
         m.d.sync += shift.eq(shift.rotate_left(1))
-        m.d.comb += led.o.eq(shift[0])
+        m.d.comb += tx.o.eq(shift[0])
         return m
 
 
 TARGET = Target(
     name="small", fpga="LFE5U-85F-6BG381C", luts=83_640, block_rams=208, memory="none",
-    link="none", toolchain="Trellis", loader="load", platform=ULX3S_85F_Platform, top=Top,
+    link="none", toolchain=TRELLIS, loader="load", platform=ULX3S_85F_Platform, top=Top,
     check_clock=int, baud=3_000_000, config=BuildConfig(), evidence="routed")
 
 
@@ -135,7 +139,7 @@ class Toolchain:
     def __init__(self, directory, monkeypatch):
         self._directory = directory
         self.set()
-        for name in ("yosys", "nextpnr-ecp5", "ecppack"):
+        for name in {*TRELLIS.tools, *APICULA.tools}:
             path = directory / name
             path.write_text(TOOL.format(python=sys.executable, directory=str(directory), name=name,
                                         placed=PLACED))
@@ -186,6 +190,20 @@ def test_a_build_is_whole_and_tells_what_it_is(toolchain, directory):
         assert str(directory.parents[1]) not in (directory / name).read_text()
     assert report.passed and not report.cached
     assert any(step.startswith("place and route") for step in steps)
+
+
+def test_a_build_for_a_gowin(toolchain, directory):
+    target = dataclasses.replace(TARGET, toolchain=APICULA, platform=TangNano20kPlatform)
+    toolchain.set(mhz=(70.0, 90.0))
+    report = build(target, directory, seeds=[1, 2])
+    yosys, *nextpnr, packer = toolchain.calls
+    assert (yosys, set(nextpnr), packer) == (APICULA.tools[0], {APICULA.tools[1]}, APICULA.tools[2])
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "floorplan.svg", "manifest.json", "report.json", "summary.md", "top.fs", "top.rpt",
+        "top.tim"]
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert set(manifest["tools"]) == set(APICULA.tools) and "top.fs" in manifest["artefacts"]
+    assert report.seed == 2
 
 
 def test_the_same_build_is_not_made_twice(toolchain, directory):
@@ -402,6 +420,21 @@ def test_a_clock_that_cannot_be_beside_another():
 def test_clocks_that_a_pll_cannot_make(wanted):
     with pytest.raises(BadInput, match="cannot make .* MHz of 25 MHz: choose a multiple of 3.125"):
         Dividers.of(25 * MHZ, wanted)
+
+
+@pytest.mark.parametrize("wanted", [54 * MHZ, 60 * MHZ, 67_500_000, 58_500_000])
+def test_dividers_of_a_gowin_make_the_clock(wanted):
+    dividers = GowinDividers.of(27 * MHZ, wanted)
+    assert 27 * MHZ * dividers.feedback == wanted * dividers.reference
+    assert 500 * MHZ <= wanted * dividers.output <= 1250 * MHZ
+    assert 27 * MHZ >= 3 * MHZ * dividers.reference
+
+
+def test_clocks_that_a_gowin_pll_cannot_make():
+    with pytest.raises(BadInput, match="cannot make 50 MHz of 27 MHz: .* 50.14") as caught:
+        GowinDividers.of(27 * MHZ, 50 * MHZ)
+    for mhz in re.findall(r"[\d.]+", str(caught.value).partition("one of")[2].rstrip(". MHz")):
+        assert GowinDividers.of(27 * MHZ, round(float(mhz) * MHZ))
 
 
 def test_the_clocks_that_are_proposed_can_be_made():

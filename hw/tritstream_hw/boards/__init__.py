@@ -2,11 +2,12 @@
 
 from tritstream_hw.boards.ecpix5 import ECPIX5_85F
 from tritstream_hw.boards.orangecrab import ORANGECRAB_85F
+from tritstream_hw.boards.tang_nano_20k import TANG_NANO_20K
 from tritstream_hw.boards.target import Target
 from tritstream_hw.boards.ulx3s import ULX3S_25F, ULX3S_45F, ULX3S_85F, ULX3S_85F_BRAM
 
 __all__ = ["TARGETS", "Target"]
 
-TARGETS = {target.name: target for target in [ULX3S_85F, ULX3S_45F, ULX3S_25F, ECPIX5_85F,
-                                              ORANGECRAB_85F, ULX3S_85F_BRAM]}
+TARGETS = {target.name: target for target in [
+    ULX3S_85F, ULX3S_45F, ULX3S_25F, TANG_NANO_20K, ECPIX5_85F, ORANGECRAB_85F, ULX3S_85F_BRAM]}
 """All boards by name."""

@@ -7,7 +7,7 @@ from amaranth import *
 
 from tritstream.errors import BadInput
 
-__all__ = ["Clock", "Dividers", "Ecp5Clocks"]
+__all__ = ["Clock", "Dividers", "Ecp5Clocks", "mhz"]
 
 # ECP5 and ECP5-5G Family Data Sheet, sysCLOCK PLL Timing.
 VCO_HZ = range(400_000_000, 800_000_001)
@@ -66,7 +66,7 @@ class Dividers:
         found = _first(source_hz, first_hz)
         if found is None:
             step = source_hz / (source_hz // DETECTOR_HZ[0]) / 1e6
-            raise BadInput(f"The PLL cannot make {_mhz(first_hz)} MHz of {_mhz(source_hz)} MHz: "
+            raise BadInput(f"The PLL cannot make {mhz(first_hz)} MHz of {mhz(source_hz)} MHz: "
                            f"choose a multiple of {step:g} MHz from {2 * step:g} to 300, as in "
                            "--freq 80.")
         reference, feedback = found
@@ -76,9 +76,9 @@ class Dividers:
             if all(0 < divider <= MOST and abs(output * exact / divider - hz) < 1
                    for divider, hz in zip(outputs[1:], others_hz, strict=True)):
                 return cls(reference=reference, feedback=feedback, outputs=outputs)
-        raise BadInput(f"The PLL cannot make {', '.join(map(_mhz, others_hz))} MHz beside "
-                       f"{_mhz(first_hz)} MHz: choose one of "
-                       f"{', '.join(map(_mhz, _beside(exact)))} MHz.")
+        raise BadInput(f"The PLL cannot make {', '.join(map(mhz, others_hz))} MHz beside "
+                       f"{mhz(first_hz)} MHz: choose one of "
+                       f"{', '.join(map(mhz, _beside(exact)))} MHz.")
 
 
 def _first(source_hz: int, wanted_hz: int) -> tuple[int, int] | None:
@@ -105,7 +105,7 @@ def _beside(exact: Fraction) -> list[Fraction]:
                    if 50e6 <= output * exact / n <= 100e6})
 
 
-def _mhz(hz: Fraction | int) -> str:
+def mhz(hz: Fraction | int) -> str:
     """Return a frequency as it may be given, in MHz."""
     return f"{int(hz) / 1e6:.6f}".rstrip("0").rstrip(".")
 
@@ -148,7 +148,7 @@ class Ecp5Clocks(Elaboratable):
             name, divider = OUTPUTS[number], dividers.outputs[number]
             behind = PARTS * divider * clock.degrees // 360
             settings |= {
-                f"a_FREQUENCY_PIN_{name}": _mhz(clock.hz),
+                f"a_FREQUENCY_PIN_{name}": mhz(clock.hz),
                 f"p_{name}_DIV": divider,
                 f"p_{name}_CPHASE": divider - 1 + behind // PARTS,
                 f"p_{name}_FPHASE": behind % PARTS,
@@ -158,7 +158,7 @@ class Ecp5Clocks(Elaboratable):
             }
         m.submodules.pll = Instance(
             "EHXPLLL",
-            a_FREQUENCY_PIN_CLKI=_mhz(self._source_hz),
+            a_FREQUENCY_PIN_CLKI=mhz(self._source_hz),
             # Loop filter and charge pump as Lattice's own generator sets them.
             a_ICP_CURRENT="12", a_LPF_RESISTOR="8",
             a_MFG_ENABLE_FILTEROPAMP="1", a_MFG_GMCREF_SEL="2",

@@ -1,4 +1,4 @@
-"""What boards with an ECP5 and a UART have in common: their clocks, their tops, their targets."""
+"""What boards with an ECP5 have in common: their clocks, their tops, their targets."""
 
 import dataclasses
 import functools
@@ -10,11 +10,10 @@ from amaranth.vendor import LatticeECP5Platform
 
 from tritstream.build import BuildConfig
 from tritstream.ddr3.registers import WORDS
-from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.boards.clocks import Clock, Dividers, Ecp5Clocks
-from tritstream_hw.boards.device import BareDevice
-from tritstream_hw.boards.serial_device import SerialDevice
 from tritstream_hw.boards.target import Target, clocked
+from tritstream_hw.boards.toolchains import TRELLIS
+from tritstream_hw.boards.uart_top import UartTop
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST
 from tritstream_hw.memory.ddr3.memory import Ddr3Memory
@@ -63,23 +62,8 @@ PARTS = {
 """Parts by their names, as nextpnr counts what they have."""
 
 
-class _Top(Elaboratable):
-    """Clocks, pads, and a device behind the board's UART.
-
-    Parameters
-    ----------
-    config : :class:`BuildConfig`
-        What to build.
-    build_id : bytes
-        Eight bytes by which the driver knows the build again.
-    baud : int
-        Rate of the UART.
-    """
-
-    def __init__(self, config: BuildConfig, build_id: bytes, baud: int):
-        self._config = config
-        self._build_id = build_id
-        self._baud = baud
+class _Top(UartTop):
+    """A device behind the board's UART, and its clocks."""
 
     def _clock(self, m: Module, platform, *memory_clocks: Clock) -> Ecp5Clocks:
         """Make the clocks of all domains from that of the board's oscillator."""
@@ -90,17 +74,6 @@ class _Top(Elaboratable):
         m.submodules.clocks = made = Ecp5Clocks(
             oscillator.i, int(platform.default_clk_frequency), *clocks)
         return made
-
-    def _connect(self, m: Module, platform, memory: wiring.Component | None = None):
-        """Put the device, with a memory of its own or with `memory`, behind the UART."""
-        config = self._config
-        device = BareDevice(config, self._build_id, Accelerator(config), memory)
-        uart = platform.request("uart", dir="-")
-        m.submodules.rx = rx = io.Buffer("i", uart.rx)
-        m.submodules.tx = tx = io.Buffer("o", uart.tx)
-        m.submodules.serial = serial = SerialDevice(device, clock_hz=config.clock_hz,
-                                                    baud=self._baud)
-        m.d.comb += [serial.rx.eq(rx.i), tx.o.eq(serial.tx)]
 
 
 class SdramTop(_Top):
@@ -249,7 +222,7 @@ def _target(platform: Callable[[], LatticeECP5Platform], top, memory_clocks: tup
 
     return Target(
         fpga=f"{pins.device}-{pins.speed}{pins.package}C", luts=part.luts,
-        block_rams=part.block_rams, toolchain="Trellis (YoWASP)", platform=platform, top=top,
+        block_rams=part.block_rams, toolchain=TRELLIS, platform=platform, top=top,
         check_clock=check_clock, baud=BAUD,
         synth_options=("-nowidelut",),  # 16 instead of 49 LUTs for a trit decoder
         **board)

@@ -10,6 +10,7 @@ from tritstream.errors import BadInput
 from tritstream.formats import FORMATS
 from tritstream.link.frames import MAX_FRAME
 from tritstream.transport.serial import BITS_PER_BYTE
+from tritstream_hw.boards.toolchains import Toolchain
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_hw.phy.uart import SLOWEST
@@ -38,8 +39,10 @@ class Target:
         What is behind the resource ``sdram`` or ``ddr3``, if that is used.
     memory_rate : int or None
         Bytes per second that the memory delivers in the long run; None: a beat per cycle.
-    toolchain, loader : str
-        What places and routes, and the command that a bitstream's name is put behind to load it.
+    toolchain : Toolchain
+        What makes the bitstream.
+    loader : str
+        The command that a bitstream's name is put behind to load it.
     platform : callable
         Makes the platform, on which a plan is prepared once.
     top : callable
@@ -65,7 +68,7 @@ class Target:
     link: str
     chip: SdrChip | Ddr3Chip | None = None
     memory_rate: int | None = None
-    toolchain: str
+    toolchain: Toolchain
     loader: str
     platform: Callable[[], object]
     top: Callable[[BuildConfig, bytes, int], Elaboratable]

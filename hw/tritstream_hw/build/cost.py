@@ -22,9 +22,10 @@ from tritstream.errors import BadInput, FitError, TritstreamError
 from tritstream.formats import FORMATS, UNIT
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.boards import TARGETS
+from tritstream_hw.boards.toolchains import TRELLIS
 from tritstream_hw.build.cost_harness import Harness
 from tritstream_hw.build.report import parse_cells
-from tritstream_hw.build.toolchain import TOOLS, WITHOUT_ASSERTIONS, ToolRun, version
+from tritstream_hw.build.toolchain import WITHOUT_ASSERTIONS, ToolRun, version
 from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
 from tritstream_hw.elements.dequantise import Dequantise
@@ -168,7 +169,8 @@ def load(path: pathlib.Path) -> dict[str, Cost]:
 def save(directory: pathlib.Path, costs: dict[str, Cost]) -> None:
     """Write all results, in the order of `BLOCKS`."""
     costs = {name: costs[name] for name in BLOCKS if name in costs}
-    table = {"part": PART, "evidence": "routed", "tools": {name: version(name) for name in TOOLS},
+    table = {"part": PART, "evidence": "routed",
+             "tools": {name: version(name) for name in TRELLIS.tools},
              "blocks": {name: dataclasses.asdict(cost) for name, cost in costs.items()}}
     (directory / "cost.json").write_text(json.dumps(table, indent=2) + "\n")
     (directory / "cost.md").write_text(_page(costs))

@@ -26,7 +26,7 @@ def read_places(lines: Iterable[str]) -> Places:
     for line in lines:
         if line.startswith('        "') and line.endswith('": {\n'):
             cell = line.split('"')[1]
-        elif found := re.search(r'"NEXTPNR_BEL": "X(\d+)/Y(\d+)/', line):
+        elif found := re.search(r'"NEXTPNR_BEL": "X(\d+)/?Y(\d+)/', line):
             places[cell] = int(found[1]), int(found[2])
     return places
 

@@ -81,6 +81,8 @@ def place(board: str, command: Sequence[str], directory: pathlib.Path, name: str
                 seed = waiting.pop(0)
                 running[seed] = ToolRun(_seeded(command, name, seed), directory, f"{seed}.out")
             time.sleep(POLL_SECONDS)
+            for run in running.values():        # some placers try for ever
+                check_fit(board, parse_utilisation(run.output))
             for seed in [seed for seed, run in running.items() if not run.running]:
                 run = running.pop(seed)
                 if not run.succeeded:

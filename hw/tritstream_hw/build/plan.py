@@ -20,14 +20,14 @@ from tritstream_hw.boards import Target
 from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
-from tritstream_hw.build.toolchain import TOOLS, WITHOUT_ASSERTIONS, ToolRun, find_tool, version
+from tritstream_hw.build.toolchain import WITHOUT_ASSERTIONS, ToolRun, find_tool, version
 
-__all__ = ["SEEDS", "build", "build_id", "plan", "sha256"]
+__all__ = ["SEEDS", "bitstream", "build", "build_id", "plan", "sha256"]
 
 NAME = "top"
 SEEDS = range(1, 5)
 GIT_SECONDS = 60.0          # what it says is not worth more
-KEPT = ("bit", "svf", "rpt", "tim")
+LOGS = ("rpt", "tim")        # of synthesis, and of place and route
 REPORTS = ("report.json", "manifest.json", "summary.md", "floorplan.svg")
 
 Progress = Callable[[str], None]
@@ -60,7 +60,7 @@ def build(target: Target, directory: pathlib.Path | None = None, *,
     target : Target
         Board and configuration.
     directory : path or None
-        What comes out, ``top.bit`` and the rest; None: ``build/<board>``. It is replaced as a
+        What comes out, the bitstream and the rest; None: ``build/<board>``. It is replaced as a
         whole, and only by a build that met timing. Work goes on beside it in ``<board>.part``,
         which stays there when a step fails.
     seeds : sequence of int
@@ -84,7 +84,7 @@ def build(target: Target, directory: pathlib.Path | None = None, *,
     directory = directory or pathlib.Path("build") / target.name
     try:
         directory = directory.resolve()
-        _check_place(directory)
+        _check_place(target, directory)
         return _build(target, directory, seeds, progress)
     except BrokenPipeError:             # of `progress`
         raise
@@ -97,7 +97,7 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
            progress: Progress) -> Report:
     clock = _Stopwatch(progress)
     with clock.step("versions"):
-        versions = {name: version(name) for name in TOOLS}
+        versions = {name: version(name) for name in target.toolchain.tools}
     with clock.step("elaborate"):
         identity = build_id(plan(target, bytes(8)), versions)
     if report := _cached(directory, identity):
@@ -117,23 +117,33 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
         board=target.name, build_id=identity.hex(), resources=best.resources, clocks=best.clocks,
         seed=best.seed, seconds=clock.seconds,
         seeds_mhz={str(entry.seed): entry.slowest.reached_mhz for entry in [best, *others]})
-    for end in ("tim", "config"):
+    with open(scratch / f"{NAME}_{best.seed}.json") as placed:
+        (scratch / "floorplan.svg").write_text(draw(read_places(placed)))
+    for end in ("tim", target.toolchain.routed):
         (scratch / f"{NAME}_{best.seed}.{end}").rename(scratch / f"{NAME}.{end}")
     if not report.passed:
         (scratch / "report.json").write_text(report.to_json())
         check_timing(report)
     with clock.step("pack"):
         _run(packing, scratch)
-    with open(scratch / f"{NAME}_{best.seed}.json") as placed:
-        (scratch / "floorplan.svg").write_text(draw(read_places(placed)))
     _finish(target, report, versions, scratch, directory)
     return report
 
 
-def _check_place(directory: pathlib.Path) -> None:
+def bitstream(target: Target) -> str:
+    """Return the name of the bitstream's file."""
+    return f"{NAME}.{target.toolchain.bitstream}"
+
+
+def _kept(target: Target) -> list[str]:
+    """Return the names of the files of a build, besides what tells of it."""
+    return [f"{NAME}.{end}" for end in (*target.toolchain.products, *LOGS)]
+
+
+def _check_place(target: Target, directory: pathlib.Path) -> None:
     """Refuse what cannot become the place of a build, before that has cost minutes."""
     if directory.exists():
-        mine = {*REPORTS, *(f"{NAME}.{end}" for end in KEPT)}
+        mine = {*REPORTS, *_kept(target)}
         for path in directory.iterdir():
             if path.name not in mine:
                 raise BadInput(f"{directory} would be replaced, and holds {path.name}, which is "
@@ -186,7 +196,7 @@ def _finish(target: Target, report: Report, versions: dict[str, str], scratch: p
     """Write what tells of the build, and put the whole where it belongs."""
     (scratch / "report.json").write_text(report.to_json())
     (scratch / "summary.md").write_text(report.to_markdown())
-    kept = [f"{NAME}.{end}" for end in KEPT]
+    kept = _kept(target)
     manifest = {
         "board": target.name,
         "build_id": report.build_id,

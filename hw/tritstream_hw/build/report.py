@@ -29,6 +29,15 @@ SHOWN = {
     "MULT18X18D": "multipliers (MULT18X18D)",
     "EHXPLLL": "PLLs (EHXPLLL)",
     "TRELLIS_IO": "pins (TRELLIS_IO)",
+    # Of a Gowin. A LUT4 is the site of a carry, too; before they are placed, it counts for both.
+    "LUT4": "LUT4",
+    "ALU": "carries (ALU)",
+    "DFF": "flip-flops (DFF)",
+    "RAM16SDP4": "distributed RAM (RAM16SDP4)",
+    "BSRAM": "block RAM, 18 Kbit (BSRAM)",
+    "MULT18X18": "multipliers (MULT18X18)",
+    "rPLL": "PLLs (rPLL)",
+    "IOB": "pins (IOB)",
 }
 
 

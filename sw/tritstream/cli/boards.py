@@ -43,7 +43,7 @@ def describe_board(target, models: Mapping[str, Image]) -> dict:
         "memory_bytes": config.memory_bytes,
         "memory_rate": target.memory_rate,
         "link": target.link,
-        "toolchain": target.toolchain,
+        "toolchain": target.toolchain.name,
         "clock_hz": config.clock_hz,
         "P": config.beat_bytes,
         "V": config.vector_width,

@@ -67,7 +67,7 @@ def build(
     if json:
         output().out(report.to_json(), end="")
     else:
-        _show(report, path)
+        _show(report, path, plan.bitstream(target))
 
 
 @contextlib.contextmanager
@@ -79,13 +79,13 @@ def _writing(reports: pathlib.Path):
                        "another directory with --reports.") from error
 
 
-def _show(report, path: pathlib.Path) -> None:
+def _show(report, path: pathlib.Path, bitstream: str) -> None:
     """Print the summary, and what to do next."""
     table = Table("", "used, reached", "available, asked", "", title=report.board)
     for *cells, verdict in report.rows():
         table.add_row(*cells, verdict, style=STYLES.get(verdict))
     console = output()
     console.print(table)
-    console.print(f"{path / 'top.bit'}: build {report.build_id}, seed {report.seed}, routed")
+    console.print(f"{path / bitstream}: build {report.build_id}, seed {report.seed}, routed")
     console.print(f"to load it: tritstream program {report.board} -i {path}; to run a model then: "
                   f"tritstream generate --device 'serial:PORT?build={path}'", soft_wrap=True)

