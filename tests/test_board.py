@@ -89,9 +89,9 @@ def stepwise(device, image, tokens):
     golden = Golden(image)
     for position, token in enumerate(tokens):
         acc, digests = golden.step(token)
-        play = device.play_of(token)
+        play = device.play_of(token, candidates=True)
         if position == 0:
-            play = dataclasses.replace(play, flags=RunFlag.FRESH)
+            play = dataclasses.replace(play, flags=play.flags | RunFlag.FRESH)
         (result,) = device.play([play])
         assert [record.digest for record in device.records()] == digests, f"token {position}"
         assert list(result.candidates) == candidates(acc, device.identity.candidates)
@@ -329,7 +329,7 @@ def test_bundled_model_runs_on_by_itself(cache):
     prompt, golden = [1, 17, 400], Golden(image)
     with Device(launch("sim", image, cache=cache)) as device:
         assert device.load(image) == 0
-        results = list(device.run(prompt, 64, fresh=True))
+        results = list(device.run(prompt, 64, fresh=True, candidates=True))
         tokens = [result.token for result in results]
         assert tokens[:len(prompt)] == prompt
         assert len(tokens) == len(prompt) + 63

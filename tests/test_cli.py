@@ -22,6 +22,7 @@ import pytest
 from tritstream.build import BuildConfig
 from tritstream.catalog import resolve
 from tritstream.cli.app import run
+from tritstream.cli.gateware import find_target
 from tritstream.cli.inspect import fit
 from tritstream.cli.plugins import plugin_verbs
 from tritstream.cli.verbs import VERBS
@@ -547,8 +548,22 @@ def test_estimate_says_what_limits(good, image):
     assert board["roofs"] == {
         limit: pytest.approx(rate / board["bytes_per_token"]) for limit, rate in
         (("core", 4 * board["clock_hz"]), ("memory", 261e6), ("link", 300_000))}
+    assert board["answer_bytes"] == 46
     shown = good("estimate", "-m", "tiny", "--build", "p=64,e=1")
     assert "limited by the element path" in shown and "(estimated)" in shown
+
+
+def test_estimate_of_answers_that_a_slow_link_carries(good, monkeypatch):
+    """At 115,200 baud they take longer than the passes of a small model."""
+    target = find_target("ulx3s_85f")
+    slow = dataclasses.replace(target, config=dataclasses.replace(target.config, link_rate=11_520))
+    monkeypatch.setattr("tritstream.cli.estimate.find_target", lambda name: slow)
+    arguments = "estimate", "-m", "tiny", "--board", "ulx3s_85f"
+    board = json.loads(good(*arguments, "--json"))
+    assert board["limit"] == "link" and not board["streamed"]
+    assert board["tokens_per_second"] == pytest.approx(11_520 / 46)
+    assert board["prompt"]["tokens_per_second"] == pytest.approx(11_520 / 38)
+    assert "the link, over which the answers go" in good(*arguments)
 
 
 def test_estimate_of_tokens_that_share_a_pass(good, image):

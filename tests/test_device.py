@@ -13,8 +13,8 @@ from tritstream.driver import CHUNK_UNITS, DEPTH, STOP_SECONDS, Device
 from tritstream.errors import BadInput, DeviceBusy, DeviceError
 from tritstream.formats import UNIT
 from tritstream.link.endpoint import LinkOptions
-from tritstream.link.messages import Identity, Run
-from tritstream.link.protocol import PROTOCOL, Code, Space
+from tritstream.link.messages import Identity, Lane, Run
+from tritstream.link.protocol import PROTOCOL, Code, LaneFlag, Space
 from tritstream.link.stream import SLOWDOWN, LinkReset, LinkStream
 from tritstream.transport import (
     Faults,
@@ -30,6 +30,7 @@ from tritstream_sim.twin.in_process import InProcessTransport
 SHAPE = dict(max_hidden=64, max_intermediate=128, max_state=128, max_vocab=64)
 CONFIG = BuildConfig(memory_bytes=1 << 20, **SHAPE)
 BARE = BuildConfig(**SHAPE)
+LANES = dataclasses.replace(CONFIG, lanes=3)
 
 
 def served(image, config=CONFIG, model=FakeModel, wrap=None, **options):
@@ -173,7 +174,7 @@ def test_streamed_equals_uploaded(image):
 @pytest.mark.parametrize("streamed", [False, True])
 def test_only_the_last_of_a_prompt_has_a_head(device, image, streamed):
     device.load(image, streamed=streamed)
-    results = list(device.run(range(DEPTH + 5), 2))
+    results = list(device.run(range(DEPTH + 5), 2, candidates=True))
     heads = [bool(result.candidates) for result in results]
     assert heads == [False] * (DEPTH + 4) + [True] * 2
     assert results[-1].token == results[-2].best
@@ -198,6 +199,20 @@ def test_a_greedy_run_is_one_command(device, image):
     assert len(list(device.run([1], 200))) == 200
     # Acknowledgements: at the most one for every second frame.
     assert device.statistics.sent - before <= 1 + 200 // 2 + 1
+
+
+def test_a_greedy_run_of_several_is_one_command(image):
+    """And is what it is a pass at a time, on a device that the weights are sent to."""
+    runs, lanes = [], [Lane(slot=n, token=n + 1, flags=LaneFlag.FRESH) for n in range(3)]
+    for config in LANES, dataclasses.replace(LANES, memory_bytes=0):
+        with served(image, config) as server, Device.open(server.uri) as device:
+            device.load(image)
+            list(device.together(lanes))
+            before = device.statistics.sent
+            runs.append([digests(results) for results in device.run_together(lanes, 200)])
+            sent = device.statistics.sent - before
+            assert (sent <= 1 + 200 // 2 + 1) == (config is LANES)
+    assert len(runs[0]) == 200 and runs[0] == runs[1]
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -1,5 +1,7 @@
 """Messages: one table each, which host, gateware and page share."""
 
+import dataclasses
+import io
 import pathlib
 import re
 
@@ -16,6 +18,8 @@ from tritstream.link.messages import (
     PassResult,
     Run,
     StageRecord,
+    pack_answer,
+    read_answer,
     record_words,
     stage_records,
 )
@@ -84,11 +88,13 @@ def test_records_hold_what_had_been_measured():
 
 
 def test_an_answer_is_read_as_it_was_written():
-    result = PassResult(token=7, last=True, candidates=((3, -5), (9, -2**31)), mantissa=65_535,
-                        shift=60, digest=0xFFFF_FFFF, cycles=2**40, stalls=2**39)
-    data = result.pack()
-    assert len(data) == PassResult.HEAD_SIZE + PassResult.rest_size(data[:PassResult.HEAD_SIZE])
-    assert PassResult.unpack(data, token=7) == result
+    first = PassResult(token=7, last=True, candidates=((3, -5), (9, -2**31)), mantissa=65_535,
+                       shift=60, digest=0xFFFF_FFFF, cycles=2**40, stalls=2**39)
+    other = dataclasses.replace(first, token=8, candidates=(), digest=3, cycles=0, stalls=0)
+    for results in ([first], [first, other]):
+        stream = io.BytesIO(pack_answer(results) + b"next")
+        assert read_answer(stream.read, [result.token for result in results]) == results
+        assert stream.read() == b"next"
 
 
 def test_identity_is_that_of_the_build():

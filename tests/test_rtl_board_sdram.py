@@ -52,8 +52,8 @@ def connect(executable, seed):
 def check_tokens(device, image: Image, prompt, count: int):
     """Generate greedily, and compare every digest and candidate with the golden model."""
     golden = GoldenEngine(image).open()
-    expected = [*golden.feed(prompt[:-1]), *golden.run(prompt[-1], count)]
-    results = list(device.run(prompt, count, fresh=True))
+    expected = [*golden.feed(prompt[:-1]), *golden.run(prompt[-1], count, candidates=True)]
+    results = list(device.run(prompt, count, fresh=True, candidates=True))
     assert [result.digest for result in results] == [entry.digest for entry in expected]
     for result, entry in zip(results[len(prompt) - 1:], expected[len(prompt) - 1:], strict=True):
         assert tuple(token for token, _ in result.candidates) == entry.candidates.tokens

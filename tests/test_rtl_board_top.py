@@ -76,8 +76,8 @@ def test_greedy_tokens_equal_golden(connect, image, streamed):
     assert (device.load(image, streamed=streamed) == 0) == streamed
     prompt, count = [3, 17], 2
     golden = GoldenEngine(image).open()
-    expected = [*golden.feed(prompt[:-1]), *golden.run(prompt[-1], count)]
-    results = list(device.run(prompt, count, fresh=True))
+    expected = [*golden.feed(prompt[:-1]), *golden.run(prompt[-1], count, candidates=True)]
+    results = list(device.run(prompt, count, fresh=True, candidates=True))
     assert [result.digest for result in results] == [entry.digest for entry in expected]
     for result, entry in zip(results[1:], expected[1:], strict=True):
         tokens = tuple(token for token, _ in result.candidates)

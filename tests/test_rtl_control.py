@@ -19,16 +19,15 @@ from tritstream.formats import UNIT
 from tritstream.link.messages import (
     RECORD_WORDS,
     Access,
-    Candidate,
     Configuration,
     Counters,
     Extent,
     Identity,
-    Measures,
-    PassHead,
+    Lane,
     Run,
+    read_answer,
 )
-from tritstream.link.protocol import NO_STOP, Code, RunFlag, Space, Status
+from tritstream.link.protocol import NO_STOP, Code, LaneFlag, RunFlag, Space, Status
 from tritstream_hw.boards.device import BareDevice
 from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.memory.block import BlockMemory
@@ -43,7 +42,8 @@ CONFIG = BuildConfig(beat_bytes=8, max_hidden=64, max_intermediate=64, max_vocab
                      ack_cycles=500, retry_cycles=5_000)
 NO_MEMORY = dataclasses.replace(CONFIG, memory_bytes=0)
 NARROW = dataclasses.replace(CONFIG, beat_bytes=4, vector_width=4, memory_registers=4)
-CONFIGS = [CONFIG, NO_MEMORY, NARROW]
+LANES = dataclasses.replace(CONFIG, lanes=3)
+CONFIGS = [CONFIG, NO_MEMORY, NARROW, LANES]
 
 pytestmark = pytest.mark.verilator
 
@@ -98,6 +98,11 @@ class Image:
         content[UNIT:UNIT + 4] = beats, head | bad << 1, candidates, pace
         return cls(bytes(content), **changes)
 
+    @classmethod
+    def together(cls, seed: int, tokens: int):
+        """One whose pass of so many tokens has its length."""
+        return cls.random(seed, beats=32 + 16 * tokens)
+
     def tape(self, units: int) -> bytes:
         return self.payload[self.tape_unit * UNIT:][:units * UNIT]
 
@@ -105,10 +110,9 @@ class Image:
         start = (self.rows_unit + token * self.row_units) * UNIT
         return self.payload[start:start + self.row_units * UNIT]
 
-    def played(self, token: int, units: int | None = None) -> bytes:
-        tape = self.tape(units or self.tape_units)
-        lead = self.lead_units * UNIT
-        return tape[:lead] + self.row(token) + tape[lead:]
+    def played(self, *tokens: int) -> bytes:
+        tape, lead = self.tape(self.tape_units), self.lead_units * UNIT
+        return tape[:lead] + b"".join(map(self.row, tokens)) + tape[lead:]
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +148,10 @@ def expected(image, token, count, *, streamed=False):
         token = answer.candidates[0][0]
 
 
-def check(results, predictions):
+def check(results, predictions, candidates=1):
     for result, (token, answer, digest, last) in itertools.zip_longest(results, predictions):
         assert result.token == token
-        assert result.candidates == answer.candidates
+        assert result.candidates == answer.candidates[:candidates]
         assert result.mantissa == answer.total & 0xFFFF
         assert result.shift == 17
         assert result.digest == digest
@@ -179,11 +183,176 @@ def test_upload_is_read_back(connect, config):
         assert reply == bytes([Code.DIGEST, Status.OK]) + crc.to_bytes(4, "little")
 
 
-def test_greedy_run_goes_on_alone(connect):
-    device = connect()
+@pytest.mark.parametrize("config", [CONFIG, LANES], ids=["a lane", "lanes"])
+def test_greedy_run_goes_on_alone(connect, config):
+    device = connect(config)
     image = Image.random(3)
     device.load(image)
-    check(device.run([5], 6, fresh=True), expected(image, 5, 6))
+    for candidates in (1, 3, 1):
+        check(device.run([5], 6, fresh=True, candidates=candidates > 1), expected(image, 5, 6),
+              candidates)
+
+
+def expected_together(image, tokens, count):
+    """What each lane gives in the passes of a run of several."""
+    for n in range(count):
+        answers = [predict(LANES, image.played(*tokens), VOCAB, lane)
+                   for lane in range(len(tokens))]
+        chosen = [answer.candidates[0][0] for answer in answers]
+        last = n == count - 1 or image.stop_token in chosen
+        yield tokens, answers, last
+        if last:
+            return
+        tokens = chosen
+
+
+@pytest.mark.parametrize("stall", [0, 30])
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_several_greedy_runs_go_on_together(connect, candidates, stall):
+    """One answer for each pass, until one of them finds the stop token, with one command."""
+    device = connect(LANES, stall=stall)
+    for tokens in [5], [1, 6], [2, 7, 0]:
+        image = Image.together(5, len(tokens))
+        passes = list(expected_together(image, tokens, 6))
+        assert len(passes) == 6
+        for image.stop_token in (None, passes[3][1][-1].candidates[0][0]):
+            device.load(image)
+            lanes = [Lane(slot=n, token=token, flags=LaneFlag.FRESH)
+                     for n, token in enumerate(tokens)]
+            found = device.run_together(lanes, 6, candidates=candidates > 1)
+            for results, (fed, answers, last) in itertools.zip_longest(
+                    found, expected_together(image, tokens, 6)):
+                assert [result.token for result in results] == fed
+                assert {result.last for result in results} == {last}
+                assert [result.candidates for result in results] == [
+                    answer.candidates[:candidates] for answer in answers]
+                assert [result.digest for result in results] == [
+                    answer.total for answer in answers]
+                assert [result.stalls >> STALLS_SHIFT for result in results] == [
+                    6, *[0] * (len(tokens) - 1)]
+
+
+@pytest.mark.parametrize("stall", [0, 30])
+def test_a_token_needs_few_bytes_of_the_link(connect, stall):
+    """Of a greedy run, acknowledgements and what the host sends included: each answer a frame."""
+    for config, tokens in (CONFIG, [5]), (LANES, [2, 7, 0]):
+        device = connect(config, stall=stall)
+        device.load(Image.together(5, len(tokens)))
+        transport, count = device._stream.transport, 40
+        read, written = watch(transport, "read"), watch(transport, "write")
+        lanes = [Lane(slot=n, token=token) for n, token in enumerate(tokens)]
+        passes = device.run([5], count) if config is CONFIG else device.run_together(lanes, count)
+        assert len(list(passes)) == count
+        made = count * len(tokens)
+        print(f"{len(tokens)} lanes: {sum(read) / made:.1f} bytes a token to the host, "
+              f"{sum(written) / made:.1f} from it")
+        assert sum(read) + sum(written) <= 60 * made
+
+
+def watch(transport, name) -> list[int]:
+    """Note how many bytes each call of a method carries."""
+    sizes, method = [], getattr(transport, name)
+
+    def watched(argument):
+        data = method(argument)
+        sizes.append(len(argument if name == "write" else data))
+        return data
+
+    setattr(transport, name, watched)
+    return sizes
+
+
+@pytest.mark.parametrize("flag", [LaneFlag.BODY, LaneFlag.FOLLOWS])
+def test_what_does_not_choose_its_next_token_ends_a_run(connect, flag):
+    device = connect(LANES)
+    image = Image.together(4, 2)
+    device.load(image)
+    device._configure()
+    tokens = [1, 2]
+    for flags in ([LaneFlag(0), flag], [LaneFlag.BODY, flag]):
+        lanes = b"".join(Lane(token=token, flags=one).pack()
+                         for token, one in zip(tokens, flags, strict=True))
+        run = Run(token=9, count=5, lanes=2, tape_units=4, stages=6)
+        assert command(device, Code.RUN, run.pack(), lanes, reply=2) == bytes([Code.RUN, Status.OK])
+        results = read_answer(device._stream.read, tokens)
+        for lane, (result, one) in enumerate(zip(results, flags, strict=True)):
+            answer = predict(LANES, image.played(*tokens), VOCAB, lane)
+            assert result.last and result.digest == answer.total
+            assert result.candidates == (() if LaneFlag.BODY in one else answer.candidates[:1])
+    assert device.identify() == Identity.of(LANES)      # and nothing else has come
+
+
+def test_runs_of_several_that_are_refused(connect):
+    """The lanes of each are taken, and the next command is carried out."""
+    device = connect(LANES)
+    device.load(Image.together(4, 3))
+    device._configure()
+    good = [Lane(token=1), Lane(token=2, slot=1), Lane(token=3, slot=2)]
+    for place, changes, run, status in (
+        (0, {}, {}, Status.OK),
+        (1, {"slot": 3}, {}, Status.OUT_OF_RANGE),
+        (2, {"slot": 255}, {}, Status.OUT_OF_RANGE),
+        (0, {"flags": LaneFlag.FOLLOWS}, {}, Status.OUT_OF_RANGE),
+        (0, {"token": VOCAB}, {}, Status.BAD_TOKEN),
+        (2, {"token": 1 << 31}, {}, Status.BAD_TOKEN),
+        (0, {}, {"count": 0}, Status.OUT_OF_RANGE),
+        (0, {}, {"tape_units": 32}, Status.OUT_OF_RANGE),
+        (0, {}, {}, Status.OK),
+    ):
+        lanes = [dataclasses.replace(lane, **changes if n == place else {})
+                 for n, lane in enumerate(good)]
+        run = Run(**{"token": 0, "lanes": 3, "tape_units": 4, "stages": 6, **run})
+        data = b"".join(lane.pack() for lane in lanes)
+        reply = command(device, Code.RUN, run.pack(), data, reply=2)
+        assert reply == bytes([Code.RUN, status])
+        if status == Status.OK:
+            read_answer(device._stream.read, [1, 2, 3])
+    assert device.identify() == Identity.of(LANES)
+
+
+def test_more_tokens_than_lanes_silence_the_device_until_reset(connect):
+    device = connect(LANES)
+    image = Image.together(4, 1)
+    device.load(image)
+    device._configure()
+    run = Run(token=1, lanes=4, tape_units=4, stages=6)
+    assert command(device, Code.RUN, run.pack(), reply=2) == bytes([Code.RUN, Status.OUT_OF_RANGE])
+    device._stream.write(bytes([Code.IDENTIFY]) * 600)
+    device._stream.flush()
+    for _ in range(40):
+        assert device._stream.poll() == 0
+    device.stop()
+    assert device.identify() == Identity.of(LANES)
+    found = list(device.run_together([Lane(token=1)], 2))
+    assert [result.token for (result,) in found] == [
+        token for (token,), _, _ in expected_together(image, [1], 2)]
+
+
+def test_a_later_token_that_is_not_in_the_vocabulary_is_refused(connect):
+    """As the first: what a head chose is checked before it has a row."""
+    for config, lanes in (CONFIG, 0), (LANES, 2):
+        device = connect(config)
+        image = Image.together(4, max(1, lanes))
+        device.load(image)
+        outside = expected_vocabulary(image, lanes)
+        where = Configuration(rows_unit=5, tape_unit=1, lead_units=1, row_units=2, vocab=outside,
+                              stop_token=NO_STOP)
+        assert command(device, Code.CONFIGURE, where.pack(), reply=2)[1] == Status.OK
+        run = Run(token=0, count=9, lanes=lanes, tape_units=4, stages=6)
+        table = b"".join(Lane(token=0, slot=n).pack() for n in range(lanes))
+        assert command(device, Code.RUN, run.pack(), table, reply=2)[1] == Status.OK
+        read_answer(device._stream.read, [0] * max(1, lanes))
+        assert device._stream.read(2) == bytes([Code.RUN, Status.BAD_TOKEN])
+        assert device.identify() == Identity.of(config)
+
+
+def expected_vocabulary(image, lanes):
+    """A vocabulary that the token chosen behind token 0, in the last lane, is not in."""
+    tokens = [0] * max(1, lanes)
+    answer = predict(LANES, image.played(*tokens), VOCAB, len(tokens) - 1)
+    chosen = answer.candidates[0][0]
+    assert chosen > 0
+    return chosen
 
 
 def test_the_stop_token_ends_a_run(connect):
@@ -201,19 +370,21 @@ def test_as_many_candidates_as_there_are(connect):
     for candidates in 0, 1, 2, 9:
         image = Image.random(5, candidates=candidates)
         device.load(image, streamed=True)
-        reply = _one_pass(device, image)
-        count = min(candidates, CONFIG.candidates)
-        assert reply[0] == 1 and reply[1] == count
-        assert len(reply) == PassHead.SIZE + Candidate.SIZE * count + Measures.SIZE
+        for flag, most in (RunFlag(0), 1), (RunFlag.CANDIDATES, CONFIG.candidates):
+            result = _one_pass(device, image, flag)
+            assert result.last
+            assert len(result.candidates) == min(candidates, most)
 
 
-def _one_pass(device, image):
-    """Stream one pass as bytes; return the answer behind its status."""
+def _one_pass(device, image, flag):
+    """Stream one pass as bytes; return what it gave."""
     device._configure()
-    run = Run(token=2, flags=RunFlag.STREAMED, tape_units=image.tape_units, stages=image.stages)
-    reply = command(device, Code.RUN, run.pack(), image.played(2), reply=7)
-    assert reply[:2] == bytes([Code.RUN, Status.OK])
-    return reply[2:] + device._stream.read(Candidate.SIZE * reply[3] + Measures.SIZE)
+    run = Run(token=2, flags=RunFlag.STREAMED | flag, tape_units=image.tape_units,
+              stages=image.stages)
+    reply = command(device, Code.RUN, run.pack(), image.played(2), reply=2)
+    assert reply == bytes([Code.RUN, Status.OK])
+    (result,) = read_answer(device._stream.read, [2])
+    return result
 
 
 def test_a_run_without_a_head_ends(connect):
@@ -222,8 +393,9 @@ def test_a_run_without_a_head_ends(connect):
     device.load(image)
     device._configure()
     run = Run(token=2, count=9, tape_units=image.tape_units, stages=image.stages)
-    reply = command(device, Code.RUN, run.pack(), reply=2 + PassHead.SIZE + Measures.SIZE)
-    assert reply[:4] == bytes([Code.RUN, Status.OK, 1, 0])
+    assert command(device, Code.RUN, run.pack(), reply=2) == bytes([Code.RUN, Status.OK])
+    (result,) = read_answer(device._stream.read, [2])
+    assert result.last and not result.candidates
     assert device.identify() == Identity.of(CONFIG)     # and nothing else has come
 
 
@@ -252,10 +424,8 @@ def test_a_pass_of_another_length_is_refused_and_the_next_one_works(connect, str
         reply = command(device, Code.RUN, run.pack(), data, reply=2)
         assert reply == bytes([Code.RUN, status])
         if status == Status.OK:
-            head = PassHead.unpack(device._stream.read(PassHead.SIZE))
-            rest = device._stream.read(Candidate.SIZE * head.candidates + Measures.SIZE)
-            total = predict(CONFIG, image.played(1), VOCAB).total
-            assert Measures.unpack(rest[-Measures.SIZE:]).digest == total
+            (result,) = read_answer(device._stream.read, [1])
+            assert result.digest == predict(CONFIG, image.played(1), VOCAB).total
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -310,8 +480,7 @@ def test_a_row_beyond_the_memory_is_refused(connect):
         run = Run(token=token, tape_units=4, stages=6)
         assert command(device, Code.RUN, run.pack(), reply=2)[1] == status
         if status == Status.OK:
-            count = device._stream.read(5)[1]
-            device._stream.read(Candidate.SIZE * count + Measures.SIZE)
+            read_answer(device._stream.read, [token])
 
 
 def test_a_refused_streamed_pass_is_consumed(connect):
@@ -422,10 +591,10 @@ def test_commands_need_not_wait_for_replies(connect):
         for code, _, _, reply in exchanges:
             assert stream.read(1 + len(reply)) == bytes([code]) + reply
         answer = predict(CONFIG, image.played(3), VOCAB)
-        head = stream.read(7)
-        assert head[:4] == bytes([Code.RUN, Status.OK, 1, len(answer.candidates)])
-        assert head[4:6] == (answer.total & 0xFFFF).to_bytes(2, "little")
-        stream.read(Candidate.SIZE * head[3] + Measures.SIZE)
+        assert stream.read(2) == bytes([Code.RUN, Status.OK])
+        (result,) = read_answer(stream.read, [3])
+        assert result.last and result.candidates == answer.candidates[:1]
+        assert result.mantissa == answer.total & 0xFFFF
 
 
 def test_counters(connect):

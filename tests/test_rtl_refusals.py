@@ -11,7 +11,7 @@ from tritstream.formats import UNIT
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
 from tritstream.image.tape import HEADER_FIELDS, Op
-from tritstream.link.messages import Candidate, Measures, PassHead, Run
+from tritstream.link.messages import Run, read_answer
 from tritstream.link.protocol import Code, RunFlag, Status
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
@@ -171,6 +171,5 @@ def test_the_next_run_works(opened, image, streamed):
                 stream.write(tape[:lead] + bytes(image.row(9)) + tape[lead:])
             assert tuple(stream.read(2)) == (Code.RUN, wanted), (stages, units)
             if wanted == Status.OK:
-                head = PassHead.unpack(stream.read(PassHead.SIZE))
-                rest = stream.read(Candidate.SIZE * head.candidates + Measures.SIZE)
-                assert Measures.unpack(rest[-Measures.SIZE:]).digest == digest_of(image, 9, stages)
+                (result,) = read_answer(stream.read, [9])
+                assert result.digest == digest_of(image, 9, stages)

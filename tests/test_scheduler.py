@@ -7,14 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tritstream.build import BuildConfig
+from tritstream.driver import Device
 from tritstream.engines import Work
+from tritstream.engines.board import DeviceEngine
 from tritstream.engines.golden import GoldenEngine
+from tritstream.engines.lanes import LanesEngine
 from tritstream.engines.state import State
 from tritstream.errors import BadInput, DeviceBusy, DeviceError
+from tritstream.image.image import Image
 from tritstream.runtime.history import History
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.scheduler import Scheduler
+from tritstream_sim.twin.emulator import Emulator
 from tritstream_sim.twin.engine_contract import SMALL, contract_model
+from tritstream_sim.twin.golden_board import GoldenBoard
+from tritstream_sim.twin.in_process import InProcessTransport
 
 TOKENS = st.integers(0, SMALL.vocab - 1)
 TEXTS = st.tuples(st.lists(TOKENS, min_size=1, max_size=40), st.integers(1, 12),
@@ -52,11 +60,11 @@ def alone(image, prompt, count, temperature, seed):
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=9), lanes=st.sampled_from([1, 2, 5, 16]),
        prefill=st.sampled_from([1, 3, 16]), quantum=st.sampled_from([1, 3]),
-       active=st.integers(1, 9), data=st.data())
-def test_each_text_is_what_it_is_alone(image, texts, lanes, prefill, quantum, active, data):
+       ahead=st.sampled_from([1, 4]), active=st.integers(1, 9), data=st.data())
+def test_each_text_is_what_it_is_alone(image, texts, lanes, prefill, quantum, ahead, active, data):
     """Texts come at any time and are cancelled at any time; the others do not notice."""
     engine = GoldenEngine(image)
-    engine.lanes, engine.prefill, engine.quantum = lanes, prefill, quantum
+    engine.lanes, engine.prefill, engine.quantum, engine.ahead = lanes, prefill, quantum, ahead
     answers = []
     with engine, Scheduler(engine, active=active) as scheduler:
         for prompt, count, temperature, seed in texts:
@@ -73,6 +81,39 @@ def test_each_text_is_what_it_is_alone(image, texts, lanes, prefill, quantum, ac
             if number not in cancelled:
                 assert (answer.tokens, answer.digest) == (expected, digest)
             assert answer.tokens == expected[:len(answer.tokens)]
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_texts_on_a_board_that_goes_on_by_itself(image, monkeypatch, lanes):
+    """A command for several tokens of all; a text that ends in between disturbs nobody."""
+    build = BuildConfig(lanes=lanes, memory_bytes=1 << 16, max_hidden=64, max_intermediate=64,
+                        max_state=128, max_vocab=64)
+    image = Image(image.path.with_name("endless.trit"))
+    kind = LanesEngine if lanes > 1 else DeviceEngine
+    device = Device(InProcessTransport(Emulator(build, GoldenBoard(image, build))))
+    monkeypatch.setattr(kind, "ahead", 4)
+    commands, send = [], device._send
+    device._send = lambda play, lanes: commands.append(play) or send(play, lanes)
+    texts = [([7, 1 + n], 9, 0.0, 0) for n in range(lanes)]
+    with kind(device, image, simulated=True) as engine, Scheduler(engine) as scheduler:
+        with held(engine):
+            answers = [scheduler.submit(*text[:2]) for text in texts]
+        for answer, text in zip(answers, texts, strict=True):
+            assert (list(answer), answer.digest) == alone(image, *text)
+        assert max(play.count for play in commands) == 4
+        with held(engine):
+            answers = [scheduler.submit(*text[:2], stop=(lambda token: True) if n == 0 else None)
+                       for n, text in enumerate(texts)]
+        for n, (answer, text) in enumerate(zip(answers, texts, strict=True)):
+            tokens, digest = alone(image, *text)
+            assert list(answer) == tokens[:1 if n == 0 else None]
+            assert n == 0 or answer.digest == digest
+        seen = []
+        kept = scheduler.submit([7, 1], 9, keep=True,
+                                stop=lambda token: seen.append(token) or len(seen) == 3)
+        assert list(kept) == alone(image, *texts[0])[0][:3]
+        more = scheduler.submit(kept.state.pending, 6, start=kept.state)
+        assert kept.tokens + list(more) == alone(image, *texts[0])[0]
 
 
 def test_a_conversation_goes_on(engine, image):

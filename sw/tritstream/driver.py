@@ -29,6 +29,7 @@ from tritstream.link.messages import (
     PassResult,
     Run,
     StageRecord,
+    read_answer,
     reason,
     stage_records,
 )
@@ -336,7 +337,7 @@ class Device:
     # Passes.
 
     def run(self, tokens, count: int = 1, *, fresh: bool = False, heads: bool = False,
-            logits: bool = False):
+            logits: bool = False, candidates: bool = False):
         """Feed `tokens`, then generate greedily.
 
         The device runs on by itself where the weights are in its memory; a prompt's passes are sent
@@ -355,6 +356,8 @@ class Device:
             Whether every token of the prompt plays the head too.
         logits : bool
             Whether all logits are wanted, of every pass with a head.
+        candidates : bool
+            Whether all candidates are wanted, not the best one alone.
 
         Yields
         ------
@@ -368,20 +371,21 @@ class Device:
         if count < 0:
             raise BadInput(f"The number of passes must be at least 0, not {count}.")
         bodies = tokens if count == 0 else tokens[:-1]
-        plays = [self.play_of(token, head=heads, logits=logits and heads) for token in bodies]
+        asked = {"logits": logits, "candidates": candidates}
+        plays = [self.play_of(token, head=heads, **(asked if heads else {})) for token in bodies]
         length = self._length(count)
         if count:
-            plays.append(self.play_of(tokens[-1], length, logits=logits))
+            plays.append(self.play_of(tokens[-1], length, **asked))
         if fresh:
             plays[0] = dataclasses.replace(plays[0], flags=plays[0].flags | RunFlag.FRESH)
         result = yield from self.play(plays)
         count -= length
         while count > 0 and result.best != self._image.stop_token:
             length = self._length(count)
-            result = yield from self.play([self.play_of(result.best, length, logits=logits)])
+            result = yield from self.play([self.play_of(result.best, length, **asked)])
             count -= length
 
-    def together(self, lanes, *, logits: bool = False):
+    def together(self, lanes, *, logits: bool = False, candidates: bool = False):
         """Take tokens, as many in one pass over the weights as the device has lanes.
 
         Passes are sent without waiting for answers.
@@ -394,6 +398,8 @@ class Device:
             nothing but bodies plays no head.
         logits : bool
             Whether all logits are wanted; then none may be a body.
+        candidates : bool
+            Whether all candidates are wanted, not the best one alone.
 
         Yields
         ------
@@ -403,53 +409,45 @@ class Device:
         """
         most = self.identity.lanes
         groups = [lanes[n:n + most] for n in range(0, len(lanes), most)]
-        with self._known_state():
-            self._configure()
-            waiting = collections.deque()
-            for first, *others in groups:
-                group = [dataclasses.replace(first, flags=first.flags & ~LaneFlag.FOLLOWS), *others]
-                head = any(LaneFlag.BODY not in lane.flags for lane in group)
-                play = dataclasses.replace(
-                    self.play_of(0, len(group), head=head),
-                    flags=RunFlag.TOGETHER | RunFlag.LOGITS * logits)
-                self._send(play, group)
-                waiting.append((play, group))
-                while waiting and (len(waiting) == DEPTH or self._stream.poll()):
-                    yield from self._answer_together(*waiting.popleft())
-            while waiting:
-                yield from self._answer_together(*waiting.popleft())
-            self._stream.settle()
+        plays = []
+        for first, *others in groups:
+            group = [dataclasses.replace(first, flags=first.flags & ~LaneFlag.FOLLOWS), *others]
+            head = any(LaneFlag.BODY not in lane.flags for lane in group)
+            play = self.play_of(0, head=head, logits=logits, candidates=candidates)
+            plays.append((play, group))
+        with contextlib.closing(self._passes(plays)) as passes:
+            for results in passes:
+                yield from results
 
-    def _answer_together(self, play: Run, lanes):
-        """Read the answer to a pass of several tokens."""
-        with self._stream.limited(len(lanes) * self._image.vocab * LOGIT_BYTES):
-            code, logits = self._stream.read(1)[0], [None] * len(lanes)
-            if code == Code.LOGIT and play.flags & RunFlag.LOGITS:
-                code, numbers = self._logits(len(lanes) * self._image.vocab)
-                logits = self._by_lane(numbers, len(lanes))
-            for n, (lane, row) in enumerate(zip(lanes, logits, strict=True)):
-                if n:
-                    code = self._stream.read(1)[0]
-                result = self._limited_answer(play, lane.token, code, row,
-                                              head=LaneFlag.BODY not in lane.flags)
-                if result.last != (n == len(lanes) - 1):
-                    raise DeviceError(f"The device at {self.name} answered for {n + 1} of "
-                                      f"{len(lanes)} tokens: its bitstream does not match this "
-                                      "program.")
-                self._unanswered -= result.last
-                if n:
-                    result = dataclasses.replace(result, cycles=0, stalls=0)
-                yield result
+    def run_together(self, lanes, count: int, *, candidates: bool = False):
+        """Take a token of each of several conversations, then greedily what follows.
 
-    def _by_lane(self, numbers: np.ndarray, lanes: int) -> list[np.ndarray]:
-        """Sort logits that come in blocks of five rows, of each token in turn."""
-        vocab, block = self._image.vocab, FORMATS.trits_per_byte
-        if len(numbers) != lanes * vocab:
-            return [numbers] * lanes            # too few, which is told as for one
-        whole = vocab // block * block
-        head = numbers[:lanes * whole].reshape(-1, lanes, block)
-        tail = numbers[lanes * whole:].reshape(lanes, -1)
-        return [np.concatenate([head[:, lane].reshape(-1), tail[lane]]) for lane in range(lanes)]
+        The device runs on by itself where the weights are in its memory.
+
+        Parameters
+        ----------
+        lanes : sequence of Lane
+            The tokens, each of a slot of its own, and at most as many as the device has lanes.
+        count : int
+            Most passes; they end behind the one in which the image's stop token is found for any of
+            them.
+        candidates : bool
+            Whether all candidates are wanted, not the best one alone.
+
+        Yields
+        ------
+        list of PassResult
+            Of each pass, by lane; see `together`.
+        """
+        while count > 0:
+            length = self._length(count)
+            play = self.play_of(0, length, candidates=candidates)
+            results = yield from self._passes([(play, lanes)])
+            count -= length
+            if any(result.best == self._image.stop_token for result in results):
+                return
+            lanes = [dataclasses.replace(lane, token=result.best, flags=LaneFlag(0))
+                     for lane, result in zip(lanes, results, strict=True)]
 
     def _length(self, count: int) -> int:
         """Return how many of `count` passes one command may ask for."""
@@ -461,11 +459,12 @@ class Device:
             raise BadInput("The device has no model yet: load an image first.")
         return self._image
 
-    def play_of(self, token: int, count: int = 1, *, head: bool = True,
-                logits: bool = False) -> Run:
+    def play_of(self, token: int, count: int = 1, *, head: bool = True, logits: bool = False,
+                candidates: bool = False) -> Run:
         """Return the command for `count` passes from `token` on, with or without the head."""
         image = self._image
-        return Run(flags=RunFlag.LOGITS if logits else RunFlag(0), token=token, count=count,
+        return Run(flags=RunFlag.LOGITS * logits | RunFlag.CANDIDATES * candidates,
+                   token=token, count=count,
                    tape_units=image.tape_units if head else image.body_units,
                    stages=image.stages if head else image.body_stages)
 
@@ -482,19 +481,27 @@ class Device:
         PassResult
             Of every pass in turn; the last is returned too.
         """
-        result = None
+        last = None
+        with contextlib.closing(self._passes((play, ()) for play in plays)) as passes:
+            for (last,) in passes:
+                yield last
+        return last
+
+    def _passes(self, plays):
+        """Run commands with their lanes; yield what each pass gave, and return the last."""
+        results = None
         with self._known_state():
             self._configure()
             waiting = collections.deque()
-            for play in plays:
-                self._send(play)
-                waiting.append(play)
+            for play, lanes in plays:
+                self._send(play, lanes)
+                waiting.append((play, lanes))
                 while waiting and (len(waiting) == DEPTH or self._stream.poll()):
-                    result = yield from self._answers(waiting.popleft())
+                    results = yield from self._answers(*waiting.popleft())
             while waiting:
-                result = yield from self._answers(waiting.popleft())
+                results = yield from self._answers(*waiting.popleft())
             self._stream.settle()
-        return result
+        return results
 
     def _send(self, play: Run, lanes=()) -> None:
         self._unanswered += 1
@@ -506,64 +513,70 @@ class Device:
             rows = [image.row(token) for token in [lane.token for lane in lanes] or [play.token]]
             weights = (tape[:lead], *rows, tape[lead:])
             play = dataclasses.replace(play, flags=play.flags | RunFlag.STREAMED)
+        play = dataclasses.replace(play, lanes=len(lanes))
         with self._stream.limited(sum(memoryview(part).nbytes for part in weights)):
             self._command(Code.RUN, play.pack(), table, *weights)
             self._stream.flush()
 
-    def _answers(self, play: Run):
-        token = play.token
+    def _answers(self, play: Run, lanes):
+        """Read what a command gave to its tokens, pass by pass; return that of the last."""
+        tokens = [lane.token for lane in lanes] or [play.token]
+        head = play.stages == self._image.stages
+        heads = [head and LaneFlag.BODY not in lane.flags for lane in lanes] or [head]
+        once = any(LaneFlag.FOLLOWS in lane.flags for lane in lanes)
         for index in itertools.count(1):
-            result = self._answer(play, token)
-            ended = self._ends(play, index, result)
+            results = self._answer(play, tokens, heads)
+            ended = self._ends(play, index, results, once)
             if ended:
                 self._unanswered -= 1
-            yield result
+            yield results
             if ended:
-                return result
-            token = result.best
+                return results
+            tokens = [result.best for result in results]
 
-    def _ends(self, play: Run, index: int, result: PassResult) -> bool:
+    def _ends(self, play: Run, index: int, results: list[PassResult], once: bool) -> bool:
         """Whether a pass is the last of its run, as the device says and as it must be."""
-        ends = index == play.count or bool(result.candidates
-                                           and result.best == self._image.stop_token)
-        if result.last != ends:
-            raise DeviceError(f"The device at {self.name} {'ended' if result.last else 'went on'} "
+        ends = index == play.count or once or any(
+            not result.candidates or result.best == self._image.stop_token for result in results)
+        if results[0].last != ends:
+            raise DeviceError(f"The device at {self.name} {'went on' if ends else 'ended'} "
                               f"behind pass {index} of {play.count}: its bitstream does not match "
                               "this program.")
         return ends
 
-    def _answer(self, play: Run, token: int) -> PassResult:
-        with self._stream.limited(self._image.vocab * LOGIT_BYTES):
-            code = self._stream.read(1)[0]
-            logits = None
+    def _answer(self, play: Run, tokens: list[int], heads: list[bool]) -> list[PassResult]:
+        """Read the answer to a pass of these tokens, of which some have candidates."""
+        vocab = self._image.vocab
+        with self._stream.limited(len(tokens) * vocab * LOGIT_BYTES):
+            code, logits = self._stream.read(1)[0], np.empty(0, np.int32)
             if code == Code.LOGIT and play.flags & RunFlag.LOGITS:
-                code, logits = self._logits(self._image.vocab)
-            return self._limited_answer(play, token, code, logits,
-                                        head=play.stages == self._image.stages)
+                code, logits = self._logits(len(tokens) * vocab)
+            if code != Code.RUN:
+                raise self._surprise(code, Code.RUN)
+            self._check(self._stream.read(1)[0], f"to run token{'s' * (len(tokens) > 1)} "
+                        f"{', '.join(map(str, tokens))}")
+            results = read_answer(self._stream.read, tokens)
+        for result, head in zip(results, heads, strict=True):
+            self._check_candidates(play, result, head)
+        if not play.flags & RunFlag.LOGITS:
+            return results
+        if len(logits) != len(tokens) * vocab:
+            raise DeviceError(f"The device at {self.name} sent {len(logits)} logits of "
+                              f"{len(tokens) * vocab}: repeat the command.")
+        return [dataclasses.replace(result, logits=row)
+                for result, row in zip(results, _by_lane(logits, len(tokens)), strict=True)]
 
-    def _limited_answer(self, play: Run, token: int, code: int, logits, *,
-                        head: bool) -> PassResult:
-        if code != Code.RUN:
-            raise self._surprise(code, Code.RUN)
-        self._check(self._stream.read(1)[0], f"to run token {token}")
-        first = self._stream.read(PassResult.HEAD_SIZE)
-        data = first + self._stream.read(PassResult.rest_size(first))
-        result = PassResult.unpack(data, token=token, logits=logits)
-        count = 0 if logits is None else len(logits)
-        if play.flags & RunFlag.LOGITS and count != self._image.vocab:
-            raise DeviceError(f"The device at {self.name} sent {count} logits of "
-                              f"{self._image.vocab}: repeat the command.")
-        self._check_candidates(token, result, head)
-        return result
-
-    def _check_candidates(self, token: int, result: PassResult, head: bool) -> None:
+    def _check_candidates(self, play: Run, result: PassResult, head: bool) -> None:
+        token, most = result.token, 0
+        if head:
+            most = self.identity.candidates if play.flags & RunFlag.CANDIDATES else 1
         if head and not result.candidates:
             raise DeviceError(f"The device at {self.name} gave no next token behind token {token}: "
                               "its bitstream does not match this program.")
-        if not head and result.candidates or len(result.candidates) > self.identity.candidates:
+        if len(result.candidates) > most:
             raise DeviceError(f"The device at {self.name} gave {len(result.candidates)} candidates "
-                              f"behind token {token}, of {self.identity.candidates if head else 0} "
-                              "at most: its bitstream does not match this program.")
+                              f"behind token {token}, of {most} at most: its bitstream does not "
+                              "match this program.")
         worst = max((best for best, _ in result.candidates), default=0)
         if worst >= self._image.vocab:
             raise DeviceError(f"The device at {self.name} named token {worst}, and this model has "
@@ -693,3 +706,13 @@ class Device:
     def _stop_if_possible(self) -> None:
         with contextlib.suppress(DeviceError), self._stream.impatient(STOP_SECONDS):
             self.stop()
+
+
+def _by_lane(numbers: np.ndarray, lanes: int) -> list[np.ndarray]:
+    """Sort logits that come in blocks of five rows, of each token in turn."""
+    block = FORMATS.trits_per_byte
+    vocab = len(numbers) // lanes
+    whole = vocab // block * block
+    head = numbers[:lanes * whole].reshape(-1, lanes, block)
+    tail = numbers[lanes * whole:].reshape(lanes, -1)
+    return [np.concatenate([head[:, lane].reshape(-1), tail[lane]]) for lane in range(lanes)]

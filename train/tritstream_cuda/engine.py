@@ -230,7 +230,7 @@ class CudaEngine(Engine):
             digest = self._cuda.body_chain(self._digest, body)
             self._digest = self._cuda.head_chain(digest, head)
 
-    def _run(self, token: int, count: int) -> Iterator[Pass]:
+    def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
         for start in range(0, count, PASSES):
             passes = min(PASSES, count - start)
             for outcome in self._lanes.run(self._place, token, passes, self.stop_token):

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tritstream.link.messages import Lane, Measures
+from tritstream.link.messages import Lane, PassEnd
 from tritstream.link.protocol import Code, LaneFlag, RunFlag, Status
 from tritstream_hw.control.bounds import beyond
 from tritstream_hw.control.messages import CONFIGURATION, command_members, has
@@ -23,7 +23,8 @@ class Run(wiring.Component):
     """Carries out RUN.
 
     The row address of the next pass is known five cycles after the last byte of an answer has been
-    accepted; everything else is up to the source and the accelerator.
+    accepted, six later for each token more; everything else is up to the source and the
+    accelerator.
 
     Parameters
     ----------
@@ -98,13 +99,16 @@ class Run(wiring.Component):
         token, left = Signal(32), Signal(16)
         tokens = Signal.like(accelerator.start.p.lanes)     # of a pass
         lane = Signal.like(tokens.last)                     # which is looked at, or answered
-        together = has(command.flags, RunFlag.TOGETHER) if self._lanes > 1 else C(0, 1)
+        together = command.lanes != 0 if self._lanes > 1 else C(0, 1)
+        too_many = together & (command.lanes > self._lanes)
         offset = Signal(32)                  # of the row, in units
         row = Signal(33)
         status, head, last = Signal(8), Signal(), Signal()
         ranked = head & ~tokens.table[lane].body.any()
         candidates = Signal(8)
+        most = Mux(has(command.flags, RunFlag.CANDIDATES), self._candidates, 1)
         named, played = Signal(), Signal()   # all of the pass has been asked for; it has gone
+        goes_on = Signal()                   # behind the first pass of a run
 
         # A token that does not fit is refused, so that the multiplier may be narrow.
         m.d.sync += offset.eq(token[:self._token_bits] * configuration.row_units)
@@ -142,7 +146,7 @@ class Run(wiring.Component):
                    "a pass has ended before its last logit was taken"),
         ]
 
-        reply = Reply(m, self.reply, longest=Measures.SIZE)
+        reply = Reply(m, self.reply, longest=PassEnd.SIZE)
 
         def answer(*values, then):
             with m.If(reply.send(*values)):
@@ -151,18 +155,21 @@ class Run(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [token.eq(command.token), left.eq(command.count), lane.eq(0),
-                             tokens.eq(0)]
+                             tokens.eq(0), goes_on.eq(0)]
                 m.d.sync += tokens.table[0].fresh.eq(has(command.flags, RunFlag.FRESH))
                 with m.If(self.command.valid):
                     m.next = "OFFSET"
                     if self._lanes > 1:
-                        self._begin_together(m, together, tokens, status)
+                        self._begin_together(m, together, too_many, tokens, status)
             if self._lanes > 1:
                 self._take_token(m, lane, token, tokens, status)
-                with m.State("LOST"):
-                    answer(C(Code.RUN, 8), status, then="LOSE")
                 with m.State("LOSE"):
                     m.d.comb += self.bytes.ready.eq(1)
+                with m.State("AGAIN"):
+                    m.next = "CHOSEN"
+                with m.State("CHOSEN"):
+                    m.d.sync += token.eq(accelerator.best.token)
+                    m.next = "OFFSET"
             with m.State("OFFSET"):
                 m.next = "ROW"
             with m.State("ROW"):
@@ -187,13 +194,15 @@ class Run(wiring.Component):
             with m.State("JUDGE"):
                 m.next = "START"
                 with m.If(status != 0):
-                    m.next = "REFUSE"
+                    m.next = "STATUS"
                     with m.If(has(command.flags, RunFlag.STREAMED)):
                         m.next = "DROP"
                 if self._lanes > 1:
-                    with m.If(together & (lane != tokens.last)):
+                    with m.If(lane != tokens.last):
                         m.d.sync += [lane.eq(lane + 1), rows[lane].eq(row)]
                         m.next = "TOKEN"
+                        with m.If(goes_on):
+                            m.next = "AGAIN"
 
             with m.State("START"):
                 m.d.comb += [accelerator.start.valid.eq(1), self.clear_digest.eq(together)]
@@ -213,26 +222,30 @@ class Run(wiring.Component):
             with m.State("DROP"):
                 m.d.comb += [play.valid.eq(~named), self.drop.eq(1)]
                 with m.If(played):
-                    m.d.sync += [accelerator.candidate.eq(0), candidates.eq(0), lane.eq(0)]
+                    m.d.sync += [
+                        last.eq((left == 1) | has(command.flags, RunFlag.STREAMED)),
+                        accelerator.candidate.eq(0), candidates.eq(0), lane.eq(0)]
+                    m.next = "STATUS"
+            with m.State("STATUS"):
+                with m.If(reply.send(C(Code.RUN, 8), status)):
                     m.next = "LOOK"
                     with m.If(status != 0):
-                        m.next = "REFUSE"
-            with m.State("REFUSE"):
-                answer(C(Code.RUN, 8), status, then="END")
+                        m.next = "END"
+                        if self._lanes > 1:
+                            with m.If(too_many):
+                                m.next = "LOSE"
 
             # How many candidates there are has to be known before the first one is sent.
             with m.State("LOOK"):
                 m.next = "COUNT"
             with m.State("COUNT"):
                 m.d.sync += Assert(looked == accelerator.candidate, "an old candidate is counted")
-                with m.If(candidates == 0):
-                    m.d.sync += token.eq(accelerator.best.token)
-                    m.d.sync += last.eq(Mux(
-                        together, lane == tokens.last,
-                        (left == 1) | has(command.flags, RunFlag.STREAMED)
-                        | ~head | ~accelerator.best.valid
-                        | (accelerator.best.token == configuration.stop_token)))
-                with m.If(ranked & accelerator.best.valid & (candidates != self._candidates)):
+                # A token that does not choose the next one of its conversation ends the run.
+                with m.If((candidates == 0) & (
+                        ~ranked | ~accelerator.best.valid | tokens.table[lane].follows.any()
+                        | (accelerator.best.token == configuration.stop_token))):
+                    m.d.sync += last.eq(1)
+                with m.If(ranked & accelerator.best.valid & (candidates != most)):
                     m.d.sync += [candidates.eq(candidates + 1),
                                  accelerator.candidate.eq(candidates + 1)]
                     m.next = "LOOK"
@@ -240,27 +253,30 @@ class Run(wiring.Component):
                     m.d.sync += accelerator.candidate.eq(0)
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                answer(C(Code.RUN, 8), status, last, C(0, 7), candidates,
-                       accelerator.scale.mantissa, accelerator.scale.shift,
-                       C(0, 8 - len(accelerator.scale.shift)), then="LIST")
+                answer(candidates, accelerator.scale.mantissa, accelerator.scale.shift,
+                       C(0, 8 - len(accelerator.scale.shift)), accelerator.digest, then="LIST")
             with m.State("LIST"):
                 m.next = "BEST"
             with m.State("BEST"):
                 with m.If(accelerator.candidate == candidates):
-                    m.next = "MEASURES"
+                    # Where the tokens of the next pass are looked up, too.
+                    m.d.sync += [accelerator.candidate.eq(0), candidates.eq(0), lane.eq(0)]
+                    m.next = "CLOSE"
+                    if self._lanes > 1:
+                        with m.If(lane != tokens.last):
+                            m.d.sync += lane.eq(lane + 1)
+                            m.next = "LOOK"
                 with m.Else():
                     m.d.sync += Assert(looked == accelerator.candidate, "an old candidate is sent")
                     with m.If(reply.send(accelerator.best.token, accelerator.best.acc)):
                         m.d.sync += accelerator.candidate.eq(accelerator.candidate + 1)
                         m.next = "LIST"
-            with m.State("MEASURES"):
-                answer(accelerator.digest, accelerator.cycles, accelerator.stalls, then="NEXT")
+            with m.State("CLOSE"):
+                answer(last, C(0, 7), accelerator.cycles, accelerator.stalls, then="NEXT")
             with m.State("NEXT"):
-                m.d.sync += [left.eq(left - 1), tokens.table[0].fresh.eq(0)]
+                m.d.sync += [left.eq(left - 1), goes_on.eq(1), token.eq(accelerator.best.token)]
+                m.d.sync += [known.fresh.eq(0) for known in tokens.table]
                 m.next = "OFFSET"
-                with m.If(together):
-                    m.d.sync += [lane.eq(lane + 1), accelerator.candidate.eq(0), candidates.eq(0)]
-                    m.next = "LOOK"
                 with m.If(last):
                     m.next = "END"
             with m.State("END"):
@@ -268,15 +284,14 @@ class Run(wiring.Component):
                 m.next = "IDLE"
         return m
 
-    def _begin_together(self, m, together, tokens, status):
+    def _begin_together(self, m, together, too_many, tokens, status):
         """Go on with the tokens of a pass of several; or with none, if they are too many."""
-        count = self.command.p.count
         with m.If(together):
-            m.d.sync += [tokens.last.eq(count - 1), status.eq(Status.OK)]
+            m.d.sync += [tokens.last.eq(self.command.p.lanes - 1), status.eq(Status.OK)]
             m.next = "TOKEN"
-            with m.If((count == 0) | (count > self._lanes)):
+            with m.If(too_many):
                 m.d.sync += status.eq(Status.OUT_OF_RANGE)
-                m.next = "LOST"
+                m.next = "STATUS"
 
     def _take_token(self, m, lane, token, tokens, status):
         """Take a token that shares the pass, what is said of it included."""

@@ -10,7 +10,7 @@ from tritstream_hw.stream.reader import Reader
 
 __all__ = ["Outbox"]
 
-FLUSH_CYCLES = 16       # longer than any pause inside a reply
+FLUSH_CYCLES = 40       # longer than any pause inside a reply: 16 candidates are counted
 
 
 class Outbox(wiring.Component):

@@ -84,7 +84,8 @@ def compare(device: Device, image: Image, tokens: list[int]) -> None:
     device.load(image)
     try:
         found = [(result.digest, list(result.candidates))
-                 for result in device.run(tokens, heads=True, fresh=True)]
+                 for result in device.run(tokens, heads=True, fresh=True,
+                                            candidates=True)]
     except DeviceError as error:
         raise AssertionError("an image that golden computes, the device refuses") from error
     assert found == expected, f"golden {expected}, device {found}"

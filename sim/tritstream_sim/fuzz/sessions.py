@@ -10,8 +10,8 @@ import numpy as np
 from tritstream.build import BuildConfig
 from tritstream.driver import STOP_SECONDS, Device
 from tritstream.errors import BadInput, DeviceError
-from tritstream.link.messages import Identity
-from tritstream.link.protocol import Space
+from tritstream.link.messages import Identity, Lane
+from tritstream.link.protocol import LaneFlag, Space
 from tritstream.transport import Faults
 from tritstream_sim.fuzz.values import odd_integer
 from tritstream_sim.twin.emulator import Emulator
@@ -21,7 +21,8 @@ from tritstream_sim.twin.in_process import InProcessTransport
 __all__ = ["sessions"]
 
 SHAPE = dict(max_hidden=64, max_intermediate=128, max_state=128, max_vocab=64)
-CONFIGS = (BuildConfig(memory_bytes=1 << 16, **SHAPE), BuildConfig(**SHAPE))
+CONFIGS = tuple(BuildConfig(memory_bytes=memory, lanes=lanes, **SHAPE)
+                for memory in (1 << 16, 0) for lanes in (1, 3))
 IMAGE = FakeImage(tape_units=20)
 RATE = 300_000                  # bytes per second
 DEAD, PATIENCE = 4.0, 8.0       # seconds
@@ -123,8 +124,24 @@ def _run(device: Device, rng: random.Random):
     tokens = [rng.randrange(IMAGE.vocab) for _ in range(rng.randrange(1, PROMPT + 1))]
     heads = bool(rng.randrange(2))
     results = list(device.run(tokens, rng.randrange(COUNT + 1), fresh=True, heads=heads,
-                              logits=bool(rng.randrange(2))))
+                              logits=bool(rng.randrange(2)), candidates=bool(rng.randrange(2))))
     return [_checked(result) for result in results]
+
+
+def _together(device: Device, rng: random.Random):
+    """Several texts side by side, each in a slot of its own, or some tokens of one."""
+    most, side_by_side = device.identity.lanes, bool(rng.randrange(2))
+    tokens = [rng.randrange(IMAGE.vocab) for _ in range(rng.randrange(1, PROMPT + 1))]
+    count, candidates = rng.randrange(1, COUNT + 1), bool(rng.randrange(2))
+    if most == 1:
+        return []
+    lanes = [Lane(token=token, slot=n if side_by_side else 0,
+                  flags=LaneFlag.FRESH if side_by_side or not n else LaneFlag.FOLLOWS)
+             for n, token in enumerate(tokens)]
+    if side_by_side:
+        passes = device.run_together(lanes[:most], count, candidates=candidates)
+        return [_checked(result) for results in passes for result in results]
+    return [_checked(result) for result in device.together(lanes, candidates=candidates)]
 
 
 def _abandon(device: Device, rng: random.Random):
@@ -155,13 +172,13 @@ def _stop(device: Device, rng: random.Random):
     device.stop()
 
 
-CALLS = (_run, _run, _abandon, _state, _records, _vectors, _stop)
+CALLS = (_run, _run, _together, _abandon, _state, _records, _vectors, _stop)
 """What a session is made of; each begins afresh, so that its answer follows from its numbers."""
 
 
 def _passes(call) -> int:
     """Return the most passes that a call may consist of; each has a bound of its own."""
-    return {_run: PROMPT + COUNT, _abandon: TAKEN}.get(call, 1)
+    return {_run: PROMPT + COUNT, _together: PROMPT, _abandon: TAKEN}.get(call, 1)
 
 
 def _checked(result):

@@ -31,6 +31,7 @@ from tritstream.link.messages import (
     PassResult,
     Run,
     StageRecord,
+    pack_answer,
     record_words,
 )
 from tritstream.link.protocol import Code, LaneFlag, RunFlag, Space, Status
@@ -94,6 +95,10 @@ def _without_head(result: ModelResult) -> ModelResult:
     *body, head = result.records
     return dataclasses.replace(result, logits=None, records=[
         *body, dataclasses.replace(head, digest=body[-1].digest)])
+
+
+def _worst(statuses: list[Status]) -> Status:
+    return next((status for status in statuses if status != Status.OK), Status.OK)
 
 
 class _Refused(Exception):
@@ -237,51 +242,52 @@ class Emulator:
 
     def _run(self) -> Program:
         run = yield from self._arguments(Run)
-        together = run.flags & RunFlag.TOGETHER and self.config.lanes > 1
         try:
-            yield from self._together(run) if together else self._passes(run)
+            yield from self._passes(run)
         except _Refused as refusal:
             self._reply(Code.RUN, refusal.status)
 
     def _passes(self, run: Run) -> Program:
-        token = run.token
-        count = 1 if run.flags & RunFlag.STREAMED else max(1, run.count)
-        for index in range(count):
-            parts = yield from self._parts(run, token)
-            try:
-                result = self.model.run_pass(
-                    *parts, fresh=bool(run.flags & RunFlag.FRESH) and index == 0,
-                    stages=run.stages)
-            except ValueError as error:
-                raise _Refused(Status.BAD_TAPE) from error
-            self._records = result.records
-            best = self._best(result.logits)
-            stopped = not best or best[0][0] == self._configuration.stop_token
-            last = stopped or index == count - 1
-            self._send_result(run, token, result, best, last)
+        together = run.lanes > 0 and self.config.lanes > 1
+        lanes, status = [Lane(flags=run.flags & RunFlag.FRESH, token=run.token)], Status.OK
+        if together:
+            lanes, status = yield from self._lanes(run)
+        count = 1 if run.flags & RunFlag.STREAMED else run.count
+        for left in reversed(range(max(1, count))):
+            statuses = [status, *(self._run_status(run, lane.token) for lane in lanes)]
+            results = yield from self._pass(run, lanes, together, _worst(statuses))
+            chosen = [self._best(run, result.logits)[:1] for result in results]
+            last = not left or any(
+                not best or best[0][0] == self._configuration.stop_token
+                or lane.flags & LaneFlag.FOLLOWS
+                for lane, best in zip(lanes, chosen, strict=True))
+            self._send_answer(run, lanes, results, last)
             yield 0                     # lets it go
             if last:
                 return
-            token = best[0][0]
+            lanes = [Lane(slot=lane.slot, token=best[0][0])
+                     for lane, best in zip(lanes, chosen, strict=True)]
 
-    def _together(self, run: Run) -> Program:
-        """Play a pass of several tokens, here one by one."""
-        if not 0 < run.count <= self.config.lanes:
+    def _lanes(self, run: Run):
+        """Return the tokens that share the first pass, and what is said of their slots."""
+        if run.lanes > self.config.lanes:
             self._reply(Code.RUN, Status.OUT_OF_RANGE)
             while True:                 # until the host starts anew
                 yield 1
         lanes = []
-        for _ in range(run.count):
+        for _ in range(run.lanes):
             lanes.append((yield from self._arguments(Lane)))
-        statuses = [Status.OUT_OF_RANGE if lane.slot >= self.config.slots
-                    or (lane.flags & LaneFlag.FOLLOWS and n == 0)
-                    else self._run_status(run, lane.token) for n, lane in enumerate(lanes)]
-        status = next((status for status in statuses if status != Status.OK), Status.OK)
-        parts = yield from self._parts_of(run, [lane.token for lane in lanes], status)
-        lead, rows, tape = parts
+        good = (all(lane.slot < self.config.slots for lane in lanes)
+                and not lanes[0].flags & LaneFlag.FOLLOWS)
+        return lanes, Status.OK if good else Status.OUT_OF_RANGE
+
+    def _pass(self, run: Run, lanes: list[Lane], together: bool, status: Status):
+        """Play a pass, the tokens that share it one by one; return what each is given."""
+        lead, rows, tape = yield from self._parts_of(run, [lane.token for lane in lanes], status)
         results = []
         for lane, row in zip(lanes, rows, strict=True):
-            self.model.clear_digest()
+            if together:
+                self.model.clear_digest()
             try:
                 results.append(self.model.run_pass(
                     lead, row, tape, fresh=bool(lane.flags & LaneFlag.FRESH), stages=run.stages,
@@ -296,17 +302,7 @@ class Emulator:
         results = [_without_head(result) if lane.flags & LaneFlag.BODY else result
                    for lane, result in zip(lanes, results, strict=True)]
         self._records = results[0].records
-        for n, (lane, result) in enumerate(zip(lanes, results, strict=True)):
-            self._send_answer(lane.token, result, self._best(result.logits), n == len(lanes) - 1)
-        yield 0
-
-    def _parts(self, run: Run, token: int):
-        """Return lead, row and rest of a pass, from the stream or from memory.
-
-        What is streamed is taken whatever comes of the pass.
-        """
-        lead, (row,), tape = yield from self._parts_of(run, [token], self._run_status(run, token))
-        return lead, row, tape
+        return results
 
     def _parts_of(self, run: Run, tokens: list[int], status: Status):
         """Return lead, rows and rest of a pass of these tokens."""
@@ -353,16 +349,12 @@ class Emulator:
                  Status.OK if run.count else Status.OUT_OF_RANGE}
         return max(found)
 
-    def _best(self, logits: np.ndarray | None) -> tuple[tuple[int, int], ...]:
+    def _best(self, run: Run, logits: np.ndarray | None) -> tuple[tuple[int, int], ...]:
         if logits is None:
             return ()
-        order = np.argsort(-logits.astype(np.int64), kind="stable")[:self.config.candidates]
+        count = self.config.candidates if run.flags & RunFlag.CANDIDATES else 1
+        order = np.argsort(-logits.astype(np.int64), kind="stable")[:count]
         return tuple((int(token), int(logits[token])) for token in order)
-
-    def _send_result(self, run: Run, token: int, result: ModelResult, best, last: bool) -> None:
-        if run.flags & RunFlag.LOGITS and result.logits is not None:
-            self._send_logits(result.logits)
-        self._send_answer(token, result, best, last)
 
     def _send_logits(self, logits: np.ndarray) -> None:
         messages = np.empty((len(logits), 5), np.uint8)
@@ -370,12 +362,14 @@ class Emulator:
         messages[:, 1:] = logits.astype("<i4").view(np.uint8).reshape(-1, 4)
         self._output += messages.tobytes()
 
-    def _send_answer(self, token: int, result: ModelResult, best, last: bool) -> None:
-        answer = PassResult(
-            token=token, last=last, candidates=best, mantissa=result.mantissa, shift=result.shift,
-            digest=result.records[-1].digest, cycles=sum(r.cycles for r in result.records),
+    def _send_answer(self, run: Run, lanes: list[Lane], results: list[ModelResult],
+                     last: bool) -> None:
+        self._reply(Code.RUN, Status.OK, pack_answer([PassResult(
+            token=lane.token, last=last, candidates=self._best(run, result.logits),
+            mantissa=result.mantissa, shift=result.shift, digest=result.records[-1].digest,
+            cycles=sum(r.cycles for r in result.records),
             stalls=sum(r.stalls for r in result.records))
-        self._reply(Code.RUN, Status.OK, answer.pack())
+            for lane, result in zip(lanes, results, strict=True)]))
 
     def _arguments(self, table):
         return table.unpack((yield table.SIZE))

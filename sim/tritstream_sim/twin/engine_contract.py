@@ -77,6 +77,11 @@ def check_passes(found: list[Pass], expected: list[Pass]) -> None:
             assert np.allclose(one.candidates.scores[:16], other.candidates.scores, rtol=1e-12)
 
 
+def greedy(passes: list[Pass]) -> list[Pass]:
+    """Return what is told of passes whose other candidates nobody wants."""
+    return [one.told(False) for one in passes]
+
+
 def check_place(found: Conversation, expected: Conversation) -> None:
     """Compare where two conversations are, and what they say next."""
     assert found.tokens == expected.tokens
@@ -104,7 +109,14 @@ def refusal(error: type[Exception], words: str):
 def a_run_is_its_steps(engine, twin):
     expected, passes = stepped(twin)
     conversation = prompted(engine)
-    check_passes(list(conversation.run(PROMPT[-1], LENGTH)), passes)
+    check_passes(list(conversation.run(PROMPT[-1], LENGTH)), greedy(passes))
+    check_place(conversation, expected)
+
+
+def a_run_has_candidates_if_asked(engine, twin):
+    expected, passes = stepped(twin)
+    conversation = prompted(engine)
+    check_passes(list(conversation.run(PROMPT[-1], LENGTH, candidates=True)), passes)
     check_place(conversation, expected)
 
 
@@ -160,7 +172,7 @@ def a_run_ends_at_any_stop_token(engine, twin):
     expected, passes = stepped(twin, 2)
     engine.stop_tokens = (*engine.stop_tokens, passes[-1].candidates.best)
     conversation = prompted(engine)
-    check_passes(list(conversation.run(PROMPT[-1], LENGTH)), passes)
+    check_passes(list(conversation.run(PROMPT[-1], LENGTH)), greedy(passes))
     check_place(conversation, expected)
 
 
@@ -169,7 +181,7 @@ def a_run_that_is_left_early(engine, twin):
         expected, passes = stepped(twin, taken)
         conversation = prompted(engine)
         run = conversation.run(PROMPT[-1], BEYOND)
-        check_passes(list(itertools.islice(run, taken)), passes)
+        check_passes(list(itertools.islice(run, taken)), greedy(passes))
         run.close()
         check_place(conversation, expected)
 
@@ -187,7 +199,7 @@ def a_run_that_is_left_after_a_long_text(engine, twin):
         each.feed(PROMPT)
     conversations[0].replayed = len(PROMPT) - 1
     run = conversations[0].run(8, 2)
-    check_passes([next(run)], [conversations[1].step(8)])
+    check_passes([next(run)], greedy([conversations[1].step(8)]))
     run.close()
     check_place(*conversations)
 
@@ -196,7 +208,7 @@ def a_run_that_is_interrupted(engine, twin):
     expected, passes = stepped(twin, 2)
     conversation = prompted(engine)
     run = conversation.run(PROMPT[-1], LENGTH)
-    check_passes(list(itertools.islice(run, 2)), passes)
+    check_passes(list(itertools.islice(run, 2)), greedy(passes))
     with contextlib.suppress(KeyboardInterrupt):
         run.throw(KeyboardInterrupt)
     check_place(conversation, expected)
@@ -238,7 +250,7 @@ def a_device_in_a_run_is_busy(engine, twin):
         with refusal(DeviceBusy, "busy with another run"):
             call()
     expected, wanted = stepped(twin)
-    check_passes(passes + list(run), wanted)
+    check_passes(passes + list(run), greedy(wanted))
     check_place(conversation, expected)
 
 
@@ -328,6 +340,75 @@ def conversations_that_go_on_together(engine, twin):
         check_place(one, other)
 
 
+def conversations_whose_candidates_nobody_wants(engine, twin):
+    """Beside others that want them, and in the same step as the begin of a prompt."""
+    there, alone = ([each.open() for _ in range(3)] for each in (engine, twin))
+    for wanted in ((True, False), (False, True), (False, False)):
+        found = engine.step([*(Work(text, [9, 4], candidates=one)
+                               for text, one in zip(there, wanted, strict=False)),
+                             Work(there[2], [1, 2], head=False)])
+        expected = []
+        for text, one in zip(alone, wanted, strict=False):
+            text.feed([9])
+            expected.append(text.step(4).told(one))
+        check_passes(found, [*expected, alone[2].feed([1, 2])[-1]])
+    for one, other in zip(there, alone, strict=True):
+        check_place(one, other)
+
+
+def a_run_of_several_is_their_steps(engine, twin):
+    """Each as if it were alone, until the first of them finds the stop token."""
+    for companions in ([], [2], [2, 8]):
+        tokens = [PROMPT[-1], *companions]
+        there, alone, ahead = ([prompted(each), *(each.open() for _ in companions)]
+                               for each in (engine, twin, twin))
+        length = min(len(list(text.run(token, BEYOND)))
+                     for text, token in zip(ahead, tokens, strict=True))
+        steps = list(engine.run(dict(zip(there, tokens, strict=True)), BEYOND))
+        assert len(steps) == length <= LENGTH
+        for number, (text, token) in enumerate(zip(alone, tokens, strict=True)):
+            check_passes([step[number] for step in steps], list(text.run(token, length)))
+        for pair in zip(there, alone, strict=True):
+            check_place(*pair)
+
+
+def a_run_of_several_that_is_left_early(engine, twin):
+    for leave in (lambda run: run.close(), lambda run: throw(run, KeyboardInterrupt)):
+        for taken in (1, 2, 3):
+            pairs = [(prompted(engine), prompted(twin)), (engine.open(), twin.open())]
+            run = engine.run({there: 5 + n for n, (there, _) in enumerate(pairs)}, 3)
+            steps = list(itertools.islice(run, taken))
+            leave(run)
+            for n, (there, alone) in enumerate(pairs):
+                check_passes([step[n] for step in steps], list(alone.run(5 + n, taken)))
+                check_place(there, alone)
+
+
+def a_run_of_several_that_cannot_be(engine, twin):
+    conversation, closed = prompted(engine), engine.open()
+    closed.close()
+    for texts, count, words in (
+            ({conversation: 1}, 0, "at least 1, not 0"),
+            ({conversation: engine.vocab}, 2, "out of range|0 to"),
+            ({conversation: 1, twin.open(): 1}, 2, "another engine"),
+            ({conversation: 1, closed: 1}, 2, "closed")):
+        with refusal(BadInput, words):
+            engine.run(texts, count)
+    run = engine.run({conversation: 1, engine.open(): 2}, LENGTH)
+    next(run)
+    with refusal(DeviceBusy, "busy with another run"):
+        conversation.step(1)
+    engine.close()
+    with refusal(BadInput, "is closed"):
+        next(run)
+    assert engine._released
+
+
+def throw(run, error: type[BaseException]) -> None:
+    with contextlib.suppress(error):
+        run.throw(error)
+
+
 def a_step_that_fails_changes_nothing(engine, twin):
     conversations = [stepped(engine)[0] for _ in range(2)]
     expected = [stepped(twin)[0] for _ in range(2)]
@@ -394,7 +475,7 @@ def a_run_goes_on_from_a_state(engine, twin):
         conversation = engine.open(state)
         run = conversation.run(PROMPT[-1], LENGTH)
         expected, passes = stepped(twin, taken)
-        check_passes(list(itertools.islice(run, taken)), passes)
+        check_passes(list(itertools.islice(run, taken)), greedy(passes))
         run.close()
         check_place(conversation, expected)
 
@@ -500,7 +581,7 @@ def closing_while_another_thread_computes(engine, twin):
     for _ in found:
         wanted.append(expected.step(token))
         token = best(wanted[-1])
-    check_passes(found, wanted)
+    check_passes(found, greedy(wanted))
 
 
 def best(result: Pass) -> int:
@@ -509,6 +590,7 @@ def best(result: Pass) -> int:
 
 CASES = [
     a_run_is_its_steps,
+    a_run_has_candidates_if_asked,
     feeding_is_stepping,
     candidates_are_the_best_logits,
     a_score_is_that_of_the_logits,
@@ -528,6 +610,10 @@ CASES = [
     conversations_side_by_side,
     conversations_in_one_step,
     conversations_that_go_on_together,
+    conversations_whose_candidates_nobody_wants,
+    a_run_of_several_is_their_steps,
+    a_run_of_several_that_is_left_early,
+    a_run_of_several_that_cannot_be,
     a_step_that_fails_changes_nothing,
     looking_at_stages_leaves_conversations_where_they_are,
     a_state_goes_on,

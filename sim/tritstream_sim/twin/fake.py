@@ -9,7 +9,9 @@ import numpy as np
 
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS, UNIT
-from tritstream.link.messages import StageRecord
+from tritstream.link.messages import Identity, StageRecord
+from tritstream.link.protocol import Space
+from tritstream.link.spaces import space_words
 from tritstream_sim.twin.emulator import ModelResult
 
 __all__ = ["FakeImage", "FakeModel"]
@@ -74,7 +76,8 @@ class FakeModel:
     def __init__(self, image: FakeImage, config: BuildConfig):
         self._image = image
         self._digest = 0
-        self.state = np.zeros(config.max_state, np.int32)
+        self._slot_words = Identity.of(config).slot_words
+        self.state = np.zeros(space_words(config)[Space.STATE], np.int32)
         self.vectors = np.zeros(config.vector_elements, np.int32)
         self.passes = 0
 
@@ -82,19 +85,20 @@ class FakeModel:
         """Start the running digest anew."""
         self._digest = 0
 
-    def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool,
-                 stages: int) -> ModelResult:
+    def run_pass(self, lead: bytes, row: bytes, tape: bytes, *, fresh: bool, stages: int,
+                 slot: int = 0) -> ModelResult:
         """Return random numbers whose seed is all of the input."""
         self.passes += 1
+        start = slot * self._slot_words
+        state = self.state[start:start + self._image.layers * self._image.hidden]
         if fresh:
-            self.state[:] = 0
+            state[:] = 0
             self._digest = 0
         crc = self._digest
-        for piece in (lead, row, tape, self.state.tobytes()):
+        for piece in (lead, row, tape, state.tobytes()):
             crc = zlib.crc32(piece, crc)
         random = np.random.default_rng(crc)
-        size = self._image.layers * self._image.hidden
-        self.state[:size] = random.integers(*FORMATS.state_range, size, endpoint=True)
+        state[:] = random.integers(*FORMATS.state_range, len(state), endpoint=True)
         self.vectors[:] = random.integers(-(1 << 31), 1 << 31, len(self.vectors))
         digests = [int(value) for value in random.integers(0, 1 << 32, stages)]
         self._digest = digests[-1]

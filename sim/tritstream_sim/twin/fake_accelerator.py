@@ -7,8 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 
 from tritstream.build import BuildConfig
-from tritstream.link.messages import RECORD_WORDS
-from tritstream.link.protocol import Status
+from tritstream.link.protocol import Space, Status
+from tritstream.link.spaces import space_words
 from tritstream_hw.construct import construct
 from tritstream_hw.ports import AcceleratorSignature
 
@@ -27,15 +27,15 @@ class FakePass:
     total: int
 
 
-def predict(config: BuildConfig, beats: bytes, vocab: int) -> FakePass:
-    """Return the answer of `FakeAccelerator` to a pass that plays these bytes.
+def predict(config: BuildConfig, beats: bytes, vocab: int, lane: int = 0) -> FakePass:
+    """Return what `FakeAccelerator` gives to the token of a lane in a pass that plays these bytes.
 
     The first bytes of a pass steer it: byte 0 says how many beats are taken, bit 0 of byte 1
     whether the head is played, bit 1 whether the tape is bad; byte 2 is the number of candidates;
     byte 3 is a number of idle cycles before each further beat.
     """
     count, flags, most = beats[:3]
-    total = sum(beats[:count * config.beat_bytes])
+    total = sum(beats[:count * config.beat_bytes]) + lane
     head = bool(flags & 1)
     best = [((total + n) % vocab, total - n) for n in range(min(most, config.candidates))]
     return FakePass(
@@ -65,17 +65,23 @@ class FakeAccelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         total, left, steer = Signal(32), Signal(8), Signal(32)
+        digest, mine = Signal(32), Signal(32)       # `mine` is the total of the lane asked about
         short = Signal()                # the pass had not as many beats as it should
         idle = Signal(8)
         logits, exhausted = Signal(), Signal()
         m.d.comb += [
+            self.digest.eq(digest + self.lane),
+            mine.eq(total + self.lane),
             self.best.valid.eq(self.candidate < steer[16:24]),
-            self.best.token.eq((total + self.candidate) & (self._vocab - 1)),
-            self.best.acc.eq(total - self.candidate),
-            self.scale.mantissa.eq(total),
+            self.scale.mantissa.eq(mine),
             self.scale.shift.eq(17),
             self.done.p.status.eq(Mux(steer[9] | short | ~exhausted, Status.BAD_TAPE, Status.OK)),
             self.done.p.head.eq(steer[8]),
+        ]
+        # A cycle later than what is asked for, as those of an accelerator are.
+        m.d.sync += [
+            self.best.token.eq((mine + self.candidate) & (self._vocab - 1)),
+            self.best.acc.eq(mine - self.candidate),
         ]
         taken = Signal()
         m.d.comb += taken.eq(self.beats.valid & self.beats.ready)
@@ -100,7 +106,7 @@ class FakeAccelerator(wiring.Component):
                     m.d.sync += [logits.eq(self.start.p.logits)]
                     m.d.sync += self.stalls.eq(self.start.p.stages << STALLS_SHIFT)
                     with m.If(self.start.p.lanes.table[0].fresh):
-                        m.d.sync += self.digest.eq(0)
+                        m.d.sync += digest.eq(0)
                     m.next = "FIRST"
             with m.State("FIRST"):
                 m.d.comb += self.beats.ready.eq(1)
@@ -113,7 +119,7 @@ class FakeAccelerator(wiring.Component):
                 m.d.sync += short.eq(left != 0)
                 with m.If((left == 0) | exhausted):
                     m.d.sync += index.eq(0)
-                    m.d.sync += self.digest.eq(self.digest + total)
+                    m.d.sync += digest.eq(digest + total)
                     m.next = "LOGITS"
             with m.State("LOGITS"):
                 m.d.comb += self.logits.valid.eq(logits & steer[8] & (index != self._vocab))
@@ -126,21 +132,21 @@ class FakeAccelerator(wiring.Component):
                 with m.If(self.done.ready):
                     m.next = "IDLE"
         with m.If(self.clear_digest):
-            m.d.sync += self.digest.eq(0)
+            m.d.sync += digest.eq(0)
         m.d.sync += self.cycles.eq(self.cycles + 1)
 
         self._debug_memories(m)
         return m
 
     def _debug_memories(self, m):
-        debug = self.debug
+        debug, sizes = self.debug, space_words(self._config)
         m.d.comb += debug.idle.eq(1)
-        for name, size, read, write in (
-                ("vectors", self._config.vector_elements, debug.vectors_read, debug.vectors_write),
-                ("state", self._config.max_state, debug.state_read, debug.state_write),
-                ("records", RECORD_WORDS * self._config.max_stages, debug.records_read, None)):
-            m.submodules[name] = store = Memory(
-                shape=read.data.shape(), depth=size, init=range(size))
+        for space, read, write in (
+                (Space.VECTORS, debug.vectors_read, debug.vectors_write),
+                (Space.STATE, debug.state_read, debug.state_write),
+                (Space.RECORDS, debug.records_read, None)):
+            m.submodules[space.name.lower()] = store = Memory(
+                shape=read.data.shape(), depth=sizes[space], init=range(sizes[space]))
             wiring.connect(m, wiring.flipped(read), store.read_port())
             if write is not None:
                 wiring.connect(m, wiring.flipped(write), store.write_port())

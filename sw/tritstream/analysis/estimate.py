@@ -1,11 +1,15 @@
 """Speed of a model on a build, before anything is built, from the cycles of its stages."""
 
 import dataclasses
+import math
 
 from tritstream.analysis.stage import Limit, StageEstimate, estimate_stage, padding_cycles
 from tritstream.build import BuildConfig
 from tritstream.image.stages import plans
 from tritstream.image.tape import Header, Op
+from tritstream.link.frames import MAX_FRAME
+from tritstream.link.messages import answer_size
+from tritstream.link.protocol import MAX_PAYLOAD
 from tritstream.model.config import ModelConfig
 
 __all__ = ["Estimate", "estimate"]
@@ -29,6 +33,8 @@ class Estimate:
         Bytes per second of the link; 0: unknown.
     streamed : bool
         Whether the link brings the weights; otherwise they lie in the memory.
+    head : bool
+        Whether the pass has logits, so that its answer names next tokens.
     """
 
     tokens: int
@@ -38,6 +44,7 @@ class Estimate:
     memory_rate: float
     link_rate: int
     streamed: bool
+    head: bool
 
     @property
     def tape_bytes(self) -> int:
@@ -55,9 +62,18 @@ class Estimate:
         return self.tape_bytes / self.memory_rate
 
     @property
+    def answer_bytes(self) -> int:
+        """What the link carries to the host: the answer to a pass of a greedy run, in frames."""
+        size = answer_size(self.tokens, int(self.head))
+        return size + math.ceil(size / MAX_PAYLOAD) * (MAX_FRAME - MAX_PAYLOAD)
+
+    @property
     def link_cycles(self) -> float:
-        """Cycles in which the link does, if it has to."""
-        return self.tape_bytes * self.clock_hz / self.link_rate if self._waits_for_link else 0.0
+        """Cycles in which the link carries that, and the weights the other way if it has to."""
+        if not self.link_rate:
+            return 0.0
+        carried = max(self.answer_bytes, self.tape_bytes if self.streamed else 0)
+        return carried * self.clock_hz / self.link_rate
 
     @property
     def _waits_for_link(self) -> bool:
@@ -148,6 +164,6 @@ def estimate(model: ModelConfig, build: BuildConfig, *, tokens: int = 1, consecu
         stages.append(dataclasses.replace(stage, cycles=stage.cycles + pending))
         pending = (padding_cycles(header, build, wide_rows=wide_rows) if plan.op is Op.EMBED
                    else 0)
-    return Estimate(tokens=tokens, stages=tuple(stages), beat_bytes=build.beat_bytes,
+    return Estimate(tokens=tokens, head=head, stages=tuple(stages), beat_bytes=build.beat_bytes,
                     clock_hz=build.clock_hz, link_rate=build.link_rate, streamed=streamed,
                     memory_rate=build.beat_bytes if memory_rate is None else memory_rate)

@@ -150,7 +150,7 @@ class _Comparison:
 
     def _generation(self) -> Difference | None:
         token = self.prompt[-1]
-        for actual in self.actual.run(token, self.count):
+        for actual in self.actual.run(token, self.count, candidates=True):
             expected = self.expected.step(token)
             difference = self._compare(token, expected, actual)
             if difference:

@@ -197,6 +197,7 @@ def describe(passes: _Passes) -> dict:
         "limit": found.limit, "bytes_per_token": found.tape_bytes,
         "memory_bytes_per_cycle": found.memory_rate,
         "link_bytes_per_second": found.link_rate or None, "streamed": found.streamed,
+        "answer_bytes": found.answer_bytes,
         "roofs": _roofs(found), "beat_bytes": found.beat_bytes, "clock_hz": found.clock_hz,
         "lanes": passes.together.tokens, "stages": _stages(found),
         "together": _describe_pass(passes.together), "prompt": _describe_pass(passes.prompt),
@@ -232,15 +233,17 @@ def _show(result: dict) -> None:
     console.print(f"{result['model']} on {result['build']}, {result['clock_hz'] / 1e6:g} MHz "
                   f"({result['evidence']})")
     together, prompt = result["together"], result["prompt"]
+    limits = {**_LIMITS, Limit.LINK: "the link, over which the weights come for every pass"
+              if result["streamed"] else "the link, over which the answers go to the host"}
     peak = FORMATS.trits_per_byte * result["beat_bytes"]
     console.print(_table(result["stages"], peak, "token"))
     console.print(f"{_speed_of_roof(result)} with which the tape could be read; limited by "
-                  f"{_LIMITS[result['limit']]}")
+                  f"{limits[result['limit']]}")
     if result["lanes"] > 1:
         console.print(_table(together["stages"], peak, f"{together['tokens']} together"))
         times = together["tokens_per_second"] / result["tokens_per_second"]
         console.print(f"{together['tokens']} conversations together: {_speed_of_roof(together)}, "
-                      f"{times:.2f} times one; limited by {_LIMITS[together['limit']]}")
+                      f"{times:.2f} times one; limited by {limits[together['limit']]}")
     share = f", {prompt['tokens']} tokens share a pass" if result["lanes"] > 1 else ""
     console.print(f"prompts: {speed(prompt['tokens_per_second'])} tok/s{share}")
 
@@ -291,5 +294,4 @@ _LIMITS = {
     Limit.ELEMENTS: "the element path, which takes a word of rows per cycle",
     Limit.TURNAROUND: "the turnaround from stage to stage",
     Limit.MEMORY: "the memory",
-    Limit.LINK: "the link, over which the weights come for every pass",
 }

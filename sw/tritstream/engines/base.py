@@ -5,7 +5,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +26,19 @@ class Pass(NamedTuple):
     Parameters
     ----------
     candidates : Candidates or None
-        None if the head was not played.
+        None if the head was not played; the best one alone unless all were asked for.
     digest : int or None
         Running CRC-32 of all stage vectors of the conversation; None where there are none.
     """
 
     candidates: Candidates | None
     digest: int | None
+
+    def told(self, candidates: bool) -> "Pass":
+        """Return what is told of it with or without the candidates behind the best one."""
+        if candidates or self.candidates is None:
+            return self
+        return self._replace(candidates=self.candidates.alone)
 
 
 class Work(NamedTuple):
@@ -46,11 +52,14 @@ class Work(NamedTuple):
         One or more.
     head : bool
         Whether it is asked what comes behind the last of them.
+    candidates : bool
+        Whether all candidates are wanted then, not the best one alone.
     """
 
     conversation: Conversation
     tokens: Sequence[int]
     head: bool = True
+    candidates: bool = True
 
 
 class Engine(abc.ABC):
@@ -105,6 +114,9 @@ class Engine(abc.ABC):
 
     runs_ahead: bool = False
     """Whether a run computes passes before they are asked for."""
+
+    ahead: int = 1
+    """Steps of a run that pass so quickly that others may wait for its end."""
 
     build: str | None = None
     """Identity of the bitstream or the simulator, hexadecimal; None if there is none."""
@@ -168,20 +180,75 @@ class Engine(abc.ABC):
             engine, or has a work already.
         """
         works = self._checked_works(works)
-        with self._claimed():
-            marks = [work.conversation._mark() for work in works]
-            try:
-                return self._together(works)
-            except BaseException:
-                self._lose()
-                for work, mark in zip(works, marks, strict=True):
-                    self._forget(work.conversation)
-                    work.conversation._return_to(mark)
-                raise
+        with self._claimed(), self._whole(works):
+            results = self._together(works)
+        return [result.told(work.candidates) for work, result in zip(works, results, strict=True)]
+
+    def run(self, tokens: Mapping[Conversation, int], count: int) -> Iterator[list[Pass]]:
+        """Take a token of each of several conversations, then greedily what follows.
+
+        Each gives what it gives alone. At most `count` steps, each as it is done; the one in which
+        any conversation finds `stop_token` is the last. A conversation that is closed meanwhile
+        goes along to the end. The device is busy until the last is delivered or the iterator is
+        closed.
+
+        Yields
+        ------
+        list of Pass
+            Of each conversation in turn, with the best candidate alone.
+
+        Raises
+        ------
+        BadInput
+            A token is out of range, or a conversation is closed or of another engine, or `count`
+            is less than 1.
+        """
+        works = self._checked_works([Work(conversation, [token], candidates=False)
+                                     for conversation, token in tokens.items()])
+        if count < 1:
+            raise BadInput(f"The number of steps must be at least 1, not {count}.")
+        return self._steps(works, count)
+
+    def _steps(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+        with self._claimed(), contextlib.closing(self._run_together(works, count)) as steps:
+            for left in reversed(range(count)):
+                with self._whole(works):
+                    results = [result.told(False) for result in next(steps)]
+                    last = not left or any(result.candidates.best == self.stop_token
+                                           for result in results)
+                    if last:
+                        next(steps, None)       # the device ends by itself
+                if last:
+                    break
+                try:
+                    yield results
+                    self._check_open()          # it may have been closed meanwhile
+                except BaseException:
+                    if self.runs_ahead:
+                        self._give_up(works)
+                    raise
+        yield results                           # the last: nothing is under way any more
+
+    @contextlib.contextmanager
+    def _whole(self, works: list[Work]):
+        """Leave the conversations of works as they were if what is done here fails."""
+        marks = [work.conversation._mark() for work in works]
+        try:
+            yield
+        except BaseException:
+            self._give_up(works)
+            for work, mark in zip(works, marks, strict=True):
+                work.conversation._return_to(mark)
+            raise
+
+    def _give_up(self, works: list[Work]) -> None:
+        """Forget where the device is with the conversations of works."""
+        self._lose()
+        for work in works:
+            self._forget(work.conversation)
 
     def _checked_works(self, works: Sequence[Work]) -> list[Work]:
-        works = [Work(work.conversation, work.conversation._checked(work.tokens), work.head)
-                 for work in works]
+        works = [work._replace(tokens=work.conversation._checked(work.tokens)) for work in works]
         if any(work.conversation._engine is not self for work in works):
             raise BadInput(f"A conversation is with another engine than this {self.name}: step "
                            "each engine with its own.")
@@ -252,19 +319,44 @@ class Engine(abc.ABC):
     def _together(self, works: list[Work]) -> list[Pass]:
         """Take the tokens of works, which is noted in their conversations; here, one by one."""
         results = []
-        for conversation, tokens, head in works:
+        for conversation, tokens, head, candidates in works:
             self._enter(conversation)
             before = tokens[:-1] if head else tokens
             if before:
                 result = self._feed(before)[-1]
             if head:
-                result = self._step(tokens[-1])
+                (result,) = self._run(tokens[-1], 1, candidates)
             conversation._took(tokens, result.digest, heads=int(head))
             results.append(result)
         return results
 
-    def _run(self, token: int, count: int) -> Iterator[Pass]:
-        """Take a token and go on greedily, for `count` passes or up to `stop_token`."""
+    def _run_together(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+        """Take the token of each work and go on greedily, which is noted in their conversations.
+
+        `count` steps, or up to `stop_token` of any.
+        """
+        if len(works) == 1:
+            ((conversation, (token,), *_),) = works
+            self._enter(conversation)
+            with contextlib.closing(self._run(token, count, False)) as passes:
+                for result in passes:
+                    conversation._took([token], result.digest, heads=1)
+                    yield [result]
+                    token = result.candidates.best
+            return
+        for _ in range(count):
+            results = self._together(works)
+            yield results
+            works = [work._replace(tokens=[result.candidates.best])
+                     for work, result in zip(works, results, strict=True)]
+            if any(work.tokens == [self.stop_token] for work in works):
+                return
+
+    def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
+        """Take a token and go on greedily, for `count` passes or up to `stop_token`.
+
+        More than the best candidate need only be there if `candidates` are wanted.
+        """
         for _ in range(count):
             result = self._step(token)
             yield result

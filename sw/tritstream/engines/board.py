@@ -67,6 +67,10 @@ class DeviceEngine(Engine):
         return self._pace.quantum
 
     @property
+    def ahead(self) -> int:
+        return self._pace.ahead if self.runs_ahead else 1
+
+    @property
     def seconds(self) -> float:
         if self.evidence == "simulated":
             return self.cycles / self.clock_hz
@@ -98,11 +102,11 @@ class DeviceEngine(Engine):
         return [as_pass(result) for result in self._play(tokens, 0)]
 
     def _step(self, token: int) -> Pass:
-        (result,) = self._play([token], 1)
-        return as_pass(result)
+        (result,) = self._run(token, 1, True)
+        return result
 
-    def _run(self, token: int, count: int) -> Iterator[Pass]:
-        for result in self._play([token], count):
+    def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
+        for result in self._play([token], count, candidates=candidates):
             yield as_pass(result)
 
     def _logits(self, tokens) -> tuple[np.ndarray, int]:

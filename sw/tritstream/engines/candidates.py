@@ -33,3 +33,8 @@ class Candidates:
     def best(self) -> int:
         """The most likely token."""
         return self.tokens[0]
+
+    @property
+    def alone(self) -> "Candidates":
+        """The most likely token without the others."""
+        return Candidates(self.tokens[:1], self.scores[:1])

@@ -90,16 +90,17 @@ class Conversation:
             self._took([token], result.digest, heads=1)
         return result
 
-    def run(self, token: int, count: int) -> "Iterator[Pass]":
+    def run(self, token: int, count: int, *, candidates: bool = False) -> "Iterator[Pass]":
         """Take a token, then greedily what follows: at most `count` passes, each as it is done.
 
-        The pass that finds the stop token is the last. The device is busy from the first pass
-        until the last is delivered or the iterator is closed.
+        A pass has the best candidate alone, unless all `candidates` are wanted. The one that finds
+        the stop token is the last. The device is busy from the first pass until the last is
+        delivered or the iterator is closed.
         """
         (token,) = self._checked([token])
         if count < 1:
             raise BadInput(f"The number of passes must be at least 1, not {count}.")
-        run = self._run(token, count)
+        run = self._run(token, count, candidates)
         self._runs.add(run)
         return run
 
@@ -154,13 +155,14 @@ class Conversation:
     def __exit__(self, *exception):
         self.close()
 
-    def _run(self, token: int, count: int) -> "Iterator[Pass]":
+    def _run(self, token: int, count: int, candidates: bool) -> "Iterator[Pass]":
         engine = self._engine
         with self._turn():
             if engine.runs_ahead and count > 1 and len(self._since) > self.replayed:
                 self._keep(engine._values())
-            with contextlib.closing(engine._run(token, count)) as passes:
+            with contextlib.closing(engine._run(token, count, candidates)) as passes:
                 for left, result in zip(reversed(range(count)), passes, strict=False):
+                    result = result.told(candidates)
                     self._check_open()          # another thread may have closed it
                     best = result.candidates.best
                     if not left or best in engine.stop_tokens:

@@ -115,7 +115,7 @@ class GoldenEngine(Engine):
                 place = places[index]
                 results[index] = _pass(logits, row, place) if head else Pass(None, place.digest)
                 row += head
-        for (conversation, tokens, head), place in zip(works, places, strict=True):
+        for (conversation, tokens, head, _), place in zip(works, places, strict=True):
             conversation._took(tokens, place.digest, heads=int(head))
             conversation._keep(place.state.astype(np.int32))
         return results
@@ -174,7 +174,7 @@ class GoldenEngine(Engine):
 def _packed(works: Sequence[Work]) -> Iterator[list[tuple[int, Sequence[int], bool]]]:
     """Yield what goes through the model together: works' indices, tokens, whether with the head."""
     parts, room = [], CHUNK
-    for index, (_, tokens, head) in enumerate(works):
+    for index, (_, tokens, head, _) in enumerate(works):
         while tokens:
             if not room:
                 yield parts

@@ -1,5 +1,6 @@
 """A board that takes several tokens in a pass, behind the driver."""
 
+import contextlib
 import dataclasses
 import weakref
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tritstream.driver import Device
-from tritstream.engines.base import Engine, Pass, Work
+from tritstream.engines.base import Pass, Work
 from tritstream.engines.board import DeviceEngine, as_pass
 from tritstream.engines.conversation import Conversation
 from tritstream.engines.places import Places
@@ -36,7 +37,6 @@ class LanesEngine(DeviceEngine):
     def __init__(self, device: Device, image: Image, *, simulated: bool, progress=None):
         super().__init__(device, image, simulated=simulated, progress=progress)
         self.prefill = self.lanes
-        self.runs_ahead = False
         self._places = Places(self.lanes)
         self._slot: int | None = None               # where the device is
         self._digest = 0
@@ -106,23 +106,26 @@ class LanesEngine(DeviceEngine):
         return [as_pass(result) for result in self._in_lanes(tokens)]
 
     def _step(self, token: int) -> Pass:
-        (result,) = self._in_lanes([token], head=True)
-        return as_pass(result)
+        (result,) = self._run(token, 1, True)
+        return result
 
-    def _run(self, token: int, count: int) -> Iterator[Pass]:
-        return Engine._run(self, token, count)
+    def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
+        lanes = self._lanes_of(self._slot, [token], heads=1)
+        for results in self._device.run_together(lanes, count, candidates=candidates):
+            (result,) = self._counted(results)
+            self._digest = self._joined(self._digest, result)
+            yield as_pass(dataclasses.replace(result, digest=self._digest))
 
     def _logits(self, tokens) -> tuple[np.ndarray, int]:
         rows = np.empty((len(tokens), self.vocab), np.float32)
-        played = self._in_lanes(tokens, head=True, logits=True)
+        played = self._in_lanes(tokens, logits=True)
         for row, result in zip(rows, played, strict=True):
             row[:] = result.logits * result.scale
         return rows, self._digest
 
-    def _in_lanes(self, tokens, *, head: bool = False, logits: bool = False
-                  ) -> Iterator[PassResult]:
-        """Take tokens of the conversation that the device is at."""
-        lanes = self._lanes_of(self._slot, tokens, heads=len(tokens) if head else 0)
+    def _in_lanes(self, tokens, *, logits: bool = False) -> Iterator[PassResult]:
+        """Take tokens of the conversation that the device is at; with the head for logits."""
+        lanes = self._lanes_of(self._slot, tokens, heads=len(tokens) if logits else 0)
         for result in self._counted(self._device.together(lanes, logits=logits)):
             self._digest = self._joined(self._digest, result)
             yield dataclasses.replace(result, digest=self._digest)
@@ -155,6 +158,36 @@ class LanesEngine(DeviceEngine):
         The longest texts come first: then most of the heads are in the last passes, and few are
         played beside tokens that need none.
         """
+        slots = self._slots_of(works)
+        lanes, owners = [], []
+        for index in sorted(range(len(works)), key=lambda index: -len(works[index].tokens)):
+            work = works[index]
+            lanes += self._lanes_of(slots[index], work.tokens, heads=int(work.head))
+            owners += [index] * len(work.tokens)
+        last: list[Pass | None] = [None] * len(works)
+        played = self._counted(self._device.together(
+            lanes, candidates=any(work.candidates for work in works if work.head)))
+        for index, result in zip(owners, played, strict=True):
+            last[index] = self._noted(works[index].conversation, result)
+        return last
+
+    def _run_together(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+        if len(works) > self.lanes:
+            yield from super()._run_together(works, count)
+            return
+        lanes = [lane for slot, work in zip(self._slots_of(works), works, strict=True)
+                 for lane in self._lanes_of(slot, work.tokens, heads=1)]
+        with contextlib.closing(self._device.run_together(lanes, count)) as passes:
+            while True:
+                with self._pace.step():
+                    results = next(passes, None)
+                if results is None:
+                    return
+                yield [self._noted(work.conversation, result) for work, result
+                       in zip(works, self._counted(results), strict=True)]
+
+    def _slots_of(self, works: list[Work]) -> list[int]:
+        """Give each conversation a slot, if it has none."""
         slots = []
         for work in works:
             self._places.find(work.conversation)    # none of them has to go for another
@@ -162,19 +195,13 @@ class LanesEngine(DeviceEngine):
             self._enter(work.conversation)
             slots.append(self._slot)
             self._leave()
-        lanes, owners = [], []
-        for index in sorted(range(len(works)), key=lambda index: -len(works[index].tokens)):
-            work = works[index]
-            lanes += self._lanes_of(slots[index], work.tokens, heads=int(work.head))
-            owners += [index] * len(work.tokens)
-        last: list[Pass | None] = [None] * len(works)
-        played = self._counted(self._device.together(lanes))
-        for index, result in zip(owners, played, strict=True):
-            conversation = works[index].conversation
-            digest = self._joined(conversation.digest, result)
-            conversation._took([result.token], digest, heads=int(bool(result.candidates)))
-            last[index] = as_pass(dataclasses.replace(result, digest=digest))
-        return last
+        return slots
+
+    def _noted(self, conversation: Conversation, result: PassResult) -> Pass:
+        """Note what a conversation has taken, and return what came of it."""
+        digest = self._joined(conversation.digest, result)
+        conversation._took([result.token], digest, heads=int(bool(result.candidates)))
+        return as_pass(dataclasses.replace(result, digest=digest))
 
     def _clear(self) -> None:
         """Leave the first slot to nobody, and let the device be there."""

@@ -10,6 +10,7 @@ SHARE = 0.05                # of the time that the ways of states may take
 MEMORY = 8                  # of what comes, how many of the latest count
 MOST = 1_024                # steps
 FIRST = 16                  # steps, as long as no state has gone anywhere
+AHEAD_SECONDS = 0.05        # for which a new text, or one that ends, waits without anyone's notice
 
 
 class Pace:
@@ -33,6 +34,13 @@ class Pace:
             return FIRST
         exchange = 2 * self._lanes * self._move         # one goes and another comes
         return max(1, min(math.ceil(exchange / self._step / SHARE), MOST))
+
+    @property
+    def ahead(self) -> int:
+        """Steps that may be under way without anyone's being asked."""
+        if not self._step:
+            return 1
+        return max(1, min(math.floor(AHEAD_SECONDS / self._step), MOST))
 
     @contextlib.contextmanager
     def move(self):

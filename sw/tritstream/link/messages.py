@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,10 +23,14 @@ __all__ = [
     "Lane",
     "Logit",
     "Measures",
-    "PassHead",
+    "PassEnd",
     "PassResult",
+    "PassToken",
     "Run",
     "StageRecord",
+    "answer_size",
+    "pack_answer",
+    "read_answer",
     "reason",
     "record_words",
     "stage_records",
@@ -112,11 +117,13 @@ class Run(Table):
     """Arguments of RUN."""
 
     flags: RunFlag = field("u8", "bit 0: fresh, bit 1: streamed, bit 2: all logits, "
-                                 "bit 3: together",
+                                 "bit 3: all candidates",
                            default=RunFlag(0))
     token: int = field("u32", "what the first pass is fed")
-    count: int = field("u16", "passes; each behind the first is fed the best candidate of the one "
-                              "before. 1 if streamed. Tokens if together", default=1)
+    count: int = field("u16", "most passes; each behind the first is fed the best candidate of the "
+                              "one before. 1 if streamed", default=1)
+    lanes: int = field("u8", "tokens that share each pass, a Lane for each follows; 0: one alone",
+                       default=0)
     tape_units: int = field("u32", "how much of the tape is played, without the embedding row")
     stages: int = field("u16", "how many stages that are")
 
@@ -131,7 +138,7 @@ class Run(Table):
 
 @table
 class Lane(Table):
-    """A token that shares a pass, behind the arguments of a RUN of several together."""
+    """A token that shares a pass, behind the arguments of a RUN with lanes."""
 
     flags: LaneFlag = field("u8", "bit 0: fresh, bit 1: follows, bit 2: body", default=LaneFlag(0))
     slot: int = field("u8", "where its state lies", default=0)
@@ -145,13 +152,22 @@ class Lane(Table):
 
 
 @table
-class PassHead(Table):
-    """Begin of the answer to a pass, behind code and status 0."""
+class PassToken(Table):
+    """What the answer to a pass says of one of its tokens; its candidates follow."""
 
-    flags: int = field("u8", "bit 0: last pass of this run")
-    candidates: int = field("u8", "number of candidates that follow: 0 if the head was not played")
+    candidates: int = field("u8", "how many follow: 0 if the head was not played")
     mantissa: int = field("u16", "of the logits' scale")
     shift: int = field("u8", "of the logits' scale: logit = acc x mantissa x 2^(10-shift)")
+    digest: int = field("u32", "running CRC-32 of all stage vectors")
+
+
+@table
+class PassEnd(Table):
+    """End of the answer to a pass."""
+
+    flags: int = field("u8", "bit 0: last pass of this run")
+    cycles: int = field("u64", "clock cycles of the pass")
+    stalls: int = field("u64", "of these, cycles in which the datapath waited for the tape")
 
 
 @table
@@ -164,7 +180,7 @@ class Candidate(Table):
 
 @table
 class Measures(Table):
-    """What a pass has measured so far: the end of its answer, and the record of each stage."""
+    """What a pass had measured at the end of a stage: the record of that."""
 
     digest: int = field("u32", "running CRC-32 of all stage vectors")
     cycles: int = field("u64", "clock cycles since the pass began")
@@ -203,7 +219,7 @@ ARGUMENTS: dict[Code, type[Table] | None] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PassResult:
-    """What one pass gave.
+    """What one pass gave to a token.
 
     Parameters
     ----------
@@ -212,13 +228,15 @@ class PassResult:
     last : bool
         Whether the run ended with it.
     candidates : tuple of (int, int)
-        Token and accumulator of the best logits, best first; none if the head was not played.
+        Token and accumulator of the best logits, best first; the best one alone unless all were
+        asked for, none if the head was not played.
     mantissa, shift : int
         Scale of the logits.
     digest : int
         CRC-32 of all stage vectors so far; of those of this pass, if several tokens share it.
     cycles, stalls : int
-        Clock cycles of the pass, and those spent waiting for the tape.
+        Clock cycles of the pass, and those spent waiting for the tape; of tokens that share it, the
+        first one has them, and the others have 0.
     logits : np.ndarray or None
         int32 [vocab], accumulators of all tokens, if they were asked for; messages of their own.
     """
@@ -233,8 +251,6 @@ class PassResult:
     stalls: int
     logits: np.ndarray | None = None
 
-    HEAD_SIZE = PassHead.SIZE
-
     @property
     def best(self) -> int:
         """The most likely next token."""
@@ -245,29 +261,52 @@ class PassResult:
         """What an accumulator is multiplied by to give a logit."""
         return self.mantissa * 2.0 ** (FORMATS.dequant_up - self.shift)
 
-    def pack(self) -> bytes:
-        """Return the answer to a pass that succeeded, without code and status."""
-        head = PassHead(flags=PassFlag.LAST if self.last else 0, candidates=len(self.candidates),
-                        mantissa=self.mantissa, shift=self.shift)
-        best = b"".join(Candidate.STRUCT.pack(*entry) for entry in self.candidates)
-        measures = Measures(digest=self.digest, cycles=self.cycles, stalls=self.stalls)
-        return head.pack() + best + measures.pack()
 
-    @staticmethod
-    def rest_size(head: bytes) -> int:
-        """Return how many bytes follow the first `HEAD_SIZE` of the answer."""
-        return PassHead.unpack(head).candidates * Candidate.SIZE + Measures.SIZE
+def pack_answer(results: Sequence[PassResult]) -> bytes:
+    """Return the answer to a pass, behind code and status 0, of what it gave to its tokens."""
+    parts = []
+    for result in results:
+        parts += [PassToken(candidates=len(result.candidates), mantissa=result.mantissa,
+                            shift=result.shift, digest=result.digest).pack(),
+                  *(Candidate.STRUCT.pack(*entry) for entry in result.candidates)]
+    end = PassEnd(flags=PassFlag.LAST if results[-1].last else 0, cycles=results[0].cycles,
+                  stalls=results[0].stalls)
+    return b"".join((*parts, end.pack()))
 
-    @classmethod
-    def unpack(cls, data: bytes, *, token: int, logits: np.ndarray | None = None) -> "PassResult":
-        """Inverse of `pack`."""
-        head = PassHead.unpack(data[:PassHead.SIZE])
-        measures = Measures.unpack(data[-Measures.SIZE:])
-        return cls(token=token, last=bool(head.flags & PassFlag.LAST),
-                   candidates=tuple(Candidate.STRUCT.iter_unpack(
-                       data[PassHead.SIZE:-Measures.SIZE])),
-                   mantissa=head.mantissa, shift=head.shift, digest=measures.digest,
-                   cycles=measures.cycles, stalls=measures.stalls, logits=logits)
+
+def answer_size(tokens: int, candidates: int = 1) -> int:
+    """Return the bytes of the answer to a pass, code and status included.
+
+    Parameters
+    ----------
+    tokens : int
+        That shared it.
+    candidates : int
+        That each of them has.
+    """
+    return 2 + tokens * (PassToken.SIZE + candidates * Candidate.SIZE) + PassEnd.SIZE
+
+
+def read_answer(read: Callable[[int], bytes], tokens: Sequence[int]) -> list[PassResult]:
+    """Inverse of `pack_answer`.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the next bytes, as many as it is asked for.
+    tokens : sequence of int
+        What the pass was fed.
+    """
+    heads = []
+    for _ in tokens:
+        head = PassToken.unpack(read(PassToken.SIZE))
+        heads.append((head, read(head.candidates * Candidate.SIZE)))
+    end = PassEnd.unpack(read(PassEnd.SIZE))
+    return [PassResult(token=token, last=bool(end.flags & PassFlag.LAST),
+                       candidates=tuple(Candidate.STRUCT.iter_unpack(best)),
+                       mantissa=head.mantissa, shift=head.shift, digest=head.digest,
+                       cycles=0 if n else end.cycles, stalls=0 if n else end.stalls)
+            for n, (token, (head, best)) in enumerate(zip(tokens, heads, strict=True))]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ __all__ = [
     "Status",
 ]
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of frames and messages, reported by IDENTIFY."""
 
 SYNC = 0xA5
@@ -81,7 +81,7 @@ class RunFlag(enum.IntFlag):
     FRESH = 1
     STREAMED = 2
     LOGITS = 4
-    TOGETHER = 8
+    CANDIDATES = 8
 
 
 class LaneFlag(enum.IntFlag):
@@ -93,7 +93,7 @@ class LaneFlag(enum.IntFlag):
 
 
 class PassFlag(enum.IntFlag):
-    """Flags of the answer to one pass."""
+    """Flags of the end of an answer."""
 
     LAST = 1
 

@@ -101,7 +101,14 @@ class Answer:
         return self._take(count, head=count == left) if count else None
 
     def _take(self, count: int, *, head: bool) -> Work:
-        return Work(self._conversation, self._pending[:count], head)
+        return Work(self._conversation, self._pending[:count], head,
+                    candidates=self._watched or not self._sampler.greedy)
+
+    def _ahead(self, work: Work) -> int:
+        """Steps that a device may go on by itself; a place that is kept must not be passed."""
+        if self._keep or work.candidates or not work.head or len(work.tokens) > 1:
+            return 1
+        return self._max_tokens - len(self.tokens)
 
     def _took(self, work: Work, result: Pass, stop_tokens: Sequence[int]) -> bool:
         """Go on by what a work gave; return whether the text has ended."""
@@ -406,20 +413,35 @@ class Scheduler:
         if not works:
             return
         try:
-            results = self._engine.step([work for _, work in works])
+            for results in self._steps(works):
+                self._tell(works, results)
         except Exception as error:
-            self._failed([answer for answer, _ in works], error)
+            self._failed([answer for answer, _ in works if answer in self._active], error)
             return
-        for (answer, work), result in zip(works, results, strict=True):
-            try:
-                if answer._took(work, result, self._engine.stop_tokens):
-                    self._leave(answer)
-            except Exception as error:          # of whoever is told, and nobody else's
-                self._leave(answer, error)
         self._turns += 1
         if self._turns >= self._engine.quantum:
             self._turns = 0
             self._take_turns([work for _, work in works])
+
+    def _steps(self, works: list[tuple[Answer, Work]]) -> Iterator[list[Pass]]:
+        """Take a step, or several if nobody else waits and the device can go on by itself."""
+        alone = len(works) == len(self._active) and not self._waiting
+        count = min(answer._ahead(work) for answer, work in works) if alone else 1
+        count = min(count, self._engine.ahead)
+        if count == 1:
+            return iter([self._engine.step([work for _, work in works])])
+        return self._engine.run({work.conversation: work.tokens[0] for _, work in works}, count)
+
+    def _tell(self, works: list[tuple[Answer, Work]], results: list[Pass]) -> None:
+        """Go on with the texts of a step, but for those that have ended in one before."""
+        for (answer, work), result in zip(works, results, strict=True):
+            if answer not in self._active:
+                continue
+            try:
+                if answer._took(work, result, self._engine.stop_tokens) or answer._cancelled:
+                    self._leave(answer)
+            except Exception as error:          # of whoever is told, and nobody else's
+                self._leave(answer, error)
 
     def _take_turns(self, works: list[Work]) -> None:
         """Put the texts that have had their turns behind all others.
