@@ -254,17 +254,16 @@ class Liar(Emulator):
         super().__init__(BUILD, GoldenBoard(image, BUILD))
         self._changes = changes
 
-    def _send_result(self, run, token, result, best, last):
-        changed = {"best": best, "last": last} | self._changes
-        super()._send_result(run, token, result, changed["best"], changed["last"])
+    def _send_answer(self, results):
+        super()._send_answer([dataclasses.replace(result, **self._changes) for result in results])
 
 
 @pytest.mark.parametrize("changes, sentence", [
     ({"last": True}, "ended behind pass 1 of 5"),
-    ({"best": ((300, 5),)}, "named token 300, and this model has tokens 0 to 299"),
-    ({"best": ((2, 5),) * 17}, "gave 17 candidates behind token 33, of 16 at most"),
-    ({"best": ()}, "gave no next token behind token 33"),
-    ({"best": ((1, 5),)}, "went on behind pass 1 of 5"),
+    ({"candidates": ((300, 5),)}, "named token 300, and this model has tokens 0 to 299"),
+    ({"candidates": ((2, 5),) * 2}, "gave 2 candidates behind token 33, of 1 at most"),
+    ({"candidates": ()}, "gave no next token behind token 33"),
+    ({"candidates": ((1, 5),)}, "went on behind pass 1 of 5"),
 ])
 def test_answers_that_cannot_be(model, image, changes, sentence):
     with Server(Liar(image, **changes)) as server, open_engine(server.uri, model) as engine:
@@ -273,10 +272,16 @@ def test_answers_that_cannot_be(model, image, changes, sentence):
         assert error.value.exit_code == 4 and isinstance(error.value, OSError)
 
 
-def test_candidates_of_a_pass_without_a_head(model, image):
-    with Server(Liar(image, best=((2, 5),))) as server, open_engine(server.uri, model) as engine:
-        with pytest.raises(DeviceError, match="gave 1 candidates behind token 33, of 0 at most"):
-            engine.open().feed([33])
+@pytest.mark.parametrize("count, call, most", [
+    (1, lambda conversation: conversation.feed([33]), 0),
+    (17, lambda conversation: conversation.step(33), 16),
+])
+def test_candidates_that_are_too_many(model, image, count, call, most):
+    liar = Liar(image, candidates=((2, 5),) * count)
+    with Server(liar) as server, open_engine(server.uri, model) as engine:
+        with pytest.raises(DeviceError,
+                           match=f"gave {count} candidates behind token 33, of {most} at most"):
+            call(engine.open())
 
 
 @pytest.mark.parametrize("changes", [{"candidates": 0}, {"clock_hz": 0}])

@@ -78,7 +78,7 @@ class FreeEngine(Engine):
         self._pass = Pass(Candidates(tokens, tuple(-0.1 * rank for rank in range(CANDIDATES))), 0)
 
     def _together(self, works: list[Work]) -> list[Pass]:
-        for conversation, tokens, head in works:
+        for conversation, tokens, head, _ in works:
             conversation._took(tokens, 0, heads=int(head))
             conversation._keep(self._state)
         return [self._pass] * len(works)

@@ -256,17 +256,16 @@ class Emulator:
         for left in reversed(range(max(1, count))):
             statuses = [status, *(self._run_status(run, lane.token) for lane in lanes)]
             results = yield from self._pass(run, lanes, together, _worst(statuses))
-            chosen = [self._best(run, result.logits)[:1] for result in results]
             last = not left or any(
-                not best or best[0][0] == self._configuration.stop_token
+                not result.candidates or result.best == self._configuration.stop_token
                 or lane.flags & LaneFlag.FOLLOWS
-                for lane, best in zip(lanes, chosen, strict=True))
-            self._send_answer(run, lanes, results, last)
+                for lane, result in zip(lanes, results, strict=True))
+            self._send_answer([dataclasses.replace(result, last=last) for result in results])
             yield 0                     # lets it go
             if last:
                 return
-            lanes = [Lane(slot=lane.slot, token=best[0][0])
-                     for lane, best in zip(lanes, chosen, strict=True)]
+            lanes = [Lane(slot=lane.slot, token=result.best)
+                     for lane, result in zip(lanes, results, strict=True)]
 
     def _lanes(self, run: Run):
         """Return the tokens that share the first pass, and what is said of their slots."""
@@ -302,7 +301,8 @@ class Emulator:
         results = [_without_head(result) if lane.flags & LaneFlag.BODY else result
                    for lane, result in zip(lanes, results, strict=True)]
         self._records = results[0].records
-        return results
+        return [self._told(run, lane, result)
+                for lane, result in zip(lanes, results, strict=True)]
 
     def _parts_of(self, run: Run, tokens: list[int], status: Status):
         """Return lead, rows and rest of a pass of these tokens."""
@@ -362,14 +362,16 @@ class Emulator:
         messages[:, 1:] = logits.astype("<i4").view(np.uint8).reshape(-1, 4)
         self._output += messages.tobytes()
 
-    def _send_answer(self, run: Run, lanes: list[Lane], results: list[ModelResult],
-                     last: bool) -> None:
-        self._reply(Code.RUN, Status.OK, pack_answer([PassResult(
-            token=lane.token, last=last, candidates=self._best(run, result.logits),
+    def _told(self, run: Run, lane: Lane, result: ModelResult) -> PassResult:
+        """Return what the host is told of a token."""
+        return PassResult(
+            token=lane.token, last=True, candidates=self._best(run, result.logits),
             mantissa=result.mantissa, shift=result.shift, digest=result.records[-1].digest,
             cycles=sum(r.cycles for r in result.records),
             stalls=sum(r.stalls for r in result.records))
-            for lane, result in zip(lanes, results, strict=True)]))
+
+    def _send_answer(self, results: list[PassResult]) -> None:
+        self._reply(Code.RUN, Status.OK, pack_answer(results))
 
     def _arguments(self, table):
         return table.unpack((yield table.SIZE))
