@@ -18,6 +18,7 @@ from tritstream.link.messages import (
     PassResult,
     Run,
     StageRecord,
+    answer_size,
     pack_answer,
     read_answer,
     record_words,
@@ -75,6 +76,9 @@ def test_page_shows_the_numbers():
     assert f"{MAX_FRAME} zero bytes" in PAGE and f"3 x {MAX_FRAME} bytes" in PAGE
     assert f"room for {protocol.DEVICE_ROOM} frames in, {protocol.DEVICE_WINDOW} frames out" in PAGE
     assert f"{RECORD_WORDS} words a stage" in PAGE
+    frame = MAX_FRAME - protocol.MAX_PAYLOAD
+    assert (f"{answer_size(1)} bytes of a token alone without the flag `candidates`, "
+            f"{answer_size(1) + frame} in a frame, and {answer_size(1, 16)} with 16") in PAGE
 
 
 def test_records_hold_what_had_been_measured():
@@ -92,7 +96,10 @@ def test_an_answer_is_read_as_it_was_written():
                        shift=60, digest=0xFFFF_FFFF, cycles=2**40, stalls=2**39)
     other = dataclasses.replace(first, token=8, candidates=(), digest=3, cycles=0, stalls=0)
     for results in ([first], [first, other]):
-        stream = io.BytesIO(pack_answer(results) + b"next")
+        answer = pack_answer(results)
+        if len(results) == 1:
+            assert 2 + len(answer) == answer_size(1, 2)     # code and status come first
+        stream = io.BytesIO(answer + b"next")
         assert read_answer(stream.read, [result.token for result in results]) == results
         assert stream.read() == b"next"
 
