@@ -138,7 +138,6 @@ SHARED = [(384, 1024, 1, 1500), (96, 256, 3, 600), (200, 333, 2, 501)]
 def test_cycles_of_tokens_that_share_a_pass_are_as_estimated(cache, tmp_path, published,
                                                              beat_bytes, lanes):
     """Half of the lanes and all of them, of as many conversations, or of a prompt."""
-    config = dataclasses.replace(published_build(beat_bytes), lanes=lanes)
     some = lanes // 2, lanes
     models = [(resolve("tiny").image, BY_ORDER, some)]
     models += [(dummy(tmp_path, hidden=hidden, intermediate=intermediate, layers=layers,
@@ -146,6 +145,9 @@ def test_cycles_of_tokens_that_share_a_pass_are_as_estimated(cache, tmp_path, pu
                for hidden, intermediate, layers, vocab in SHARED]
     if beat_bytes > 4:          # for which that takes long
         models += [(resolve("demo").image, 0.01, some), (published, 0.01, [lanes])]
+    config = dataclasses.replace(
+        published_build(beat_bytes), lanes=lanes,
+        max_state=max(image.layers * image.hidden for image, _, _ in models))
     with Passes(Accelerator(config), cache) as passes:
         for image, within, counts in models:
             for count in counts:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
@@ -121,6 +121,40 @@ def test_a_yosys_that_fails_is_told_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("YOSYS", str(program))
     with pytest.raises(ToolFailed, match=f"^{program} failed: OSError: no room$"):
         export(Register(), "register")
+
+
+class Memories(wiring.Component):
+    """Memories that begin in three ways."""
+
+    address: In(10)
+    data: Out(9)
+
+    def elaborate(self, platform):
+        m = Module()
+        for name, init in (("empty", []), ("zeros", [0, 0]), ("five", [0, 5])):
+            m.submodules[name] = store = memory.Memory(shape=9, depth=1000, init=init)
+            port = store.read_port(domain="comb")
+            m.d.comb += port.addr.eq(self.address)
+            with m.If(port.data != 0):
+                m.d.comb += self.data.eq(port.data)
+        return m
+
+
+def test_memories_that_begin_at_zero_take_no_text(tmp_path, request):
+    text = export(Memories(), "memories")
+    assert [text.count(f"[{word}] = 9'h") for word in (0, 1, 999)] == [1, 1, 1]
+    main = tmp_path / "main.cpp"
+    main.write_text("""#include "Vtop.h"
+int main() {
+    Vtop top;
+    for (int word = 0; word < 1000; word++) {
+        top.address = word;
+        top.eval();
+        if (top.data != (word == 1 ? 5 : 0)) return 1;
+    }
+}""")
+    cache = request.config.rootpath / "build" / "sim"
+    subprocess.run([compile_model(text, "memories", cache, sources=[main])], check=True)
 
 
 def test_programs_that_do_not_end_are_ended_with_what_they_started(tmp_path, monkeypatch):

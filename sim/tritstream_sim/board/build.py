@@ -25,7 +25,7 @@ _SOURCES = [_HERE / "main.cpp", _HERE / "host.h", _HERE / "memory.h", _HERE / "n
 # Amaranth's and 3 s Verilator's, and runs 700 k cycles/s. -O1 builds in 23 s and is a fifth slower;
 # -O3 -march=native builds in 28 s and is no faster.
 _OPTIMISE = "-O2"
-_ARGUMENTS = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"]
+_ARGUMENTS = ["-O3", "--x-assign", "fast", "--noassert"]
 
 
 def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
