@@ -26,13 +26,13 @@ def page_bytes(chip):
     return chip.word_bytes << chip.column_bits
 
 
-def memory(beat_bytes, chip=CHIP, beats=64):
+def memory(beat_bytes, chip=CHIP, beats=64, clock_hz=CLOCK_HZ):
     """What is tested, at a chip without pads."""
-    return SdrMemory(chip=chip, clock_hz=CLOCK_HZ, beat_bytes=beat_bytes, beats=beats,
+    return SdrMemory(chip=chip, clock_hz=clock_hz, beat_bytes=beat_bytes, beats=beats,
                      read_cycles=chip.cas_latency + 2)
 
 
-def run(dut, *testbenches, model=None):
+def run(dut, *testbenches, model=None, clock_hz=CLOCK_HZ, user_hz=USER_HZ):
     """Simulate until every testbench has returned; return the chip."""
     model = model or SdrModel(CHIP, CLOCK_HZ)
     pads = dut.pads
@@ -51,8 +51,8 @@ def run(dut, *testbenches, model=None):
         raise TimeoutError("not done after 3 ms")
 
     simulator = Simulator(dut)
-    simulator.add_clock(1 / USER_HZ)
-    simulator.add_clock(1 / CLOCK_HZ, domain="memory")
+    simulator.add_clock(1 / user_hz)
+    simulator.add_clock(1 / clock_hz, domain="memory")
     for testbench in testbenches:
         simulator.add_testbench(testbench)
     for testbench in (pins, watchdog):
@@ -120,10 +120,12 @@ def test_a_row_stays_open_for_as_long_as_a_slow_chip_wants():
     run(dut, master, consumer, model=SdrModel(chip, CLOCK_HZ))
 
 
-def test_long_reads_are_at_the_peak_of_the_chip():
+@pytest.mark.parametrize("chip, clock_hz, user_hz, count", [
+    (CHIP, CLOCK_HZ, USER_HZ, 10), (WIDE, 60_000_000, 60_000_000, 20)], ids=["16 bits", "32 bits"])
+def test_long_reads_are_at_the_peak_of_the_chip(chip, clock_hz, user_hz, count):
     """But for refresh: at least 97 % of its words, over several of its intervals."""
-    beat_bytes, count = 4, 10
-    dut = memory(beat_bytes, beats=512)
+    beat_bytes = 4
+    dut = memory(beat_bytes, chip, beats=512, clock_hz=clock_hz)
     came = []
 
     async def master(ctx):
@@ -140,9 +142,10 @@ def test_long_reads_are_at_the_peak_of_the_chip():
             if valid:
                 came.append(cycle)
 
-    model = run(dut, master, watch)
-    words = (len(came) - 1) * beat_bytes // CHIP.word_bytes
-    cycles = (came[-1] - came[0]) * CLOCK_HZ / USER_HZ
+    model = run(dut, master, watch, model=SdrModel(chip, clock_hz), clock_hz=clock_hz,
+                user_hz=user_hz)
+    words = (len(came) - 1) * beat_bytes // chip.word_bytes
+    cycles = (came[-1] - came[0]) * clock_hz / user_hz
     print(f"{words} words in {cycles:.0f} cycles, {model.refreshes} refreshes")
     assert model.refreshes > 4 + AT_START
     assert words >= 0.97 * cycles

@@ -144,5 +144,5 @@ def packaged_sdram_target(platform: Callable[[], ApiculaPlatform], *, clock_hz: 
         top=PackagedSdramTop, check_clock=check_clock, baud=BAUD,
         config=clocked(CONFIG, clock_hz, BAUD),
         memory=f"8 MiB SDRAM at {clock_hz / 1e6:.4g} MHz", chip=SDR_8MB,
-        memory_rate=round(0.98 * SDR_8MB.word_bytes * clock_hz),        # simulated
+        memory_rate=round(0.986 * SDR_8MB.word_bytes * clock_hz),       # simulated
         synth_options=("-nowidelut", "-family", "gw2a"), **board)

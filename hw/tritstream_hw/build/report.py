@@ -37,7 +37,6 @@ SHOWN = {
     "BSRAM": "block RAM, 18 Kbit (BSRAM)",
     "MULT18X18": "multipliers (MULT18X18)",
     "rPLL": "PLLs (rPLL)",
-    "IOB": "pins (IOB)",
 }
 
 
