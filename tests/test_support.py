@@ -177,3 +177,30 @@ def test_short_products_have_one_thread():
                 assert threads() <= {1}
             assert threads() <= {1}
         assert threads() == several
+
+
+def apart(action):
+    """Do something in a thread that has ended then; what it returns."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(action).result()
+
+
+def test_short_products_of_any_thread_have_one_thread():
+    """Also of one that is not the first that makes some, as a scheduler's."""
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+    def threads():
+        return {library["num_threads"] for library in libraries.info()}
+
+    def inside():
+        with short_products(1):
+            return threads()
+
+    limit = apart(lambda: libraries.limit(limits=2))
+    try:
+        several = threads()
+        for inside_of in (inside(), apart(inside), apart(inside), inside()):
+            assert inside_of <= {1}
+            assert threads() == several
+    finally:
+        apart(limit.restore_original_limits)

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import threading
 
 import numpy as np
 import threadpoolctl
@@ -38,36 +37,10 @@ def short_products(elements: int):
     if elements >= LARGE:
         yield
         return
-    _single.enter()
-    try:
+    with _libraries().limit(limits=1, user_api="blas"):
         yield
-    finally:
-        _single.leave()
 
 
-class _Single:
-    """One thread for all products of this process while somebody is inside."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._limits = None
-
-    @functools.cached_property
-    def _libraries(self) -> threadpoolctl.ThreadpoolController:
-        return threadpoolctl.ThreadpoolController()
-
-    def enter(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._limits = self._libraries.limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._limits.restore_original_limits()
-
-
-_single = _Single()
+@functools.cache
+def _libraries() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
