@@ -215,6 +215,19 @@ def test_a_greedy_run_of_several_is_one_command(image):
     assert len(runs[0]) == 200 and runs[0] == runs[1]
 
 
+def test_lanes_that_a_device_has_not(device, image):
+    device.load(image)
+    for call in (device.together, lambda lanes: device.run_together(lanes, 2)):
+        with pytest.raises(BadInput, match="has one lane: run one text"):
+            list(call([Lane(token=1)]))
+    with served(image, LANES) as server, Device.open(server.uri) as device:
+        device.load(image)
+        for count in 0, 4:
+            with pytest.raises(BadInput, match=f"1 to 3 tokens, not {count}: share them out"):
+                list(device.run_together([Lane(token=1)] * count, 2))
+        assert len(list(device.run_together([Lane(token=1)], 2))) == 2
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_stop_token_ends_a_run(streamed):
     image = FakeImage()

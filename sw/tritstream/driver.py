@@ -407,7 +407,7 @@ class Device:
             Of every token in turn. Its digest is that of this token alone; cycles and stalls are
             those of the pass, and only in the result of its first token, else 0.
         """
-        most = self.identity.lanes
+        most = self._several_lanes()
         groups = [lanes[n:n + most] for n in range(0, len(lanes), most)]
         plays = []
         for first, *others in groups:
@@ -439,6 +439,10 @@ class Device:
         list of PassResult
             Of each pass, by lane; see `together`.
         """
+        most = self._several_lanes()
+        if not 0 < len(lanes) <= most:
+            raise BadInput(f"A pass of the device at {self.name} is for 1 to {most} tokens, not "
+                           f"{len(lanes)}: share them out.")
         while count > 0:
             length = self._length(count)
             play = self.play_of(0, length, candidates=candidates)
@@ -448,6 +452,12 @@ class Device:
                 return
             lanes = [dataclasses.replace(lane, token=result.best, flags=LaneFlag(0))
                      for lane, result in zip(lanes, results, strict=True)]
+
+    def _several_lanes(self) -> int:
+        """Return how many lanes the device has; one with a single lane does not understand Lane."""
+        if self.identity.lanes == 1:
+            raise BadInput(f"The device at {self.name} has one lane: run one text after the other.")
+        return self.identity.lanes
 
     def _length(self, count: int) -> int:
         """Return how many of `count` passes one command may ask for."""

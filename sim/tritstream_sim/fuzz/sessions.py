@@ -133,7 +133,7 @@ def _together(device: Device, rng: random.Random):
     most, side_by_side = device.identity.lanes, bool(rng.randrange(2))
     tokens = [rng.randrange(IMAGE.vocab) for _ in range(rng.randrange(1, PROMPT + 1))]
     count, candidates = rng.randrange(1, COUNT + 1), bool(rng.randrange(2))
-    if most == 1:
+    if most <= 1:
         return []
     lanes = [Lane(token=token, slot=n if side_by_side else 0,
                   flags=LaneFlag.FRESH if side_by_side or not n else LaneFlag.FOLLOWS)

@@ -388,6 +388,7 @@ def a_run_of_several_that_cannot_be(engine, twin):
     conversation, closed = prompted(engine), engine.open()
     closed.close()
     for texts, count, words in (
+            ({}, 2, "no conversations"),
             ({conversation: 1}, 0, "at least 1, not 0"),
             ({conversation: engine.vocab}, 2, "out of range|0 to"),
             ({conversation: 1, twin.open(): 1}, 2, "another engine"),

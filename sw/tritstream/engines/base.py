@@ -200,11 +200,13 @@ class Engine(abc.ABC):
         Raises
         ------
         BadInput
-            A token is out of range, or a conversation is closed or of another engine, or `count`
-            is less than 1.
+            A token is out of range, or a conversation is closed or of another engine, or there is
+            none, or `count` is less than 1.
         """
         works = self._checked_works([Work(conversation, [token], candidates=False)
                                      for conversation, token in tokens.items()])
+        if not works:
+            raise BadInput("A run has no conversations: give at least one.")
         if count < 1:
             raise BadInput(f"The number of steps must be at least 1, not {count}.")
         return self._steps(works, count)
