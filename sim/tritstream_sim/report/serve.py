@@ -121,8 +121,8 @@ def serve_free() -> None:
           Residence([source], lambda source: contextlib.nullcontext(loaded)) as residence,
           Store(pathlib.Path(directory), residence.served.values()) as store):
         print(f"free at http://127.0.0.1:{listener.getsockname()[1]}/v1", file=sys.stderr)
-        config = uvicorn.Config(application(residence, store), http=Connection, log_level="error",
-                                access_log=False)
+        config = uvicorn.Config(application(residence, store), http=Connection, ws="none",
+                                log_level="error", access_log=False, server_header=False)
         uvicorn.Server(config).run(sockets=[listener])
 
 
