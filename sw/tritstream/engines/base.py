@@ -250,7 +250,8 @@ class Engine(abc.ABC):
             self._forget(work.conversation)
 
     def _checked_works(self, works: Sequence[Work]) -> list[Work]:
-        works = [work._replace(tokens=work.conversation._checked(work.tokens)) for work in works]
+        works = [Work(conversation, conversation._checked(tokens), head, candidates)
+                 for conversation, tokens, head, candidates in works]
         if any(work.conversation._engine is not self for work in works):
             raise BadInput(f"A conversation is with another engine than this {self.name}: step "
                            "each engine with its own.")

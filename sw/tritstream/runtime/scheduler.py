@@ -67,6 +67,7 @@ class Answer:
         self._events: queue.SimpleQueue = queue.SimpleQueue()
         self._tell = self._events.put if tell is None else functools.partial(tell, self)
         self._cancelled = False
+        self._left = False                  # it is no longer among those that are made
         self._ended = False
 
     def __iter__(self) -> Iterator[int]:
@@ -85,8 +86,9 @@ class Answer:
 
     def cancel(self) -> None:
         """End the text behind the pass that is under way; what others take is not delayed."""
-        self._cancelled = True
-        self._changed()
+        if not self._left:
+            self._cancelled = True
+            self._changed()
 
     # What the scheduler does with it, in its own thread.
 
@@ -416,7 +418,7 @@ class Scheduler:
             for results in self._steps(works):
                 self._tell(works, results)
         except Exception as error:
-            self._failed([answer for answer, _ in works if answer in self._active], error)
+            self._failed([answer for answer, _ in works if not answer._left], error)
             return
         self._turns += 1
         if self._turns >= self._engine.quantum:
@@ -435,7 +437,7 @@ class Scheduler:
     def _tell(self, works: list[tuple[Answer, Work]], results: list[Pass]) -> None:
         """Go on with the texts of a step, but for those that have ended in one before."""
         for (answer, work), result in zip(works, results, strict=True):
-            if answer not in self._active:
+            if answer._left:
                 continue
             try:
                 if answer._took(work, result, self._engine.stop_tokens) or answer._cancelled:
@@ -450,6 +452,8 @@ class Scheduler:
         """
         had = {id(work.conversation) for work in works
                if work.head or len(work.tokens) >= self._engine.prefill}
+        if len(had) == len(self._active):
+            return
         with self._changed:
             self._active = collections.deque(sorted(
                 self._active, key=lambda answer: id(answer._conversation) in had))
@@ -483,6 +487,7 @@ class Scheduler:
     def _leave(self, answer: Answer, error: BaseException | None = None) -> None:
         with self._changed:
             self._active.remove(answer)
+        answer._left = True
         self._end(answer, error)
 
     def _end(self, answer: Answer, error: BaseException | None = None) -> None:
