@@ -18,7 +18,7 @@ __all__ = ["MOST_BYTES", "Detokenizer", "Tokenizer", "decode_utf8"]
 MOST_BYTES = 64 << 20
 """Length of a `tokenizer.json` at most; a vocabulary of 250,000 tokens takes about 17 MB."""
 
-LENGTHS = 4096              # of texts of single tokens that are known
+PAIRS = 1 << 14             # of tokens whose text is kept
 INCOMPLETE = "\ufffd"       # what decoding gives for bytes that are not yet a character
 
 
@@ -63,7 +63,8 @@ class Tokenizer:
         self.vocab = vocab
         self.bos = bos
         self._panics_told = _PanicsTold(name)
-        self._length = functools.lru_cache(LENGTHS)(lambda token: len(self._decode([token])))
+        self._second = functools.lru_cache(PAIRS)(
+            lambda first, second: self._rest([first], [second]))
 
     @classmethod
     def open(cls, path: str | Path, config: ModelConfig) -> "Tokenizer":
@@ -136,8 +137,12 @@ class Tokenizer:
 
     def decode_behind(self, before: list[int], tokens: list[int]) -> str:
         """Text of tokens of the model behind others, of whose text it is the rest."""
-        start = self._length(*before) if len(before) == 1 else len(self._decode(before))
-        return self._decode(before + tokens)[start:]
+        if len(before) == len(tokens) == 1:
+            return self._second(*before, *tokens)
+        return self._rest(before, tokens)
+
+    def _rest(self, before: list[int], tokens: list[int]) -> str:
+        return self._decode(before + tokens)[len(self._decode(before)):]
 
     def _decode(self, tokens: list[int]) -> str:
         with self._panics_told:

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import functools
 import json
+import random
 import time
-import uuid
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -134,7 +134,7 @@ class Completions:
 
     async def _respond(self, request: Request, asked: TextRequest, use: Use, texts: Texts,
                        form: Form, echo: list[str]) -> Response:
-        head = {"id": f"{form.prefix}-{uuid.uuid4().hex}", "created": int(time.time()),
+        head = {"id": f"{form.prefix}-{random.getrandbits(128):032x}", "created": int(time.time()),
                 "model": use.resident.served.name,
                 "object": form.part if asked.stream else form.whole}
         clock = Clock(use)
