@@ -191,7 +191,7 @@ class CudaEngine(Engine):
         What comes before the last token of a long text is taken here, many tokens at a time.
         """
         pieces, room = [], LANES
-        for index, (conversation, tokens, _) in enumerate(works):
+        for index, (conversation, tokens, *_) in enumerate(works):
             place = self._places.find(conversation)
             if place is None or len(tokens) > LANES:
                 self._enter(conversation)
