@@ -215,11 +215,11 @@ def test_nothing_is_said_unasked(port):
 
 def test_one_acknowledgement_for_several_frames(port):
     wire = Wire(port(SLOW))
-    answers = wire.heard(*(data(n, b"\xee" if n == 0 else b"x") for n in range(3)),
+    answers = wire.heard(*(data(n, b"\xee" if n == 0 else b"x") for n in range(7)),
                          cycles=ACK_CYCLES // 2)
     assert of(answers, Kind.ACK) == []                  # one may still ride on data
     answers = wire.heard(cycles=2 * ACK_CYCLES)
-    assert [frame.ack for frame in answers] == [3]
+    assert [frame.ack for frame in answers] == [7]
 
 
 def test_credit_shrinks_and_grows_with_the_room(port):
