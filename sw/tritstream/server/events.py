@@ -34,32 +34,33 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code,
                     "headers": self.raw_headers})
-        tasks = sending, _ = (asyncio.create_task(self._send(send)),
-                              asyncio.create_task(gone(receive)))
+        watching = None
         try:
-            while not any(task.done() for task in tasks):
-                await asyncio.wait(tasks, timeout=PING_SECONDS,
-                                   return_when=asyncio.FIRST_COMPLETED)
-                async with self._sending:
-                    if not any(task.done() for task in tasks):
-                        await send(_part(PING))
+            async with asyncio.timeout(None) as there, contextlib.aclosing(self._events) as events:
+                watching = asyncio.create_task(self._watch(receive, send, there))
+                async for part in events:
+                    await self._send(send, part)
+                await self._send(send, b"", more=False)
+        except TimeoutError:
+            if not there.expired():
+                raise
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        if not sending.cancelled():
-            sending.result()
+            if watching is not None:
+                watching.cancel()
 
-    async def _send(self, send: Send) -> None:
-        async with contextlib.aclosing(self._events) as events:
-            async for part in events:
-                async with self._sending:
-                    await send(_part(part))
-        await send(_part(b"", more=False))
+    async def _watch(self, receive: Receive, send: Send, there: asyncio.Timeout) -> None:
+        """Break the silence, and end what is sent when the client is no longer there."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_SECONDS):
+                    await gone(receive)
+                    break
+            await self._send(send, PING)
+        there.reschedule(asyncio.get_running_loop().time())
 
-
-def _part(body: bytes, *, more: bool = True) -> dict:
-    return {"type": "http.response.body", "body": body, "more_body": more}
+    async def _send(self, send: Send, part: bytes, *, more: bool = True) -> None:
+        async with self._sending:
+            await send({"type": "http.response.body", "body": part, "more_body": more})
 
 
 async def gone(receive: Receive) -> None:
