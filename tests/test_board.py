@@ -170,14 +170,14 @@ def test_elements_keep_pace_with_wide_beats():
     pairs = {name: (config.beat_bytes, config.vector_width)
              for name in BOARDS for config in [board_config(name)]}
     assert pairs == {"p1": (1, 1), "p2": (2, 2), "p4": (4, 4), "p8": (8, 8), "p16": (16, 8),
-                     "p32": (32, 16), "p64": (64, 32)}
+                     "p32": (32, 16), "p64": (64, 32), "p128": (128, 64), "p256": (256, 128)}
 
 
 @pytest.mark.parametrize("options, sentence", [
-    (["--bandwidth", "0"], "argument --bandwidth: it must be a number above 0 and up to 64"),
+    (["--bandwidth", "0"], "argument --bandwidth: it must be a number above 0 and up to 16384"),
     (["--bandwidth", "nan"], "--bandwidth: it must be"),
     (["--bandwidth", "fast"], "--bandwidth: it must be"),
-    (["--bandwidth", "65"], "--bandwidth: it must be"),
+    (["--bandwidth", "16385"], "--bandwidth: it must be"),
     (["--latency", "-1"], "--latency: it must be a whole number of 0 to 1000000000"),
     (["--latency", "9" * 5000], "--latency: it must be"),
     (["--refresh", "100"], "--refresh: it must be INTERVAL:CYCLES"),
@@ -218,6 +218,7 @@ def boards(monkeypatch):
     ("sim", {}, {}),
     ("sim:p16?v=8&e=1&prefetch=512", {}, {}),
     ("sim?v=16&e=4", {"vector_width": 16, "element_width": 4}, {}),
+    ("sim?g=4", {"groups": 4, "vector_width": 16, "element_width": 2}, {}),
     ("sim?prefetch=0&latency=100", {"prefetch_beats": 0}, {"latency": 100}),
     ("sim?bandwidth=25.6&refresh=640:16", {}, {"bandwidth": 25.6, "refresh": (640, 16)}),
 ])
@@ -241,15 +242,15 @@ def test_a_larger_model_keeps_what_the_address_says(boards, tmp_path):
     ("kep=600", "unknown option 'kep': the closest is keep, and sim has .*latency.*"),
     ("latencies=9", "the closest is latency"),
     ("t=17", "t=17: it must be a whole number of 1 to 16"),
-    ("g=4", "has g=4: the hardware has no row groups side by side yet; leave out g"),
-    ("v=0", "v=0: it must be a whole number of 1 to 64"),
+    ("g=65", "g=65: it must be a whole number of 1 to 64"),
+    ("v=0", "v=0: it must be a whole number of 1 to 256"),
     ("v=3", "vector_width must be a power of two, not 3"),
     ("v=32", "at most beat_bytes = 16, not 32"),
-    ("e=8", "element_width must be at most 4, .*not 8"),
+    ("e=16", "element_width must be at most 32, .*not 16"),
     ("prefetch=-1", "prefetch=-1: it must be a whole number of 0 to 65536"),
-    ("bandwidth=0", "bandwidth=0: it must be bytes per cycle, above 0 and up to 64"),
+    ("bandwidth=0", "bandwidth=0: it must be bytes per cycle, above 0 and up to 16384"),
     ("bandwidth=1e1", "bandwidth=1e1: it must be bytes"),
-    ("bandwidth=64.1", "bandwidth=64.1: it must be bytes"),
+    ("bandwidth=16384.1", "bandwidth=16384.1: it must be bytes"),
     ("latency=1.5", "latency=1.5: it must be a whole number of 0 to 1000000000 cycles"),
     ("refresh=640", "refresh=640: it must be INTERVAL:CYCLES, as 640:16"),
     ("refresh=16:16", "refresh=16:16: .*leave time to read"),
@@ -625,7 +626,7 @@ def test_a_board_by_hand_that_cannot_start(monkeypatch, capsys, raised, code, se
 
 @pytest.mark.verilator
 @pytest.mark.parametrize("options, sentence", [
-    (["--bandwidth", "0"], "0 is not a number above 0 and up to 64"),
+    (["--bandwidth", "0"], "0 is not a number above 0 and up to 16384"),
     (["--latency", "1e3"], "1e3 is not a whole number from 0"),
     (["--refresh", "5"], "5 is not INTERVAL:CYCLES"),
     (["--memory", "0", "--preload", "x"], "a board without memory cannot be preloaded"),

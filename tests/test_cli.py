@@ -479,6 +479,7 @@ def test_boards(good):
     (["ulx3s_85f", "--build", "memory=128k"], "a chip of 33554432 bytes, not 131072: leave it out"),
     (["ulx3s_85f", "--build", "p=1"], "gives 2 to 64 bytes at a time, not p=1"),
     (["ecpix5_85f", "--build", "p=4"], "gives 8 to 16 bytes at a time, not p=4"),
+    (["ulx3s_85f", "--build", "g=2"], "has one memory, and g=2 needs as many"),
     (["ulx3s_85f_bram", "--build", "memory=1M"], "has block RAM of 479232 bytes, .* 1073152"),
     (["ulx3s_85f", "--build", "state=999999M"], "take 3145724854272: choose less"),
     (["ulx3s_85f", "-o", "/proc/absent"], "cannot be written to /proc/absent"),

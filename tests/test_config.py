@@ -33,18 +33,21 @@ def test_zero_says_that_there_is_none(name):
 @pytest.mark.parametrize("bad, message", [
     ({"beat_bytes": 12}, "beat_bytes must be a power of two, not 12."),
     ({"vector_width": 3}, "vector_width must be a power of two, not 3."),
-    ({"beat_bytes": 128}, "beat_bytes must be at most 64, not 128."),
+    ({"beat_bytes": 512}, "beat_bytes must be at most 256, not 512."),
+    ({"groups": 65}, "groups must be at most 64, not 65."),
     ({"beat_bytes": 4, "vector_width": 8}, "vector_width must be at most beat_bytes = 4, not 8."),
     ({"element_width": 3}, "element_width must be a power of two, not 3."),
-    ({"element_width": 8}, "element_width must be at most 4, and at most vector_width = 8, not 8."),
+    ({"element_width": 16},
+     "element_width must be at most 32, and at most vector_width = 8, not 16."),
     ({"vector_width": 1, "element_width": 2},
-     "element_width must be at most 4, and at most vector_width = 1, not 2."),
+     "element_width must be at most 32, and at most vector_width = 1, not 2."),
     ({"lanes": 17}, "lanes must be at most 16, not 17."),
     ({"candidates": 256}, "candidates must be at most 255, not 256."),
     ({"max_hidden": 65_536}, "max_hidden must be at most 65535, not 65536."),
     ({"max_intermediate": 70_000}, "max_intermediate must be at most 65535, not 70000."),
     ({"max_vocab": 100_000}, "max_vocab must be at most 65535, not 100000."),
     ({"memory_bytes": 100}, "memory_bytes must be a multiple of 64, not 100."),
+    ({"groups": 24, "memory_bytes": 512}, "memory_bytes must be a multiple of 384, not 512."),
 ])
 def test_refuses_with_the_number_in_the_sentence(bad, message):
     with pytest.raises(BadInput) as error:

@@ -55,7 +55,8 @@ def emulated(model, request):
 @pytest.fixture(scope="module")
 def board(request):
     cache = request.config.rootpath / "build" / "sim"
-    with Board(board_config("p4", lanes=4), cache=cache) as board:
+    with Board(board_config("p4", groups=3, lanes=4), cache=cache, latency=20,
+               refresh=(640, 16)) as board:
         yield board
 
 

@@ -71,6 +71,8 @@ def test_identity(device):
 @pytest.mark.parametrize("field, value, sentence", [
     ("protocol", 9, f"speaks protocol 9, this program {PROTOCOL}"),
     ("formats", 7, "number formats of version 7, this program in 1"),
+    ("beat_bytes", 48, "says that it has 1 memories with beats of 48 bytes"),
+    ("groups", 0, "says that it has 0 memories with beats of 16 bytes"),
 ])
 def test_strange_devices_are_refused(image, field, value, sentence):
     identity = dataclasses.replace(Identity.of(CONFIG), **{field: value})

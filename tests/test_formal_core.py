@@ -46,7 +46,7 @@ class CoreContract(Contract):
         core = self.dut
         places = len(core.promised)
         held, promised = Signal(places), Signal(places)
-        ended = sum(core.lanes[0].lasts) + (core.live & core.last) + core.lanes[0].done
+        ended = sum(core.lanes[0][0].lasts) + (core.live & core.last) + core.lanes[0][0].done
         m.d.comb += [
             held.eq(core.written - core.read),
             promised.eq(core.promised - core.read),

@@ -31,8 +31,9 @@ def test_decoder_equals_the_table_for_all_codes():
 
 
 @pytest.mark.verilator
-@pytest.mark.parametrize("beat_bytes, lanes", [(1, 1), (4, 3), (16, 2), (64, 1)])
-def test_core(simulate, beat_bytes, lanes):
-    config = BuildConfig(beat_bytes=beat_bytes, vector_width=1, lanes=lanes, max_hidden=128,
-                         max_intermediate=128)
+@pytest.mark.parametrize("beat_bytes, lanes, groups",
+                         [(1, 1, 1), (4, 3, 3), (16, 2, 1), (64, 1, 1)])
+def test_core(simulate, beat_bytes, lanes, groups):
+    config = BuildConfig(beat_bytes=beat_bytes, vector_width=1, lanes=lanes, groups=groups,
+                         max_hidden=128, max_intermediate=128)
     simulate(construct(TernaryCore, config), "tritstream_sim.benches.gemv.core", config=config)

@@ -16,9 +16,10 @@ from tritstream_hw.control.access import Access
 from tritstream_hw.control.playlist import Playlist
 from tritstream_hw.control.spaces import Spaces
 from tritstream_hw.memory.block import BlockMemory
+from tritstream_hw.memory.channels import Channels
 from tritstream_hw.memory.fetcher import Fetcher
 from tritstream_hw.memory.player import Player, Sink
-from tritstream_hw.memory.port import MOST_BEATS, MemorySignature
+from tritstream_hw.memory.port import MOST_BEATS, MemorySignature, beats_per_unit
 from tritstream_hw.stream.gearbox import Gearbox
 from tritstream_sim.agents.contract import held_until_taken, prove
 from tritstream_sim.agents.memory import Memory
@@ -119,6 +120,42 @@ def test_block_memory_has_no_gap_between_requests():
 
     run(dut, reader, watcher)
     assert "".join(str(int(v)) for v in valid).strip("0") == "1" * 24
+
+
+# Several memories.
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3, 0.7])
+def test_memories_side_by_side_are_one(stall, seed):
+    """Each at a pace of its own; a read sees every write before it, and none behind it."""
+    size, groups = 2, 3
+    dut = Channels(beat_bytes=size, groups=groups)
+    memories = [Memory(port, [[0] * size for _ in range(8)], latency=5 * n,
+                       idle=stalls(seed + n, stall)) for n, port in enumerate(dut.memories)]
+    rng = random.Random(seed)
+    content, commands, expected = [[0] * size * groups for _ in range(8)], [], []
+    for n in range(150):
+        beat = rng.randrange(8)
+        if rng.random() < 0.4:
+            content[beat] = beat_of(1000 + n, size * groups)
+            commands.append({"write": 1, "beat": beat, "beats": 1, "data": content[beat]})
+        else:
+            beats = rng.randrange(1, 9 - beat)
+            commands.append({"write": 0, "beat": beat, "beats": beats,
+                             "data": [0] * size * groups})
+            expected += content[beat:beat + beats]
+    found = []
+
+    async def master(ctx):
+        await feed(ctx, dut.bus.command, commands, stalls(seed + 4, stall / 2))
+
+    async def consumer(ctx):
+        found.extend(await collect(ctx, dut.bus.data, len(expected), stalls(seed + 5, stall / 2)))
+
+    run(dut, master, consumer, background=[memory.run for memory in memories])
+    assert bytes_of(found) == expected
+    for n, memory in enumerate(memories):
+        assert memory.content == [stripe[n * size:(n + 1) * size] for stripe in content]
 
 
 # Fetcher.
@@ -295,7 +332,7 @@ def test_playlist_splices_the_rows(streamed, lead, row, tape, tokens):
 
 def player(beat_bytes, **options):
     """A player, and the 64 empty units of memory behind it."""
-    dut, beats = Player(beat_bytes=beat_bytes, memory_units=64), 64 * UNIT // beat_bytes
+    dut, beats = Player(beat_bytes=beat_bytes, memory_units=64), 64 * beats_per_unit(beat_bytes)
     return dut, Memory(dut.memory, [[0] * beat_bytes for _ in range(beats)], **options)
 
 
@@ -303,16 +340,18 @@ def move(sink, unit, units, *, streamed=0, last=0):
     return {"streamed": streamed, "sink": sink, "unit": unit, "units": units, "last": last}
 
 
-@pytest.mark.parametrize("beat_bytes", [1, 4, 64])
+@pytest.mark.parametrize("beat_bytes", [1, 12, 64, 128])
 @pytest.mark.parametrize("stall, latency", [(0.0, 0), (0.5, 20)])
 def test_player_moves_beats(beat_bytes, stall, latency, seed):
     """Into the memory, out of it to both sinks, and past it; then again after it was abandoned."""
     dut, memory = player(beat_bytes, latency=latency, idle=stalls(seed + 4, stall / 2))
     port = dut.control
     rng = random.Random(seed)
-    content = rng.randbytes(12 * UNIT)
-    passed = rng.randbytes(3 * UNIT)
-    per_unit, rounds = UNIT // beat_bytes, []
+    per_unit = beats_per_unit(beat_bytes)
+    unit = per_unit * beat_bytes
+    content = rng.randbytes(12 * unit)
+    passed = rng.randbytes(3 * unit)
+    rounds = []
 
     def flat(beats):
         return b"".join(bytes(list(beat.data)) for beat in beats)
@@ -326,11 +365,11 @@ def test_player_moves_beats(beat_bytes, stall, latency, seed):
                 move(Sink.ACCELERATOR, 20, 1), move(Sink.ACCELERATOR, 31, 1),
                 move(Sink.ACCELERATOR, 21, 4, last=1),
                 move(Sink.ACCELERATOR, 0, 2, streamed=1)], stalls(seed, stall))
-            await feed(ctx, port.bytes, passed[:2 * UNIT], NEVER)
+            await feed(ctx, port.bytes, passed[:2 * unit], NEVER)
             await feed(ctx, port.command, [
                 move(Sink.ACCELERATOR, 0, 0, streamed=1),
                 move(Sink.ACCELERATOR, 0, 1, streamed=1, last=1)], NEVER)
-            await feed(ctx, port.bytes, passed[2 * UNIT:], stalls(seed + 3, stall / 4))
+            await feed(ctx, port.bytes, passed[2 * unit:], stalls(seed + 3, stall / 4))
             while not ctx.get(port.idle):
                 await ctx.tick()
             await feed(ctx, port.command, [move(Sink.ACCELERATOR, 0, 60)], NEVER)
@@ -344,7 +383,7 @@ def test_player_moves_beats(beat_bytes, stall, latency, seed):
     async def digest(ctx):
         for _ in range(2):
             beats = await collect(ctx, port.digest, 3 * per_unit, stalls(seed + 1, stall))
-            assert flat(beats) == content[2 * UNIT:5 * UNIT]
+            assert flat(beats) == content[2 * unit:5 * unit]
             assert [beat.last for beat in beats] == [0] * (3 * per_unit - 1) + [1]
 
     async def accelerator(ctx):
@@ -352,7 +391,7 @@ def test_player_moves_beats(beat_bytes, stall, latency, seed):
             while len(rounds) < number:
                 await ctx.tick()
             beats = await collect(ctx, dut.accelerator, 6 * per_unit, stalls(seed + 2, stall))
-            assert flat(beats) == content[:UNIT] + content[11 * UNIT:] + content[UNIT:5 * UNIT]
+            assert flat(beats) == content[:unit] + content[11 * unit:] + content[unit:5 * unit]
             assert [beat.last for beat in beats] == [0] * (6 * per_unit - 1) + [1]
             beats = await collect(ctx, dut.accelerator, 3 * per_unit, NEVER)
             assert flat(beats) == passed

@@ -6,7 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from tritstream.build import BuildConfig
-from tritstream.formats import padded
+from tritstream.formats import ALIGNMENT, padded
 from tritstream.image.tape import HEADER_FIELDS, Header, Op
 from tritstream_hw.stage import StageDecoder
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
@@ -46,13 +46,19 @@ def expected(config: BuildConfig, data: bytes, logits: int) -> dict:
     field = {name: int.from_bytes(data[end - bits // 8:end], "little", signed=is_signed)
              for (name, bits, is_signed), end in zip(HEADER_FIELDS, ends, strict=True)}
     op = Op(field["op"])
-    column_bytes, bank_bytes = padded(field["columns"]), padded(2 * field["rows"])
+    alignment = max(ALIGNMENT, config.beat_bytes)
+    column_bytes = padded(field["columns"], alignment)
+    bank_bytes = padded(2 * field["rows"], alignment)
+    chunk = min(config.beat_bytes, 2 * config.vector_width)
+    loaded = -(-2 * field["rows"] // chunk) if config.beat_bytes >= ALIGNMENT else 0
+    last_chunk = (loaded - 1) % (config.beat_bytes // chunk)
     scalars = [{"mantissa": field[f"{name}_mantissa"], "exponent": field[f"{name}_exponent"]}
                for name in ("scale0", "scale1", "scale2", "ratio", "floor")]
     return {
         "is_embed": op is Op.EMBED,
         "is_head": op is Op.HEAD,
-        "gains": {"banks": field["banks"] % 32, "beats": bank_bytes // config.beat_bytes},
+        "gains": {"banks": field["banks"] % 32, "beats": bank_bytes // config.beat_bytes,
+                  "last_chunk": last_chunk},
         "quantiser": {
             "base": config.z_base // config.vector_width if op is Op.RESIDUAL else 0,
             "words": column_bytes // config.vector_width,
@@ -89,7 +95,7 @@ def shown(word, like) -> dict | list | int:
     return int(word)
 
 
-@pytest.mark.parametrize("beat_bytes, vector_width", [(1, 1), (16, 8), (64, 64)])
+@pytest.mark.parametrize("beat_bytes, vector_width", [(1, 1), (16, 8), (256, 64)])
 def test_every_field_of_every_operation(beat_bytes, vector_width):
     """The whole control word, field by field; nothing is cut off in a build of the largest size."""
     build = config(beat_bytes, vector_width)

@@ -57,9 +57,10 @@ class Accelerator(wiring.Component):
 
     def __init__(self, config: BuildConfig):
         super().__init__(construct(AcceleratorSignature, config).flip())
+        self.stripes = config.stripes
         # Attributes, so that assertions can hold them to what they owe each other.
         self.beats_skid, self.trits_skid = (
-            Skid(self.beats.payload.shape()), Skid(beat_layout(config.beat_bytes)))
+            Skid(self.beats.payload.shape()), Skid(beat_layout(config.stripe_bytes)))
         self.reader, self.row = TapeReader(config), construct(RowReader, config)
         self.vectors, self.state = construct(VectorPorts, config), construct(StatePorts, config)
         self.gains, self.statistics = construct(GainPorts, config), construct(Statistics, config)

@@ -165,8 +165,8 @@ class AcceleratorSignature(wiring.Signature):
 
     Parameters
     ----------
-    beat_bytes : int
-        `P`.
+    stripe_bytes : int
+        `G P`.
     vector_elements, max_state, max_stages, lanes, slots : int
         See :class:`DebugSignature`.
 
@@ -174,19 +174,19 @@ class AcceleratorSignature(wiring.Signature):
     -------
     start, done, ...
         See :class:`ControlledSignature`.
-    beats : :py:`Out(stream.Signature(played_layout(P)))`
+    beats : :py:`Out(stream.Signature(played_layout(G P)))`
         What the passes play. A pass that ends before its last beat, or that needs more than it has,
         ends with status `BAD_TAPE`.
     """
 
-    def __init__(self, *, beat_bytes: int, vector_elements: int, max_state: int,
+    def __init__(self, *, stripe_bytes: int, vector_elements: int, max_state: int,
                  max_stages: int, lanes: int = 1, slots: int = 1):
         controlled = ControlledSignature(
             vector_elements=vector_elements, max_state=max_state, max_stages=max_stages,
             lanes=lanes, slots=slots)
         super().__init__({
             **controlled.members,
-            "beats": Out(stream.Signature(played_layout(beat_bytes))),
+            "beats": Out(stream.Signature(played_layout(stripe_bytes))),
         })
 
 

@@ -6,11 +6,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream.formats import UNIT
 from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
 from tritstream_hw.link import Link
 from tritstream_hw.memory.access import AccessSignature
+from tritstream_hw.memory.channels import Channels
 from tritstream_hw.memory.player import Player
 from tritstream_hw.memory.port import MemorySignature
 from tritstream_hw.memory.prefetch import Prefetch
@@ -21,6 +21,8 @@ __all__ = ["Soc"]
 
 class Soc(wiring.Component):
     """Link, control, player and accelerator, and a queue between the latter two if there is one.
+
+    Several memories are one to all of these.
 
     RESET of the link resets control and accelerator; memories keep their content. A pass that the
     accelerator gives up resets it alone.
@@ -38,8 +40,8 @@ class Soc(wiring.Component):
     -------
     rx, tx : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
         Bytes from and to the PHY.
-    memory : :py:`Out(MemorySignature(P))`
-        Memory of the image; there only if `memory_bytes` is not 0.
+    memories : :py:`Out(MemorySignature(P)).array(G)`
+        Memories of the image; there only if `memory_bytes` is not 0.
     registers, abandon_registers : :py:`Out(AccessSignature())`, :py:`Out(1)`
         Its registers, and a strobe: nobody waits for what was asked; only if `memory_registers` is
         not 0.
@@ -54,7 +56,7 @@ class Soc(wiring.Component):
             "tx": Out(stream.Signature(8)),
         }
         if config.memory_bytes > 0:
-            members["memory"] = Out(MemorySignature(config.beat_bytes))
+            members["memories"] = Out(MemorySignature(config.beat_bytes)).array(config.groups)
         if config.memory_registers > 0:
             members |= {"registers": Out(AccessSignature()), "abandon_registers": Out(1)}
         super().__init__(members)
@@ -65,7 +67,7 @@ class Soc(wiring.Component):
         control, accelerator = Control(config, self._build_id), self._accelerator
         m.submodules.link = link = construct(Link, config)
         m.submodules.player = player = Player(
-            beat_bytes=config.beat_bytes, memory_units=config.memory_bytes // UNIT)
+            beat_bytes=config.stripe_bytes, memory_units=config.memory_units)
 
         # With thousands of loads a reset has to come out of a flip-flop, a cycle after the link
         # has reset itself. In that cycle nothing passes between the link and what is reset.
@@ -90,7 +92,7 @@ class Soc(wiring.Component):
         wiring.connect(m, control.player, player.control)
         beats = player.accelerator
         if config.prefetch_beats > 0:
-            prefetch = Prefetch(beat_bytes=config.beat_bytes, beats=config.prefetch_beats)
+            prefetch = Prefetch(beat_bytes=config.stripe_bytes, beats=config.prefetch_beats)
             # What the accelerator gave up is forgotten; the player drops the rest of it.
             m.submodules.prefetch = ResetInserter(restart)(prefetch)
             wiring.connect(m, beats, prefetch.i)
@@ -98,7 +100,14 @@ class Soc(wiring.Component):
         wiring.connect(m, beats, accelerator.beats)
         m.d.comb += control.counters.eq(link.counters)
         if config.memory_bytes > 0:
-            wiring.connect(m, player.memory, wiring.flipped(self.memory))
+            bus, memories = player.memory, [wiring.flipped(port) for port in self.memories]
+            if config.groups > 1:
+                m.submodules.channels = channels = construct(Channels, config)
+                wiring.connect(m, bus, channels.bus)
+                for memory, port in zip(channels.memories, memories, strict=True):
+                    wiring.connect(m, memory, port)
+            else:
+                wiring.connect(m, bus, memories[0])
         if config.memory_registers > 0:
             wiring.connect(m, control.registers, wiring.flipped(self.registers))
             m.d.comb += self.abandon_registers.eq(reset)

@@ -27,7 +27,7 @@ def stage_layout(config: BuildConfig) -> data.StructLayout:
     return data.StructLayout({
         "is_embed":  1,
         "is_head":   1,
-        "gains":     load_layout(config.gain_beats),
+        "gains":     load_layout(gain_beats=config.gain_beats, gain_chunks=config.gain_chunks),
         "quantiser": quantise_layout(
             vector_elements=config.vector_elements, column_words=config.column_words,
             vector_width=config.vector_width),
@@ -76,7 +76,8 @@ class StageDecoder(wiring.Component):
             word.is_head.eq(header.op == Op.HEAD),
 
             word.gains.banks.eq(header.banks),
-            word.gains.beats.eq(padded_beats(header.rows, FORMATS.gain_bits, config.beat_bytes)),
+            word.gains.beats.eq(padded_beats(header.rows, FORMATS.gain_bits, config.flat_bytes)),
+            word.gains.last_chunk.eq(self._last_chunk()),
 
             word.quantiser.base.eq(Mux(self._of_op(lambda op: op.reads_z), z_word, 0)),
             word.quantiser.words.eq(column_beats << words_per_beat),
@@ -107,6 +108,13 @@ class StageDecoder(wiring.Component):
             m.d.comb += [scalar.mantissa.eq(header[f"{name}_mantissa"]),
                          scalar.exponent.eq(header[f"{name}_exponent"])]
         return m
+
+    def _last_chunk(self) -> Value:
+        """Last chunk of a gain bank in its last stripe; all of it where a unit is several."""
+        chunks = self._config.gain_chunks
+        if self._config.stripes.unit_stripes > 1:
+            return C(chunks - 1)
+        return (self.header.rows - 1)[exact_log2(self._config.vector_width):][:exact_log2(chunks)]
 
     def _of_op(self, what: Callable[[Op], int]) -> Value:
         """What holds for the header's operation."""

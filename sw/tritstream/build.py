@@ -5,15 +5,18 @@ import hashlib
 import json
 
 from tritstream.errors import BadInput
-from tritstream.formats import FORMATS, MOST_BEAT_BYTES, MOST_ROWS, UNIT, padded
+from tritstream.formats import FORMATS, MOST_BEAT_BYTES, MOST_ROWS
+from tritstream.stripes import Stripes
 
-__all__ = ["MOST_LANES", "BuildConfig", "usual_element_width", "usual_vector_width"]
+__all__ = ["MOST_GROUPS", "MOST_LANES", "BuildConfig", "usual_element_width", "usual_vector_width"]
 
 
 MOST_LANES = 16
-MOST_ELEMENT_WIDTH = 4      # bytes of the prefix of an embedding row, which is read in E bytes
+MOST_GROUPS = 64
+MOST_ELEMENT_WIDTH = 32
 
 CHOICES = {"p": "beat_bytes", "v": "vector_width", "e": "element_width", "t": "lanes",
+           "g": "groups",
            "state": "max_state", "memory": "memory_bytes", "clock": "clock_hz"}
 """What a text may say of a build, and how that is called here."""
 
@@ -35,9 +38,9 @@ def _number(text: str) -> int | None:
     return int(digits) * (unit or 1)
 
 
-def usual_vector_width(width: int) -> int:
+def usual_vector_width(width: int, groups: int = 1) -> int:
     """Return the `V` that keeps quantiser and gains off the critical path of a wide build."""
-    return max(min(width, 8), width // 2)
+    return min(width, max(8, width * groups // 2))
 
 
 def usual_element_width(width: int, lanes: int = 1) -> int:
@@ -45,7 +48,8 @@ def usual_element_width(width: int, lanes: int = 1) -> int:
 
     With several tokens in a pass, of each of which there are elements, it does so for large models.
     """
-    return min(MOST_ELEMENT_WIDTH, width, max(1, width // 32, width * lanes // 128))
+    wanted = max(1, min(4, max(width // 32, width * lanes // 128)), width // 128)
+    return 1 << min(MOST_ELEMENT_WIDTH, width, wanted).bit_length() - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,12 +61,16 @@ class BuildConfig:
     Parameters
     ----------
     beat_bytes : int
-        `P`, bytes per beat of the tape: a power of two, 1 to 64. The core does 5 P trits per cycle.
+        `P`, bytes per beat of a memory: a power of two, 1 to 256. A core does 5 P trits per cycle.
+    groups : int
+        `G`, row groups side by side, 1 to 64: cores with a memory each, which deliver a beat each
+        in the same cycle.
     vector_width : int
         `V`, elements per cycle of the quantise pass and gains per cycle of the gain loader: a power
         of two, at most `P`.
     element_width : int
-        `E`, rows per cycle of the element path and of the head: 1, 2 or 4, at most `V`.
+        `E`, rows per cycle of the element path and of the head: a power of two up to 32, at most
+        `V`.
     prefetch_beats : int
         Beats that are read from the memory ahead of their use, and wait in block RAM; 0: none.
     lanes : int
@@ -88,6 +96,7 @@ class BuildConfig:
     """
 
     beat_bytes: int = 16
+    groups: int = 1
     vector_width: int = 8
     element_width: int = 1
     prefetch_beats: int = 0
@@ -122,6 +131,8 @@ class BuildConfig:
         if self.element_width > min(MOST_ELEMENT_WIDTH, self.vector_width):
             raise BadInput(f"element_width must be at most {MOST_ELEMENT_WIDTH}, and at most "
                            f"vector_width = {self.vector_width}, not {self.element_width}.")
+        if self.groups > MOST_GROUPS:
+            raise BadInput(f"groups must be at most {MOST_GROUPS}, not {self.groups}.")
         if self.lanes > MOST_LANES:
             raise BadInput(f"lanes must be at most {MOST_LANES}, not {self.lanes}.")
         if self.candidates > 255:
@@ -129,18 +140,39 @@ class BuildConfig:
         for name in ("max_hidden", "max_intermediate", "max_vocab"):
             if getattr(self, name) > MOST_ROWS:
                 raise BadInput(f"{name} must be at most {MOST_ROWS}, not {getattr(self, name)}.")
-        if self.memory_bytes % UNIT:
-            raise BadInput(f"memory_bytes must be a multiple of {UNIT}, not {self.memory_bytes}.")
+        unit = self.stripes.unit_bytes
+        if self.memory_bytes % unit:
+            raise BadInput(f"memory_bytes must be a multiple of {unit}, not {self.memory_bytes}.")
+
+    @property
+    def stripes(self) -> Stripes:
+        """How the tape lies in the memories."""
+        return Stripes(self.beat_bytes, self.groups)
+
+    @property
+    def stripe_bytes(self) -> int:
+        """Bytes of a beat of each memory."""
+        return self.stripes.stripe_bytes
+
+    @property
+    def flat_bytes(self) -> int:
+        """Bytes of a stripe that headers, gains and embedding rows fill."""
+        return self.stripes.flat_bytes
+
+    @property
+    def memory_units(self) -> int:
+        """Size of all memories together."""
+        return self.memory_bytes // self.stripes.unit_bytes
 
     @property
     def max_columns(self) -> int:
         """Longest input vector of a GEMV, padded as on the tape."""
-        return padded(max(self.max_hidden, self.max_intermediate))
+        return self.stripes.padded_columns(max(self.max_hidden, self.max_intermediate))
 
     @property
     def column_beats(self) -> int:
         """Beats of the longest row group."""
-        return self.max_columns // self.beat_bytes
+        return self.stripes.group_stripes(self.max_columns)
 
     @property
     def column_words(self) -> int:
@@ -149,8 +181,14 @@ class BuildConfig:
 
     @property
     def gain_beats(self) -> int:
-        """Beats of the longest gain bank."""
-        return FORMATS.gain_bits // 8 * self.max_columns // self.beat_bytes
+        """Stripes of the longest gain bank."""
+        size = FORMATS.gain_bits // 8 * self.max_columns
+        return self.stripes.flat_units(size) * self.stripes.unit_stripes
+
+    @property
+    def gain_chunks(self) -> int:
+        """Parts of a stripe of gains that are loaded one after the other, `V` gains each."""
+        return max(1, self.flat_bytes // (FORMATS.gain_bits // 8 * self.vector_width))
 
     @property
     def vector_elements(self) -> int:
@@ -160,7 +198,7 @@ class BuildConfig:
     @property
     def z_base(self) -> int:
         """Address of z in the vector memory."""
-        return padded(self.max_hidden)
+        return self.stripes.padded_columns(self.max_hidden)
 
     @property
     def slots(self) -> int:
@@ -178,17 +216,17 @@ class BuildConfig:
 
         A block of five rows takes 20 cycles then, and its trits `columns / P` at least.
         """
-        return 4 if self.beat_bytes < 8 and self.lanes == 1 else 1
+        return 4 if self.stripe_bytes < 8 and self.lanes == 1 else 1
 
     @property
     def scalar_units(self) -> int:
         """Units that make reciprocals and scales: one, or one for each projection."""
-        return 1 if self.beat_bytes < 8 else 3
+        return 1 if self.stripe_bytes < 8 else 3
 
     @property
     def digit_bits(self) -> int:
         """Bits per cycle of the quotients between two stages, which a wide build cannot hide."""
-        return 1 if self.beat_bytes < 16 else 2
+        return 1 if self.stripe_bytes < 16 else 2
 
     @property
     def token_bits(self) -> int:
@@ -221,9 +259,10 @@ class BuildConfig:
                                "state, bytes, MHz).")
             numbers[name] = number
         if "p" in numbers:
-            numbers.setdefault("v", usual_vector_width(numbers["p"]))
+            groups = numbers.get("g", 1)
+            numbers.setdefault("v", usual_vector_width(numbers["p"], groups))
             numbers.setdefault("e", min(numbers["v"], usual_element_width(
-                numbers["p"], numbers.get("t", 1))))
+                numbers["p"] * groups, numbers.get("t", 1))))
         if "clock" in numbers:
             numbers["clock"] *= 1_000_000
         return dataclasses.replace(self, **{CHOICES[name]: number

@@ -15,7 +15,8 @@ from tritstream.ddr3 import levelling
 from tritstream.ddr3.link import LinkAccess
 from tritstream.ddr3.registers import WORDS
 from tritstream.errors import BadInput, DeviceError
-from tritstream.formats import FORMATS, UNIT
+from tritstream.formats import FORMATS, MOST_BEAT_BYTES
+from tritstream.image.layout import lay_out
 from tritstream.image.needs import Needs
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import (
@@ -38,6 +39,9 @@ from tritstream.link.stream import LinkStream
 from tritstream.transport import Address, RecordingTransport, Transport, open_transport
 
 __all__ = ["Device"]
+
+BEAT_BYTES = frozenset(1 << bits for bits in range(MOST_BEAT_BYTES.bit_length()))
+"""What a beat may have."""
 
 CHUNK_UNITS = 4096
 """Units of an upload that are written, and read back, at a time."""
@@ -79,7 +83,7 @@ class Device:
             transport, LinkOptions(retry_seconds=transport.retry_seconds),
             dead_seconds=dead_seconds, patience_seconds=patience_seconds)
         self.name = transport.name
-        self._image = None
+        self._image = self.layout = None
         self._streamed = False
         self._configured = False
         self._windows = None
@@ -165,11 +169,20 @@ class Device:
             raise DeviceError(f"The device at {self.name} says that it has {identity.candidates} "
                               f"candidates and a clock of {identity.clock_hz} Hz, neither of which "
                               "can be 0: build its bitstream again.")
+        if identity.beat_bytes not in BEAT_BYTES or not identity.groups:
+            raise DeviceError(f"The device at {self.name} says that it has {identity.groups} "
+                              f"memories with beats of {identity.beat_bytes} bytes: build its "
+                              "bitstream again.")
         if build is not None and identity.build != build:
             raise DeviceError(f"The device at {self.name} holds build {identity.build.hex()}, not "
                               f"{build.hex()}: load the bitstream that was asked for.")
 
     # The model.
+
+    @property
+    def unit_bytes(self) -> int:
+        """Bytes of a unit of its memory."""
+        return self.identity.stripes.unit_bytes
 
     @property
     def streamed(self) -> bool:
@@ -193,7 +206,8 @@ class Device:
         int
             Bytes that had to be written: 0 if the device had them already, or if streamed.
         """
-        needs, room = Needs.of(image), self.identity.memory_units * UNIT
+        stripes = self.identity.stripes
+        needs, room = Needs.of(image, stripes), self.identity.memory_units * self.unit_bytes
         lack = needs.lack(self.identity)
         if lack:
             raise BadInput(f"The image does not fit the device at {self.name}: its {lack}; use "
@@ -203,8 +217,9 @@ class Device:
         if not streamed and not needs.resident(room):
             raise BadInput(f"The image needs {needs.memory_bytes} bytes of memory, and the device "
                            f"at {self.name} has {room}: stream the weights, or use a larger board.")
-        written = 0 if streamed else self.upload(image.payload, progress)
-        self._image = image
+        layout = lay_out(image, stripes)
+        written = 0 if streamed else self.upload(layout.payload, progress)
+        self._image, self.layout = image, layout
         self._streamed = streamed
         self._configured = False
         return written
@@ -265,9 +280,9 @@ class Device:
         int
             Bytes that had to be written.
         """
-        view = memoryview(payload).cast("B")
-        if len(view) % UNIT:
-            raise BadInput(f"The image has {len(view)} bytes, which are not whole units of {UNIT}: "
+        view, unit = memoryview(payload).cast("B"), self.unit_bytes
+        if len(view) % unit:
+            raise BadInput(f"The image has {len(view)} bytes, which are not whole units of {unit}: "
                            "pack it again.")
         if payload is self._preloaded:
             return 0
@@ -275,8 +290,8 @@ class Device:
         self.start_memory()
         written = 0
         with self._known_state(len(view)):
-            for start in range(0, len(view), CHUNK_UNITS * UNIT):
-                chunk = view[start:start + CHUNK_UNITS * UNIT]
+            for start in range(0, len(view), CHUNK_UNITS * unit):
+                chunk = view[start:start + CHUNK_UNITS * unit]
                 crc = zlib.crc32(chunk)
                 if written or self._digest(start, len(chunk)) != crc:
                     self._write(start, chunk)
@@ -308,27 +323,30 @@ class Device:
         return crc
 
     def _digest(self, start: int, size: int) -> int:
-        self._command(Code.DIGEST, Extent(unit=start // UNIT, units=size // UNIT).pack())
+        self._command(Code.DIGEST, self._extent(start, size).pack())
         self._expect(Code.DIGEST)
         status, *crc = self._stream.read(5)
         self._check(status, f"to read {size} bytes of its memory from byte {start} on")
         return int.from_bytes(bytes(crc), "little")
 
     def _write(self, start: int, chunk: memoryview) -> None:
-        extent = Extent(unit=start // UNIT, units=len(chunk) // UNIT)
-        self._command(Code.WRITE, extent.pack(), chunk)
+        self._command(Code.WRITE, self._extent(start, len(chunk)).pack(), chunk)
         self._expect(Code.WRITE)
         self._check(self._stream.read(1)[0],
                     f"to write {len(chunk)} bytes of its memory from byte {start} on")
 
+    def _extent(self, start: int, size: int) -> Extent:
+        return Extent(unit=start // self.unit_bytes, units=size // self.unit_bytes)
+
     def _configure(self) -> None:
-        image = self._loaded()
+        image, layout = self._loaded(), self.layout
         if self._configured:
             return
         stop = NO_STOP if image.stop_token is None else image.stop_token
         configuration = Configuration(
-            rows_unit=image.rows_unit, tape_unit=image.tape_unit, lead_units=image.lead_units,
-            row_units=image.row_units, vocab=image.vocab, stop_token=stop)
+            rows_unit=layout.rows_unit, tape_unit=layout.tape_unit,
+            lead_units=layout.lead_units, row_units=layout.row_units, vocab=image.vocab,
+            stop_token=stop)
         self._command(Code.CONFIGURE, configuration.pack())
         self._expect(Code.CONFIGURE)
         self._check(self._stream.read(1)[0], f"a vocabulary of {image.vocab}")
@@ -472,10 +490,10 @@ class Device:
     def play_of(self, token: int, count: int = 1, *, head: bool = True, logits: bool = False,
                 candidates: bool = False) -> Run:
         """Return the command for `count` passes from `token` on, with or without the head."""
-        image = self._image
+        image, layout = self._image, self.layout
         return Run(flags=RunFlag.LOGITS * logits | RunFlag.CANDIDATES * candidates,
                    token=token, count=count,
-                   tape_units=image.tape_units if head else image.body_units,
+                   tape_units=layout.tape_units if head else layout.body_units,
                    stages=image.stages if head else image.body_stages)
 
     def play(self, plays):
@@ -517,10 +535,10 @@ class Device:
         self._unanswered += 1
         weights, table = (), b"".join(lane.pack() for lane in lanes)
         if self._streamed:
-            image = self._image
-            tape = memoryview(image.tape(play.tape_units))
-            lead = image.lead_units * UNIT
-            rows = [image.row(token) for token in [lane.token for lane in lanes] or [play.token]]
+            layout = self.layout
+            tape = memoryview(layout.tape(play.tape_units))
+            lead = layout.lead_units * self.unit_bytes
+            rows = [layout.row(token) for token in [lane.token for lane in lanes] or [play.token]]
             weights = (tape[:lead], *rows, tape[lead:])
             play = dataclasses.replace(play, flags=play.flags | RunFlag.STREAMED)
         play = dataclasses.replace(play, lanes=len(lanes))

@@ -15,17 +15,18 @@ __all__ = [
 ]
 
 UNIT = 64
-"""Bytes in a unit, in which headers, commands and the hardware count addresses and lengths."""
+"""Bytes in a unit of an image, in which its headers count. A build of wider beats, or with several
+memories, counts in larger ones, see `tritstream.stripes`."""
 
 ALIGNMENT = 64
-"""Bytes to whose multiples every part of an image is padded: whole units, and whole beats of any
-width, so that one image fits every `P`."""
+"""Bytes to whose multiples every part of an image is padded: whole units, and whole beats of up to
+as many bytes; for wider ones, the host pads them more."""
 
 HEADER_BYTES = 64
 """Bytes of a section's header, its padding included."""
 
-MOST_BEAT_BYTES = 64
-"""Widest beat of the tape, in bytes."""
+MOST_BEAT_BYTES = 256
+"""Widest beat of one memory, in bytes."""
 
 MOST_ROWS = 65_535
 """Rows and columns of a matrix at most: headers and hardware count them in 16 bits."""
@@ -34,9 +35,9 @@ NORM_BITS = 80
 """Width of the squared norm. S1 and S2 are sums of up to 2**16 squares of 32-bit numbers."""
 
 
-def padded(count: int) -> int:
+def padded(count: int, alignment: int = ALIGNMENT) -> int:
     """Bytes, or activations of a byte each, that `count` of them take with their padding."""
-    return -(-count // ALIGNMENT) * ALIGNMENT
+    return -(-count // alignment) * alignment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ __all__ = ["BareDevice"]
 
 
 class BareDevice(wiring.Component):
-    """`Soc` and the memory of its image.
+    """`Soc` and the memories of its image.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ class BareDevice(wiring.Component):
     accelerator
         Component with the ports of :class:`AcceleratorSignature`.
     memory : wiring.Component or None
-        With the port `bus`, and if it has registers, `access` and `abandon`; None: a
-        `BlockMemory`, if the configuration has any memory.
+        The only memory, with the port `bus`, and if it has registers, `access` and `abandon`; None:
+        a `BlockMemory` for each row group, if the configuration has any memory.
 
     Members
     -------
@@ -34,11 +34,12 @@ class BareDevice(wiring.Component):
 
     def __init__(self, config: BuildConfig, build_id: bytes, accelerator, memory=None):
         self._soc = Soc(config, build_id, accelerator)
-        self._memory = memory
+        self._memories = [] if memory is None else [memory]
         self._registers = config.memory_registers > 0
         if memory is None and config.memory_bytes:
-            self._memory = BlockMemory(beat_bytes=config.beat_bytes,
-                                       beats=config.memory_bytes // config.beat_bytes)
+            self._memories = [BlockMemory(beat_bytes=config.beat_bytes,
+                                          beats=config.memory_bytes // config.stripe_bytes)
+                              for _ in range(config.groups)]
         super().__init__({
             "rx": In(stream.Signature(8)),
             "tx": Out(stream.Signature(8)),
@@ -49,10 +50,11 @@ class BareDevice(wiring.Component):
         m.submodules.soc = soc = self._soc
         wiring.connect(m, wiring.flipped(self.rx), soc.rx)
         wiring.connect(m, soc.tx, wiring.flipped(self.tx))
-        if self._memory is not None:
-            m.submodules.memory = memory = self._memory
-            wiring.connect(m, soc.memory, memory.bus)
-            if self._registers:
-                wiring.connect(m, soc.registers, memory.access)
-                m.d.comb += memory.abandon.eq(soc.abandon_registers)
+        for n, memory in enumerate(self._memories):
+            m.submodules[f"memory{n}"] = memory
+            wiring.connect(m, soc.memories[n], memory.bus)
+        if self._registers:
+            memory, = self._memories
+            wiring.connect(m, soc.registers, memory.access)
+            m.d.comb += memory.abandon.eq(soc.abandon_registers)
         return m

@@ -117,6 +117,9 @@ class Target:
         if config.memory_bytes != self.chip.bytes:
             raise BadInput(f"The memory of {self.name} is a chip of {self.chip.bytes} bytes, not "
                            f"{config.memory_bytes}: leave it out of --build.")
+        if config.groups > 1:
+            raise BadInput(f"{self.name} has one memory, and g={config.groups} needs as many: "
+                           "leave it out of --build.")
         beats = self.chip.beat_bytes
         if config.beat_bytes not in beats:
             raise BadInput(f"The memory of {self.name} gives {beats[0]} to {beats[-1]} bytes at a "

@@ -9,7 +9,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
-from tritstream.formats import UNIT
 from tritstream.link.messages import Identity
 from tritstream.link.protocol import Code
 from tritstream.link.spaces import space_words
@@ -63,8 +62,8 @@ class Control(wiring.Component):
             "o": Out(stream.Signature(8)),
             "accelerator": Out(construct(ControlledSignature, config)),
             "failed": Out(1),
-            "player": Out(PlayerSignature(beat_bytes=config.beat_bytes,
-                                          memory_units=config.memory_bytes // UNIT)),
+            "player": Out(PlayerSignature(beat_bytes=config.stripe_bytes,
+                                          memory_units=config.memory_units)),
             "counters": In(COUNTERS),
             **({"registers": Out(AccessSignature())} if config.memory_registers else {}),
         })
@@ -72,17 +71,16 @@ class Control(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        memory_units = config.memory_bytes // UNIT
         m.submodules.parser = parser = Parser()
         m.submodules.identify = identify = Identify(
             identity=Identity.of(config, self._build_id))
         m.submodules.configure = configure = construct(Configure, config)
         m.submodules.run = run = Run(
             candidates=config.candidates, token_bits=config.token_bits,
-            max_stages=config.max_stages, memory_units=memory_units, lanes=config.lanes,
+            max_stages=config.max_stages, memory_units=config.memory_units, lanes=config.lanes,
             slots=config.slots)
         m.submodules.access = access = Access(
-            beat_bytes=config.beat_bytes, memory_units=memory_units,
+            beat_bytes=config.stripe_bytes, memory_units=config.memory_units,
             space_words=space_words(config))
         m.submodules.spaces = spaces = construct(Spaces, config)
 

@@ -14,20 +14,23 @@ __all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "groups_layout", "operan
 ROWS = FORMATS.trits_per_byte
 
 
-def operands_layout(beat_bytes: int, lanes: int = 1) -> data.StructLayout:
-    """Layout of what the core takes in a cycle: a beat, and activations of each of `T` tokens."""
+def operands_layout(beat_bytes: int, lanes: int = 1, groups: int = 1) -> data.StructLayout:
+    """Layout of what the core takes in a cycle.
+
+    A beat of each of `G` row groups, and activations of each of `T` tokens.
+    """
     return data.StructLayout({
-        "codes": data.ArrayLayout(8, beat_bytes),
+        "codes": data.ArrayLayout(8, groups * beat_bytes),
         "acts":  data.ArrayLayout(
             data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes), lanes),
         "last":  1,
     })
 
 
-def groups_layout(acc_bits: int, lanes: int = 1) -> data.StructLayout:
-    """Layout of the sums of a row group, of `acc_bits` bits each, of each of `T` tokens."""
-    return data.StructLayout(
-        {"sums": data.ArrayLayout(data.ArrayLayout(signed(acc_bits), ROWS), lanes)})
+def groups_layout(acc_bits: int, lanes: int = 1, groups: int = 1) -> data.StructLayout:
+    """Layout of the sums of `G` row groups, of `acc_bits` bits each, of each of `T` tokens."""
+    of_group = data.ArrayLayout(data.ArrayLayout(signed(acc_bits), ROWS), lanes)
+    return data.StructLayout({"sums": data.ArrayLayout(of_group, groups)})
 
 
 def _add(a, b, carry):
@@ -166,10 +169,11 @@ class TernaryLane(wiring.Component):
 class TernaryCore(wiring.Component):
     """Row sums of the tape's trits times the activations: :py:`sums[t, k] = acts[t] @ trits[k]`.
 
-    Tokens that share a pass share the decoders of trits; each has trees and accumulators of its
-    own, a `TernaryLane`.
+    Row groups side by side are in step: each has a beat of its own, and all meet the same
+    activations. Tokens that share a pass share the decoders of trits. Each group has trees and
+    accumulators of its own for each token, a `TernaryLane`.
 
-    Takes one beat per cycle, without a gap between groups, and offers the five sums of a group
+    Takes one beat of each per cycle, without a gap between groups, and offers their five sums
     :py:`4 + log2(P)` cycles after its last beat was taken, if nothing older waits. Nothing in the
     pipeline can stop, which keeps an enable with thousands of loads out of the design. Instead,
     the last beat of a group is promised a place in the output queue, and while there is no place
@@ -182,24 +186,26 @@ class TernaryCore(wiring.Component):
         `P`.
     acc_bits : int
         Width that every row sum fits, as it does with activations of -127 to 127.
-    lanes : int
-        `T`, tokens that share a pass.
+    lanes, groups : int
+        `T`, tokens that share a pass, and `G`, row groups side by side.
 
     Members
     -------
-    i : :py:`In(stream.Signature(operands_layout(P, T)))`
+    i : :py:`In(stream.Signature(operands_layout(P, T, G)))`
         Beats of row groups, the last of each marked.
-    o : :py:`Out(stream.Signature(groups_layout(acc_bits, T)))`
+    o : :py:`Out(stream.Signature(groups_layout(acc_bits, T, G)))`
         Sums of each group, in order.
     """
 
-    def __init__(self, *, beat_bytes: int, acc_bits: int, lanes: int = 1):
-        self._beat_bytes = beat_bytes
+    def __init__(self, *, beat_bytes: int, acc_bits: int, lanes: int = 1, groups: int = 1):
+        self._beat_bytes, self._groups = beat_bytes, groups
         super().__init__({
-            "i": In(stream.Signature(operands_layout(beat_bytes, lanes))),
-            "o": Out(stream.Signature(groups_layout(acc_bits, lanes))),
+            "i": In(stream.Signature(operands_layout(beat_bytes, lanes, groups))),
+            "o": Out(stream.Signature(groups_layout(acc_bits, lanes, groups))),
         })
-        self.lanes = [TernaryLane(beat_bytes=beat_bytes, acc_bits=acc_bits) for _ in range(lanes)]
+        # By row group, then by token.
+        self.lanes = [[TernaryLane(beat_bytes=beat_bytes, acc_bits=acc_bits) for _ in range(lanes)]
+                      for _ in range(groups)]
         address_bits = self.latency.bit_length()
         self.places = 1 << address_bits
         # Positions in the queue, one bit wider than an address, so that full and empty differ.
@@ -223,23 +229,26 @@ class TernaryCore(wiring.Component):
         with m.If(taken & self.i.p.last):
             m.d.sync += self.promised.eq(self.promised + 1)
 
-        trits = Signal(self.lanes[0].trits.shape(), reset_less=True)
+        beats = data.ArrayLayout(self.lanes[0][0].trits.shape(), self._groups)
+        trits = Signal(beats, reset_less=True)
         acts = Signal(self.i.p.acts.shape(), reset_less=True)
-        for column, code in enumerate(self.i.p.codes):
-            m.submodules[f"decoder_{column}"] = decoder = TritDecoder()
+        for place, code in enumerate(self.i.p.codes):
+            m.submodules[f"decoder_{place}"] = decoder = TritDecoder()
+            group, column = divmod(place, self._beat_bytes)
             m.d.comb += decoder.code.eq(code)
-            m.d.sync += trits[column].eq(decoder.trits)
+            m.d.sync += trits[group][column].eq(decoder.trits)
         m.d.sync += [acts.eq(self.i.p.acts), self.live.eq(taken), self.last.eq(self.i.p.last)]
 
         m.submodules.queue = queue = Memory(shape=self.o.payload.shape(), depth=self.places,
                                             init=[])
         write, read = queue.write_port(), queue.read_port(domain="comb")
-        for n, lane in enumerate(self.lanes):
-            m.submodules[f"lane{n}"] = lane
-            m.d.comb += [lane.trits.eq(trits), lane.acts.eq(acts[n]),
-                         lane.live.eq(self.live), lane.last.eq(self.last),
-                         write.data.sums[n].eq(lane.sums)]
-        done = self.lanes[0].done           # all are in step
+        for group, lanes in enumerate(self.lanes):
+            for n, lane in enumerate(lanes):
+                m.submodules[f"lane{group}_{n}"] = lane
+                m.d.comb += [lane.trits.eq(trits[group]), lane.acts.eq(acts[n]),
+                             lane.live.eq(self.live), lane.last.eq(self.last),
+                             write.data.sums[group][n].eq(lane.sums)]
+        done = self.lanes[0][0].done        # all are in step
         m.d.comb += [
             write.addr.eq(self.written),
             write.en.eq(done),

@@ -18,7 +18,7 @@ def product_layout(column_beats: int) -> data.StructLayout:
     """
     return data.StructLayout({
         "column_beats": range(column_beats + 1),
-        "blocks":       16,     # ceil(rows / 5)
+        "blocks":       16,     # ceil(rows / (5 G))
         "rows":         16,     # of each projection
         "projections":  range(VECTORS + 1),
         "separate":     1,      # projection p has vector p; else all have vector 0
@@ -33,8 +33,8 @@ def available_layout(column_beats: int) -> data.ArrayLayout:
 class Feeder(wiring.Component):
     """Takes the beats of a command from the tape and reads the activations that belong to them.
 
-    Throughput is one beat per cycle, also from one command to the next; latency is one cycle. A
-    beat is taken only once its activations are in the memory.
+    Throughput is one beat of each row group per cycle, also from one command to the next; latency
+    is one cycle. A beat is taken only once its activations are in the memory.
 
     Parameters
     ----------
@@ -42,33 +42,33 @@ class Feeder(wiring.Component):
         `P`.
     column_beats : int
         Beats of the longest vector.
-    lanes : int
-        `T`.
+    lanes, groups : int
+        `T` and `G`.
 
     Members
     -------
     command : :py:`In(stream.Signature(product_layout(column_beats)))`
         One command may wait while another is under way.
-    beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
+    beats : :py:`In(stream.Signature(data.ArrayLayout(8, G P)))`
         Tape.
     available : :py:`In(available_layout(column_beats))`
         What the memory holds. May only shrink while no command is under way that reads the vector;
         what it grows by is used a cycle later.
     read : :py:`Out(ActivationRead(...))`
         To the activation memory.
-    o : :py:`Out(stream.Signature(operands_layout(P, T)))`
+    o : :py:`Out(stream.Signature(operands_layout(P, T, G)))`
         To the core.
     """
 
-    def __init__(self, *, beat_bytes: int, column_beats: int, lanes: int = 1):
+    def __init__(self, *, beat_bytes: int, column_beats: int, lanes: int = 1, groups: int = 1):
         self._column_beats = column_beats
         super().__init__({
             "command":   In(stream.Signature(product_layout(column_beats))),
-            "beats":     In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
+            "beats":     In(stream.Signature(data.ArrayLayout(8, groups * beat_bytes))),
             "available": In(available_layout(column_beats)),
             "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats,
                                             lanes=lanes)),
-            "o":         Out(stream.Signature(operands_layout(beat_bytes, lanes))),
+            "o":         Out(stream.Signature(operands_layout(beat_bytes, lanes, groups))),
         })
         # An attribute, because a proof has to know when `available` may shrink.
         self.running = Signal()

@@ -18,9 +18,9 @@ class Gemv(wiring.Component):
 
     The tape holds the beats of a command in this order, in which they are taken::
 
-        for block in range(blocks):                  # five rows
+        for block in range(blocks):                  # five rows of each of G groups
             for projection in range(projections):
-                for beat in range(column_beats):     # a row group
+                for beat in range(column_beats):     # a row group, or G side by side
 
     and the rows come out as `Serialiser` says, `E` of a token at a time, each with its sums of all
     projections, without those that only fill up the last block. A beat is taken only once the
@@ -41,8 +41,8 @@ class Gemv(wiring.Component):
         Beats of the longest vector.
     element_width : int
         `E`.
-    lanes, slots : int
-        `T`, and states that are kept between passes.
+    lanes, groups, slots : int
+        `T`, `G`, and states that are kept between passes.
 
     Members
     -------
@@ -55,21 +55,24 @@ class Gemv(wiring.Component):
     """
 
     def __init__(self, *, beat_bytes: int, acc_bits: int, column_beats: int,
-                 element_width: int, lanes: int = 1, slots: int = 1):
+                 element_width: int, lanes: int = 1, groups: int = 1, slots: int = 1):
         super().__init__({
             "command":   In(stream.Signature(product_layout(column_beats))),
-            "beats":     In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
+            "beats":     In(stream.Signature(data.ArrayLayout(8, groups * beat_bytes))),
             "available": In(available_layout(column_beats)),
             "read":      Out(ActivationRead(beat_bytes=beat_bytes, column_beats=column_beats,
                                             lanes=lanes)),
             "lanes":     In(lanes_layout(lanes, slots)),
             "o":         Out(stream.Signature(sums_layout(acc_bits, element_width, lanes))),
         })
-        self._core = TernaryCore(beat_bytes=beat_bytes, acc_bits=acc_bits, lanes=lanes)
+        self._core = TernaryCore(beat_bytes=beat_bytes, acc_bits=acc_bits, lanes=lanes,
+                                 groups=groups)
         # An attribute, so that assertions can tell when a product is under way.
-        self.feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats, lanes=lanes)
+        self.feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats, lanes=lanes,
+                             groups=groups)
         self._serialiser = Serialiser(acc_bits=acc_bits, column_beats=column_beats,
-                                      element_width=element_width, lanes=lanes, slots=slots)
+                                      element_width=element_width, lanes=lanes, groups=groups,
+                                      slots=slots)
 
     def elaborate(self, platform):
         m = Module()

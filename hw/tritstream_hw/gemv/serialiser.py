@@ -22,12 +22,13 @@ class Serialiser(wiring.Component):
     only fill up the last block do not come. Of each block come the words of the first token, then
     those of the next. If that follows it, and the rows are those of three projections, they come
     exactly five cycles later, once they are taken, in which the recurrent state is there that they
-    go on from.
+    go on from. Therefore blocks that come side by side leave one after the other, those that only
+    fill up the last of them not at all; of an only token, they are one block.
 
     A block's last group stays in the queue that it comes from while its rows are emitted, so only
-    the groups before it have to be kept. A block takes a cycle for each of these and one for each
-    word of each token: 5 if `E` is 1, 3 if it is 2, 1 or 2 if it is more; also from one command to
-    the next. Latency is one cycle from the last group of a block.
+    the groups before it have to be kept. Blocks side by side take a cycle for each of these, and
+    each one for each word of each token: of five rows 5 if `E` is 1, 3 if it is 2, 1 or 2 if it is
+    more; also from one command to the next. Latency is one cycle from the last group of a block.
 
     Parameters
     ----------
@@ -37,8 +38,8 @@ class Serialiser(wiring.Component):
         Beats of the longest vector.
     element_width : int
         `E`, a power of two.
-    lanes, slots : int
-        `T`, and states that are kept between passes.
+    lanes, groups, slots : int
+        `T`, `G`, and states that are kept between passes.
 
     Members
     -------
@@ -46,55 +47,60 @@ class Serialiser(wiring.Component):
         What the groups are that follow. One command may wait while another is under way.
     lanes : :py:`In(lanes_layout(T, slots))`
         The tokens of the pass, stable while a command is under way.
-    i : :py:`In(stream.Signature(groups_layout(acc_bits, T)))`
-        Groups: projections fastest, then blocks of five rows.
+    i : :py:`In(stream.Signature(groups_layout(acc_bits, T, G)))`
+        Groups: projections fastest, then blocks of five rows of each of `G`.
     o : :py:`Out(stream.Signature(sums_layout(acc_bits, E, T)))`
         Words of rows; sums of projections that there are not are arbitrary.
     """
 
     def __init__(self, *, acc_bits: int, column_beats: int, element_width: int, lanes: int = 1,
-                 slots: int = 1):
+                 groups: int = 1, slots: int = 1):
         self._width = element_width
+        # Groups whose rows are one block, and how many of these blocks are side by side.
+        self._joined, self._sides = (groups, 1) if lanes == 1 else (1, groups)
         super().__init__({
             "command": In(stream.Signature(product_layout(column_beats))),
             "lanes":   In(lanes_layout(lanes, slots)),
-            "i":       In(stream.Signature(groups_layout(acc_bits, lanes))),
+            "i":       In(stream.Signature(groups_layout(acc_bits, lanes, groups))),
             "o":       Out(stream.Signature(sums_layout(acc_bits, element_width, lanes))),
         })
 
     def elaborate(self, platform):
         m = Module()
-        width = self._width
+        width, block = self._width, ROWS * self._joined     # rows of a word, and of a block
         m.submodules.register = register = Register(self.o.payload.shape())
         wiring.connect(m, register.o, wiring.flipped(self.o))
 
         waiting, running = Signal(), Signal()
         following = Signal(self.command.payload.shape())
         projection, last_projection = Signal(range(VECTORS)), Signal(range(VECTORS))
-        blocks_left, word, last_row = Signal(16), Signal(16), Signal(16)
+        word, last_row = Signal(16), Signal(16)
+        # Which of the blocks side by side is emitted, rows behind it, and that there are none.
+        side, rows_left, is_last_block = Signal(range(self._sides)), Signal(17), Signal()
         # Where in the block the word begins, plus E - 1: it may begin in the block before.
-        place = Signal(range(ROWS + width - 1), init=width - 1)
+        place = Signal(range(block + width - 1), init=width - 1)
         # The token whose rows are emitted, and where in the block the first one's began.
         lane, first_word, first_place = (
             Signal.like(self.o.p.lane), Signal.like(word), Signal.like(place))
         # Cycles since the token's first word, and whether it has none left in the block.
         age, rests, through, waits = Signal(range(ROWS)), Signal(), Signal(), Signal()
-        collects, emits, word_ends, last_word, lane_ends, block_ends, command_ends = (
-            Signal() for _ in range(7))
+        collects, emits, word_ends, last_word, lane_ends, block_ends, command_ends, taken = (
+            Signal() for _ in range(8))
         follows = Cat(entry.follows for entry in list(self.lanes.table)[1:])
         m.d.comb += [
             collects.eq(projection != last_projection),
             emits.eq(running & ~collects & self.i.valid & register.i.ready),
-            last_word.eq((blocks_left == 1) & (word == last_row >> exact_log2(width))),
+            last_word.eq(is_last_block & (word == last_row >> exact_log2(width))),
             # A word that ends behind the block is not over yet.
-            word_ends.eq((place <= ROWS - 1) | last_word),
-            through.eq((place >= ROWS - 1) | last_word),
+            word_ends.eq((place <= block - 1) | last_word),
+            through.eq((place >= block - 1) | last_word),
             waits.eq((lane != self.lanes.last) & (last_projection == VECTORS - 1)
                      & follows.bit_select(lane, 1) & (age != ROWS - 1)),
             lane_ends.eq(through & ~waits),
             block_ends.eq(lane_ends & (lane == self.lanes.last)),
             command_ends.eq(block_ends & last_word),
-            self.i.ready.eq(running & (collects | (block_ends & register.i.ready))),
+            taken.eq(block_ends & ((side == self._sides - 1) | last_word)),
+            self.i.ready.eq(running & (collects | (taken & register.i.ready))),
             self.command.ready.eq(~waiting),
         ]
 
@@ -115,10 +121,13 @@ class Serialiser(wiring.Component):
                 m.d.sync += [age.eq(0), rests.eq(0), lane.eq(lane + 1), word.eq(first_word),
                              place.eq(first_place)]
             with m.If(block_ends):
-                following_place = Mux(word_ends, width - 1, place - ROWS)
-                m.d.sync += [projection.eq(0), blocks_left.eq(blocks_left - 1), lane.eq(0),
+                following_place = Mux(word_ends, width - 1, place - block)
+                m.d.sync += [side.eq(side + 1), lane.eq(0), rows_left.eq(rows_left - block),
+                             is_last_block.eq(rows_left <= block),
                              word.eq(word + word_ends), first_word.eq(word + word_ends),
                              place.eq(following_place), first_place.eq(following_place)]
+            with m.If(taken):
+                m.d.sync += [projection.eq(0), side.eq(0)]
             with m.If(command_ends):
                 m.d.sync += [running.eq(0), word.eq(0), place.eq(width - 1),
                              first_word.eq(0), first_place.eq(width - 1)]
@@ -129,7 +138,8 @@ class Serialiser(wiring.Component):
                 running.eq(1),
                 last_row.eq(following.rows - 1),
                 last_projection.eq(following.projections - 1),
-                blocks_left.eq(following.blocks),
+                rows_left.eq(following.rows - block),
+                is_last_block.eq(following.rows <= block),
             ]
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [waiting.eq(1), following.eq(self.command.p)]
@@ -143,9 +153,10 @@ class Serialiser(wiring.Component):
             register.i.p.lane.eq(lane),
             register.i.p.last.eq(command_ends),
         ]
-        last, *groups = (group[lane] for group in (self.i.p.sums, *kept))
+        last, *groups = ([sums[side * self._joined + n // ROWS][lane][n % ROWS]
+                          for n in range(block)] for sums in (self.i.p.sums, *kept))
         with m.Switch(place):
-            for begins in range(ROWS + width - 1):
+            for begins in range(block + width - 1):
                 with m.Case(begins):
                     self._pick(m, begins - (width - 1), live, register.i.p.rows, groups, last,
                                last_projection)
@@ -154,7 +165,7 @@ class Serialiser(wiring.Component):
     def _pick(self, m, begins, live, rows, groups, last, last_projection):
         """Make a word of those rows of the block that lie in it; it begins with row `begins`."""
         for n, row in enumerate(range(begins, begins + self._width)):
-            if 0 <= row < ROWS:
+            if 0 <= row < len(last):
                 m.d.comb += live[n].eq(1)
                 for projection, group in enumerate([*groups, last]):
                     m.d.comb += rows[n][projection].eq(

@@ -5,7 +5,8 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from tritstream.formats import UNIT
+from tritstream.stripes import Stripes
+from tritstream_hw.arithmetic.times import times
 from tritstream_hw.memory.fetcher import Fetcher
 from tritstream_hw.memory.port import (
     MemorySignature,
@@ -108,7 +109,7 @@ class Player(wiring.Component):
     """
 
     def __init__(self, *, beat_bytes: int, memory_units: int):
-        self._beat_bytes = beat_bytes
+        self._beat_bytes, self._unit_bytes = beat_bytes, Stripes(beat_bytes).unit_bytes
         self._memory_beats = max(2, memory_units * beats_per_unit(beat_bytes))
         super().__init__({
             "control": In(PlayerSignature(beat_bytes=beat_bytes, memory_units=memory_units)),
@@ -123,7 +124,7 @@ class Player(wiring.Component):
         self.writes = Register(command_layout(beat_bytes))
         self.move = Signal(move_layout(memory_units))           # the latest
         self.expects = Signal()                                 # more bytes of the link
-        self.left = Signal(32 + exact_log2(UNIT))               # so many
+        self.left = Signal(32 + ceil_log2(self._unit_bytes))    # so many
         self.beat = Signal(range(self._memory_beats))           # to be written next
 
     def elaborate(self, platform):
@@ -189,7 +190,7 @@ class Player(wiring.Component):
             m.d.sync += [left.eq(left - 1), expects.eq(left != 1)]
         command = self.control.command
         with m.If(command.valid & command.ready & command.p.streamed):
-            m.d.sync += [left.eq(command.p.units << exact_log2(UNIT)),
+            m.d.sync += [left.eq(times(command.p.units, self._unit_bytes)),
                          expects.eq(command.p.units != 0)]
         with m.If(self.abandon):
             m.d.sync += expects.eq(0)

@@ -3,7 +3,7 @@
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream.formats import UNIT
+from tritstream.stripes import Stripes
 
 __all__ = ["MOST_BEATS", "MemorySignature", "beat_layout", "beats_per_unit", "command_layout",
            "played_layout"]
@@ -13,13 +13,13 @@ MOST_BEATS = 256
 
 
 def beat_layout(beat_bytes: int) -> data.ArrayLayout:
-    """Layout of one beat, `P` bytes in the order of their addresses."""
+    """Layout of one beat, bytes in the order of their addresses; of a stripe, all beats of it."""
     return data.ArrayLayout(8, beat_bytes)
 
 
 def beats_per_unit(beat_bytes: int) -> int:
-    """How many beats a unit is."""
-    return UNIT // beat_bytes
+    """How many beats a unit is, a power of two."""
+    return Stripes(beat_bytes).unit_stripes
 
 
 def played_layout(beat_bytes: int) -> data.StructLayout:

@@ -7,7 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from tritstream.formats import FORMATS, padded
+from tritstream.formats import ALIGNMENT, FORMATS, padded
 from tritstream.image.tape import Bank
 from tritstream_hw.elements.ports import gain_words_port, rows_of, rows_port
 from tritstream_hw.gemv.activations import VECTORS
@@ -25,11 +25,12 @@ def banks_layout(count: int) -> data.StructLayout:
         for bank in Bank if bank is not Bank.KEEP})
 
 
-def load_layout(gain_beats: int) -> data.StructLayout:
-    """Layout of what is to be loaded, banks of up to so many beats."""
+def load_layout(*, gain_beats: int, gain_chunks: int) -> data.StructLayout:
+    """Layout of what is to be loaded, banks of up to so many beats of so many chunks."""
     return data.StructLayout({
         "banks": len(Bank),     # a bit each, as in a header
         "beats": range(gain_beats + 1),     # of each bank; at least 1
+        "last_chunk": range(gain_chunks),   # of the last beat, behind which it is padding
     })
 
 
@@ -38,22 +39,24 @@ class GainBanks(wiring.Component):
 
     Bank `gain0` holds :py:`max_columns` gains in a half, the others :py:`max_hidden`. The beats of
     the banks follow each other as on the tape. Loading writes up to `V` gains per cycle: a beat is
-    taken every cycle if it has at most `V` gains, else every :py:`P / (2 * V)` cycles. What a beat
-    holds is there for a read that begins two cycles after the beat was taken, or later. The content
-    survives a reset.
+    taken every cycle if it has at most `V` gains, else in chunks of `V` gains, one per cycle.
+    What a beat holds is there for a read that begins two cycles after the beat was taken, or later.
+    The content survives a reset.
 
     Parameters
     ----------
-    beat_bytes, vector_width : int
-        `P` and `V`.
+    flat_bytes, vector_width : int
+        Bytes of a stripe that have gains, and `V`.
+    gain_beats, gain_chunks : int
+        Stripes of the longest bank, and chunks of a stripe.
     max_columns, max_hidden : int
-        Gains of the longest bank `gain0`, padded as on the tape, and of the longest other.
+        Gains of the longest bank `gain0`, padded as columns are, and of the longest other.
 
     Members
     -------
     command : :py:`In(stream.Signature(load_layout(gain_beats)))`
         Taken when all beats of the command before it have been.
-    beats : :py:`In(stream.Signature(data.ArrayLayout(8, P)))`
+    beats : :py:`In(stream.Signature(data.ArrayLayout(8, flat_bytes)))`
         Tape: gains of 16 bits, the low byte first.
     half : :py:`In(1)`
         The half that is loaded; has to be stable from the command until the cycle after its last
@@ -67,14 +70,16 @@ class GainBanks(wiring.Component):
         The same for bank `keep`, which is read where a vector begins, not where it ends.
     """
 
-    def __init__(self, *, beat_bytes: int, vector_width: int, max_columns: int, max_hidden: int):
-        self._beat_bytes, self._vector_width = beat_bytes, vector_width
-        self._max_columns, self._max_hidden = max_columns, max_hidden
-        self._gain_beats = _GAIN_BYTES * max_columns // beat_bytes
+    def __init__(self, *, flat_bytes: int, vector_width: int, gain_beats: int, gain_chunks: int,
+                 max_columns: int, max_hidden: int):
+        self._flat_bytes, self._vector_width = flat_bytes, vector_width
+        self._gain_beats, self._gain_chunks = gain_beats, gain_chunks
+        self._max_hidden = max_hidden
         words = range(max_columns // vector_width)
         super().__init__({
-            "command":      In(stream.Signature(load_layout(self._gain_beats))),
-            "beats":        In(stream.Signature(data.ArrayLayout(8, beat_bytes))),
+            "command":      In(stream.Signature(load_layout(
+                gain_beats=gain_beats, gain_chunks=gain_chunks))),
+            "beats":        In(stream.Signature(data.ArrayLayout(8, flat_bytes))),
             "half":         In(1),
             "read_half":    In(1),
             "read_address": In(words),
@@ -86,29 +91,30 @@ class GainBanks(wiring.Component):
 
     def _address_bits(self, bank: Bank) -> int:
         """Bits of the address of a word within a half."""
-        hidden = padded(_GAIN_BYTES * self._max_hidden) // _GAIN_BYTES
-        gains = self._max_columns if bank is Bank.GAIN0 else hidden
-        return ceil_log2(-(-gains // self._vector_width))
+        size = self._gain_beats * self._flat_bytes
+        if bank is not Bank.GAIN0:
+            size = padded(_GAIN_BYTES * self._max_hidden, max(ALIGNMENT, self._flat_bytes))
+        return ceil_log2(-(-size // (_GAIN_BYTES * self._vector_width)))
 
     def elaborate(self, platform):
         m = Module()
-        beat_bytes, word_bytes = self._beat_bytes, _GAIN_BYTES * self._vector_width
+        word_bytes, chunks = _GAIN_BYTES * self._vector_width, self._gain_chunks
 
         # What is written in a cycle: a part of a word, or a part of a beat.
-        chunk_bytes = min(beat_bytes, word_bytes)
-        chunks = beat_bytes // chunk_bytes
-        position = Signal(range(_GAIN_BYTES * self._max_columns // chunk_bytes))
+        chunk_bytes = self._flat_bytes // chunks
+        position = Signal(range(self._gain_beats * chunks))
         chunk = position[:exact_log2(chunks)]
         part = position[:exact_log2(word_bytes // chunk_bytes)]
 
         remaining = Signal(len(Bank))
         current = Signal(len(Bank))
-        last_beat = Signal(range(self._gain_beats))
-        beat_ends, bank_ends = Signal(), Signal()
+        last_beat, last_chunk = Signal(range(self._gain_beats)), Signal(range(chunks))
+        is_last, beat_ends, bank_ends = Signal(), Signal(), Signal()
         m.d.comb += [
             current.eq(remaining & -remaining),
-            beat_ends.eq(chunk == chunks - 1),
-            bank_ends.eq(beat_ends & (position[len(chunk):] == last_beat)),
+            is_last.eq(position[len(chunk):] == last_beat),
+            beat_ends.eq(chunk == Mux(is_last, last_chunk, chunks - 1)),
+            bank_ends.eq(beat_ends & is_last),
             self.beats.ready.eq(remaining.any() & beat_ends),
             self.command.ready.eq(~remaining.any()),
         ]
@@ -116,6 +122,7 @@ class GainBanks(wiring.Component):
             m.d.sync += [
                 remaining.eq(self.command.p.banks),
                 last_beat.eq(self.command.p.beats - 1),
+                last_chunk.eq(self.command.p.last_chunk),
                 position.eq(0),
             ]
         with m.If(self.beats.valid & remaining.any()):
@@ -133,6 +140,11 @@ class GainBanks(wiring.Component):
 
         for index, bank in enumerate(Bank):
             bits = self._address_bits(bank)
+
+            def word(address, bits=bits):
+                """Address within a half, of which the padding of a bank has the rest."""
+                return Cat(address, C(0, bits))[:bits]
+
             memory = Memory(shape=unsigned(8 * word_bytes), depth=2 << bits, init=[])
             m.submodules[bank.name.lower()] = memory
             write, read = memory.write_port(granularity=8 * chunk_bytes), memory.read_port()
@@ -142,10 +154,10 @@ class GainBanks(wiring.Component):
                 write.en.eq(enable[index] << address[:len(part)]),
             ]
             if bank is Bank.KEEP:
-                m.d.comb += [read.addr.eq(Cat(self.keep_address[:bits], self.keep_half)),
+                m.d.comb += [read.addr.eq(Cat(word(self.keep_address), self.keep_half)),
                              self.keep_data.eq(read.data)]
             else:
-                m.d.comb += [read.addr.eq(Cat(self.read_address[:bits], self.read_half)),
+                m.d.comb += [read.addr.eq(Cat(word(self.read_address), self.read_half)),
                              self.read_data[bank.name.lower()].eq(read.data)]
         return m
 
@@ -159,7 +171,7 @@ class GainPorts(wiring.Component):
 
     Parameters
     ----------
-    beat_bytes, vector_width, max_columns, max_hidden : int
+    flat_bytes, vector_width, gain_beats, gain_chunks, max_columns, max_hidden : int
         As those of `GainBanks`.
     element_width : int
         `E`.
@@ -176,10 +188,11 @@ class GainPorts(wiring.Component):
         The mixer: one minus the lower bound of a word of rows.
     """
 
-    def __init__(self, *, beat_bytes: int, vector_width: int, element_width: int,
-                 max_columns: int, max_hidden: int):
+    def __init__(self, *, flat_bytes: int, vector_width: int, element_width: int, gain_beats: int,
+                 gain_chunks: int, max_columns: int, max_hidden: int):
         self._width = element_width
-        self._banks = GainBanks(beat_bytes=beat_bytes, vector_width=vector_width,
+        self._banks = GainBanks(flat_bytes=flat_bytes, vector_width=vector_width,
+                                gain_beats=gain_beats, gain_chunks=gain_chunks,
                                 max_columns=max_columns, max_hidden=max_hidden)
         super().__init__({
             "command": In(self._banks.command.signature.flip()),

@@ -3,9 +3,12 @@
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from tritstream.formats import FORMATS, HEADER_BYTES, MOST_ROWS, UNIT
+from tritstream.formats import FORMATS, MOST_ROWS, UNIT
 from tritstream.image.tape import MAGIC, Bank, Op
+from tritstream.stripes import Stripes
+from tritstream_hw.arithmetic.times import times
 from tritstream_hw.tape.layouts import HEADER_LAYOUT, padded_beats
 
 __all__ = ["HeaderJudge"]
@@ -20,6 +23,8 @@ class HeaderJudge(wiring.Component):
 
     Parameters
     ----------
+    stripes : Stripes
+        By which the lengths are counted.
     max_hidden, max_intermediate, max_columns, max_vocab, max_state : int
         What a header is held against.
 
@@ -36,12 +41,14 @@ class HeaderJudge(wiring.Component):
         `units` is right; from the fifth cycle on.
     """
 
-    def __init__(self, *, max_hidden: int, max_intermediate: int, max_columns: int,
-                 max_vocab: int, max_state: int):
+    def __init__(self, *, stripes: Stripes, max_hidden: int, max_intermediate: int,
+                 max_columns: int, max_vocab: int, max_state: int):
+        self._stripes = stripes
         self._max_hidden, self._max_intermediate = max_hidden, max_intermediate
         self._max_columns, self._max_vocab = max_columns, max_vocab
         self._max_state = max_state
-        self._group_units = range(3 * max_columns // UNIT + 1)
+        self._group_units = range(
+            3 * stripes.group_stripes(max_columns) // stripes.unit_stripes + 1)
         super().__init__({
             "header":     In(HEADER_LAYOUT),
             "fits":       Out(1),
@@ -52,20 +59,23 @@ class HeaderJudge(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        header = self.header
+        header, stripes = self.header, self._stripes
+        block_rows = FORMATS.trits_per_byte * stripes.groups
 
         # First.
         conditions = Cat(self._conditions())
         limits = Signal(len(conditions))
-        excess = Signal(signed(20))                     # rows that fill up the last block
+        excess = Signal(signed(17 + block_rows.bit_length()))   # rows that fill up the last block
         units_of_bank = Signal(12)
         banks = Signal(range(len(Bank) + 1))
         units_of_group = Signal(self._group_units)
-        columns = padded_beats(header.columns, FORMATS.act_bits, UNIT)
+        columns = (padded_beats(header.columns, FORMATS.act_bits, stripes.beat_bytes)
+                   >> exact_log2(stripes.unit_stripes))
         m.d.sync += [
             limits.eq(conditions),
-            excess.eq((header.blocks << 2) + header.blocks - header.rows),
-            units_of_bank.eq(padded_beats(header.rows, FORMATS.gain_bits, UNIT)),
+            excess.eq(times(header.blocks, block_rows) - header.rows),
+            units_of_bank.eq(padded_beats(header.rows, FORMATS.gain_bits,
+                                          max(UNIT, stripes.flat_bytes))),
             banks.eq(sum(header.banks[:len(Bank)])),
             units_of_group.eq(columns),
         ]
@@ -78,7 +88,7 @@ class HeaderJudge(wiring.Component):
                 m.d.sync += units_of_group.eq((columns << 1) + columns)
 
         # Second. Additions in place of a multiplication by so few bits.
-        m.d.comb += self.fits.eq(limits.all() & (excess >= 0) & (excess < FORMATS.trits_per_byte))
+        m.d.comb += self.fits.eq(limits.all() & (excess >= 0) & (excess < block_rows))
         m.d.sync += [
             self.bank_units.eq(sum(Mux(bit, units_of_bank << n, 0) for n, bit in enumerate(banks))),
             self.body_units.eq(header.blocks * units_of_group),
@@ -87,7 +97,7 @@ class HeaderJudge(wiring.Component):
         # Third and fourth.
         left = Signal(32)
         m.d.sync += [
-            left.eq(header.units - HEADER_BYTES // UNIT - self.bank_units),
+            left.eq(header.units - 1 - self.bank_units),
             self.consistent.eq(left == self.body_units),
         ]
         return m

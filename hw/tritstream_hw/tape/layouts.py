@@ -16,5 +16,6 @@ HEADER_LAYOUT = data.StructLayout({
 
 def padded_beats(count: Value, bits: int, beat_bytes: int) -> Value:
     """Beats of `beat_bytes` bytes that `count` numbers of `bits` bits take with their padding."""
-    numbers = 8 * ALIGNMENT // bits
-    return ((count + numbers - 1) >> exact_log2(numbers)) << exact_log2(ALIGNMENT // beat_bytes)
+    alignment = max(ALIGNMENT, beat_bytes)
+    numbers = 8 * alignment // bits
+    return ((count + numbers - 1) >> exact_log2(numbers)) << exact_log2(alignment // beat_bytes)

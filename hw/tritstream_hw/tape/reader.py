@@ -7,10 +7,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tritstream.build import BuildConfig
-from tritstream.formats import HEADER_BYTES, UNIT
+from tritstream.formats import HEADER_BYTES
 from tritstream.image.tape import Op
 from tritstream_hw.construct import construct
-from tritstream_hw.memory.port import beat_layout, beats_per_unit, played_layout
+from tritstream_hw.memory.port import beat_layout, played_layout
 from tritstream_hw.tape.judge import HeaderJudge
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 
@@ -21,8 +21,8 @@ class TapeReader(wiring.Component):
     """Routes the beats of the tape by the sections' headers.
 
     A header is collected and offered three cycles later; once it has been taken, the section's gain
-    banks and its body follow on streams of their own, at one beat per cycle, and then the next
-    header is collected.
+    banks and its body follow on streams of their own, at one stripe per cycle, and then the next
+    header is collected. Of a stripe, header, banks and rows have the flat part.
 
     `bad` goes up until a reset if a header makes no sense, see :class:`HeaderJudge`, or if a pass
     has been played to its last beat and more is wanted. Beats behind a bad header are dropped.
@@ -36,15 +36,15 @@ class TapeReader(wiring.Component):
     -------
     start : :py:`In(1)`
         Strobe: the beats of a pass come next.
-    beats : :py:`In(stream.Signature(played_layout(P)))`
-        Tape.
+    beats : :py:`In(stream.Signature(played_layout(G P)))`
+        Tape, stripe by stripe.
     header : :py:`Out(stream.Signature(HEADER_LAYOUT))`
         Header of the next section. Its payload stays until the next header is offered.
-    banks : :py:`Out(stream.Signature(beat_layout(P)))`
+    banks : :py:`Out(stream.Signature(beat_layout(flat_bytes)))`
         Gain banks.
-    trits : :py:`Out(stream.Signature(beat_layout(P)))`
+    trits : :py:`Out(stream.Signature(beat_layout(G P)))`
         Packed trits.
-    row : :py:`Out(stream.Signature(beat_layout(P)))`
+    row : :py:`Out(stream.Signature(beat_layout(flat_bytes)))`
         Embedding row, behind the first section.
     row_done : :py:`In(1)`
         Strobe: the row's last beat has been used.
@@ -61,14 +61,14 @@ class TapeReader(wiring.Component):
 
     def __init__(self, config: BuildConfig):
         self._config = config
-        beats = stream.Signature(beat_layout(config.beat_bytes))
+        flat = stream.Signature(beat_layout(config.flat_bytes))
         super().__init__({
             "start":    In(1),
-            "beats":    In(stream.Signature(played_layout(config.beat_bytes))),
+            "beats":    In(stream.Signature(played_layout(config.stripe_bytes))),
             "header":   Out(stream.Signature(HEADER_LAYOUT)),
-            "banks":    Out(beats),
-            "trits":    Out(beats),
-            "row":      Out(beats),
+            "banks":    Out(flat),
+            "trits":    Out(stream.Signature(beat_layout(config.stripe_bytes))),
+            "row":      Out(flat),
             "row_done": In(1),
             "collecting": Out(1),
             "stalled":  Out(1),
@@ -78,9 +78,10 @@ class TapeReader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        width = self._config.beat_bytes
-        unit_bits = exact_log2(beats_per_unit(width))       # of the number of beats in a unit
-        header_beats = HEADER_BYTES // width
+        stripes = self._config.stripes
+        header_beats = stripes.unit_stripes
+        unit_bits = exact_log2(header_beats)                # of the number of beats in a unit
+        width = min(HEADER_BYTES, stripes.flat_bytes)       # bytes of a beat that a header has
 
         unit, collected = Signal(8 * HEADER_BYTES), Signal(range(header_beats + 1))
         header = Signal(HEADER_LAYOUT)
@@ -93,8 +94,8 @@ class TapeReader(wiring.Component):
 
         taken, exhausted = Signal(), Signal()
         m.d.comb += taken.eq(self.beats.valid & self.beats.ready)
-        m.d.comb += [sink.payload.eq(self.beats.p.data)
-                     for sink in (self.banks, self.trits, self.row)]
+        m.d.comb += [sink.p[n].eq(octet) for sink in (self.banks, self.trits, self.row)
+                     for n, octet in enumerate(self.beats.p.data) if n < len(sink.p)]
         m.d.sync += self.stalled.eq(self.beats.ready & ~self.beats.valid
                                     & (~self.collecting | self.header.ready))
         with m.If(taken):
@@ -114,7 +115,7 @@ class TapeReader(wiring.Component):
                              self.complete.eq(exhausted & (collected == 0))]
                 with m.If(taken):
                     m.d.sync += [
-                        unit.eq(Cat(unit, self.beats.p.data)[8 * width:]),
+                        unit.eq(Cat(unit, self.beats.p.data.as_value()[:8 * width])[8 * width:]),
                         collected.eq(collected + 1),
                     ]
                     with m.If(collected == header_beats - 1):
@@ -144,7 +145,7 @@ class TapeReader(wiring.Component):
                 with m.If(self.header.ready):
                     m.next = "BANKS"
             with m.State("BANKS"):
-                units = HEADER_BYTES // UNIT + judge.bank_units + judge.body_units
+                units = 1 + judge.bank_units + judge.body_units
                 m.d.sync += Assert(judge.consistent == (header.units == units),
                                    "a header was judged before its length was known")
                 with m.If(~judge.consistent):

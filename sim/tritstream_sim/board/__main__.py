@@ -7,10 +7,11 @@ import tempfile
 from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.cli.process import repair_streams
 from tritstream.errors import INTERRUPTED, BadInput, TritstreamError
+from tritstream.image.layout import lay_out
 from tritstream.image.needs import Needs
 from tritstream.transport.address import decimal_number, whole_number
 from tritstream_sim.board.build import build
-from tritstream_sim.board.configs import BOARDS, DEFAULT, config_for
+from tritstream_sim.board.configs import BOARDS, DEFAULT, board_config, config_for
 from tritstream_sim.board.launch import MOST_KEPT
 from tritstream_sim.board.options import MOST_CYCLES, MOST_RATE, read_refresh
 
@@ -33,12 +34,13 @@ def main(argv: list[str] | None = None) -> None:
 def _become(given: argparse.Namespace) -> None:
     """Build the board that was asked for; this process goes on as it."""
     image = resolve(given.model).image
-    config = config_for(Needs.of(image), given.board)
+    stripes = board_config(given.board).stripes
+    config = config_for(Needs.of(image, stripes), given.board)
     program = build(config, trace=given.trace is not None)
     command = [str(program), "--memory", str(config.memory_bytes)]
     if not given.empty:
         file = tempfile.TemporaryFile()
-        file.write(image.payload)
+        file.write(lay_out(image, stripes).payload)
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
         command += ["--preload", f"/dev/fd/{file.fileno()}"]

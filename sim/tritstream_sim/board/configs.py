@@ -1,16 +1,18 @@
 """Which simulated boards there are, and which one a model needs."""
 
 import dataclasses
+import math
 
 from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
 from tritstream.errors import BadInput
 from tritstream.formats import padded
 from tritstream.image.needs import Needs
+from tritstream.stripes import Stripes
 from tritstream.support.checks import closest
 
 __all__ = ["BOARDS", "DEFAULT", "board_config", "config_for"]
 
-BOARDS = {f"p{width}": width for width in (1, 2, 4, 8, 16, 32, 64)}
+BOARDS = {f"p{width}": width for width in (1, 2, 4, 8, 16, 32, 64, 128, 256)}
 """Names of the boards, and their bytes per beat."""
 
 DEFAULT = "p16"
@@ -29,7 +31,8 @@ def board_config(board: str | None = None, **parts: int) -> BuildConfig:
     board : str or None
         One of `BOARDS`; None is `DEFAULT`.
     parts
-        What is other than usual: `vector_width`, `element_width`, `prefetch_beats`, `lanes`.
+        What is other than usual: `groups`, `vector_width`, `element_width`, `prefetch_beats`,
+        `lanes`.
 
     Raises
     ------
@@ -41,12 +44,18 @@ def board_config(board: str | None = None, **parts: int) -> BuildConfig:
         raise BadInput(f"There is no simulated board {board!r}: use sim, one of "
                        f"{', '.join(f'sim:{name}' for name in BOARDS)}, or sim: and one of "
                        f"`tritstream boards`; the closest is sim:{closest(board, BOARDS)}.")
-    usual = {"vector_width": usual_vector_width(width),
-             "element_width": usual_element_width(width, parts.get("lanes", 1)),
+    groups = parts.get("groups", 1)
+    usual = {"vector_width": usual_vector_width(width, groups),
+             "element_width": usual_element_width(width * groups, parts.get("lanes", 1)),
              "prefetch_beats": PREFETCH_BEATS}
     return BuildConfig(beat_bytes=width, **(usual | parts), max_hidden=256, max_intermediate=768,
                        max_vocab=4096, max_state=7 * 256, max_stages=32,
-                       memory_bytes=4 * _MEBIBYTE)
+                       memory_bytes=_memory_bytes(4 * _MEBIBYTE, Stripes(width, groups)))
+
+
+def _memory_bytes(least: int, stripes: Stripes) -> int:
+    """Return the size of memories that hold so much: whole mebibytes, and whole units."""
+    return padded(least, math.lcm(_MEBIBYTE, stripes.unit_bytes))
 
 
 def config_for(needs: Needs, board: str | None = None, **parts: int) -> BuildConfig:
@@ -78,5 +87,5 @@ def config_for(needs: Needs, board: str | None = None, **parts: int) -> BuildCon
         max_state=needs.max_state,
         max_vocab=needs.max_vocab,
         max_stages=needs.max_stages,
-        memory_bytes=-(-needs.memory_bytes // _MEBIBYTE) * _MEBIBYTE,
+        memory_bytes=_memory_bytes(needs.memory_bytes, config.stripes),
     )

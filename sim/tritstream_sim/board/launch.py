@@ -10,6 +10,7 @@ import filelock
 from tritstream.build import BuildConfig
 from tritstream.driver import Device
 from tritstream.errors import DeviceError, TritstreamError
+from tritstream.image.layout import lay_out
 from tritstream.image.needs import Needs
 from tritstream.transport import Address, Transport, open_transport
 from tritstream_sim.board.build import build
@@ -77,12 +78,12 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
     ----------
     address : Address or str
         ``sim[:BOARD][?KEY=VALUE...]``, where the board is one of `configs.BOARDS`, ``p1`` to
-        ``p64`` by the bytes per beat; ``sim`` is ``sim:p16``. ``v``, ``e`` and ``prefetch`` are
-        what of its build is other than usual, ``bandwidth`` (bytes per cycle), ``latency`` (cycles)
-        and ``refresh`` (``INTERVAL:CYCLES``) those of `Board`. The board ends with the transport;
-        with ``keep`` it stays for the next that wants the same one, and ends when nobody has used
-        it for so many seconds. With the name of a board that is built it is that board, up to its
-        pads, see `tritstream_sim.board.pads`.
+        ``p256`` by the bytes per beat; ``sim`` is ``sim:p16``. ``v``, ``e``, ``g`` and ``prefetch``
+        are what of its build is other than usual, ``bandwidth`` (bytes per cycle), ``latency``
+        (cycles) and ``refresh`` (``INTERVAL:CYCLES``) those of `Board`. The board ends with the
+        transport; with ``keep`` it stays for the next that wants the same one, and ends when nobody
+        has used it for so many seconds. With the name of a board that is built it is that board, up
+        to its pads, see `tritstream_sim.board.pads`.
     image : Image or None
         The model that has to fit; None: the bundled one, and the memory is empty.
     cache : path or None
@@ -107,10 +108,12 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
     check_options(address)
     options = memory_options(address) | options
     board, parts = address.rest, build_parts(address)
-    config = (board_config(board, **parts) if image is None
-              else config_for(Needs.of(image), board, **parts))
-    if image is not None and config.memory_bytes:
-        options["preload"] = image.payload
+    config = board_config(board, **parts)
+    if image is not None:
+        stripes = config.stripes
+        config = config_for(Needs.of(image, stripes), board, **parts)
+        if config.memory_bytes:
+            options["preload"] = lay_out(image, stripes).payload
     if "keep" not in address.options:
         board = Board(config, cache=cache, **options)
         return _BoardTransport(board.uri, address.text, options.get("preload"), board=board)

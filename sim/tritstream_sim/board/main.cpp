@@ -103,7 +103,7 @@ Options parse(int count, char** arguments) {
         case 'p': options.port = uint16_t(whole(optarg, 65'535)); break;
         case 'm': options.memory.bytes = whole(optarg, 1'000'000'000'000); break;
         case 'f': options.memory.preload = optarg; break;
-        case 'b': options.memory.bandwidth = number(optarg, 64); break;
+        case 'b': options.memory.bandwidth = number(optarg, 16'384); break;
         case 'l': options.memory.latency = whole(optarg, 1'000'000'000); break;
         case 'r': parse_refresh(optarg, options.memory); break;
         case 'i': options.idle_cycles = whole(optarg, 1'000'000'000'000); break;

@@ -1,6 +1,6 @@
 """What the address of a simulated board says of its build and of its memory."""
 
-from tritstream.build import MOST_LANES
+from tritstream.build import MOST_GROUPS, MOST_LANES
 from tritstream.errors import BadInput
 from tritstream.formats import MOST_BEAT_BYTES
 from tritstream.transport.address import Address, decimal_number, whole_number
@@ -14,24 +14,18 @@ __all__ = [
     "read_refresh",
 ]
 
-MOST_RATE = MOST_BEAT_BYTES     # bytes per cycle: no port takes more than a beat
+MOST_RATE = MOST_BEAT_BYTES * MOST_GROUPS     # bytes per cycle: no port takes more than a beat
 MOST_CYCLES = 10 ** 9
 MOST_PREFETCH = 1 << 16         # beats; they cost the simulation memory, and a board block RAM
 
 BUILD = {"v": ("vector_width", 1, MOST_BEAT_BYTES), "e": ("element_width", 1, MOST_BEAT_BYTES),
-         "prefetch": ("prefetch_beats", 0, MOST_PREFETCH), "t": ("lanes", 1, MOST_LANES)}
+         "prefetch": ("prefetch_beats", 0, MOST_PREFETCH), "t": ("lanes", 1, MOST_LANES),
+         "g": ("groups", 1, MOST_GROUPS)}
 """Options of the build: its parameter, least and most."""
-
-LATER = {"g": "row groups side by side"}
-"""What no build has so far."""
 
 
 def check_options(address: Address) -> None:
     """Raise `BadInput` for an option that simulated boards do not have."""
-    for key, what in LATER.items():
-        if key in address.options:
-            raise BadInput(f"{address.text!r} has {key}={address.options[key][:20]}: the hardware "
-                           f"has no {what} yet; leave out {key}.")
     address.check_options("keep", *BUILD, *MEMORY)
 
 

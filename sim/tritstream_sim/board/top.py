@@ -33,16 +33,16 @@ class BoardTop(wiring.Component):
     tx_valid, tx_payload, tx_ready : :py:`Out(1)`, :py:`Out(8)`, :py:`In(1)`
         Bytes to the host.
     command_valid, command_write, command_beat, command_beats, command_data, command_ready
-        :py:`Out(1)`, :py:`Out(1)`, :py:`Out(32)`, :py:`Out(32)`, :py:`Out(8 * P)`, :py:`In(1)`:
-        commands to the memory, see :class:`MemorySignature`; from registers. This and what follows
-        only if there is memory.
-    data_valid, data_payload, data_ready : :py:`In(1)`, :py:`In(8 * P)`, :py:`Out(1)`
+        :py:`Out(G)`, :py:`Out(G)`, :py:`Out(32 * G)`, :py:`Out(32 * G)`, :py:`Out(8 * G * P)`,
+        :py:`In(G)`: commands to the memories, see :class:`MemorySignature`, those to the first in
+        the lowest bits. This and what follows only if there is memory.
+    data_valid, data_payload, data_ready : :py:`In(G)`, :py:`In(8 * G * P)`, :py:`Out(G)`
         Beats read.
     """
 
     def __init__(self, config: BuildConfig):
         self._config = config
-        beat_bits = 8 * config.beat_bytes
+        groups, stripe_bits = config.groups, 8 * config.stripe_bytes
         members = {
             "clk": In(1),
             "rx_valid": In(1), "rx_payload": In(8), "rx_ready": Out(1),
@@ -50,9 +50,11 @@ class BoardTop(wiring.Component):
         }
         if config.memory_bytes:
             members |= {
-                "command_valid": Out(1), "command_write": Out(1), "command_beat": Out(32),
-                "command_beats": Out(32), "command_data": Out(beat_bits), "command_ready": In(1),
-                "data_valid": In(1), "data_payload": In(beat_bits), "data_ready": Out(1),
+                "command_valid": Out(groups), "command_write": Out(groups),
+                "command_beat": Out(32 * groups), "command_beats": Out(32 * groups),
+                "command_data": Out(stripe_bits), "command_ready": In(groups),
+                "data_valid": In(groups), "data_payload": In(stripe_bits),
+                "data_ready": Out(groups),
             }
         super().__init__(members)
 
@@ -74,21 +76,25 @@ class BoardTop(wiring.Component):
             self.tx_payload.eq(tx.r_data),
             tx.r_en.eq(self.tx_ready),
         ]
-        if config.memory_bytes:
-            m.submodules.data = data = SyncFIFO(width=8 * config.beat_bytes, depth=2)
-            command = soc.memory.command
-            m.d.comb += [
-                self.command_valid.eq(command.valid),
-                self.command_write.eq(command.p.write),
-                self.command_beat.eq(command.p.beat),
-                self.command_beats.eq(command.p.beats),
-                self.command_data.eq(command.p.data),
-                command.ready.eq(self.command_ready),
-                data.w_en.eq(self.data_valid),
-                data.w_data.eq(self.data_payload),
-                self.data_ready.eq(data.w_rdy),
-                soc.memory.data.valid.eq(data.r_rdy),
-                soc.memory.data.payload.eq(data.r_data),
-                data.r_en.eq(soc.memory.data.ready),
-            ]
+        for n, memory in enumerate(soc.memories if config.memory_bytes else ()):
+            self._connect_memory(m, n, memory)
         return m
+
+    def _connect_memory(self, m, n, memory):
+        """Give a memory of the `Soc` its part of the ports."""
+        bits, command = 8 * self._config.beat_bytes, memory.command
+        m.submodules[f"data{n}"] = data = SyncFIFO(width=bits, depth=2)
+        m.d.comb += [
+            self.command_valid[n].eq(command.valid),
+            self.command_write[n].eq(command.p.write),
+            self.command_beat.word_select(n, 32).eq(command.p.beat),
+            self.command_beats.word_select(n, 32).eq(command.p.beats),
+            self.command_data.word_select(n, bits).eq(command.p.data),
+            command.ready.eq(self.command_ready[n]),
+            data.w_en.eq(self.data_valid[n]),
+            data.w_data.eq(self.data_payload.word_select(n, bits)),
+            self.data_ready[n].eq(data.w_rdy),
+            memory.data.valid.eq(data.r_rdy),
+            memory.data.payload.eq(data.r_data),
+            data.r_en.eq(memory.data.ready),
+        ]

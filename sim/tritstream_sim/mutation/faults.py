@@ -14,9 +14,10 @@ DIGEST = "hw/tritstream_hw/head/digest.py"
 CHAIN = "hw/tritstream_hw/head/chain.py"
 CRC = "hw/tritstream_hw/arithmetic/crc.py"
 
-RTL_CORE = "tests/test_rtl_core.py::test_core[4-3]"
+RTL_CORE = "tests/test_rtl_core.py::test_core[4-3-3]"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
-RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-4-192]"
+RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-4-3-192]"
+RTL_JOINED_GEMV = "tests/test_rtl_gemv.py::test_gemv[2-2-2-1-3-192]"
 RTL_TOPK = "tests/test_rtl_topk.py::test_head_and_digest"
 FORMAL_CORE = "tests/test_formal_core.py::test_core"
 FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
@@ -81,6 +82,7 @@ UART = "hw/tritstream_hw/phy/uart.py"
 PLAYER = "hw/tritstream_hw/memory/player.py"
 FETCHER = "hw/tritstream_hw/memory/fetcher.py"
 BLOCK = "hw/tritstream_hw/memory/block.py"
+CHANNELS = "hw/tritstream_hw/memory/channels.py"
 PLAYLIST = "hw/tritstream_hw/control/playlist.py"
 JUDGE = "hw/tritstream_hw/tape/judge.py"
 DEFRAMER = "hw/tritstream_hw/link/deframer.py"
@@ -105,6 +107,7 @@ RTL_UART = "tests/test_uart.py"
 RTL_BOARD = "tests/test_rtl_board_top.py::test_build_id_is_checked"
 RTL_SDRAM = "tests/test_rtl_board_sdram.py::test_tiny_generates_at_the_speed_of_the_memory"
 RTL_MEMORY = "tests/test_rtl_memory.py"
+RTL_CHANNELS = RTL_MEMORY + "::test_memories_side_by_side_are_one"
 FORMAL_PLAYER = "tests/test_formal_player.py"
 RTL_LINK = "tests/test_rtl_link.py"
 RTL_CONTROL = "tests/test_rtl_control.py"
@@ -128,8 +131,10 @@ MUTANTS = [
            CORE, "tree.trits[column].eq(trits[row])",
            "tree.trits[column].eq(trits[ROWS - 1 - row])", RTL_CORE),
     Mutant("core.columns-swapped", "the columns of a beat meet the wrong activations",
-           CORE, "m.d.sync += trits[column].eq(decoder.trits)",
-           "m.d.sync += trits[-1 - column].eq(decoder.trits)", RTL_CORE),
+           CORE, "m.d.sync += trits[group][column].eq(decoder.trits)",
+           "m.d.sync += trits[group][-1 - column].eq(decoder.trits)", RTL_CORE),
+    Mutant("core.groups-swapped", "row groups side by side have each other's trits",
+           CORE, "lane.trits.eq(trits[group])", "lane.trits.eq(trits[-1 - group])", RTL_CORE),
     Mutant("core.acc-kept", "a group begins with the sum of the one before",
            CORE, "m.d.sync += acc.eq(0)", "m.d.sync += acc.eq(total)", RTL_CORE),
     Mutant("core.idle-counted", "the accumulators also add in cycles without a beat",
@@ -169,6 +174,13 @@ MUTANTS = [
            "word.eq(word + 1), first_word.eq(word + 1)", RTL_GEMV),
     Mutant("serialiser.kept", "a block's first group is that of the block before",
            SERIALISER, "with m.If(projection == n):", "with m.If(projection == n + 1):", RTL_GEMV),
+    Mutant("serialiser.side", "all blocks side by side have the rows of the first",
+           SERIALISER, "side * self._joined + n", "n", RTL_GEMV),
+    Mutant("serialiser.joined", "blocks side by side all have the rows of the first",
+           SERIALISER, "self._joined + n // ROWS", "self._joined", RTL_JOINED_GEMV),
+    Mutant("serialiser.fill", "blocks that only fill up are counted in the next product",
+           SERIALISER, "block_ends & ((side == self._sides - 1) | last_word)",
+           "block_ends & (side == self._sides - 1)", RTL_GEMV),
     Mutant("serialiser.stall-dropped", "a word is overwritten while it waits",
            SERIALISER, "self.i.valid & register.i.ready),\n            last_word",
            "self.i.valid),\n            last_word", RTL_GEMV),
@@ -285,15 +297,24 @@ MUTANTS = [
            RTL_ACCELERATOR),
     Mutant("row.exact", "a row that exactly fills what it is padded to never ends",
            ROW, "(in_padding | (completes & last_word))", "in_padding",
-           (RTL_TAPE, RTL_SHAPES + "::test_everything_that_ends_at_a_unit[8]")),
+           (RTL_TAPE, RTL_SHAPES + "::test_everything_that_ends_at_a_unit[8-3]")),
     Mutant("row.stall", "a row's byte is used up although its element is not taken",
            ROW, "(~completes | self.o.ready)),", "1),", RTL_TAPE),
     Mutant("row.wide-sign", "elements of 8 bits lose their sign",
-           ROW, "chunk.word_select(n, 8).as_signed()", "chunk.word_select(n, 8)", RTL_ACCELERATOR),
+           ROW, "octets.word_select(n, 8).as_signed()", "octets.word_select(n, 8)",
+           RTL_ACCELERATOR),
+    Mutant("row.last-word", "the last word of a row takes what is behind the row",
+           ROW, "with m.If(last_word):\n            m.d.comb += last_chunk",
+           "with m.If(0):\n            m.d.comb += last_chunk",
+           RTL_SHAPES + "::test_everything_that_ends_at_a_unit[8-3]"),
     Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
            JUDGE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
     Mutant("tape.state-check", "a section whose state is out of range is let through",
            JUDGE, "header.state_base + header.rows <= self._max_state", "1", RTL_ACCELERATOR),
+    Mutant("judge.groups", "blocks side by side are counted as one",
+           JUDGE, "times(header.blocks, block_rows)",
+           "times(header.blocks, FORMATS.trits_per_byte)",
+           RTL_SHAPES + "::test_everything_that_ends_at_a_unit[8-3]"),
     Mutant("tape.blocks", "a section with fewer blocks than its rows make is let through",
            JUDGE, "(excess >= 0) & (excess <", "(excess <", RTL_REFUSALS + "[blocks-too-few]"),
     Mutant("tape.units", "a section whose length its dimensions do not make is let through",
@@ -484,6 +505,14 @@ MUTANTS = [
            PLAYER, "(gearbox.o.valid | fetcher.o.valid) & ~drop",
            "gearbox.o.valid | fetcher.o.valid",
            RTL_MEMORY + "::test_player_drops_beats"),
+    Mutant("channels.skew", "a memory that is ahead goes on to its next stripe",
+           CHANNELS, "queue.r_en.eq(taken(self.bus.data))", "queue.r_en.eq(self.bus.data.ready)",
+           RTL_CHANNELS),
+    Mutant("channels.early", "a stripe is offered before all memories have their beat of it",
+           CHANNELS, "queue.r_rdy for queue in queues).all()",
+           "queue.r_rdy for queue in queues).any()", RTL_CHANNELS),
+    Mutant("channels.twice", "a memory that was first is given the command again",
+           CHANNELS, "command.valid & ~given[n]", "command.valid", RTL_CHANNELS),
     Mutant("block.order", "a write is done before the reads that it follows",
            BLOCK, "write.en.eq(taken & command.p.write)",
            "write.en.eq(command.valid & command.p.write)",

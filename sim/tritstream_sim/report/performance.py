@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 
-from tritstream.analysis.estimate import Estimate
+from tritstream.analysis.estimate import Estimate, estimate
 from tritstream.analysis.roofline import draw_roofline
 from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
 from tritstream.catalog import resolve
@@ -43,6 +43,10 @@ MARKS = "<!-- tokens: written by `make bench-full` -->", "<!-- end of tokens -->
 WITH_LANES, LANES = "370M", (2, 4, 8, 16)
 SIMULATED = {(16, 8)}   # P, T; of the widest builds the simulation would take hours to compile
 PROMPT = 512            # tokens
+WIDE = {"370M": ("p=128", "p=256", "p=64,g=4", "p=64,g=16", "p=256,g=32"),
+        "1.3B": ("p=64,g=4", "p=64,g=24"), "2.7B": ("p=64,g=4", "p=64,g=24")}
+"""Builds of more than one beat of 64 bytes per cycle, by model; too large to be simulated whole."""
+WIDE_MARKS = "<!-- wide: written by `make bench-full` -->", "<!-- end of wide -->"
 LANE_MARKS = "<!-- lanes: written by `make bench-full` -->", "<!-- end of lanes -->"
 
 # A memory as a peer has measured it on a board: bytes per second of its four ports together, and
@@ -207,6 +211,21 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+def wide_table() -> str:
+    """Markdown table of tokens on wide builds."""
+    lines = ["| model | P x G | V, E | bytes per cycle | cycles of a token (estimated) | of the "
+             "tape's roof | tok/s for each 100 MHz |", "|---|---:|---|---:|---:|---:|---:|"]
+    for model, builds in WIDE.items():
+        for build in map(BuildConfig.parse, builds):
+            found = estimate(PRESETS[model], build)
+            lines.append(
+                f"| {model} | {build.beat_bytes} x {build.groups} | {build.vector_width}, "
+                f"{build.element_width} | {build.stripe_bytes:,} | {found.cycles:,} | "
+                f"{found.tape_bytes / build.stripe_bytes / found.cycles:.1%} | "
+                f"{speed(1e8 / found.cycles)} |")
+    return "\n".join(lines)
+
+
 def on_kv260(rows: Iterable[Row]) -> dict[str, Estimate]:
     """What the widest builds would do at the clock and with the memory of a KV260, by model."""
     return {row.model: dataclasses.replace(row.estimated, clock_hz=KV260_CLOCK,
@@ -235,9 +254,10 @@ def main(argv=None) -> None:
                                      if (width, lanes) in SIMULATED else
                                      estimate_lanes(image, width, lanes))
     if options.write is None:
-        print(table(rows), lane_table(lane_rows), sep="\n\n")
+        print(table(rows), lane_table(lane_rows), wide_table(), sep="\n\n")
         return
     write_between(options.write, MARKS, table(rows))
+    write_between(options.write, WIDE_MARKS, wide_table())
     if lane_rows:
         write_between(options.write, LANE_MARKS, lane_table(lane_rows))
     draw_roofline(on_kv260(rows), "64 bytes per beat at 250 MHz, memory of 12.7 GB/s (estimated)",

@@ -18,7 +18,7 @@ import numpy as np
 from tritstream.build import BuildConfig
 from tritstream.ddr3.levelling import Access as RegisterAccess
 from tritstream.errors import DeviceError
-from tritstream.formats import FORMATS, UNIT
+from tritstream.formats import FORMATS
 from tritstream.link.endpoint import LinkOptions, LinkStatistics
 from tritstream.link.messages import (
     RECORD_WORDS,
@@ -64,7 +64,7 @@ class ModelResult:
 
 TURN_SECONDS = 5.0          # as host.h has it
 
-PIECE = 64 * UNIT
+PIECE = 4096
 """Bytes of a streamed pass that are taken together."""
 
 
@@ -137,7 +137,7 @@ class Emulator:
                  link: LinkOptions | None = None, registers: RegisterAccess | None = None):
         self.config = config
         self.model = model
-        self.memory = bytearray(config.memory_bytes)
+        self.memory, self._unit = bytearray(config.memory_bytes), config.stripes.unit_bytes
         self._sizes = space_words(config)
         self._registers = registers
         self.link = LinkOptions.for_device() if link is None else link
@@ -212,24 +212,25 @@ class Emulator:
     def _memory_status(self, unit: int, units: int) -> Status:
         if not self.memory:
             return Status.NO_MEMORY
-        inside = (unit + units) * UNIT <= len(self.memory)
+        inside = (unit + units) * self._unit <= len(self.memory)
         return Status.OK if inside else Status.OUT_OF_RANGE
 
     def _write(self) -> Program:
         extent = yield from self._arguments(Extent)
         unit, units = extent.unit, extent.units
         status = self._memory_status(unit, units)
-        for start in range(unit * UNIT, (unit + units) * UNIT, UNIT):
-            data = yield UNIT
+        size = self._unit
+        for start in range(unit * size, (unit + units) * size, size):
+            data = yield size
             if status == Status.OK:
-                self.memory[start:start + UNIT] = data
+                self.memory[start:start + size] = data
         self._reply(Code.WRITE, status)
 
     def _digest(self) -> Program:
         extent = yield from self._arguments(Extent)
         unit, units = extent.unit, extent.units
         status = self._memory_status(unit, units)
-        data = memoryview(self.memory)[unit * UNIT:(unit + units) * UNIT]
+        data = memoryview(self.memory)[unit * self._unit:(unit + units) * self._unit]
         crc = zlib.crc32(data) if status == Status.OK else 0
         self._reply(Code.DIGEST, status, crc.to_bytes(4, "little"))
 
@@ -306,9 +307,9 @@ class Emulator:
 
     def _parts_of(self, run: Run, tokens: list[int], status: Status):
         """Return lead, rows and rest of a pass of these tokens."""
-        configuration = self._configuration
-        lead, row = configuration.lead_units * UNIT, configuration.row_units * UNIT
-        tape, end = run.tape_units * UNIT, lead + row * len(tokens)
+        configuration, unit = self._configuration, self._unit
+        lead, row = configuration.lead_units * unit, configuration.row_units * unit
+        tape, end = run.tape_units * unit, lead + row * len(tokens)
         if run.flags & RunFlag.STREAMED:
             data = yield from self._streamed(
                 tape + row * len(tokens), keep=status == Status.OK)
@@ -316,8 +317,8 @@ class Emulator:
         if status != Status.OK:
             raise _Refused(status)
         if not run.flags & RunFlag.STREAMED:
-            memory, start, end = self.memory, configuration.tape_unit * UNIT, lead
-            starts = [(configuration.rows_unit + token * configuration.row_units) * UNIT
+            memory, start, end = self.memory, configuration.tape_unit * unit, lead
+            starts = [(configuration.rows_unit + token * configuration.row_units) * unit
                       for token in tokens]
         rows = [bytes(memory[first:first + row]) for first in starts]
         return (bytes(memory[start:start + lead]), rows,

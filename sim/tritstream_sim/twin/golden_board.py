@@ -9,6 +9,7 @@ import numpy as np
 from tritstream.build import BuildConfig
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.image import Image
+from tritstream.image.layout import lay_out
 from tritstream.image.tape import Op
 from tritstream.link.messages import Identity, StageRecord
 from tritstream.link.protocol import Space
@@ -40,10 +41,10 @@ class GoldenBoard:
         self._slot_words = Identity.of(config).slot_words
         self.vectors = np.zeros(config.vector_elements, np.int32)
         self._z_base = config.z_base
-        self._image = image
+        self._image, self._laid = image, lay_out(image, config.stripes)
         self._golden = GoldenModel(image)
         self._fault = fault or (lambda position, stage, vector: vector)
-        self._tokens = {image.row(token): token for token in range(image.vocab)}
+        self._tokens = {self._laid.row(token): token for token in range(image.vocab)}
         self._digest = 0
         self._position = 0
 
@@ -56,7 +57,7 @@ class GoldenBoard:
         """Play one pass; the tape has to be the image's."""
         if stages > self._image.stages:
             raise ValueError(f"the tape has {self._image.stages} stages, not {stages}")
-        whole = self._image.tape(self._image.units_before(stages)).tobytes()
+        whole = self._laid.tape(self._laid.units_before(stages)).tobytes()
         if lead + tape != whole or row not in self._tokens:
             raise ValueError("this is not the tape of the image")
         start = slot * self._slot_words

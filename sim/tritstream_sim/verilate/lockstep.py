@@ -66,7 +66,7 @@ class Lockstep:
             expected.append(self._digests(conversation, token, stages, 0 if fresh else digest))
             self._fresh.discard(conversation)
             before = conversation
-        data = pass_bytes(self.image, [token for _, token in tokens], stages)
+        data = pass_bytes(self.image, [token for _, token in tokens], stages, self.passes.stripes)
         done = self.passes.play(data, stages=stages, lanes=lanes, gaps=gaps)
         assert (done.status, done.head) == (Status.OK, head), done
         for section, record, digest in zip(self.image.sections, done.records, expected[0],
@@ -75,7 +75,7 @@ class Lockstep:
         for lane, (digest, digests) in enumerate(zip(done.digests, expected, strict=False)):
             assert digest == digests[-1], f"lane {lane}: {digest:#x}, not {digests[-1]:#x}"
         assert len(done.records) == stages
-        assert done.beats * self.passes.beat_bytes == len(data)
+        assert done.beats * self.passes.stripes.stripe_bytes == len(data)
         return done.records
 
     def _digests(self, conversation: int, token: int, stages: int, digest: int) -> list[int]:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tritstream.formats import UNIT
 from tritstream.image.image import Image
+from tritstream.image.layout import lay_out
 from tritstream.link.messages import RECORD_WORDS, StageRecord, stage_records
+from tritstream.stripes import PLAIN, Stripes
 from tritstream.support.tools import end_process
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.ports import DONE
@@ -22,11 +23,13 @@ __all__ = ["Pass", "Passes", "pass_bytes"]
 WORD = (1 << 64) - 1
 
 
-def pass_bytes(image: Image, tokens: Sequence[int], stages: int) -> bytes:
+def pass_bytes(image: Image, tokens: Sequence[int], stages: int,
+               stripes: Stripes = PLAIN) -> bytes:
     """Return what is played for a pass: the lead of the tape, the tokens' rows, the rest."""
-    tape = image.tape(image.units_before(stages)).tobytes()
-    lead = UNIT * image.lead_units
-    return tape[:lead] + b"".join(map(image.row, tokens)) + tape[lead:]
+    laid = lay_out(image, stripes)
+    tape = laid.tape(laid.units_before(stages)).tobytes()
+    lead = stripes.unit_bytes * laid.lead_units
+    return tape[:lead] + b"".join(map(laid.row, tokens)) + tape[lead:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Passes:
         program = compile_model(export(accelerator, "passes"), "passes", cache, sources=[source],
                                 arguments=["-O3", "--x-assign", "fast", "--noassert"],
                                 optimise=optimise)
-        self.beat_bytes = len(accelerator.beats.p.data)
+        self.stripes = accelerator.stripes
         self._lanes = len(accelerator.start.p.lanes.table)
         self._start = accelerator.start.p.shape()
         self.digests = [0] * self._lanes
@@ -96,7 +99,7 @@ class Passes:
             "lanes": {"last": len(lanes) - 1, "table": lanes}, "stages": stages}).as_bits()
         words = RECORD_WORDS * stages
         request = [start & WORD, start >> 64 & WORD, start >> 128, self._lanes, words, len(gaps),
-                   len(data) // self.beat_bytes, self.beat_bytes,
+                   len(data) // self.stripes.stripe_bytes, self.stripes.stripe_bytes,
                    *(number for gap in gaps.items() for number in gap)]
         self._process.stdin.write(struct.pack(f"<{len(request)}Q", *request))
         self._process.stdin.write(data)

@@ -25,7 +25,7 @@ class Estimate:
         That share the pass.
     stages : tuple of StageEstimate
         In the order of the tape.
-    beat_bytes, clock_hz : int
+    stripe_bytes, clock_hz : int
         Of the build.
     memory_rate : float
         Bytes that the memory delivers per cycle.
@@ -39,7 +39,7 @@ class Estimate:
 
     tokens: int
     stages: tuple[StageEstimate, ...]
-    beat_bytes: int
+    stripe_bytes: int
     clock_hz: int
     memory_rate: float
     link_rate: int
@@ -49,7 +49,7 @@ class Estimate:
     @property
     def tape_bytes(self) -> int:
         """What a pass reads, the embedding rows included."""
-        return self.beat_bytes * sum(stage.beats for stage in self.stages)
+        return self.stripe_bytes * sum(stage.beats for stage in self.stages)
 
     @property
     def core_cycles(self) -> int:
@@ -95,7 +95,7 @@ class Estimate:
     @property
     def roof(self) -> float:
         """Tokens per second if nothing but reading the tape took time."""
-        rate = min(self.memory_rate, self.beat_bytes) * self.clock_hz
+        rate = min(self.memory_rate, self.stripe_bytes) * self.clock_hz
         return self.reads(min(rate, self.link_rate) if self._waits_for_link else rate)
 
     def reads(self, rate: float) -> float:
@@ -108,7 +108,7 @@ class Estimate:
 
         The memory is left out if the weights do not lie in it, and a link of unknown speed.
         """
-        rates = {Limit.CORE: self.beat_bytes * self.clock_hz}
+        rates = {Limit.CORE: self.stripe_bytes * self.clock_hz}
         if not self.streamed:
             rates[Limit.MEMORY] = self.memory_rate * self.clock_hz
         if self.link_rate:
@@ -164,6 +164,7 @@ def estimate(model: ModelConfig, build: BuildConfig, *, tokens: int = 1, consecu
         stages.append(dataclasses.replace(stage, cycles=stage.cycles + pending))
         pending = (padding_cycles(header, build, wide_rows=wide_rows) if plan.op is Op.EMBED
                    else 0)
-    return Estimate(tokens=tokens, head=head, stages=tuple(stages), beat_bytes=build.beat_bytes,
+    return Estimate(tokens=tokens, head=head, stages=tuple(stages),
+                    stripe_bytes=build.stripe_bytes,
                     clock_hz=build.clock_hz, link_rate=build.link_rate, streamed=streamed,
-                    memory_rate=build.beat_bytes if memory_rate is None else memory_rate)
+                    memory_rate=build.stripe_bytes if memory_rate is None else memory_rate)

@@ -4,6 +4,7 @@ What is written comes from the host; what is found there is known by the CRC tha
 Where that differs, the faults that a board is likely to have are tried: which of them gives it?
 """
 
+import math
 import time
 import zlib
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ import numpy as np
 
 from tritstream.analysis.check import Check, Verdict
 from tritstream.driver import CHUNK_UNITS, Device
-from tritstream.formats import UNIT
 
 __all__ = ["examine_memory"]
 
@@ -45,6 +45,7 @@ def _data_lines(device: Device) -> Check:
     """Write words in which one bit is 1, then words in which one is 0."""
     ones = (np.uint32(1) << np.arange(32, dtype=np.uint32)).astype("<u4")
     data = np.concatenate([ones, ~ones]).tobytes()
+    data *= math.lcm(len(data), device.unit_bytes) // len(data)
     device.write_memory(0, data)
     crc = device.memory_crc(0, len(data))
     if crc == zlib.crc32(data):
@@ -69,45 +70,48 @@ def _stuck(data: bytes, crc: int) -> str | None:
 
 def _address_lines(device: Device) -> Check:
     """Write a unit at each power of two, and the last one: two that are one in truth would show."""
-    last = device.identity.memory_units - 1
+    last, size = device.identity.memory_units - 1, device.unit_bytes
     units = sorted({0, last, *(1 << line for line in range(last.bit_length()))})
-    content = {unit: _random(unit, 1) for unit in units}
+    content = {unit: _random(unit, size) for unit in units}
     for unit, data in content.items():
-        device.write_memory(unit * UNIT, data)
+        device.write_memory(unit * size, data)
     known = {zlib.crc32(data): unit for unit, data in content.items()}
     for unit, data in content.items():
-        crc = device.memory_crc(unit * UNIT, UNIT)
+        crc = device.memory_crc(unit * size, size)
         if crc != zlib.crc32(data):
             found = ("something else" if crc not in known
-                     else f"what was written to byte {known[crc] * UNIT:,}")
-            return Check("address lines", Verdict.FAIL, f"byte {unit * UNIT:,} holds {found}: look "
+                     else f"what was written to byte {known[crc] * size:,}")
+            return Check("address lines", Verdict.FAIL, f"byte {unit * size:,} holds {found}: look "
                          "at address and bank lines")
-    return Check("address lines", Verdict.PASS, f"{len(units)} places up to byte {last * UNIT:,} "
+    return Check("address lines", Verdict.PASS, f"{len(units)} places up to byte {last * size:,} "
                  "are different ones", len(units), "places")
 
 
 def _content(device: Device, end: float) -> Check:
     """Write random bytes, spread evenly, while there is time, then look at them: that is fast."""
     total, began, clock = device.identity.memory_units, time.monotonic(), device.clock()
-    device.write_memory(0, bytes(UNIT))
+    unit_bytes = device.unit_bytes
+    device.write_memory(0, bytes(unit_bytes))
     size = _piece(time.monotonic() - began, end - began, total)
     places = []
     for place in _spread(-(-total // size)):
         places.append((place * size, min(size, total - place * size)))
-        device.write_memory(places[-1][0] * UNIT, _random(*places[-1]))
+        device.write_memory(places[-1][0] * unit_bytes,
+                            _random(places[-1][0], places[-1][1] * unit_bytes))
         if time.monotonic() > began + WRITING * (end - began):
             break
     time.sleep(KEPT_SECONDS)
     after = "" if clock is None else f", the first {device.clock() - clock:.2g} s later"
     for unit, units in places:
-        data, crc = _random(unit, units), device.memory_crc(unit * UNIT, units * UNIT)
+        start, count = unit * unit_bytes, units * unit_bytes
+        data, crc = _random(unit, count), device.memory_crc(start, count)
         if crc != zlib.crc32(data):
-            return Check("memory", Verdict.FAIL, f"{units * UNIT:,} bytes from byte "
-                         f"{unit * UNIT:,} on are not as written{after}: "
+            return Check("memory", Verdict.FAIL, f"{count:,} bytes from byte "
+                         f"{start:,} on are not as written{after}: "
                          + (_stuck(data, crc) or "look at refresh, clock and supply"))
     share = sum(units for _, units in places) / total
-    return Check("memory", Verdict.PASS, f"{share:.2%} of {total * UNIT:,} bytes, in {len(places)} "
-                 f"pieces, are as written{after}", share, "of all bytes")
+    return Check("memory", Verdict.PASS, f"{share:.2%} of {total * unit_bytes:,} bytes, in "
+                 f"{len(places)} pieces, are as written{after}", share, "of all bytes")
 
 
 def _piece(unit_seconds: float, seconds: float, total: int) -> int:
@@ -127,5 +131,5 @@ def _spread(count: int) -> Iterator[int]:
             yield place
 
 
-def _random(unit: int, units: int) -> bytes:
-    return np.random.default_rng([SEED, unit]).bytes(units * UNIT)
+def _random(unit: int, size: int) -> bytes:
+    return np.random.default_rng([SEED, unit]).bytes(size)

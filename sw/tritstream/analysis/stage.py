@@ -16,10 +16,10 @@ from math import ceil, log2
 
 import numpy as np
 
-from tritstream.analysis.ranking import ranking_cycles
+from tritstream.analysis.ranking import contender_cycles, ranking_cycles
 from tritstream.build import BuildConfig
-from tritstream.formats import FORMATS, HEADER_BYTES, UNIT, padded
-from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Header, Op, units_of
+from tritstream.formats import FORMATS, padded
+from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Header, Op
 
 __all__ = ["Limit", "StageEstimate", "estimate_stage", "padding_cycles"]
 
@@ -39,7 +39,6 @@ RESUMES = 2                 # from a group that leaves the core's queue to the n
 CHAIN = 5                   # from a row to that of the next token, which goes on from its state
 STATISTICS = 10             # from the last element to the maximum and the sum of squares
 RECORD = 3                  # record, next header, begin
-CONTENDERS = 16             # words of the head that wait until one of two logits is ranked
 SPREAD = 0.8                # standard deviations by which the worst moment of a ranking is worse
 HEAD = 18                   # until the ranking has settled
 ROW = 22                    # latency of the embedding row, its scale and the element path
@@ -73,7 +72,7 @@ class StageEstimate:
     weights : int
         Ternary weights.
     beats : int
-        Of its section of the tape.
+        Stripes of its section of the tape.
     words : int
         Words of rows, and groups that are collected before; cycles of the element path.
     cycles : int
@@ -112,7 +111,7 @@ def estimate_stage(name: str, header: Header, build: BuildConfig, *, wide_rows: 
         return _embed(name, header, build, wide_rows, tokens)
     product = _Product(header, build, tokens, consecutive)
     return StageEstimate(name=name, weights=header.rows * header.op.projections * header.columns,
-                         beats=header.units * UNIT // build.beat_bytes, words=product.emits,
+                         beats=_section_stripes(header, build), words=product.emits,
                          cycles=product.cycles + _from_word(header.op, build))
 
 
@@ -136,12 +135,12 @@ class _Product:
         last = self._into_core + self._last_words
         by_beats = self._first_beat + self._body - 1 + last
         if self._ranks:
-            late = np.cumsum(self._ranking[0] - self._group) + SPREAD * np.sqrt(
-                np.cumsum(self._ranking[1]))
+            late = np.cumsum(self._side_by_side(self._ranking[0]) - self._group) + SPREAD * np.sqrt(
+                np.cumsum(self._side_by_side(self._ranking[1])))
             by_beats += max(0, round(late.max()) - ahead * self._group)
+        first_words = int(self._side_by_side(self._words)[0])
         return max(by_beats, first_row + self.emits,
-                   self._scales + int(self._words[0]) + RESUMES + self._body - ahead * self._group
-                   + last)
+                   self._scales + first_words + RESUMES + self._body - ahead * self._group + last)
 
     @cached_property
     def emits(self) -> int:
@@ -151,10 +150,13 @@ class _Product:
         words = int(self._words.sum())
         if self._shared:                # groups are collected meanwhile
             return self.build.element_cycles * words
-        emits = words + len(self._words) * (self.header.op.projections - 1)
-        # One logit is ranked per cycle.
-        waits = self.header.op is Op.HEAD and self.build.element_width > 1 and emits > self._body
-        return emits + CONTENDERS if waits else emits
+        blocks = self.build.stripes.blocks(self.header.rows)
+        emits = words + blocks * (self.header.op.projections - 1)
+        if self.header.op is Op.HEAD:
+            emits += round(contender_cycles(
+                self.header.rows, width=self.build.element_width, block=self._block,
+                candidates=self.build.candidates))
+        return emits
 
     @property
     def _shared(self) -> bool:
@@ -162,9 +164,19 @@ class _Product:
         return self.header.op is not Op.HEAD and self.build.element_cycles > 1
 
     @property
+    def _block(self) -> int:
+        """Rows that leave the core as one block: five, or of an only token all side by side."""
+        return ROWS * self.build.groups if self.build.lanes == 1 else ROWS
+
+    def _side_by_side(self, of_blocks: np.ndarray) -> np.ndarray:
+        """Sums of what each block has over those that are side by side."""
+        sides = ROWS * self.build.groups // self._block
+        return np.add.reduceat(of_blocks, np.arange(0, len(of_blocks), sides))
+
+    @property
     def _last_words(self) -> int:
-        """Cycles of the words of the last block; the first waits for its turn."""
-        words, cycles = int(self._words[-1]), self.build.element_cycles
+        """Cycles of the words of the last blocks; the first waits for its turn."""
+        words, cycles = int(self._side_by_side(self._words)[-1]), self.build.element_cycles
         return cycles * (words - 1) + 1 + cycles // 2 if self._shared else words
 
     @property
@@ -175,18 +187,19 @@ class _Product:
 
     @cached_property
     def _ranking(self) -> tuple[np.ndarray, np.ndarray]:
-        return ranking_cycles(self.header.rows, self._words, tokens=self.tokens,
+        return ranking_cycles(self.header.rows, self._words, block=self._block, tokens=self.tokens,
                               candidates=self.build.candidates)
 
     @property
     def _body(self) -> int:
-        """Beats of all row groups."""
-        return self.header.body_bytes // self.build.beat_bytes
+        """Stripes of all row groups."""
+        stripes = self.build.stripes
+        return stripes.body_units(self.header) * stripes.unit_stripes
 
     @property
     def _group(self) -> int:
-        """Beats of a row group."""
-        return self.header.group_bytes // self.build.beat_bytes
+        """Beats of a row group, in each memory."""
+        return self.build.stripes.group_stripes(self.header.columns)
 
     @property
     def _into_core(self) -> int:
@@ -209,7 +222,8 @@ class _Product:
         The quantiser makes V elements per cycle and the core takes P, so it has to be ahead; the
         vectors of the last token are those that count.
         """
-        vectors, words = self.header.op.vectors, self.header.group_bytes // self.build.vector_width
+        vectors = self.header.op.vectors
+        words = self._group * self.build.beat_bytes // self.build.vector_width
         reciprocal = RECIPROCAL + self._digits
         step = max(words, reciprocal) if self._serial > 1 and vectors > 1 else words
         of_token = max((vectors - 1) * step + words, self._serial * reciprocal)
@@ -232,10 +246,10 @@ class _Product:
 
     @cached_property
     def _words(self) -> np.ndarray:
-        """Words of each block of five rows, of all tokens; a word may belong to two blocks."""
+        """Words of each block of rows, of all tokens; a word may belong to two blocks."""
         width, rows = self.build.element_width, self.header.rows
-        first = np.arange(0, rows, ROWS)
-        words = (np.minimum(first + ROWS, rows) - 1) // width - first // width + 1
+        first = np.arange(0, rows, self._block)
+        words = (np.minimum(first + self._block, rows) - 1) // width - first // width + 1
         chained = self.consecutive and self.header.op is Op.MLGRU
         return words + (self.tokens - 1) * (np.maximum(words, CHAIN) if chained else words)
 
@@ -244,22 +258,39 @@ def _embed(name: str, header: Header, build: BuildConfig, wide_rows: bool,
            tokens: int) -> StageEstimate:
     """The embedding rows, of which E bytes are taken per cycle, and a beat in one in between."""
     count, words = _row_bytes(header, wide_rows), ceil(header.rows / build.element_width)
-    elements = ROW_PREFIX // build.element_width + build.element_cycles * words
+    elements = ROW_PREFIX // _row_rate(build) + build.element_cycles * words
 
     def of_row(size):
-        return max(ceil(size / build.element_width) + ceil(size / build.beat_bytes), elements)
+        return max(ceil(size / _row_rate(build)) + ceil(size / build.flat_bytes), elements)
 
-    cycles = (_gain_cycles(header, build) + ceil(HEADER_BYTES / build.beat_bytes) + of_row(count)
-              + (tokens - 1) * of_row(padded(count)) + ROW + _shared_cycles(header.op, build))
-    beats = (header.units + tokens * units_of(count)) * UNIT // build.beat_bytes
+    stripes = build.stripes
+    cycles = (_gain_cycles(header, build) + stripes.unit_stripes + of_row(count)
+              + (tokens - 1) * of_row(_padded_row(count, build)) + ROW
+              + _shared_cycles(header.op, build))
+    beats = (_section_stripes(header, build)
+             + tokens * stripes.flat_units(count) * stripes.unit_stripes)
     return StageEstimate(name=name, weights=0, beats=beats, words=tokens * words, cycles=cycles)
 
 
 def padding_cycles(header: Header, build: BuildConfig, *, wide_rows: bool) -> int:
     """Cycles of the stage behind the row in which the rest of the row's padding is taken."""
     count = _row_bytes(header, wide_rows)
-    rest = max(0, (padded(count) - count) // build.element_width - ROW_ENDS)
-    return rest + ceil(HEADER_BYTES / build.beat_bytes) if rest else 0
+    rest = max(0, (_padded_row(count, build) - count) // _row_rate(build) - ROW_ENDS)
+    return rest + build.stripes.unit_stripes if rest else 0
+
+
+def _section_stripes(header: Header, build: BuildConfig) -> int:
+    return build.stripes.section_units(header) * build.stripes.unit_stripes
+
+
+def _padded_row(count: int, build: BuildConfig) -> int:
+    """Bytes of an embedding row of so many, with the padding that is taken."""
+    return padded(count) if build.stripes.unit_stripes > 1 else count
+
+
+def _row_rate(build: BuildConfig) -> int:
+    """Bytes of a row that are taken per cycle, no more than its prefix has."""
+    return min(build.element_width, ROW_PREFIX)
 
 
 def _row_bytes(header: Header, wide_rows: bool) -> int:
@@ -267,10 +298,14 @@ def _row_bytes(header: Header, wide_rows: bool) -> int:
 
 
 def _gain_cycles(header: Header, build: BuildConfig) -> int:
-    """Cycles in which the gains are taken: a beat each, or 2 V bytes."""
-    if not header.bank_bytes:
+    """Cycles in which the gains are taken: a stripe each, or `V` gains."""
+    if not header.banks:
         return 0
-    return header.bank_bytes // min(build.beat_bytes, 2 * build.vector_width) + GAINS
+    chunk = build.flat_bytes // build.gain_chunks
+    size = FORMATS.gain_bits // 8 * header.rows
+    if build.stripes.unit_stripes > 1:
+        size = padded(size)
+    return header.banks.value.bit_count() * ceil(size / chunk) + GAINS
 
 
 def _from_word(op: Op, build: BuildConfig) -> int:

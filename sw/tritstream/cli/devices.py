@@ -12,7 +12,6 @@ from tritstream.cli.options import JsonArray
 from tritstream.ddr3.levelling import LevellingError
 from tritstream.driver import Device
 from tritstream.errors import DeviceError, MissingTool
-from tritstream.formats import UNIT
 from tritstream.support.tools import install_command
 
 __all__ = ["devices"]
@@ -73,8 +72,9 @@ def _asked(uri: str) -> dict:
     except DeviceError as error:
         return {"board": None, "why": str(error)}
     return {"board": {"build_id": identity.build.hex(), "clock_hz": identity.clock_hz,
-                      "P": identity.beat_bytes, "V": identity.vector_width,
-                      "memory_bytes": identity.memory_units * UNIT, "unlevelled": unlevelled}}
+                      "P": identity.beat_bytes, "G": identity.groups, "V": identity.vector_width,
+                      "memory_bytes": identity.memory_units * identity.stripes.unit_bytes,
+                      "unlevelled": unlevelled}}
 
 
 def _table(rows: list[dict]) -> Table:

@@ -41,7 +41,7 @@ def estimate_model(
     board: Annotated[str | None, typer.Option("--board", metavar="BOARD",
                                               help="A board with its memory and link.")] = None,
     build: Annotated[str | None, typer.Option(
-        "--build", metavar="p=P,v=V,t=T,clock=MHZ",
+        "--build", metavar="p=P,g=G,v=V,t=T,clock=MHZ",
         help=f"A build of any width instead; default: {DEFAULT_BUILD}.")] = None,
     memory: Annotated[float | None, typer.Option(
         "--memory", metavar="BYTES", help="Bytes that the memory delivers per cycle, if fewer than "
@@ -174,7 +174,7 @@ def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = No
     tokens
         What `estimate` takes of the tokens of a pass; one alone if nothing is said.
     """
-    resident = Needs.of(image).resident(config.memory_bytes)
+    resident = Needs.of(image, config.stripes).resident(config.memory_bytes)
     return estimate(_shape(image), config, wide_rows=_wide(image), streamed=not resident,
                     memory_rate=memory_rate if resident else None, **tokens)
 
@@ -198,7 +198,7 @@ def describe(passes: _Passes) -> dict:
         "memory_bytes_per_cycle": found.memory_rate,
         "link_bytes_per_second": found.link_rate or None, "streamed": found.streamed,
         "answer_bytes": found.answer_bytes,
-        "roofs": _roofs(found), "beat_bytes": found.beat_bytes, "clock_hz": found.clock_hz,
+        "roofs": _roofs(found), "stripe_bytes": found.stripe_bytes, "clock_hz": found.clock_hz,
         "lanes": passes.together.tokens, "stages": _stages(found),
         "together": _describe_pass(passes.together), "prompt": _describe_pass(passes.prompt),
         "evidence": "estimated",
@@ -235,7 +235,7 @@ def _show(result: dict) -> None:
     together, prompt = result["together"], result["prompt"]
     limits = {**_LIMITS, Limit.LINK: "the link, over which the weights come for every pass"
               if result["streamed"] else "the link, over which the answers go to the host"}
-    peak = FORMATS.trits_per_byte * result["beat_bytes"]
+    peak = FORMATS.trits_per_byte * result["stripe_bytes"]
     console.print(_table(result["stages"], peak, "token"))
     console.print(f"{_speed_of_roof(result)} with which the tape could be read; limited by "
                   f"{limits[result['limit']]}")

@@ -150,7 +150,8 @@ class DeviceEngine(Engine):
             for _ in self._play(before, 0):
                 pass
         run = dataclasses.replace(
-            self._device.play_of(last), tape_units=self.image.units_before(stages), stages=stages,
+            self._device.play_of(last), stages=stages,
+            tape_units=self._device.layout.units_before(stages),
             flags=RunFlag(RunFlag.LOGITS * logits | RunFlag.FRESH * self._fresh))
         (result,) = self._counted(self._device.play([run]))
         return result

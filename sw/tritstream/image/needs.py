@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from tritstream.formats import UNIT
+from tritstream.image.layout import lay_out
+from tritstream.stripes import PLAIN, Stripes
 
 __all__ = ["Needs"]
 
@@ -42,12 +43,14 @@ class Needs:
     token_bytes: int
 
     @classmethod
-    def of(cls, image) -> "Needs":
-        """Return what an image needs."""
+    def of(cls, image, stripes: Stripes = PLAIN) -> "Needs":
+        """Return what an image needs of a build with these stripes."""
+        laid = lay_out(image, stripes)
+        tape, row, size = laid.tape_units, laid.row_units, stripes.unit_bytes
         return cls(max_hidden=image.hidden, max_intermediate=image.intermediate,
                    max_state=image.layers * image.hidden, max_vocab=image.vocab,
-                   max_stages=image.stages, memory_bytes=len(image.payload),
-                   token_bytes=(image.tape_units + image.row_units) * UNIT)
+                   max_stages=image.stages, memory_bytes=(laid.tape_unit + tape) * size,
+                   token_bytes=(tape + row) * size)
 
     def lack(self, limits) -> str | None:
         """Say what is too large for a device, as in ``hidden size of 65 exceeds 64``.

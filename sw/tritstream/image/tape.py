@@ -3,7 +3,8 @@
 A tape is a sequence of *sections*, one per stage. Each is a header, the gain banks that
 the statistics of this stage's output need, and a body: the packed trits of a ternary matrix or,
 for the embedding stage, the embedding row that the source splices in. All parts are padded to
-multiples of `ALIGNMENT`, so one image serves every beat width.
+multiples of `ALIGNMENT`; for beats wider than that, and for several memories, see
+`tritstream.image.layout`.
 
 A model of L layers has 4 L + 2 stages: EMBED, then for each layer MLGRU (i, f and g projections
 and the recurrence), RESIDUAL (o projection), GLU (gate and up projections) and RESIDUAL (down
@@ -185,14 +186,19 @@ class Header:
         """Length of the section."""
         return (HEADER_BYTES + self.bank_bytes + self.body_bytes) // UNIT
 
-    def to_bytes(self) -> bytes:
-        """Return the header as the hardware reads it, padded."""
+    def to_bytes(self, *, units: int | None = None, row_blocks: int | None = None) -> bytes:
+        """Return the header as the hardware reads it, padded.
+
+        `units` and `row_blocks` are those of a build that the section is laid out for, else those
+        of an image.
+        """
         scales = (*self.scales, *(Scalar() for _ in range(3 - len(self.scales))))
         flat = [number for scalar in (*scales, self.ratio, self.floor)
                 for number in (scalar.mantissa, scalar.exponent)]
         return _STRUCT.pack(
             MAGIC, self.op, self.banks.value, self.fractions[0], self.columns, self.rows,
-            self.state_base, self.units, *flat, blocks(self.rows),
+            self.state_base, self.units if units is None else units, *flat,
+            blocks(self.rows) if row_blocks is None else row_blocks,
             self.fractions[1]).ljust(HEADER_BYTES, b"\0")
 
     @classmethod

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tritstream.build import BuildConfig
-from tritstream.formats import FORMATS, UNIT, padded
+from tritstream.formats import FORMATS
 from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, LaneFlag, PassFlag, RunFlag, Status
 from tritstream.link.table import Table, field, table
+from tritstream.stripes import Stripes
 
 __all__ = [
     "ARGUMENTS",
@@ -47,8 +48,9 @@ class Identity(Table):
     protocol: int = field("u8", f"version of frames and messages, {PROTOCOL}")
     formats: int = field("u8", "version of the number formats")
     build: bytes = field("8 bytes", "by which a build is known again")
-    beat_bytes: int = field("u8", "P, bytes of a beat")
-    vector_width: int = field("u8", "V, elements per cycle")
+    beat_bytes: int = field("u16", "P, bytes of a beat of one memory")
+    groups: int = field("u8", "G, row groups side by side, with a memory each")
+    vector_width: int = field("u16", "V, elements per cycle")
     lanes: int = field("u8", "T, tokens that share a pass")
     candidates: int = field("u8", "most logits that the answer to a pass lists")
     max_hidden: int = field("u16", "largest hidden size")
@@ -61,9 +63,14 @@ class Identity(Table):
     link_rate: int = field("u32", "bytes per second of the link, 0 if unknown")
 
     @property
+    def stripes(self) -> Stripes:
+        """How its memories hold an image."""
+        return Stripes(self.beat_bytes, self.groups)
+
+    @property
     def z_base(self) -> int:
         """Address of the vector z in the space of vectors."""
-        return padded(self.max_hidden)
+        return self.stripes.padded_columns(self.max_hidden)
 
     @property
     def slot_words(self) -> int:
@@ -75,10 +82,11 @@ class Identity(Table):
         """Return what a device built from `config` says; its build is known by the digest."""
         return cls(protocol=PROTOCOL, formats=FORMATS.version,
                    build=config.digest() if build is None else build,
-                   beat_bytes=config.beat_bytes, vector_width=config.vector_width,
-                   lanes=config.lanes, candidates=config.candidates, max_hidden=config.max_hidden,
+                   beat_bytes=config.beat_bytes, groups=config.groups,
+                   vector_width=config.vector_width, lanes=config.lanes,
+                   candidates=config.candidates, max_hidden=config.max_hidden,
                    max_intermediate=config.max_intermediate, max_state=config.max_state,
-                   max_vocab=config.max_vocab, memory_units=config.memory_bytes // UNIT,
+                   max_vocab=config.max_vocab, memory_units=config.memory_units,
                    memory_registers=config.memory_registers,
                    clock_hz=config.clock_hz, link_rate=config.link_rate)
 

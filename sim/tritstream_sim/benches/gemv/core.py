@@ -21,30 +21,31 @@ from tritstream_sim.verilate.parameters import build_config
 
 
 def random_group(rng, config: BuildConfig, beats: int):
-    """Return int8 `[lanes, columns]` activations and `[5, columns]` trits."""
+    """Return int8 `[lanes, columns]` activations and `[groups, 5, columns]` trits."""
     columns = beats * config.beat_bytes
     return (rng.integers(-127, 128, (config.lanes, columns), np.int8),
-            rng.integers(-1, 2, (ROWS, columns), np.int8))
+            rng.integers(-1, 2, (config.groups, ROWS, columns), np.int8))
 
 
 def beats_of(group, config: BuildConfig) -> list[dict]:
-    """Beats of a group: codes, activations, last."""
+    """Beats of groups side by side: codes, activations, last."""
     acts, trits = group
-    codes = code.encode(trits).reshape(-1, config.beat_bytes).tolist()
+    codes = code.encode(trits.swapaxes(0, 1)).reshape(config.groups, -1, config.beat_bytes)
+    codes = codes.swapaxes(0, 1).reshape(-1, config.stripe_bytes).tolist()
     acts = acts.reshape(config.lanes, -1, config.beat_bytes).swapaxes(0, 1).tolist()
     return [{"codes": these, "acts": those, "last": n == len(codes) - 1}
             for n, (these, those) in enumerate(zip(codes, acts, strict=True))]
 
 
-def golden(group) -> list[list[int]]:
-    """Row sums of a group, by lane."""
+def golden(group) -> list[list[list[int]]]:
+    """Row sums of groups side by side, by lane."""
     acts, trits = group
-    return (acts.astype(int) @ trits.astype(int).T).tolist()
+    return [(acts.astype(int) @ rows.astype(int).T).tolist() for rows in trits]
 
 
-def sums_of(value) -> list[list[int]]:
-    """Row sums that the core offers, by lane."""
-    return [list(sums) for sums in value.sums]
+def sums_of(value) -> list[list[list[int]]]:
+    """Row sums that the core offers, by group and lane."""
+    return [[list(sums) for sums in lanes] for lanes in value.sums]
 
 
 class Bench:
@@ -52,9 +53,11 @@ class Bench:
 
     def __init__(self, dut, *, i_stall=0.0, o_stall=0.0, burst=1):
         self.config = build_config()
-        self.source = Source(dut, "i", operands_layout(self.config.beat_bytes, self.config.lanes),
+        self.source = Source(dut, "i", operands_layout(
+            self.config.beat_bytes, self.config.lanes, self.config.groups),
                              stall=stall(i_stall, burst))
-        self.sink = Sink(dut, "o", groups_layout(self.config.acc_bits, self.config.lanes),
+        self.sink = Sink(dut, "o", groups_layout(
+            self.config.acc_bits, self.config.lanes, self.config.groups),
                          stall=stall(o_stall, burst))
         self.watch_i, self.watch_o = Monitor(dut, "i"), Monitor(dut, "o")
 
@@ -94,12 +97,12 @@ async def extremes(dut):
         for trit in (-1, 0, 1):
             columns = longest * bench.config.beat_bytes
             groups.append((np.full((bench.config.lanes, columns), act, np.int8),
-                           np.full((ROWS, columns), trit, np.int8)))
+                           np.full((bench.config.groups, ROWS, columns), trit, np.int8)))
     # The quantiser never makes -128, but the trees hold it.
     columns = max(bench.config.beat_bytes, 16)
     for trit in (-1, 0, 1):
         groups.append((np.full((bench.config.lanes, columns), -128, np.int8),
-                       np.full((ROWS, columns), trit, np.int8)))
+                       np.full((bench.config.groups, ROWS, columns), trit, np.int8)))
     groups.append(random_group(rng, bench.config, longest))
     await bench.check(groups)
 
@@ -108,11 +111,11 @@ async def extremes(dut):
 async def each_row_and_column_has_its_place(dut):
     bench, rng = await start(dut)
     groups = []
-    for column in range(bench.config.beat_bytes):
-        for row in range(ROWS):
-            trits = np.zeros((ROWS, bench.config.beat_bytes), np.int8)
-            trits[row, column] = rng.choice([-1, 1])
-            groups.append((random_group(rng, bench.config, 1)[0], trits))
+    shape = bench.config.groups, ROWS, bench.config.beat_bytes
+    for place in np.ndindex(shape):
+        trits = np.zeros(shape, np.int8)
+        trits[place] = rng.choice([-1, 1])
+        groups.append((random_group(rng, bench.config, 1)[0], trits))
     await bench.check(groups)
 
 

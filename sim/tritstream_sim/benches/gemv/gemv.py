@@ -40,7 +40,7 @@ class GemvWithMemory(wiring.Component):
         super().__init__({
             "write":     In(self._memory.write.signature.flip()),
             "command":   In(stream.Signature(product_layout(config.column_beats))),
-            "beats":     In(stream.Signature(data.ArrayLayout(8, config.beat_bytes))),
+            "beats":     In(stream.Signature(data.ArrayLayout(8, config.stripe_bytes))),
             "available": In(available_layout(config.column_beats)),
             "lanes":     In(lanes_layout(config.lanes, config.slots)),
             "o":         Out(stream.Signature(
@@ -74,27 +74,31 @@ class Product:
     def command(self, config: BuildConfig) -> dict[str, int]:
         """Return the command."""
         projections, rows, columns = self.trits.shape
-        return {"column_beats": columns // config.beat_bytes, "blocks": -(-rows // 5),
-                "rows": rows, "projections": projections, "separate": self.separate}
+        return {"column_beats": columns // config.beat_bytes,
+                "blocks": config.stripes.blocks(rows), "rows": rows, "projections": projections,
+                "separate": self.separate}
 
     def tape(self, config: BuildConfig, rng) -> list[bytes]:
-        """Beats: blocks, then projections, then columns. Rows that fill up are random."""
+        """Stripes: blocks, then projections, then columns. Rows that fill up are random."""
         projections, rows, columns = self.trits.shape
-        blocks = -(-rows // 5)
-        padded = rng.integers(-1, 2, (projections, 5 * blocks, columns), np.int8)
+        shape = config.stripes.blocks(rows) * config.groups, 5, columns
+        padded = rng.integers(-1, 2, (projections, shape[0] * 5, columns), np.int8)
         padded[:, :rows] = self.trits
-        groups = padded.reshape(projections, blocks, 5, columns).transpose(2, 1, 0, 3)
-        beats = code.encode(groups).reshape(-1, config.beat_bytes)
-        return [beat.tobytes() for beat in beats]
+        codes = code.encode(padded.reshape(projections, *shape).transpose(2, 1, 0, 3))
+        beats = codes.reshape(-1, config.groups, projections, columns // config.beat_bytes,
+                               config.beat_bytes)
+        stripes = beats.transpose(0, 2, 3, 1, 4).reshape(-1, config.stripe_bytes)
+        return [stripe.tobytes() for stripe in stripes]
 
-    def golden(self, width: int) -> list[tuple]:
-        """Words of `width` rows, as they come: `(lane, word, last, rows)`, rows by their place."""
+    def golden(self, config: BuildConfig) -> list[tuple]:
+        """Words of rows, as they come: `(lane, word, last, rows)`, rows by their place."""
         projections, rows, _ = self.trits.shape
+        width, block = config.element_width, 5 * (config.groups if config.lanes == 1 else 1)
         sums = np.array([[trits.astype(int) @ vectors[p if self.separate else 0].astype(int)
                           for p, trits in enumerate(self.trits)] for vectors in self.vectors])
         words = []
-        for first in range(0, rows, 5):
-            behind = min(first + 5, rows)
+        for first in range(0, rows, block):
+            behind = min(first + block, rows)
             for lane in range(len(sums)):
                 for word in range(first // width, (behind - 1) // width + 1):
                     there = range(max(first, word * width), min(behind, (word + 1) * width))
@@ -103,10 +107,11 @@ class Product:
                         row % width: sums[lane, :, row].tolist() for row in there}))
         return words
 
-    def cycles(self, width: int) -> int:
+    def cycles(self, config: BuildConfig) -> int:
         """Cycles in which the serialiser emits them: the groups before the last are collected."""
         projections, rows, _ = self.trits.shape
-        return len(self.golden(width)) + -(-rows // 5) * (projections - 1)
+        return (len(self.golden(config))
+                + config.stripes.blocks(rows) * (projections - 1))
 
 
 def random_product(rng, config: BuildConfig, vectors, *, beats: int, rows: int, projections: int,
@@ -124,7 +129,7 @@ class Bench:
         self.dut, self.config = dut, build_config()
         self.commands = Source(dut, "command", product_layout(self.config.column_beats),
                                stall=stall(tape_stall, burst))
-        self.tape = Source(dut, "beats", data.ArrayLayout(8, self.config.beat_bytes),
+        self.tape = Source(dut, "beats", data.ArrayLayout(8, self.config.stripe_bytes),
                            stall=stall(tape_stall, burst))
         self.sink = Sink(dut, "o", sums_layout(
             self.config.acc_bits, self.config.element_width, self.config.lanes),
@@ -166,7 +171,7 @@ class Bench:
     async def check(self, products):
         """Compare everything that comes out, including that nothing more does."""
         for n, product in enumerate(products):
-            projections, expected = len(product.trits), product.golden(self.config.element_width)
+            projections, expected = len(product.trits), product.golden(self.config)
             for word, right in zip(await self.sink.take(len(expected)), expected, strict=True):
                 got = (word.lane, word.word, word.last, {
                     place: list(sums)[:projections] for place, sums in enumerate(word.rows)
@@ -267,15 +272,17 @@ async def only_the_vector_that_is_read_has_to_be_there(dut):
 @cocotb.test
 async def a_beat_per_cycle_from_command_to_command(dut):
     bench, rng, vectors = await start(dut)
+    shapes = (5, 15, 3), (12, 15, 1), (6, 13, 2), (5, 20, 1), (8, 9, 3)
+    if bench.config.groups > 1:             # whose rows leave one after the other
+        shapes = [(bench.config.column_beats, rows, n) for _, rows, n in shapes]
     products = [random_product(rng, bench.config, vectors, beats=beats, rows=rows, projections=n,
-                               separate=True)
-                for beats, rows, n in ((5, 15, 3), (12, 15, 1), (6, 13, 2), (5, 20, 1), (8, 9, 3))]
+                               separate=True) for beats, rows, n in shapes]
     bench.send(products, rng)
     await bench.check(products)
     cycles = bench.watch_tape.cycles
     assert cycles == list(range(cycles[0], cycles[0] + len(cycles)))
     latency = 6 + exact_log2(bench.config.beat_bytes)
-    assert bench.watch_o.cycles[0] == cycles[14] + latency
+    assert bench.watch_o.cycles[0] == cycles[3 * shapes[0][0] - 1] + latency
 
 
 @cocotb.test
@@ -286,8 +293,7 @@ async def a_word_per_cycle_and_a_group_before_it(dut, rows, projections):
                                projections=projections, separate=False) for _ in range(3)]
     bench.send(products, rng)
     await bench.check(products)
-    width = bench.config.element_width
-    least = sum(product.cycles(width) for product in products)
+    least = sum(product.cycles(bench.config) for product in products)
     beats = len(bench.watch_tape.cycles)
     cycles = bench.watch_o.cycles
     assert cycles[-1] - cycles[0] + projections <= max(least, beats + len(products)) + 5
@@ -326,7 +332,7 @@ async def rows_of_a_token_that_follows_come_five_cycles_later(dut, tape_stall, b
         cycles = bench.watch_o.cycles[before:]
         came = {}
         for cycle, (lane, word, _, rows) in zip(
-                cycles, product.golden(bench.config.element_width), strict=True):
+                cycles, product.golden(bench.config), strict=True):
             came[lane, word, min(rows)] = cycle
         for (lane, *where), cycle in came.items():
             if follows[lane]:

@@ -1,5 +1,6 @@
 """Bench of `GainBanks` and `VectorMemory` at several widths."""
 
+import itertools
 import random
 
 import cocotb
@@ -8,7 +9,7 @@ from amaranth.lib import data
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from tritstream.build import BuildConfig
-from tritstream.formats import padded
+from tritstream.formats import UNIT, padded
 from tritstream.image.tape import Bank
 from tritstream_hw.construct import construct
 from tritstream_hw.elements.vectors import VectorMemory
@@ -54,7 +55,8 @@ class Bench:
     def __init__(self, dut, size, *, gap=0.0, burst=1):
         self.dut, self.name, self.config = dut, f"{name(*size)}_banks", config(*size)
         start_clock(dut)
-        self.commands = Source(dut, f"{self.name}__command", load_layout(self.config.gain_beats))
+        self.commands = Source(dut, f"{self.name}__command", load_layout(
+            gain_beats=self.config.gain_beats, gain_chunks=self.config.gain_chunks))
         self.beats = Source(dut, f"{self.name}__beats",
                             data.ArrayLayout(8, self.config.beat_bytes), stall=stall(gap, burst))
         self.watch = Monitor(dut, f"{self.name}__beats")
@@ -71,13 +73,21 @@ class Bench:
         width = self.config.beat_bytes
         size = padded(2 * rows)
         self.port("half").value = half
-        self.commands.send([{"banks": banks.value, "beats": size // width}])
+        *_, last = self.chunks(rows)
+        self.commands.send([{"banks": banks.value, "beats": size // width, "last_chunk": last - 1}])
         for bank in banks:
             raw = random.randbytes(size)
             self.beats.send(raw[n:n + width] for n in range(0, size, width))
             self.content[half][bank] = np.frombuffer(
                 raw, "<u2" if bank is Bank.KEEP else "<i2")[:rows].tolist()
         return len(list(banks)) * size // width
+
+    def chunks(self, rows: int) -> list[int]:
+        """Chunks of each beat of a bank: of the last one none is loaded that is padding."""
+        width = self.config.beat_bytes
+        count, chunk = padded(2 * rows) // width, min(width, 2 * self.config.vector_width)
+        whole = [width // chunk] * count
+        return whole if width < UNIT else [*whole[1:], -(-2 * rows // chunk) - sum(whole[1:])]
 
     async def load(self, half: int, banks: Bank, rows: int):
         """Send random banks and wait until they are there."""
@@ -132,13 +142,13 @@ async def loads_any_banks_of_any_length(dut, size, gap, burst):
 @cocotb.parametrize(size=SIZES)
 async def a_beat_as_soon_as_it_can_be_written(dut, size):
     bench = await start(dut, size)
-    vector_width, beat_bytes = size
     count = bench.send(0, ~Bank(0), HIDDEN)
     await bench.beats.sent()
     await ClockCycles(dut.clk, 3)
-    step = max(1, beat_bytes // (2 * vector_width))
-    first = bench.watch.cycles[0]
-    assert bench.watch.cycles == list(range(first, first + count * step, step))
+    chunks = bench.chunks(HIDDEN) * len(Bank)
+    assert len(chunks) == count
+    begins = bench.watch.cycles[0] - chunks[0]
+    assert bench.watch.cycles == [begins + cycle for cycle in itertools.accumulate(chunks)]
     await bench.check(0)
 
 
