@@ -6,6 +6,7 @@ import functools
 import json
 import random
 import time
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -165,13 +166,14 @@ class Completions:
     async def _stream(self, asked: TextRequest, texts: Texts, head: dict, clock: Clock,
                       form: Form, echo: list[str]):
         """Yield the events of a stream; a client that goes away ends its texts."""
+        event_of = _events(head)
         logprobs, most = asked.log_probabilities, 1 if asked.timings_per_token else EVENT_TOKENS
         try:
             for text, before in zip(texts, echo, strict=True):
                 if first := form.first(text):
-                    yield _event(head | {"choices": [first]})
+                    yield event_of({"choices": [first]})
                 if before:
-                    yield _event(head | {"choices": [form.piece(text, before, None, None)]})
+                    yield event_of({"choices": [form.piece(text, before, None, None)]})
             async for text in texts.arrivals():
                 start = text.read_tokens
                 piece = text.read(most)
@@ -185,16 +187,16 @@ class Completions:
                 if asked.usage_of_events:
                     more["usage"] = _usage(texts)
                 choice = form.piece(text, piece, reason, table)
-                event = _event(head | {"choices": [choice]} | more)
+                event = event_of({"choices": [choice]} | more)
                 if not texts.read_out:
                     yield event
             if asked.usage:
-                event += _event(head | {"choices": [], "usage": _usage(texts),
-                                        "timings": clock.timings(texts)})
+                event += event_of({"choices": [], "usage": _usage(texts),
+                                   "timings": clock.timings(texts)})
             yield event + b"data: [DONE]\r\n\r\n"
         except Exception as error:
             refused = error if isinstance(error, Refused) else Refused(500, str(error))
-            yield _event(refused.table)
+            yield _event(_json(refused.table))
         finally:
             self._end(texts)
 
@@ -267,5 +269,11 @@ async def _read(texts: Texts) -> None:
         text.read(EVENT_TOKENS)
 
 
-def _event(table: dict) -> bytes:
-    return f"data: {_json(table)}\r\n\r\n".encode()
+def _event(data: str) -> bytes:
+    return f"data: {data}\r\n\r\n".encode()
+
+
+def _events(head: dict) -> Callable[[dict], bytes]:
+    """Return what makes an event of `head`, which is the same in all, and a table behind it."""
+    begin = _json(head)[:-1]
+    return lambda table: _event(f"{begin}, {_json(table)[1:]}")
