@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tritstream.formats import MOST_BEAT_BYTES
+from tritstream.formats import UNIT
 
 __all__ = ["SDR_32MB", "SDR_8MB", "SdrChip", "SdrCycles"]
 
@@ -78,7 +78,7 @@ class SdrChip:
     @property
     def beat_bytes(self) -> range:
         """Bytes that it can give at a time, in a burst or several: P is one of these."""
-        return range(self.word_bytes, MOST_BEAT_BYTES + 1)
+        return range(self.word_bytes, UNIT + 1)
 
     @property
     def bytes(self) -> int:
