@@ -3,16 +3,18 @@
 import collections
 
 from amaranth import *
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
+from tritstream.ddr3.levelling import LANES
 from tritstream.ddr3.registers import Command
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST, Ddr3Core, core_verilog
 
-__all__ = ["Ddr3Times", "ModelledCore"]
+__all__ = ["Ddr3Times", "ModelledCore", "packed"]
 
 MOST_OWED = 9               # refreshes: eight may be postponed
 PHASES = CYCLES_PER_BURST   # cycles of the chip in one of the controller, and edges: 2 x 2 x 2
+WINDOW_BITS = 8             # of a byte lane, as the model has them
 PINS = 4                    # of a command: /WE, /CAS, /RAS, /CS
 AUTO = ALL = 1 << 10        # of an address: of READ and WRITE, of PRECHARGE
 LONG_AGO = -1 << 40
@@ -30,21 +32,31 @@ class ModelledCore(Ddr3Core):
     -------
     commands : :py:`Out(...)`
         What the chip is told, see `Ddr3Times`.
+    windows : :py:`In(WINDOW_BITS * lanes)`
+        Where each byte lane reads right: bitslip, first and last delay, from the lowest bits on.
     """
 
     def __init__(self, chip: Ddr3Chip):
-        super().__init__(chip, {"commands": Out(PHASES * Ddr3Times.width(chip))})
+        super().__init__(chip, {"commands": Out(PHASES * Ddr3Times.width(chip)),
+                                "windows": In(WINDOW_BITS * LANES)})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.core = self.instance(
-            ResetSignal(allow_reset_less=True), o_commands=self.commands)
+            ResetSignal(allow_reset_less=True), o_commands=self.commands,
+            i_windows=self.windows)
         return m
 
     @staticmethod
     def verilog(chip: Ddr3Chip, clock_hz: int) -> str:
         """Return the module that is instantiated."""
         return core_verilog(chip, clock_hz, simulated=True)
+
+
+def packed(windows) -> int:
+    """Return what stands at the port `windows` of a `ModelledCore`."""
+    return sum((window.bitslip | window.first << 2 | window.last << 5) << WINDOW_BITS * lane
+               for lane, window in enumerate(windows))
 
 
 class _Bank:

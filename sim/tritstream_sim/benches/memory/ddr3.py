@@ -11,15 +11,18 @@ import random
 import cocotb
 from amaranth import *
 from amaranth.lib import wiring
+from cocotb.task import bridge
 from cocotb.triggers import ClockCycles, RisingEdge
 
+from tritstream.ddr3 import levelling
+from tritstream.ddr3.levelling import BITSLIPS, DELAYS, LANES, STARTED, LevellingError, Window
 from tritstream.ddr3.registers import Command, Control
 from tritstream_hw.memory.ddr3.chip import DDR3_512MB
 from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST
 from tritstream_hw.memory.ddr3.memory import Ddr3Memory
 from tritstream_hw.memory.port import MOST_BEATS, beat_layout, command_layout
-from tritstream_sim.agents.ddr3 import Ddr3Times, ModelledCore
-from tritstream_sim.agents.registers import Registers
+from tritstream_sim.agents.ddr3 import Ddr3Times, ModelledCore, packed
+from tritstream_sim.agents.registers import LINK_CYCLES, BlockingAccess, Registers
 from tritstream_sim.agents.stream import Monitor, Sink, Source, reset, stall, start_clock
 
 CLOCK_HZ = 75_000_000
@@ -27,6 +30,7 @@ CHIP = dataclasses.replace(DDR3_512MB, row_bits=11)     # the model holds it all
 PAGE = CHIP.word_bits // 8 << CHIP.column_bits          # bytes of a row of a bank
 SIZE = CHIP.burst_bytes // 2                            # P
 REFRESH = CHIP.refi * CLOCK_HZ / 1e9                    # cycles between two, on average
+EVERYWHERE = Window(0, 0, DELAYS - 1)                   # in which a lane reads right as it begins
 SHARE = 0.92                                            # of the peak, at least
 
 
@@ -37,22 +41,23 @@ class Watched(wiring.Component):
     -------
     bus, access, abandon
         See :class:`Ddr3Memory`.
-    commands
+    commands, windows
         See :class:`ModelledCore`.
     """
 
     def __init__(self):
         self._core = ModelledCore(CHIP)
         self._memory = Ddr3Memory(self._core, beat_bytes=SIZE, beats=512, memory_domain="sync")
-        super().__init__({**self._memory.signature.members,
-                          "commands": self._core.signature.members["commands"]})
+        seen = {name: self._core.signature.members[name] for name in ("commands", "windows")}
+        super().__init__({**self._memory.signature.members, **seen})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = self._memory
         wiring.connect(m, wiring.flipped(self.bus), memory.bus)
         wiring.connect(m, wiring.flipped(self.access), memory.access)
-        m.d.comb += [memory.abandon.eq(self.abandon), self.commands.eq(self._core.commands)]
+        m.d.comb += [memory.abandon.eq(self.abandon), self.commands.eq(self._core.commands),
+                     self._core.windows.eq(self.windows)]
         return m
 
 
@@ -74,15 +79,18 @@ def writes(beat):
     return {"write": 1, "beat": beat, "beats": 1, "data": content(beat)}
 
 
-async def start(dut, *, i_stall=(0,), o_stall=(0,)):
+async def start(dut, *, i_stall=(0,), o_stall=(0,), windows=(EVERYWHERE,) * LANES,
+                watched=True):
     start_clock(dut)
+    dut.windows.value = packed(windows)
     registers = Registers(dut, "access")
     dut.abandon.value = 0
     source = Source(dut, "bus__command", command_layout(SIZE), stall=stall(*i_stall))
     sink = Sink(dut, "bus__data", beat_layout(SIZE), stall=stall(*o_stall))
     await reset(dut, 10)                # for as long as something may be on its way
     times = Ddr3Times(CHIP, CLOCK_HZ)
-    cocotb.start_soon(watch(dut, times))
+    if watched:
+        cocotb.start_soon(watch(dut, times))
     return source, sink, registers, times
 
 
@@ -146,7 +154,7 @@ async def registers_reach_the_chip(dut):
         await registers.write(f"dfii_pi{phase}_wrdata", half)
     await registers.issue(1, Command.WRITE, bank=bank, address=column)
     await registers.issue(0, Command.READ, bank=bank, address=column)
-    await ClockCycles(dut.clk, 30)      # any link takes longer
+    await ClockCycles(dut.clk, LINK_CYCLES)
     assert await registers.read("dfii_pi0_rddata") == halves[0]
     await registers.issue(0, Command.PRECHARGE, bank=bank)
     await registers.write("dfii_control", Control.HARDWARE)
@@ -155,3 +163,34 @@ async def registers_reach_the_chip(dut):
     source.send([reads(place // SIZE, CHIP.burst_bytes // SIZE)])
     expected = b"".join(half.to_bytes(8, "little") for half in halves)
     assert b"".join(await sink.take(CHIP.burst_bytes // SIZE)) == expected
+
+
+@cocotb.test()
+async def a_host_starts_and_levels_it(dut):
+    """As it does over the link; then each lane reads right, and the controller has the chip."""
+    windows = []
+    for _ in range(LANES):
+        first = random.randrange(DELAYS)
+        windows.append(Window(random.randrange(BITSLIPS), first, random.randrange(first, DELAYS)))
+    dut._log.info(f"{windows}")
+    source, sink, registers, _ = await start(dut, windows=windows, watched=False)
+    access = BlockingAccess(registers, dut.clk)
+    found = await bridge(levelling.start)(access, lambda seconds: None)
+    assert list(found) == windows
+    assert await bridge(levelling.kept)(access) == found
+    assert Control(await registers.read("dfii_control")) == STARTED
+    places = range(3, CHIP.bytes // SIZE, CHIP.bytes // SIZE // 9)
+    source.send(command for place in places for command in (writes(place), reads(place, 1)))
+    assert await sink.take(len(places)) == [content(place) for place in places]
+
+
+@cocotb.test()
+async def a_lane_that_reads_nowhere_is_told(dut):
+    nowhere = Window(0, 5, 4)
+    _, _, registers, _ = await start(dut, windows=(EVERYWHERE, nowhere), watched=False)
+    try:
+        await bridge(levelling.start)(BlockingAccess(registers, dut.clk), lambda seconds: None)
+    except LevellingError as error:
+        assert "Byte lane 1 " in str(error)
+    else:
+        raise AssertionError("a lane was placed where it reads wrong")

@@ -18,6 +18,8 @@ from litex.gen.fhdl import verilog
 from litex.soc.interconnect import csr_bus
 from migen import Cat, ClockDomain, ClockDomainsRenamer, Module, Record, Signal
 
+from tritstream_hw.memory.ddr3.generator.lanes import Lanes
+
 PHASES = 2                  # cycles of the chip in one of the controller
 ADDRESS_BITS = 10           # of the registers
 
@@ -38,8 +40,11 @@ class Core(Module):
         module = _module(chip)(clock_hz, f"1:{PHASES}")
         module.timing_settings.tREFI = int(chip["refi"] * clock_hz // 1e9)      # not more seldom
         if simulated:
-            self.submodules.phy = phy = SDRAMPHYModel(module, _settings(chip), clk_freq=clock_hz)
-            self._show_commands(phy.dfi.phases)
+            self.submodules.model = model = SDRAMPHYModel(
+                module, _settings(chip), clk_freq=clock_hz)
+            self._show_commands(model.dfi.phases)
+            self.submodules.phy = phy = Lanes(model, chip["word_bits"] // 8)
+            self.comb += phy.windows.eq(self._port("windows", len(phy.windows)))
         else:
             self._add_clock("phy", clock, reset)
             self._add_clock("sys2x", self._port("fast_clk"))
@@ -55,7 +60,7 @@ class Core(Module):
             controller_settings=ControllerSettings(
                 cmd_buffer_depth=commands, refresh_postponing=postponed))
         self._add_user(self.sdram.crossbar.get_port())
-        found = self.sdram.get_csrs() + ([] if simulated else phy.get_csrs())
+        found = self.sdram.get_csrs() + phy.get_csrs()
         self._add_registers(sorted(found, key=lambda csr: registers.index(csr.name)))
 
     def _port(self, name: str, width: int = 1) -> Signal:
