@@ -23,4 +23,4 @@ class TangNano20kPlatform(ApiculaPlatform):
 
 TANG_NANO_20K = packaged_sdram_target(
     TangNano20kPlatform, name="tang_nano_20k", link="UART 2 Mbaud",
-    loader="openFPGALoader -b tangnano20k", evidence="estimated")
+    loader="openFPGALoader -b tangnano20k", evidence="simulated")
