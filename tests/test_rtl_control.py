@@ -41,9 +41,10 @@ CONFIG = BuildConfig(beat_bytes=8, max_hidden=64, max_intermediate=64, max_vocab
                      max_state=64, max_stages=8, memory_bytes=2048, candidates=3,
                      ack_cycles=500, retry_cycles=5_000)
 NO_MEMORY = dataclasses.replace(CONFIG, memory_bytes=0)
-NARROW = dataclasses.replace(CONFIG, beat_bytes=4, vector_width=4, memory_registers=4)
+NARROW = dataclasses.replace(CONFIG, beat_bytes=4, vector_width=4)
+WITH_REGISTERS = dataclasses.replace(NARROW, memory_registers=4)
 LANES = dataclasses.replace(CONFIG, lanes=3)
-CONFIGS = [CONFIG, NO_MEMORY, NARROW, LANES]
+CONFIGS = [CONFIG, NO_MEMORY, NARROW, WITH_REGISTERS, LANES]
 
 pytestmark = pytest.mark.verilator
 
@@ -544,7 +545,7 @@ def test_spaces(connect):
 
 
 def test_registers_of_the_memory(connect):
-    device = connect(NARROW)
+    device = connect(WITH_REGISTERS)
     assert device.identity.memory_registers == 4
     device.store(Space.REGISTERS, 1, np.array([-3, 7]))
     assert device.read(Space.REGISTERS, 0, 4).tolist() == [0, -3, 7, 0]

@@ -151,12 +151,11 @@ def _remedy(image, target) -> str:
     """Say what a model would fit that does not fit a board."""
     needs = Needs.of(image)
     boards = [name for name, other in all_targets().items() if needs.lack(other.config) is None]
-    if boards:
-        return f"{', '.join(boards)} would do"
+    remedies = [f"{', '.join(boards)} would do"] if boards else []
     enough = dataclasses.replace(target.config, max_state=needs.max_state)
     if needs.lack(enough) is None:
-        return f"build it with --build state={needs.max_state}"
-    return "no board here would do"
+        remedies.append(f"build it with --build state={needs.max_state}")
+    return ", or ".join(remedies) or "no board here would do"
 
 
 def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = None,
