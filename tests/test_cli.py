@@ -428,7 +428,8 @@ def test_inspect(good, image, checkpoint):
 
 def test_inspect_ends_with_its_verdict(good, image, checkpoint):
     shown = good("inspect", checkpoint)
-    assert shown.splitlines()[-1] == "ulx3s_85f_bram: yes, in its memory"
+    boards, verdict = shown.splitlines()[-1].rsplit(": ", 1)
+    assert "ulx3s_85f, " in boards and verdict == "yes, in its memory"
     assert len(shown.splitlines()) < 25             # one screen, however many layers there are
     assert re.search(r"mlp\.gate_proj, gate +48 +32 +0\.\d{3}-0\.\d{3} ", shown)
     assert Image(image).digest[:16] in shown

@@ -130,8 +130,10 @@ def _show(table: dict, layers: bool) -> None:
                   f"{quantity(table['bytes_per_token'], 'B')} over the link per token; a build "
                   "with " + ", ".join(f"{name} >= {value}" for name, value in needs.items()
                               if name != "memory_bytes"))
-    for board, verdict in (table["fits"] or {}).items():
-        console.print(f"{board}: {verdict}")
+    fits = table["fits"] or {}
+    for verdict in dict.fromkeys(fits.values()):
+        boards = [board for board, found in fits.items() if found == verdict]
+        console.print(f"{', '.join(boards)}: {verdict}")
 
 
 def _grid(matrices: list[dict], layers: bool) -> Table:
