@@ -166,11 +166,12 @@ def test_cycles_of_tokens_that_share_a_pass_are_as_estimated(cache, tmp_path, pu
                                      consecutive=consecutive)
 
 
-@pytest.mark.parametrize("width, groups", [(2, 1), (8, 3), (32, 4)])
+@pytest.mark.parametrize("width, groups", [(2, 1), (8, 1), (8, 3), (32, 4)])
 def test_everything_that_ends_at_a_unit(cache, tmp_path, width, groups):
     """P = V, and every edge of a unit on one build."""
     config = published_build(width, groups) if (width, groups) in WIDE else BuildConfig(
-        beat_bytes=width, groups=groups, vector_width=width, element_width=width, **SMALL)
+        beat_bytes=width, groups=groups, vector_width=width, element_width=min(width, 4 * groups),
+        **SMALL)
     with Passes(Accelerator(config), cache) as passes:
         whole = Lockstep(passes, resolve("tiny").image)
         for token in (0, 511, 7):
