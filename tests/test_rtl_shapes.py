@@ -166,7 +166,7 @@ def test_cycles_of_tokens_that_share_a_pass_are_as_estimated(cache, tmp_path, pu
                                      consecutive=consecutive)
 
 
-@pytest.mark.parametrize("width, groups", [(2, 1), (8, 1), (8, 3), (32, 4)])
+@pytest.mark.parametrize("width, groups", [(2, 1), (8, 1), (32, 1), (8, 3), (32, 4)])
 def test_everything_that_ends_at_a_unit(cache, tmp_path, width, groups):
     """P = V, and every edge of a unit on one build."""
     config = published_build(width, groups) if (width, groups) in WIDE else BuildConfig(
@@ -176,7 +176,7 @@ def test_everything_that_ends_at_a_unit(cache, tmp_path, width, groups):
         whole = Lockstep(passes, resolve("tiny").image)
         for token in (0, 511, 7):
             records = whole.step(token)
-        assert_estimated(whole.image, config, records)
+        assert_estimated(whole.image, config, records, within=BY_ORDER if width == 32 else 0.01)
         for outliers, edges in ((False, EDGES), (True, WIDE_EDGES)):
             for number, (edge, (hidden, intermediate)) in enumerate(edges.items()):
                 image = dummy(tmp_path, outliers=outliers, hidden=hidden,
