@@ -25,6 +25,7 @@ from tritstream_hw.boards.tang_nano_20k import TangNano20kPlatform
 from tritstream_hw.boards.target import clocked
 from tritstream_hw.boards.toolchains import APICULA, TRELLIS
 from tritstream_hw.build import cost
+from tritstream_hw.build import plan as plan_module
 from tritstream_hw.build import toolchain as toolchain_module
 from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.plan import build, plan
@@ -190,6 +191,27 @@ def test_a_build_is_whole_and_tells_what_it_is(toolchain, directory):
         assert str(directory.parents[1]) not in (directory / name).read_text()
     assert report.passed and not report.cached
     assert any(step.startswith("place and route") for step in steps)
+
+
+def test_a_build_is_never_silent(toolchain, directory, monkeypatch):
+    monkeypatch.setattr(plan_module, "SILENCE_SECONDS", 0.005)
+    steps = []
+    build(TARGET, directory, seeds=[1], progress=steps.append)
+    for step in ("synthesise", "place and route", "pack"):
+        told = [text for text in steps if text.startswith(f"{step}: ")]
+        assert len(told) > 2
+        assert all(re.fullmatch(r"[a-z ]+: \d+ s, goes on", text) for text in told[:-1])
+        assert re.fullmatch(r"[a-z ]+: \d+\.\d s", told[-1])
+
+
+def test_nobody_listens_to_a_build(toolchain, directory, monkeypatch):
+    monkeypatch.setattr(plan_module, "SILENCE_SECONDS", 0.005)
+
+    def hang_up(text):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        build(TARGET, directory, seeds=[1], progress=hang_up)
 
 
 def test_a_build_for_a_gowin(toolchain, directory):

@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -27,6 +28,7 @@ __all__ = ["SEEDS", "bitstream", "build", "build_id", "plan", "sha256"]
 NAME = "top"
 SEEDS = range(1, 5)
 GIT_SECONDS = 60.0          # what it says is not worth more
+SILENCE_SECONDS = 8.0       # between two words of progress
 LOGS = ("rpt", "tim")        # of synthesis, and of place and route
 REPORTS = ("report.json", "manifest.json", "summary.md", "floorplan.svg")
 
@@ -66,7 +68,7 @@ def build(target: Target, directory: pathlib.Path | None = None, *,
     seeds : sequence of int
         Of placements that are tried until one meets timing.
     progress : callable
-        Called with a few words after each step.
+        Called with a few words after each step, and during one that takes long, then from a thread.
 
     Raises
     ------
@@ -117,7 +119,7 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
         board=target.name, build_id=identity.hex(), resources=best.resources, clocks=best.clocks,
         seed=best.seed, seconds=clock.seconds,
         seeds_mhz={str(entry.seed): entry.slowest.reached_mhz for entry in [best, *others]})
-    with open(scratch / f"{NAME}_{best.seed}.json") as placed:
+    with clock.step("draw"), open(scratch / f"{NAME}_{best.seed}.json") as placed:
         (scratch / "floorplan.svg").write_text(draw(read_places(placed)))
     for end in ("tim", target.toolchain.routed):
         (scratch / f"{NAME}_{best.seed}.{end}").rename(scratch / f"{NAME}.{end}")
@@ -154,7 +156,7 @@ def _check_place(target: Target, directory: pathlib.Path) -> None:
 
 
 class _Stopwatch:
-    """Times steps, and tells of each that has ended."""
+    """Times steps, and tells of each that has ended, and while it has not."""
 
     def __init__(self, progress: Progress):
         self._progress = progress
@@ -163,9 +165,29 @@ class _Stopwatch:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         began = time.perf_counter()
-        yield
+        with self._telling(name, began):
+            yield
         self.seconds[name] = round(time.perf_counter() - began, 1)
         self._progress(f"{name}: {self.seconds[name]:.1f} s")
+
+    @contextlib.contextmanager
+    def _telling(self, name: str, began: float) -> Iterator[None]:
+        """Say from time to time that a step goes on, from a thread: some steps are Python."""
+        ended = threading.Event()
+
+        def tell():
+            # Who reads this may be gone; whoever tells of the step's end finds out.
+            with contextlib.suppress(OSError, ValueError):
+                while not ended.wait(SILENCE_SECONDS):
+                    self._progress(f"{name}: {time.perf_counter() - began:.0f} s, goes on")
+
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 def _run(command: Sequence[str], directory: pathlib.Path) -> None:
