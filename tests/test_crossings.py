@@ -4,9 +4,14 @@ import pathlib
 
 from amaranth import *
 from amaranth.hdl import Fragment, _ir, _nir
+from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.wiring import In, Out
 
 from tritstream_hw.boards import TARGETS
+from tritstream_hw.boards.ecp5 import BlockRamTop
+from tritstream_hw.boards.usb_top import FullSpeedUsb, HighSpeedUsb
+from tritstream_hw.stream.skid import Skid
 
 # Clock pins of the vendor's flip-flops, and of LiteDRAM's controller, which counts as one; other
 # cells of the vendor's have no clock.
@@ -17,6 +22,7 @@ LOGIC = f"logic before {SYNCHRONISER}"
 STANDS = "handoff.py"                               # a payload that stands while it is taken
 CORE = "core.py"                                    # LiteDRAM's controller
 QUEUE = "crossing_queue.py"                         # a word that was written long before
+MEMORY = "memory.py"                                # likewise, if it is a number
 
 
 class Netlist:
@@ -104,6 +110,52 @@ def test_clocks_of_a_ddr3_memory_are_crossed_by_what_is_made_for_it():
         ("handoff.py", SYNCHRONISER), ("crossing_queue.py", SYNCHRONISER),
         (STANDS, "skid.py"), (STANDS, "spaces.py"), (STANDS, CORE), (QUEUE, QUEUE),
         ("ddr3.py", CORE)}
+
+
+class Loop(wiring.Component):
+    """A device that says what it hears."""
+
+    rx: In(stream.Signature(8))
+    tx: Out(stream.Signature(8))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.skid = skid = Skid(8)
+        wiring.connect(m, wiring.flipped(self.rx), skid.i)
+        wiring.connect(m, skid.o, wiring.flipped(self.tx))
+        return m
+
+
+class Port(BlockRamTop):
+    """A board with its link alone."""
+
+    product = ""
+
+    def _connect(self, m, platform):
+        self._attach(m, platform, Loop())
+
+
+def port_crossings(name: str, link: type):
+    """Return what crosses in the link of a board."""
+    target = TARGETS[name]
+    top = type("UsbPort", (link, Port), {})(target.config, bytes(8), None)
+    return Netlist(top, target.platform()).crossings()
+
+
+USB_QUEUES = {(QUEUE, SYNCHRONISER), (MEMORY, MEMORY)}
+
+
+def test_the_clock_of_a_usb_phy_is_crossed_by_what_is_made_for_it():
+    """So is the reset of its domain."""
+    assert port_crossings("ecpix5_85f_usb", HighSpeedUsb) == USB_QUEUES | {
+        ("usb_top.py", SYNCHRONISER)}
+
+
+def test_clocks_of_a_usb_port_are_crossed_by_what_is_made_for_it():
+    """Inside LUNA's PHY, logic is before synchronisers: between two clocks whose edges are one."""
+    assert port_crossings("orangecrab_85f", FullSpeedUsb) == USB_QUEUES | {
+        ("fifo.py", SYNCHRONISER), ("fifo.py", LOGIC), ("transmitter.py", LOGIC),
+        ("contextlib.py", LOGIC)}
 
 
 def test_another_way_is_found():

@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("sw/tritstream", "hw/tritstream_hw", "sim/tritstream_sim", "train/tritstream_cuda",
             "train/tritstream_train")
-GATEWARE = {"amaranth", "amaranth_boards"}
+GATEWARE = {"amaranth", "amaranth_boards", "luna", "usb_protocol"}
 SIMULATION = {"cocotb", "cocotb_tools"}
 TRAINING = {"torch", "triton", "transformers", "matplotlib", "tritstream_train"}
 

@@ -63,7 +63,15 @@ PARTS = {
 
 
 class _Top(UartTop):
-    """A device behind the board's UART, and its clocks."""
+    """A device behind the board's link, and its clocks.
+
+    Attributes
+    ----------
+    link_clocks : tuple of Clock
+        Of the link, from a PLL of their own: the other one's have to suit the system clock.
+    """
+
+    link_clocks: tuple[Clock, ...] = ()
 
     def _clock(self, m: Module, platform, *memory_clocks: Clock) -> Ecp5Clocks:
         """Make the clocks of all domains from that of the board's oscillator."""
@@ -71,8 +79,11 @@ class _Top(UartTop):
         m.domains += [ClockDomain(clock.domain, reset_less=True) for clock in clocks]
         m.submodules.oscillator = oscillator = io.Buffer(
             "i", platform.request(platform.default_clk, dir="-"))
-        m.submodules.clocks = made = Ecp5Clocks(
-            oscillator.i, int(platform.default_clk_frequency), *clocks)
+        source = oscillator.i, int(platform.default_clk_frequency)
+        if self.link_clocks:
+            m.domains += [ClockDomain(clock.domain, reset_less=True) for clock in self.link_clocks]
+            m.submodules.link_clocks = Ecp5Clocks(*source, *self.link_clocks)
+        m.submodules.clocks = made = Ecp5Clocks(*source, *clocks)
         return made
 
 
@@ -106,7 +117,7 @@ class Ddr3Top(_Top):
         See `Ddr3Phy`.
     """
 
-    def __init__(self, config: BuildConfig, build_id: bytes, baud: int, *, chip: Ddr3Chip,
+    def __init__(self, config: BuildConfig, build_id: bytes, baud: int | None, *, chip: Ddr3Chip,
                  clocks: Sequence[Clock], masks: Sequence[int] | None = None):
         self._chip = chip
         self._clocks = clocks
@@ -160,7 +171,7 @@ def sdram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int =
 
 def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, memory_hz: int,
                 clock_hz: int, both_sides: bool = False, masks: Sequence[int] | None = None,
-                top: type[Ddr3Top] = Ddr3Top, **board) -> Target:
+                top: type[Ddr3Top] = Ddr3Top, link_rate: int | None = None, **board) -> Target:
     """Return the target of a board with a DDR3 SDRAM behind its resource ``ddr3``.
 
     Parameters
@@ -179,9 +190,13 @@ def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, 
         See `Ddr3Phy`.
     top : type of Ddr3Top
         The design.
+    link_rate : int or None
+        Bytes per second of its link, if that is no UART.
     """
     config = dataclasses.replace(
-        DDR3_CONFIG, memory_bytes=chip.bytes, memory_registers=sum(WORDS.values()))
+        DDR3_CONFIG, memory_bytes=chip.bytes, memory_registers=sum(WORDS.values()),
+        link_rate=link_rate or 0)
+    baud = None if link_rate else BAUD
     peak = memory_hz * chip.burst_bytes // CYCLES_PER_BURST
     # The start of the pads may have any clock that is slow: one that the PLL always can make.
     clocks = (Clock(domain="edge", hz=2 * memory_hz, edge=True, both_sides=both_sides),
@@ -189,7 +204,7 @@ def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, 
     return _target(
         platform, functools.partial(top, chip=chip, clocks=clocks, masks=masks),
         tuple(clock.hz for clock in clocks),
-        config=clocked(config, clock_hz, BAUD), chip=chip,
+        config=clocked(config, clock_hz, baud), baud=baud, chip=chip,
         memory=f"{chip.bytes >> 20} MiB DDR3 at {2 * memory_hz / 1e6:.4g} MHz",
         memory_rate=int(DDR3_SHARE * peak), **board)
 
@@ -212,8 +227,8 @@ def block_ram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: i
                    memory=f"{memory_bytes >> 10} KiB block RAM", **board)
 
 
-def _target(platform: Callable[[], LatticeECP5Platform], top, memory_clocks: tuple[int, ...],
-            **board) -> Target:
+def _target(platform: Callable[[], LatticeECP5Platform], top, memory_clocks: tuple[int, ...], *,
+            baud: int | None = BAUD, **board) -> Target:
     pins, part = platform(), PARTS[platform.device]
     source_hz = int(pins.default_clk_frequency)
 
@@ -223,6 +238,6 @@ def _target(platform: Callable[[], LatticeECP5Platform], top, memory_clocks: tup
     return Target(
         fpga=f"{pins.device}-{pins.speed}{pins.package}C", luts=part.luts,
         block_rams=part.block_rams, toolchain=TRELLIS, platform=platform, top=top,
-        check_clock=check_clock, baud=BAUD,
+        check_clock=check_clock, baud=baud,
         synth_options=("-nowidelut",),  # 16 instead of 49 LUTs for a trit decoder
         **board)

@@ -4,9 +4,9 @@ from amaranth.build import Attrs, DiffPairs, Pins, PinsN, Resource, Subsignal
 from amaranth.lib import io
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_85FPlatform
-from amaranth_boards.resources import UARTResource
 
 from tritstream_hw.boards.ecp5 import Ddr3Top, ddr3_target
+from tritstream_hw.boards.usb_top import FULL_SPEED_RATE, FullSpeedUsb
 from tritstream_hw.memory.ddr3.chip import DDR3_128MB
 
 __all__ = ["ORANGECRAB_85F"]
@@ -35,18 +35,18 @@ MASKS = (1, 0)
 
 
 class OrangeCrabPlatform(OrangeCrabR0_2_85FPlatform):
-    """The board, with a UART at its pins 0 (to the board) and 1, and without a loader's file."""
+    """The board, without a loader's file."""
 
-    resources = [
-        *(resource for resource in OrangeCrabR0_2_85FPlatform.resources
-          if resource.name != DDR3.name),
-        DDR3, UARTResource(0, rx="N17", tx="M18", attrs=Attrs(IO_TYPE="LVCMOS33"))]
+    resources = [DDR3, *(resource for resource in OrangeCrabR0_2_85FPlatform.resources
+                         if resource.name != DDR3.name)]
     required_tools = LatticeECP5Platform.required_tools
     command_templates = LatticeECP5Platform.command_templates
 
 
-class OrangeCrabTop(Ddr3Top):
+class OrangeCrabTop(FullSpeedUsb, Ddr3Top):
     """The design, beside pins that help to supply those of the memory."""
+
+    product = "tritstream on OrangeCrab"
 
     def elaborate(self, platform):
         m = super().elaborate(platform)
@@ -58,7 +58,7 @@ class OrangeCrabTop(Ddr3Top):
 
 
 ORANGECRAB_85F = ddr3_target(
-    OrangeCrabPlatform, name="orangecrab_85f", link="UART 3 Mbaud, at pins 0 and 1",
-    loader="openFPGALoader -b orangeCrab", evidence="estimated", chip=DDR3_128MB,
-    memory_hz=72_000_000, clock_hz=82_285_714, both_sides=True, masks=MASKS,
+    OrangeCrabPlatform, name="orangecrab_85f", link="USB, full speed",
+    link_rate=FULL_SPEED_RATE, loader="openFPGALoader -b orangeCrab", evidence="estimated",
+    chip=DDR3_128MB, memory_hz=72_000_000, clock_hz=82_285_714, both_sides=True, masks=MASKS,
     top=OrangeCrabTop)

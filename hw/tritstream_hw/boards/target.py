@@ -49,8 +49,8 @@ class Target:
         Makes the design: ``top(config, build_id, baud)``.
     check_clock : callable
         Called with a frequency in Hz; raises `BadInput` if the board cannot make that clock.
-    baud : int
-        Of the UART.
+    baud : int or None
+        Of the UART; None: the link is another one.
     config : BuildConfig
         What is built unless the user wants another clock, or another build.
     nextpnr_options, synth_options : tuple of str
@@ -71,9 +71,9 @@ class Target:
     toolchain: Toolchain
     loader: str
     platform: Callable[[], object]
-    top: Callable[[BuildConfig, bytes, int], Elaboratable]
+    top: Callable[[BuildConfig, bytes, int | None], Elaboratable]
     check_clock: Callable[[int], object]
-    baud: int
+    baud: int | None
     config: BuildConfig
     nextpnr_options: tuple[str, ...] = ()
     synth_options: tuple[str, ...] = ()
@@ -135,21 +135,30 @@ class Target:
                            "less in --build.")
 
 
-def clocked(config: BuildConfig, clock_hz: int, baud: int) -> BuildConfig:
-    """Return `config` with a clock, and with the link's timers for a UART at that clock.
+def clocked(config: BuildConfig, clock_hz: int, baud: int | None) -> BuildConfig:
+    """Return `config` with a clock, and with the link's timers at that clock.
 
     An acknowledgement waits for as long as three of the longest frames take: each frame of the
     host's stream then brings its own on the way, and none is sent alone while frames flow.
+
+    Parameters
+    ----------
+    config : BuildConfig
+        The rest, and the rate of the link if that is no UART.
+    clock_hz : int
+        Of the clock.
+    baud : int or None
+        Of the UART; None: there is none.
 
     Raises
     ------
     BadInput
         The clock is too slow for the UART.
     """
-    if clock_hz < SLOWEST * baud:
+    if baud is not None and clock_hz < SLOWEST * baud:
         raise BadInput(f"A UART of {baud} baud needs a clock of {SLOWEST * baud / 1e6:g} MHz or "
                        f"more, not {clock_hz / 1e6:g} MHz: choose a higher --freq.")
+    rate = config.link_rate if baud is None else baud // BITS_PER_BYTE
     return dataclasses.replace(
-        config, clock_hz=clock_hz, link_rate=baud // BITS_PER_BYTE,
-        ack_cycles=3 * MAX_FRAME * BITS_PER_BYTE * clock_hz // baud,
+        config, clock_hz=clock_hz, link_rate=rate, ack_cycles=3 * MAX_FRAME * clock_hz // rate,
         retry_cycles=clock_hz // RETRIES_PER_SECOND)

@@ -1,4 +1,4 @@
-"""What the tops of all boards with a UART have in common."""
+"""What the tops of all boards have in common, whose link is a UART unless they say otherwise."""
 
 from amaranth import *
 from amaranth.lib import io, wiring
@@ -30,12 +30,16 @@ class UartTop(Elaboratable):
         self._baud = baud
 
     def _connect(self, m: Module, platform, memory: wiring.Component | None = None):
-        """Put the device, with a memory of its own or with `memory`, behind the UART."""
+        """Put the device, with a memory of its own or with `memory`, behind the board's link."""
         config = self._config
-        device = BareDevice(config, self._build_id, Accelerator(config), memory)
+        self._attach(m, platform,
+                     BareDevice(config, self._build_id, Accelerator(config), memory))
+
+    def _attach(self, m: Module, platform, device: BareDevice):
+        """Put the device behind the UART."""
         uart = platform.request("uart", dir="-")
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
-        m.submodules.serial = serial = SerialDevice(device, clock_hz=config.clock_hz,
-                                                    baud=self._baud)
+        m.submodules.serial = serial = SerialDevice(
+            device, clock_hz=self._config.clock_hz, baud=self._baud)
         m.d.comb += [serial.rx.eq(rx.i), tx.o.eq(serial.tx)]

@@ -110,6 +110,10 @@ RTL_MEMORY = "tests/test_rtl_memory.py"
 RTL_CHANNELS = RTL_MEMORY + "::test_memories_side_by_side_are_one"
 FORMAL_PLAYER = "tests/test_formal_player.py"
 RTL_LINK = "tests/test_rtl_link.py"
+USB_ACM = "hw/tritstream_hw/phy/usb/acm.py"
+USB_PACKETS = "hw/tritstream_hw/phy/usb/packets.py"
+USB_SERIAL = "hw/tritstream_hw/phy/usb/serial.py"
+USB = "tests/test_usb.py"
 RTL_CONTROL = "tests/test_rtl_control.py"
 RTL_REFUSALS = "tests/test_rtl_refusals.py::test_a_header_that_would_hang_is_refused"
 RTL_REFUSED_PASSES = "tests/test_rtl_refusals.py::test_a_pass_of_another_length_is_refused"
@@ -578,6 +582,18 @@ MUTANTS = [
            RTL_CONTROL + "::test_a_token_needs_few_bytes_of_the_link"),
     Mutant("run.body", "a token that is only body is answered with the best logits",
            RUN, "ranked = head & ~tokens.table[lane].body.any()", "ranked = head", CONTRACT_STEP),
+    Mutant("usb.toggles", "endpoints keep their data toggles over a reset of the bus",
+           USB_ACM, "ResetInserter({\"usb\": unconfigured})(endpoint)", "endpoint",
+           USB + "::test_a_reset_in_mid_stream_begins_everything_anew[1-full]"),
+    Mutant("usb.room", "a byte from the host is written over one that still waits",
+           USB_SERIAL, "LATE = 2 ", "LATE = -8 ",
+           USB + "::test_the_device_says_nak_until_there_is_room[full]"),
+    Mutant("usb.held", "the last byte of what is to be sent waits for the next one",
+           USB_PACKETS, "(self.i.valid | ends)", "self.i.valid",
+           USB + "::test_bytes_are_the_same_at_both_ends[0-0-full]"),
+    Mutant("usb.silence", "a packet ends though the next byte has come",
+           USB_PACKETS, "with m.If(full & ~self.i.valid & ~ends):", "with m.If(full & ~ends):",
+           USB + "::test_packets_end_where_nothing_follows_for_a_while[0.6]"),
     Mutant("board.inverted", "the line to the host is inverted",
            UART_TOP, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),
     Mutant("board.feedback", "the PLL makes another clock than the UART counts on",

@@ -1,0 +1,59 @@
+"""A USB serial device (CDC-ACM) of LUNA's parts: alone of all, this imports them.
+
+It is `luna.gateware.usb.devices.acm.USBSerialDevice` but for one thing. Its endpoints keep the data
+toggle of the packets that they have seen over a reset of the bus, behind which the host begins with
+DATA0 again: a host that resets a device whose toggles are odd would lose the first packet of each
+direction.
+"""
+
+from amaranth import *
+from luna.gateware.usb.devices.acm import ACMRequestHandlers, USBSerialDevice
+from luna.gateware.usb.usb2.device import USBDevice
+from luna.gateware.usb.usb2.endpoints.stream import USBStreamInEndpoint, USBStreamOutEndpoint
+from luna.gateware.usb.usb2.request import StallOnlyRequestHandler
+from usb_protocol.types import USBRequestType
+
+__all__ = ["AcmDevice"]
+
+REFUSED = USBRequestType.VENDOR, USBRequestType.RESERVED
+
+
+class AcmDevice(USBSerialDevice):
+    """LUNA's serial device, whose endpoints begin anew whenever the host configures it.
+
+    Until then they hold nothing, and what is to be sent is dropped.
+
+    Parameters
+    ----------
+    bus
+        Pins of the port, or of a ULPI PHY, as LUNA takes them; clocks are the user's.
+    names
+        Of `USBSerialDevice`: its numbers, names, and `max_packet_size`.
+
+    Attributes
+    ----------
+    connect, rx, tx
+        Of `USBSerialDevice`.
+    """
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.usb = usb = USBDevice(bus=self._bus, handle_clocking=False)
+        control = usb.add_standard_control_endpoint(self.create_descriptors())
+        control.add_request_handler(ACMRequestHandlers())
+        control.add_request_handler(StallOnlyRequestHandler(
+            lambda setup: Cat(setup.type == kind for kind in REFUSED).any()))
+
+        packet = self._max_packet_size
+        status = USBStreamInEndpoint(endpoint_number=self._STATUS_ENDPOINT_NUMBER,
+                                     max_packet_size=packet)        # never has anything to say
+        rx = USBStreamOutEndpoint(endpoint_number=self._DATA_ENDPOINT_NUMBER,
+                                  max_packet_size=packet)
+        tx = USBStreamInEndpoint(endpoint_number=self._DATA_ENDPOINT_NUMBER,
+                                 max_packet_size=packet)
+        for endpoint in (status, rx, tx):
+            unconfigured = endpoint.interface.active_config == 0
+            usb.add_endpoint(ResetInserter({"usb": unconfigured})(endpoint))
+        m.d.comb += [tx.stream.stream_eq(self.tx), self.rx.stream_eq(rx.stream),
+                     usb.connect.eq(self.connect)]
+        return m
