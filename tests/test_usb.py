@@ -5,6 +5,7 @@ import functools
 import importlib.metadata
 import pathlib
 import random
+import re
 
 import pytest
 from amaranth import *
@@ -174,6 +175,12 @@ def test_rates(speed, least, seed):
             got += host.read()
         assert got == data
         assert len(data) * CLOCK[speed] / (line.bits - began) > least
+
+
+@pytest.mark.verilator
+def test_the_design_is_the_same_in_each_process():
+    """LUNA calls parts by where they are in memory, if two are of one class."""
+    assert not re.search(r"_\d{6,}", executable().with_suffix(".v").read_text())
 
 
 @pytest.mark.parametrize("pause", [0, 0.6])

@@ -583,7 +583,7 @@ MUTANTS = [
     Mutant("run.body", "a token that is only body is answered with the best logits",
            RUN, "ranked = head & ~tokens.table[lane].body.any()", "ranked = head", CONTRACT_STEP),
     Mutant("usb.toggles", "endpoints keep their data toggles over a reset of the bus",
-           USB_ACM, "ResetInserter({\"usb\": unconfigured})(endpoint)", "endpoint",
+           USB_ACM, "ResetInserter({\"usb\": unconfigured})(self._endpoint)", "self._endpoint",
            USB + "::test_a_reset_in_mid_stream_begins_everything_anew[1-full]"),
     Mutant("usb.room", "a byte from the host is written over one that still waits",
            USB_SERIAL, "LATE = 2 ", "LATE = -8 ",

@@ -14,12 +14,13 @@ from tritstream_sim.verilate.export import export
 __all__ = ["UsbPorts", "build_usb"]
 
 SOURCE = pathlib.Path(__file__).with_name("usb.cpp")
+DOMAINS = "usb_io", "usb", "ulpi"
 
 
 class UsbPorts(wiring.Component):
     """A `UsbSerial` at full speed, at its pads, and one at high speed, at its PHY.
 
-    The clock of the latter is that of the domain ``ulpi``.
+    Clocks come from outside, as of a board: those of the former's domains, and the PHY's.
     """
 
     def __init__(self):
@@ -27,12 +28,16 @@ class UsbPorts(wiring.Component):
                    "full_dn_o": Out(1), "full_oe": Out(1), "full_pullup": Out(1),
                    "ulpi_data_i": In(8), "ulpi_data_o": Out(8), "ulpi_oe": Out(1),
                    "ulpi_dir": In(1), "ulpi_nxt": In(1), "ulpi_stp": Out(1)}
+        members |= {f"{domain}_clk": In(1) for domain in DOMAINS}
         for port in ("full", "high"):
             members |= {f"{port}_o": Out(stream.Signature(8)), f"{port}_i": In(stream.Signature(8))}
         super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
+        for domain in DOMAINS:
+            m.domains += ClockDomain(domain)
+            m.d.comb += ClockSignal(domain).eq(getattr(self, f"{domain}_clk"))
         pads = types.SimpleNamespace(
             d_p=types.SimpleNamespace(i=self.full_dp_i, o=self.full_dp_o, oe=self.full_oe),
             d_n=types.SimpleNamespace(i=self.full_dn_i, o=self.full_dn_o, oe=Signal()),

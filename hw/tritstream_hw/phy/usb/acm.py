@@ -18,6 +18,18 @@ __all__ = ["AcmDevice"]
 REFUSED = USBRequestType.VENDOR, USBRequestType.RESERVED
 
 
+class Beginning(Elaboratable):
+    """An endpoint of LUNA's that is reset while the device is not configured."""
+
+    def __init__(self, endpoint):
+        self._endpoint = endpoint
+        self.interface = endpoint.interface
+
+    def elaborate(self, platform):
+        unconfigured = self.interface.active_config == 0
+        return ResetInserter({"usb": unconfigured})(self._endpoint)
+
+
 class AcmDevice(USBSerialDevice):
     """LUNA's serial device, whose endpoints begin anew whenever the host configures it.
 
@@ -51,9 +63,10 @@ class AcmDevice(USBSerialDevice):
                                   max_packet_size=packet)
         tx = USBStreamInEndpoint(endpoint_number=self._DATA_ENDPOINT_NUMBER,
                                  max_packet_size=packet)
-        for endpoint in (status, rx, tx):
-            unconfigured = endpoint.interface.active_config == 0
-            usb.add_endpoint(ResetInserter({"usb": unconfigured})(endpoint))
+        # Where two endpoints are of one class, LUNA names one of them by where it is in memory: the
+        # design would be another one in each process.
+        for name, endpoint in {"Status": status, "Receiver": rx, "Sender": tx}.items():
+            usb.add_endpoint(type(name, (Beginning,), {})(endpoint))
         m.d.comb += [tx.stream.stream_eq(self.tx), self.rx.stream_eq(rx.stream),
                      usb.connect.eq(self.connect)]
         return m
