@@ -57,8 +57,9 @@ class OrangeCrabTop(FullSpeedUsb, Ddr3Top):
         return m
 
 
+# The other placer's placement was estimated at 73 MHz, with a UART.
 ORANGECRAB_85F = ddr3_target(
     OrangeCrabPlatform, name="orangecrab_85f", link="USB, full speed",
     link_rate=FULL_SPEED_RATE, loader="openFPGALoader -b orangeCrab", evidence="estimated",
     chip=DDR3_128MB, memory_hz=72_000_000, clock_hz=82_285_714, both_sides=True, masks=MASKS,
-    top=OrangeCrabTop)
+    top=OrangeCrabTop, nextpnr_options=("--placer", "static"))
