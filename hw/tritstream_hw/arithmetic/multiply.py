@@ -32,6 +32,9 @@ class Multiplier(wiring.Component):
     adds these. Signed operands of up to 18 bits and unsigned ones of up to 17 are a single limb,
     35 and 34 bits are two, 52 and 51 bits three. Nothing here has a reset.
 
+    On a platform with a method ``get_product(a, b, o)``, the product of each two limbs is what that
+    returns: a module that drives `o` with the product of the signed `a` and `b`, two cycles later.
+
     Parameters
     ----------
     a, b : ShapeLike
@@ -60,16 +63,28 @@ class Multiplier(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        a, b = Signal.like(self.a, reset_less=True), Signal.like(self.b, reset_less=True)
-        m.d.sync += [a.eq(self.a), b.eq(self.b)]
-
         def registered(value, name):
             register = Signal(value.shape(), name=name, reset_less=True)
             m.d.sync += register.eq(value)
             return register
 
+        if hasattr(platform, "get_product"):
+            # The registers are those of the DSP slices.
+            a, b = self.a, self.b
+
+            def product(x, y, name):
+                o = Signal(signed(len(x) + len(y)), name=name)
+                m.submodules[name] = platform.get_product(x, y, o)
+                return o
+        else:
+            a, b = Signal.like(self.a, reset_less=True), Signal.like(self.b, reset_less=True)
+            m.d.sync += [a.eq(self.a), b.eq(self.b)]
+
+            def product(x, y, name):
+                return registered(x * y, name)
+
         # Pairs of a term and its weight. Lowest weights first, so that sums stay short.
-        terms = sorted((((n + k) * _LIMB, registered(x * y, f"product_{n}_{k}"))
+        terms = sorted((((n + k) * _LIMB, product(x, y, f"product_{n}_{k}"))
                         for n, x in enumerate(_limbs(a)) for k, y in enumerate(_limbs(b))),
                        key=lambda term: term[0])
         while len(terms) > 1:

@@ -18,6 +18,7 @@ SECONDS = 3600.0            # for Yosys; the largest model takes one, its first 
 SCRIPT = """read_rtlil <<rtlil
 {}
 rtlil
+{}
 proc -nomux -norom
 memory_collect
 attrmap {}
@@ -46,7 +47,8 @@ def export(component, name: str, platform=None) -> str:
     name : str
         Of the top module.
     platform : Platform or None
-        Whose pads and primitives are used; it serves once.
+        Whose pads and primitives are used, and commands of Yosys in `script_after_read`; it serves
+        once.
 
     Raises
     ------
@@ -59,7 +61,8 @@ def export(component, name: str, platform=None) -> str:
     with _collecting_nothing():
         text = rtlil.convert(component, name=name, platform=platform, emit_src=False,
                              ports=None if platform is None else ())
-    script = SCRIPT.format(ZERO_MEMORY.sub("", text), REMOVED, REMOVED)
+    script = SCRIPT.format(ZERO_MEMORY.sub("", text), getattr(platform, "script_after_read", ""),
+                           REMOVED, REMOVED)
     try:
         done = run_bounded([program, "-q", "-"], SECONDS, text=script,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)

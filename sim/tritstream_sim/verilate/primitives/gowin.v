@@ -27,6 +27,32 @@ module DQCE(input CLKIN, input CE, output CLKOUT);
     assign CLKOUT = CLKIN & enabled;
 endmodule
 
+// Multiplier of signed numbers, its operands and its product in registers.
+module MULT18X18 #(
+    parameter AREG = 0, BREG = 0, OUT_REG = 0, PIPE_REG = 0, ASIGN_REG = 0, BSIGN_REG = 0, SOA_REG = 0,
+    parameter MULT_RESET_MODE = "SYNC"
+) (
+    input signed [17:0] A, B,
+    input [17:0] SIA, SIB,
+    input ASIGN, BSIGN, ASEL, BSEL, CE, CLK, RESET,
+    output reg signed [35:0] DOUT = 0
+);
+    initial if ({AREG[0], BREG[0], OUT_REG[0], PIPE_REG[0], ASIGN_REG[0], BSIGN_REG[0]} != 6'b111000)
+        $fatal(1, "MULT18X18: only registers of operands and of the product are modelled");
+    always @(posedge CLK) if (!ASIGN || !BSIGN || ASEL || BSEL)
+        $fatal(1, "MULT18X18: only signed operands A and B are modelled");
+
+    reg signed [17:0] a = 0, b = 0;
+    always @(posedge CLK) begin
+        if (RESET) {a, b, DOUT} <= 0;
+        else if (CE) begin
+            a <= A;
+            b <= B;
+            DOUT <= a * b;
+        end
+    end
+endmodule
+
 // PLL whose feedback is its output CLKOUT, inside: that is FBDIV_SEL + 1 times as fast as CLKIN over
 // IDIV_SEL + 1, and CLKOUTP the same, by sixteenths of a period behind.
 // With `+pll_unlocked=1` it never locks, and with `+pll_slower=2` its clocks have half their rate.
