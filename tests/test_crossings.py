@@ -135,11 +135,14 @@ class Port(BlockRamTop):
         self._attach(m, platform, Loop())
 
 
+def port(target, link: type) -> Port:
+    """Return the link of a board."""
+    return type("UsbPort", (link, Port), {})(target.config, bytes(8), None)
+
+
 def port_crossings(name: str, link: type):
-    """Return what crosses in the link of a board."""
     target = TARGETS[name]
-    top = type("UsbPort", (link, Port), {})(target.config, bytes(8), None)
-    return Netlist(top, target.platform()).crossings()
+    return Netlist(port(target, link), target.platform()).crossings()
 
 
 USB_QUEUES = {(QUEUE, SYNCHRONISER), (MEMORY, MEMORY)}
@@ -156,6 +159,13 @@ def test_clocks_of_a_usb_port_are_crossed_by_what_is_made_for_it():
     assert port_crossings("orangecrab_85f", FullSpeedUsb) == USB_QUEUES | {
         ("fifo.py", SYNCHRONISER), ("fifo.py", LOGIC), ("transmitter.py", LOGIC),
         ("contextlib.py", LOGIC)}
+
+
+def test_place_and_route_is_told_of_the_clock_of_a_usb_phy():
+    """That of two pads comes from a PLL, of which it knows."""
+    target = TARGETS["ecpix5_85f_usb"]
+    plan = target.platform().prepare(port(target, HighSpeedUsb), "top", emit_src=False)
+    assert 'FREQUENCY PORT "ulpi_0__clk__io" 60000000.0 HZ;' in plan.files["top.lpf"]
 
 
 def test_another_way_is_found():

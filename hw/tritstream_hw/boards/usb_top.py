@@ -56,7 +56,7 @@ class HighSpeedUsb:
             "data": "io", "clk": "i", "dir": "i", "nxt": "i", "stp": "o"}.items()}
         m.domains.usb = usb = ClockDomain()
         m.d.comb += usb.clk.eq(pins["clk"].i)
-        platform.add_clock_constraint(pins["clk"].i, ULPI_HZ)
+        platform.add_clock_constraint(ports.clk.io, ULPI_HZ)
 
         waits, waiting = Signal(range(RESET_CYCLES), init=RESET_CYCLES - 1), Signal(init=1)
         m.d.sync += [waits.eq(waits - waiting), waiting.eq(waits != 0)]
