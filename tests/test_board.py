@@ -132,6 +132,9 @@ def test_unknown_board():
     ("sim:ulx3s_85f?sdr_rcd=fast", "sdr_rcd=fast: it must be a number of 0 to 1e"),
     ("sim:ulx3s_85f?baud=9", "baud=9: it must be a whole number"),
     ("sim:ulx3s_85f?sdr_image=/etc/passwd", "unknown option 'sdr_image'"),
+    ("sim:ulx3s_85f?flash=absent", "absent cannot be read .*`tritstream program ulx3s_85f"),
+    ("sim:ulx3s_85f?flash_image=/etc/passwd", "unknown option 'flash_image'"),
+    ("sim:ulx3s_85f_bram?flash=absent", "unknown option 'flash'"),
     ("sim:ecpix5_85f", "has a DDR3 memory, of whose pads there is no model"),
     ("sim:ulx3s_84f", "no simulated board 'ulx3s_84f'.* `tritstream boards`"),
 ])

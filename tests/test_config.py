@@ -11,7 +11,7 @@ from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS, UNIT
 
-MAY_BE_NONE = ["prefetch_beats", "memory_bytes", "memory_registers", "link_rate"]
+MAY_BE_NONE = ["prefetch_beats", "memory_bytes", "memory_registers", "flash_offset", "link_rate"]
 POSITIVE = [field.name for field in dataclasses.fields(BuildConfig)
             if field.name not in MAY_BE_NONE]
 

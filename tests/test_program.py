@@ -1,5 +1,6 @@
 """Loading bitstreams, and what is plugged in: with a loader and ports that are not there."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -8,18 +9,22 @@ import re
 import shlex
 import stat
 import sys
+import zlib
 from types import SimpleNamespace
 
 import pytest
 from serial.tools import list_ports
 
 from tritstream.build import BuildConfig
+from tritstream.catalog import resolve
 from tritstream.cli import devices as devices_module
 from tritstream.cli.app import run
 from tritstream.driver import Device
 from tritstream.support import loader
 from tritstream.support.loader import find_rules
+from tritstream_hw.boards import TARGETS
 from tritstream_hw.build.report import Clock, Report
+from tritstream_hw.flash.chip import FlashChip
 from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.fake import FakeImage, FakeModel
 
@@ -60,6 +65,7 @@ def load(tmp_path, monkeypatch):
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(loader, "find_program", lambda *names: str(program))
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
     def run_program(*arguments):
@@ -76,6 +82,43 @@ def test_a_bitstream_is_loaded(built, load, capsys):
         capsys.readouterr().out)
     code, (_, call) = load("ulx3s_85f", "--flash", "-i", directory)
     assert (code, call) == (0, f"-b ulx3s --write-flash {directory}/top.bit")
+
+
+def test_a_model_is_stored_where_the_board_looks_for_it(built, load, capsys):
+    """With the bitstream of before, or with one that is stored too."""
+    code, (call,) = load("ulx3s_85f", "--model", "tiny")
+    path = pathlib.Path(call.removeprefix("-b ulx3s --write-flash --offset 4194304 "))
+    payload = resolve("tiny").image.payload.tobytes()
+    assert code == 0 and path.read_bytes() == (
+        b"trit" + (len(payload) // 64).to_bytes(4, "little") + payload
+        + zlib.crc32(payload).to_bytes(4, "little"))
+    seconds = len(path.read_bytes()) * 16 / 83_333_333
+    assert f"with tiny in {seconds:.2g} s (estimated)" in capsys.readouterr().out
+    path.write_bytes(b"damaged")
+    built()
+    code, (_, call, bitstream) = load("ulx3s_85f", "--flash", "-m", "tiny")
+    assert (code, bitstream) == (0, "-b ulx3s --write-flash build/ulx3s_85f/top.bit")
+    assert path.read_bytes().startswith(b"trit") and call.endswith(f" --offset 4194304 {path}")
+
+
+@pytest.mark.parametrize("board, changes, sentence", [
+    ("ulx3s_85f_bram", {}, "does not start from a flash memory: .*use one of ulx3s_85f"),
+    ("ulx3s_85f", {"max_hidden": 32},
+     "tiny does not fit ulx3s_85f: its hidden size of 60 exceeds 32;"),
+    ("ulx3s_85f", {"memory_bytes": 1 << 16},
+     "tiny has 100,544 bytes, and the memory of ulx3s_85f has room for 65,536:"),
+    ("ulx3s_85f", {"flash_bytes": 1 << 16},
+     "tiny has 100,544 bytes, and the flash memory of ulx3s_85f has room for 65,524:"),
+])
+def test_a_model_that_has_no_room_is_refused(load, capsys, monkeypatch, board, changes, sentence):
+    target = TARGETS[board]
+    if size := changes.pop("flash_bytes", None):
+        target = dataclasses.replace(target, flash=FlashChip(
+            bytes=target.flash.offset + size, offset=target.flash.offset))
+    config = dataclasses.replace(target.config, **changes)
+    monkeypatch.setitem(TARGETS, board, dataclasses.replace(target, config=config))
+    assert load(board, "--model", "tiny") == (2, [])
+    assert re.search(sentence, " ".join(capsys.readouterr().err.split()))
 
 
 @pytest.mark.parametrize("command", [

@@ -16,6 +16,7 @@ from tritstream.cli.selftest import SMALLEST
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
+from tritstream.flash import Stored, stored
 from tritstream.formats import UNIT
 from tritstream.image.image import Image
 from tritstream.image.pack import pack
@@ -64,8 +65,35 @@ def test_a_model_is_uploaded_and_generates(connect, tmp_path):
     model = ModelConfig(hidden=16, intermediate=16, layers=1, vocab=20)
     image = pack(DummyCheckpoint(model, seed=5), tmp_path / "dummy.trit")
     device = connect()
+    assert device.stored() == Stored.NOTHING
     assert device.load(image) == len(image.payload)
     check_tokens(device, image, [3, 17], 2)
+
+
+@pytest.mark.parametrize("settings", [{}, {"flash_continuous": 1}], ids=["idle", "continuous"])
+def test_a_model_in_the_flash_memory_is_there_when_the_host_comes(connect, tmp_path, settings):
+    """Though the chip was left in a mode in which it takes no command."""
+    model = ModelConfig(hidden=16, intermediate=16, layers=1, vocab=20)
+    image = pack(DummyCheckpoint(model, seed=5), tmp_path / "dummy.trit")
+    content = tmp_path / "content"
+    content.write_bytes(stored(image.payload, TARGET.config.stripes))
+    device = connect(flash_image=content, **settings)
+    assert device.stored() == Stored.LOADED
+    assert device.load(image) == 0
+    check_tokens(device, image, [3, 17], 3)
+
+
+@pytest.mark.parametrize("bit, settings", [(UNIT * 8, {}), (None, {"flash_access": 16})],
+                         ids=["a flipped bit", "a slow chip"])
+def test_a_model_that_is_not_read_as_it_was_stored_is_found(connect, seed, tmp_path, bit, settings):
+    content = bytearray(stored(random.Random(seed).randbytes(4 * UNIT), TARGET.config.stripes))
+    if bit is not None:
+        content[bit // 8] ^= 1
+    path = tmp_path / "content"
+    path.write_bytes(content)
+    device = connect(flash_image=path, **settings)
+    assert device.stored() == (Stored.NOTHING if bit is None else Stored.DAMAGED)
+    assert device.upload(random.Random(seed).randbytes(UNIT)) == UNIT
 
 
 def test_tiny_generates_at_the_speed_of_the_memory(connect, tmp_path):

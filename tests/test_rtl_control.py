@@ -9,13 +9,16 @@ import zlib
 import numpy as np
 import pytest
 from amaranth import *
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
 from tritstream.driver import Device
 from tritstream.errors import DeviceError
+from tritstream.flash import Stored, stored
 from tritstream.formats import UNIT
+from tritstream.link.frames import MAX_FRAME
 from tritstream.link.messages import (
     RECORD_WORDS,
     Access,
@@ -29,6 +32,7 @@ from tritstream.link.messages import (
 )
 from tritstream.link.protocol import NO_STOP, Code, LaneFlag, RunFlag, Space, Status
 from tritstream_hw.boards.device import BareDevice
+from tritstream_hw.flash.reader import CYCLES_PER_BYTE, FlashSignature
 from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.memory.block import BlockMemory
 from tritstream_hw.memory.ddr3.crossing import RegistersCrossing
@@ -44,7 +48,10 @@ NO_MEMORY = dataclasses.replace(CONFIG, memory_bytes=0)
 NARROW = dataclasses.replace(CONFIG, beat_bytes=4, vector_width=4)
 WITH_REGISTERS = dataclasses.replace(NARROW, memory_registers=4)
 LANES = dataclasses.replace(CONFIG, lanes=3)
-CONFIGS = [CONFIG, NO_MEMORY, NARROW, WITH_REGISTERS, LANES]
+WITH_FLASH = dataclasses.replace(NARROW, flash_offset=1)
+DAMAGED_FLASH = dataclasses.replace(NARROW, flash_offset=2)
+CONFIGS = [CONFIG, NO_MEMORY, NARROW, WITH_REGISTERS, LANES, WITH_FLASH, DAMAGED_FLASH]
+STORED = random.Random(17).randbytes(20 * UNIT)
 
 pytestmark = pytest.mark.verilator
 
@@ -70,6 +77,43 @@ class RegisteredMemory(wiring.Component):
         m.d.sync += bus.o.eq(words[bus.address])
         with m.If(bus.write):
             m.d.sync += words[bus.address].eq(bus.i)
+        return m
+
+
+class FlashMemory(wiring.Component):
+    """A flash memory that is read from its first byte on, whatever the command."""
+
+    def __init__(self, content: bytes):
+        self._bits = [byte >> 7 - n & 1 for byte in content for n in range(8)]
+        super().__init__({"pads": In(FlashSignature())})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.cells = cells = Memory(shape=1, depth=len(self._bits), init=self._bits)
+        read, before = cells.read_port(), Signal()
+        rises = Signal(range(40 + len(self._bits)))     # of the clock: 40 are the command's
+        m.d.sync += before.eq(self.pads.clock)
+        m.d.comb += [read.addr.eq(rises - 40), self.pads.i.eq(read.data)]
+        with m.If(~self.pads.select):
+            m.d.sync += rises.eq(0)
+        with m.Elif(self.pads.clock & ~before):
+            m.d.sync += rises.eq(rises + 1)
+        return m
+
+
+class FlashDevice(wiring.Component):
+    """A device that starts from a flash memory."""
+
+    def __init__(self, device: BareDevice, content: bytes):
+        self._device, self._flash = device, FlashMemory(content)
+        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.device, m.submodules.flash = device, flash = self._device, self._flash
+        wiring.connect(m, wiring.flipped(self.rx), device.rx)
+        wiring.connect(m, device.tx, wiring.flipped(self.tx))
+        wiring.connect(m, device.flash, flash.pads)
         return m
 
 
@@ -122,6 +166,10 @@ def executable(request):
     devices = [BareDevice(config, config.digest(), FakeAccelerator(config, vocab=VOCAB),
                           RegisteredMemory(config) if config.memory_registers else None)
                for config in CONFIGS]
+    good = stored(STORED, NARROW.stripes)
+    for config, content in ((WITH_FLASH, good), (DAMAGED_FLASH, good[:-1] + b"?")):
+        number = CONFIGS.index(config)
+        devices[number] = FlashDevice(devices[number], content)
     return build_stepped(Bench(devices), "control", request.config.rootpath / "build" / "sim")
 
 
@@ -553,6 +601,32 @@ def test_registers_of_the_memory(connect):
     reply = command(device, Code.READ, where.pack(), reply=2)
     assert reply == bytes([Code.READ, Status.OUT_OF_RANGE])
     assert device.read(Space.REGISTERS, 1, 1).tolist() == [-3]
+
+
+@pytest.mark.parametrize("stall", [0, 30])
+def test_a_device_starts_from_its_flash_memory(connect, stall):
+    """The host comes in the middle of that: it begins again, and the host waits for its end."""
+    device = connect(WITH_FLASH, stall=stall)
+    assert device.stored() == Stored.LOADED
+    assert device._stream.transport.cycles > (len(STORED) + 2 * MAX_FRAME) * CYCLES_PER_BYTE
+    assert device.upload(STORED) == 0
+    content = random.Random(18).randbytes(3 * UNIT)
+    device.write_memory(0, content)
+    device.stop()                                       # which begins nothing again
+    assert device.memory_crc(0, 4 * UNIT) == zlib.crc32(content + STORED[3 * UNIT:4 * UNIT])
+    assert device.read(Space.FLASH, 0, 1).tolist() == [Stored.LOADED]
+
+
+def test_a_device_whose_flash_memory_is_damaged_takes_an_upload(connect):
+    device = connect(DAMAGED_FLASH)
+    assert device.stored() == Stored.DAMAGED
+    content = random.Random(19).randbytes(5 * UNIT)
+    assert device.upload(content) == len(content)
+    assert device.upload(content) == 0
+
+
+def test_a_device_that_looks_at_no_flash_memory_says_so(connect):
+    assert connect().stored() is None
 
 
 @pytest.mark.parametrize("words", [2, CONFIG.max_state + 1])

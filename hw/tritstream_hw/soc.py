@@ -8,6 +8,8 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
+from tritstream_hw.flash.reader import FlashReader, FlashSignature
+from tritstream_hw.flash.starter import FlashStarter
 from tritstream_hw.link import Link
 from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.memory.channels import Channels
@@ -45,6 +47,9 @@ class Soc(wiring.Component):
     registers, abandon_registers : :py:`Out(AccessSignature())`, :py:`Out(1)`
         Its registers, and a strobe: nobody waits for what was asked; only if `memory_registers` is
         not 0.
+    flash : :py:`Out(FlashSignature())`
+        The flash memory that the image may come from when the device starts; only if `flash_offset`
+        is not 0.
     """
 
     def __init__(self, config: BuildConfig, build_id: bytes, accelerator):
@@ -59,6 +64,8 @@ class Soc(wiring.Component):
             members["memories"] = Out(MemorySignature(config.beat_bytes)).array(config.groups)
         if config.memory_registers > 0:
             members |= {"registers": Out(AccessSignature()), "abandon_registers": Out(1)}
+        if config.flash_offset > 0:
+            members |= {"flash": Out(FlashSignature())}
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -78,7 +85,10 @@ class Soc(wiring.Component):
         m.d.comb += player.abandon.eq(reset)
         m.d.sync += Assert(~restart | reset | ~control.accelerator.start.valid,
                            "a pass is started while the one before is still given up")
-        for source, sink in ((link.o, control.i), (control.o, link.i)):
+        commands, replies = control.i, control.o
+        if config.flash_offset > 0:
+            commands, replies = self._start_from_flash(m, control, reset)
+        for source, sink in ((link.o, commands), (replies, link.i)):
             m.d.comb += [
                 sink.payload.eq(source.payload),
                 sink.valid.eq(source.valid & ~reset),
@@ -112,3 +122,26 @@ class Soc(wiring.Component):
             wiring.connect(m, control.registers, wiring.flipped(self.registers))
             m.d.comb += self.abandon_registers.eq(reset)
         return m
+
+    def _start_from_flash(self, m, control, reset):
+        """Put what starts from the flash memory between host and control; return the host's ports.
+
+        A RESET that interrupts it also resets the control: it begins again.
+        """
+        config = self._config
+        reader = FlashReader(address=config.flash_offset)
+        starter = FlashStarter(unit_bytes=config.stripes.unit_bytes,
+                               memory_units=config.memory_units)
+        again = Signal()
+        m.submodules.flash_reader = ResetInserter(again)(reader)
+        m.submodules.flash_starter = ResetInserter(again)(starter)
+        wiring.connect(m, reader.o, starter.bytes)
+        wiring.connect(m, reader.pads, wiring.flipped(self.flash))
+        wiring.connect(m, starter.commands, control.i)
+        wiring.connect(m, control.o, starter.replies)
+        m.d.comb += [
+            again.eq(reset & ~starter.done),
+            reader.stop.eq(starter.done),
+            control.found.eq(starter.found),
+        ]
+        return starter.i, starter.o

@@ -14,13 +14,15 @@ __all__ = ["MOST_GROUPS", "MOST_LANES", "BuildConfig", "usual_element_width", "u
 MOST_LANES = 16
 MOST_GROUPS = 64
 MOST_ELEMENT_WIDTH = 32
+MOST_FLASH_BYTES = (1 << 24) - 1    # an address has 24 bits
 
 CHOICES = {"p": "beat_bytes", "v": "vector_width", "e": "element_width", "t": "lanes",
            "g": "groups",
            "state": "max_state", "memory": "memory_bytes", "clock": "clock_hz"}
 """What a text may say of a build, and how that is called here."""
 
-MAY_BE_NONE = frozenset({"prefetch_beats", "memory_bytes", "memory_registers", "link_rate"})
+MAY_BE_NONE = frozenset({"prefetch_beats", "memory_bytes", "memory_registers", "flash_offset",
+                         "link_rate"})
 
 _UNITS = {"k": 1 << 10, "M": 1 << 20}
 
@@ -87,6 +89,9 @@ class BuildConfig:
         Size of the memory behind the source; 0 if weights are streamed by the host.
     memory_registers : int
         Words of the registers by which the host starts the memory; 0: it needs no start.
+    flash_offset : int
+        Byte of the flash memory from which on there may be a model that the memory is filled with
+        when the board starts; 0: nobody looks.
     clock_hz : int
         System clock, for reports and the UART's divider.
     link_rate : int
@@ -109,6 +114,7 @@ class BuildConfig:
     max_stages: int = 256
     memory_bytes: int = 0
     memory_registers: int = 0
+    flash_offset: int = 0
     clock_hz: int = 80_000_000
     link_rate: int = 0
     ack_cycles: int = 2_000
@@ -140,6 +146,9 @@ class BuildConfig:
         for name in ("max_hidden", "max_intermediate", "max_vocab"):
             if getattr(self, name) > MOST_ROWS:
                 raise BadInput(f"{name} must be at most {MOST_ROWS}, not {getattr(self, name)}.")
+        if self.flash_offset > MOST_FLASH_BYTES:
+            raise BadInput(f"flash_offset must be at most {MOST_FLASH_BYTES}, not "
+                           f"{self.flash_offset}.")
         unit = self.stripes.unit_bytes
         if self.memory_bytes % unit:
             raise BadInput(f"memory_bytes must be a multiple of {unit}, not {self.memory_bytes}.")

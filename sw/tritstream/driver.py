@@ -15,6 +15,7 @@ from tritstream.ddr3 import levelling
 from tritstream.ddr3.link import LinkAccess
 from tritstream.ddr3.registers import WORDS
 from tritstream.errors import BadInput, DeviceError
+from tritstream.flash import Stored
 from tritstream.formats import FORMATS, MOST_BEAT_BYTES
 from tritstream.image.layout import lay_out
 from tritstream.image.needs import Needs
@@ -313,6 +314,24 @@ class Device:
         with self._known_state(len(data)):
             self._write(start, memoryview(data))
             self._stream.settle()
+
+    def stored(self) -> Stored | None:
+        """Return what the board found in its flash memory when it started; None: it does not look.
+
+        A board that still fills its memory from there answers when it is done.
+        """
+        with self._known_state(4):
+            self._command(Code.READ, Access(space=Space.FLASH, address=0, words=1).pack())
+            self._expect(Code.READ)
+            status, word = self._stream.read(1)[0], None
+            if status != Status.UNKNOWN_SPACE:
+                self._check(status, "to say what its flash memory holds")
+                word = int.from_bytes(self._stream.read(4), "little")
+            self._stream.settle()
+        if word is not None and word not in iter(Stored):
+            raise DeviceError(f"The device at {self.name} says {word} of its flash memory: its "
+                              "bitstream does not match this program.")
+        return None if word is None else Stored(word)
 
     def memory_crc(self, start: int, size: int) -> int:
         """Return the CRC-32 of `size` bytes of the memory, which the device computes."""

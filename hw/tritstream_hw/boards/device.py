@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream_hw.flash.reader import FlashSignature
 from tritstream_hw.memory.block import BlockMemory
 from tritstream_hw.soc import Soc
 
@@ -30,6 +31,8 @@ class BareDevice(wiring.Component):
     -------
     rx, tx : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
         Bytes of the link.
+    flash : :py:`Out(FlashSignature())`
+        See `Soc`; only if `flash_offset` is not 0.
     """
 
     def __init__(self, config: BuildConfig, build_id: bytes, accelerator, memory=None):
@@ -40,9 +43,11 @@ class BareDevice(wiring.Component):
             self._memories = [BlockMemory(beat_bytes=config.beat_bytes,
                                           beats=config.memory_bytes // config.stripe_bytes)
                               for _ in range(config.groups)]
+        self._starts_from_flash = config.flash_offset > 0
         super().__init__({
             "rx": In(stream.Signature(8)),
             "tx": Out(stream.Signature(8)),
+            **({"flash": Out(FlashSignature())} if self._starts_from_flash else {}),
         })
 
     def elaborate(self, platform):
@@ -57,4 +62,6 @@ class BareDevice(wiring.Component):
             memory, = self._memories
             wiring.connect(m, soc.registers, memory.access)
             m.d.comb += memory.abandon.eq(soc.abandon_registers)
+        if self._starts_from_flash:
+            wiring.connect(m, soc.flash, wiring.flipped(self.flash))
         return m

@@ -11,15 +11,18 @@ from amaranth.vendor import LatticeECP5Platform
 from tritstream.build import BuildConfig
 from tritstream.ddr3.registers import WORDS
 from tritstream_hw.boards.clocks import Clock, Dividers, Ecp5Clocks
+from tritstream_hw.boards.device import BareDevice
 from tritstream_hw.boards.target import Target, clocked
 from tritstream_hw.boards.toolchains import TRELLIS
 from tritstream_hw.boards.uart_top import UartTop
+from tritstream_hw.flash.chip import FlashChip
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_hw.memory.ddr3.core import CYCLES_PER_BURST
 from tritstream_hw.memory.ddr3.memory import Ddr3Memory
 from tritstream_hw.memory.sdr.chip import SDR_32MB
 from tritstream_hw.memory.sdr.memory import SdrMemory
 from tritstream_hw.phy.ddr3 import Ddr3Phy
+from tritstream_hw.phy.flash import FlashPhy
 from tritstream_hw.phy.sdr import PAD_CYCLES, SdrPhy
 
 __all__ = ["BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target", "ddr3_target",
@@ -86,6 +89,14 @@ class _Top(UartTop):
         m.submodules.clocks = made = Ecp5Clocks(*source, *clocks)
         return made
 
+    def _connect(self, m: Module, platform, memory: wiring.Component | None = None) -> BareDevice:
+        """Put the device behind the UART, and at its flash memory if it starts from that."""
+        device = super()._connect(m, platform, memory)
+        if self._config.flash_offset:
+            m.submodules.flash = flash = FlashPhy(platform.request("spi_flash", dir="-"))
+            wiring.connect(m, device.flash, flash.pads)
+        return device
+
 
 class SdramTop(_Top):
     """The image lies in the SDRAM."""
@@ -147,7 +158,7 @@ class BlockRamTop(_Top):
 
 
 def sdram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int = CLOCK_HZ,
-                 **board) -> Target:
+                 flash: FlashChip | None = None, **board) -> Target:
     """Return the target of a board whose resource ``sdram`` is a chip as `SDR_32MB`.
 
     Parameters
@@ -156,13 +167,18 @@ def sdram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int =
         Makes the platform: a class of `amaranth_boards` that has ``sdram`` and ``uart``.
     clock_hz : int
         Of everything but the memory.
+    flash : FlashChip or None
+        What is behind the resource ``spi_flash``, if the board can start with a model from it.
     board
         What else `Target` wants to know: ``name``, ``link``, ``loader``, ``evidence``.
     """
+    config = CONFIG
+    if flash is not None:
+        config = dataclasses.replace(CONFIG, flash_offset=flash.offset)
     return _target(
-        platform, SdramTop, (MEMORY_HZ,), config=clocked(CONFIG, clock_hz, BAUD),
+        platform, SdramTop, (MEMORY_HZ,), config=clocked(config, clock_hz, BAUD),
         memory="32 MiB SDRAM at 133 MHz",
-        chip=SDR_32MB,
+        chip=SDR_32MB, flash=flash,
         memory_rate=261_000_000,        # simulated: 98 % of two bytes per cycle
         # The other placer scatters the few cells of the memory's clock: one design was routed at
         # 117 MHz, and so at 166. With router2 instead of router1, detours made the longest path.

@@ -11,6 +11,7 @@ from tritstream.formats import FORMATS
 from tritstream.link.frames import MAX_FRAME
 from tritstream.transport.serial import BITS_PER_BYTE
 from tritstream_hw.boards.toolchains import Toolchain
+from tritstream_hw.flash.chip import FlashChip
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_hw.phy.uart import SLOWEST
@@ -37,6 +38,8 @@ class Target:
         Where an image lies and how the host is connected, in a few words.
     chip : SdrChip, Ddr3Chip or None
         What is behind the resource ``sdram`` or ``ddr3``, if that is used.
+    flash : FlashChip or None
+        Where a model may be for the board to start with; None: it starts empty.
     memory_rate : int or None
         Bytes per second that the memory delivers in the long run; None: a beat per cycle.
     toolchain : Toolchain
@@ -67,6 +70,7 @@ class Target:
     memory: str
     link: str
     chip: SdrChip | Ddr3Chip | None = None
+    flash: FlashChip | None = None
     memory_rate: int | None = None
     toolchain: Toolchain
     loader: str

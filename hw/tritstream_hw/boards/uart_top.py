@@ -29,11 +29,12 @@ class UartTop(Elaboratable):
         self._build_id = build_id
         self._baud = baud
 
-    def _connect(self, m: Module, platform, memory: wiring.Component | None = None):
+    def _connect(self, m: Module, platform, memory: wiring.Component | None = None
+                 ) -> BareDevice:
         """Put the device, with a memory of its own or with `memory`, behind the board's link."""
-        config = self._config
-        self._attach(m, platform,
-                     BareDevice(config, self._build_id, Accelerator(config), memory))
+        device = BareDevice(self._config, self._build_id, Accelerator(self._config), memory)
+        self._attach(m, platform, device)
+        return device
 
     def _attach(self, m: Module, platform, device: BareDevice):
         """Put the device behind the UART."""

@@ -7,21 +7,23 @@ from amaranth_boards.ulx3s import (
 )
 
 from tritstream_hw.boards.ecp5 import block_ram_target, sdram_target
+from tritstream_hw.flash.chip import SPI_16MB
 
 __all__ = ["ULX3S_25F", "ULX3S_45F", "ULX3S_85F", "ULX3S_85F_BRAM"]
 
 BOARD = {"link": "UART 3 Mbaud", "loader": "openFPGALoader -b ulx3s"}
 
-ULX3S_85F = sdram_target(ULX3S_85F_Platform, name="ulx3s_85f", evidence="routed", **BOARD)
+ULX3S_85F = sdram_target(ULX3S_85F_Platform, name="ulx3s_85f", evidence="routed", flash=SPI_16MB,
+                         **BOARD)
 # In the smaller part, half of whose block RAM is in use, the design reached 79.8 and 76.0 MHz with
 # two seeds asked for 80, and 84.8 with one asked for 76.2: the memory still is the limit.
 ULX3S_45F = sdram_target(ULX3S_45F_Platform, name="ulx3s_45f", evidence="routed",
-                         clock_hz=76_190_476, **BOARD)
+                         clock_hz=76_190_476, flash=SPI_16MB, **BOARD)
 
 # 51 of this part's 56 block RAMs are in use, and 20 of its 28 multipliers. The clock is that of the
 # 45F: from 72 MHz on the memory is the limit, of every bundled model.
 ULX3S_25F = sdram_target(ULX3S_25F_Platform, name="ulx3s_25f", evidence="routed",
-                         clock_hz=76_190_476, **BOARD)
+                         clock_hz=76_190_476, flash=SPI_16MB, **BOARD)
 
 # The UART brings 0.3 MB/s, so P decides only the speed of a model in block RAM. With P = 4 and
 # V = 2 the design is a quarter smaller than with 16 and 8. Block RAM is spread over the whole

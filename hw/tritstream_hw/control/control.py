@@ -9,6 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream.flash import Stored
 from tritstream.link.messages import Identity
 from tritstream.link.protocol import Code
 from tritstream.link.spaces import space_words
@@ -52,6 +53,8 @@ class Control(wiring.Component):
         Of the link.
     registers : :py:`Out(AccessSignature())`
         Of the memory; only if it has any.
+    found : :py:`In(Stored)`
+        In the flash memory; only if `flash_offset` is not 0.
     """
 
     def __init__(self, config: BuildConfig, build_id: bytes):
@@ -66,6 +69,7 @@ class Control(wiring.Component):
                                           memory_units=config.memory_units)),
             "counters": In(COUNTERS),
             **({"registers": Out(AccessSignature())} if config.memory_registers else {}),
+            **({"found": In(Stored)} if config.flash_offset else {}),
         })
 
     def elaborate(self, platform):
@@ -105,6 +109,8 @@ class Control(wiring.Component):
         wiring.connect(m, spaces.debug, accelerator.debug)
         if config.memory_registers:
             wiring.connect(m, spaces.registers, wiring.flipped(self.registers))
+        if config.flash_offset:
+            m.d.comb += spaces.found.eq(self.found)
         m.d.comb += [
             self.failed.eq(run.failed),
             self.accelerator.clear_digest.eq(parser.identify.valid | run.clear_digest),

@@ -8,6 +8,7 @@ from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from tritstream.flash import Stored
 from tritstream.link.messages import Counters
 from tritstream.link.protocol import Space
 from tritstream_hw.memory.access import AccessSignature
@@ -34,6 +35,8 @@ class Spaces(wiring.Component):
         See :class:`DebugSignature`.
     memory_registers : int
         Size of the space of registers; 0: there is none.
+    flash_offset : int
+        See :class:`BuildConfig`.
 
     Members
     -------
@@ -49,11 +52,14 @@ class Spaces(wiring.Component):
         Content of the space of counters.
     registers : :py:`Out(AccessSignature())`
         Those of the memory, which take their time; only if there are any.
+    found : :py:`In(Stored)`
+        Content of the space of the flash memory; only if `flash_offset` is not 0.
     """
 
     def __init__(self, *, vector_elements: int, max_state: int, max_stages: int, lanes: int = 1,
-                 slots: int = 1, memory_registers: int = 0):
+                 slots: int = 1, memory_registers: int = 0, flash_offset: int = 0):
         self._memory_registers = memory_registers
+        self._flash_offset = flash_offset
         super().__init__({
             "request": In(stream.Signature(WORD)),
             "word": Out(stream.Signature(32)),
@@ -62,6 +68,7 @@ class Spaces(wiring.Component):
                 lanes=lanes, slots=slots)),
             "counters": In(data.ArrayLayout(32, COUNTER_WORDS)),
             **({"registers": Out(AccessSignature())} if memory_registers else {}),
+            **({"found": In(Stored)} if flash_offset else {}),
         })
 
     def elaborate(self, platform):
@@ -107,6 +114,8 @@ class Spaces(wiring.Component):
                 read.addr.eq(request.p.address),
             ]
             words[space] = read.data
+        if self._flash_offset:
+            words[Space.FLASH] = self.found
 
         # Each where its memory is, and 0 but for one of them.
         for space, word in words.items():

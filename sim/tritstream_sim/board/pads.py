@@ -11,20 +11,24 @@ import tempfile
 from tritstream.errors import BadInput, DeviceError
 from tritstream.image.image import Image
 from tritstream.support.cache import get_or_make
+from tritstream.support.inputs import check_input
 from tritstream.transport import Address
 from tritstream.transport.address import decimal_number
 from tritstream.transport.serial import BAUDS
 from tritstream_hw.boards import Target
+from tritstream_hw.flash.reader import CYCLES_PER_BYTE
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_sim.board.build import digest, elapsed
 from tritstream_sim.verilate import pads
-from tritstream_sim.verilate.stepped import SOURCE, SteppedTransport
+from tritstream_sim.verilate.stepped import MICROSECOND, SOURCE, SteppedTransport
 
 __all__ = ["PadsTransport", "open_board"]
 
 SLICE_SECONDS = 2e-4        # of the board's time, which take a second: then the driver looks around
 MOST_SETTING = 1e9
-SPOKE = re.compile(r"(sdr|EHXPLLL|rPLL): [^\n]*")
+SPOKE = re.compile(r"(sdr|flash|EHXPLLL|rPLL): [^\n]*")
+START_SECONDS = 3e-4        # of the board's time, until its SDRAM can be written
+SPARE = 1.1                 # of the time that a model takes from the flash memory
 
 
 class PadsTransport(SteppedTransport):
@@ -42,10 +46,12 @@ class PadsTransport(SteppedTransport):
         What its SDRAM holds from the start.
     settings : dict
         Of the models.
+    seconds : float
+        Of the board's time that have passed when the host comes.
     """
 
     def __init__(self, executable: pathlib.Path, name: str, *, baud: float, content=None,
-                 settings=None):
+                 settings=None, seconds: float = 0):
         self.name, self.preloaded = name, content
         self._said = tempfile.TemporaryFile()
         self._content = tempfile.NamedTemporaryFile()
@@ -56,6 +62,9 @@ class PadsTransport(SteppedTransport):
             settings["sdr_image"] = self._content.name
         super().__init__(executable, baud=baud, patience=float("inf"), stderr=self._said,
                          **settings)
+        end = seconds * 1e6 * MICROSECOND
+        while self.cycles < end:
+            self.idle(int(min(end - self.cycles, SLICE_SECONDS * 1e6 * MICROSECOND) + 1))
 
     def read(self, timeout: float) -> bytes:
         try:
@@ -81,10 +90,12 @@ def open_board(target: Target, address: Address, image: Image | None,
     target : Target
         The board, with its usual build, whose identity is that of its configuration.
     address : Address
-        ``sim:BOARD[?baud=N][&SETTING=N]...``: the rate of the host's UART, and what of the models
-        is other than it should be, as in ``sdr_rcd=46``, ``sdr_stuck=3``, ``pll_unlocked=1``.
+        ``sim:BOARD[?baud=N][&flash=FILE][&SETTING=N]...``: the rate of the host's UART, what is
+        stored in the flash memory (then the host comes when the board has had time to start), and
+        what of the models is other than it should be, as in ``sdr_rcd=46``, ``sdr_stuck=3``,
+        ``pll_unlocked=1``.
     image : Image or None
-        What it holds.
+        What its SDRAM holds, unless the board fills that from its flash memory.
     cache : path or None
         Where builds are kept; None: the user's cache.
 
@@ -96,13 +107,14 @@ def open_board(target: Target, address: Address, image: Image | None,
     if isinstance(target.chip, Ddr3Chip):
         raise BadInput(f"{target.name} has a DDR3 memory, of whose pads there is no model: choose "
                        "another board, or sim for one that is as fast as its core.")
-    known = sorted(pads.settings() - {"sdr_image"})
-    address.check_options("baud", *known)
+    known = sorted(pads.settings() - {"sdr_image", "flash_image"})
+    address.check_options("baud", *(["flash"] if target.flash else []), *known)
     settings = {key: address.options[key] for key in known if key in address.options}
     for key, text in settings.items():
         if decimal_number(text, MOST_SETTING) is None and text != "0":
             raise BadInput(f"{address.text!r} has {key}={text[:20]}: it must be a number of 0 to "
                            f"{MOST_SETTING:g}.")
+    seconds = _put_into_flash(target, address, settings)
     baud = address.number("baud", target.baud, *BAUDS)
 
     def make(path: pathlib.Path) -> None:
@@ -113,5 +125,21 @@ def open_board(target: Target, address: Address, image: Image | None,
     told = digest(f"{target.name} {target.config.to_json()}",
                   [pathlib.Path(pads.__file__), SOURCE, *pads.MODELS])
     executable = get_or_make("boards", f"pads-{told}", make, directory=cache)
-    content = image.payload if image is not None and target.chip is not None else None
-    return PadsTransport(executable, address.text, baud=baud, content=content, settings=settings)
+    holds = image is not None and target.chip is not None and not seconds
+    with elapsed(f"starting {target.name} from its flash memory"):
+        return PadsTransport(executable, address.text, baud=baud, settings=settings,
+                             content=image.payload if holds else None, seconds=seconds)
+
+
+def _put_into_flash(target: Target, address: Address, settings: dict) -> float:
+    """Add what the flash memory holds to the settings; return the time that the board starts."""
+    path = address.options.get("flash")
+    if path is None:
+        return 0
+    try:
+        size = check_input(path, most=target.flash.bytes - target.flash.offset)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}): name what `tritstream program "
+                       f"{target.name} --model M` wrote.") from error
+    settings["flash_image"] = path
+    return START_SECONDS + SPARE * size * CYCLES_PER_BYTE / target.config.clock_hz

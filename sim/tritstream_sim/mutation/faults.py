@@ -60,6 +60,9 @@ SDR_COLUMNS = "hw/tritstream_hw/memory/sdr/columns.py"
 CROSSING = "hw/tritstream_hw/memory/crossing.py"
 SDR_PHY = "hw/tritstream_hw/phy/sdr.py"
 SDR = "tests/test_rtl_sdr.py"
+FLASH_READER = "hw/tritstream_hw/flash/reader.py"
+FLASH_STARTER = "hw/tritstream_hw/flash/starter.py"
+RTL_FLASH = "tests/test_rtl_flash.py"
 
 STATISTICS = "hw/tritstream_hw/norm/statistics.py"
 ROW_STATISTICS = "hw/tritstream_hw/norm/row_statistics.py"
@@ -624,6 +627,19 @@ MUTANTS = [
     Mutant("checksum.part", "every part of a beat is its first",
            CHECKSUM, "bits.word_select(part, 8 * step)", "bits.word_select(0, 8 * step)",
            RTL_MEMORY + "::test_digest_is_the_crc_of_the_bytes"),
+    Mutant("flash.crc", "a model of which a byte is wrong is taken",
+           FLASH_STARTER, "(flash.payload != replies.payload)", "0", RTL_FLASH),
+    Mutant("flash.length", "a model that is larger than the memory is written",
+           FLASH_STARTER, "word > self._memory_units", "0", RTL_FLASH),
+    Mutant("flash.wake", "a chip that was left in a mode without commands is read as it is",
+           FLASH_READER, '"1" * (WAKE_BITS + REST_BITS)', '"0" * (WAKE_BITS + REST_BITS)',
+           RTL_FLASH),
+    Mutant("flash.again", "a RESET in the middle of it leaves half a model",
+           SOC, "again.eq(reset & ~starter.done)", "again.eq(0)",
+           RTL_CONTROL + "::test_a_device_starts_from_its_flash_memory"),
+    Mutant("flash.once", "every RESET fills the memory again",
+           SOC, "again.eq(reset & ~starter.done)", "again.eq(reset)",
+           RTL_CONTROL + "::test_a_device_starts_from_its_flash_memory"),
     Mutant("sdr.rfc", "a row is opened a cycle too soon after a refresh",
            SDR_ROWS, "waits.start(m, cycles.rfc)", "waits.start(m, cycles.rfc - 1)", SDR),
     Mutant("sdr.row", "whatever row is open is taken for the right one",

@@ -5,6 +5,7 @@ import re
 
 from tritstream_hw.boards import Target
 from tritstream_hw.boards.gowin import PACKAGE_PINS
+from tritstream_hw.flash.chip import FlashChip
 from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_sim.verilate.compile import compile_model
 from tritstream_sim.verilate.export import export, ports
@@ -36,14 +37,18 @@ _SDR = {"clk": "clk", "clk_en": "cke", "cs": "cs_n", "ras": "ras_n", "cas": "cas
 _SDR_PADS = {f"sdram_0__{resource}__io": pin for resource, pin in _SDR.items()}
 _SDR_PADS |= {PACKAGE_PINS[resource]: pin for resource, pin in _SDR.items()}
 
+_FLASH = {"cs": "cs_n", "copi": "copi", "cipo": "cipo", "wp": "wp_n", "hold": "hold_n"}
+_FLASH_PADS = {f"spi_flash_0__{resource}__io": pin for resource, pin in _FLASH.items()}
+
 
 def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib.Path:
     """Compile the top of a board, made for its platform, for a `SteppedTransport`.
 
     Its pads are those of the platform's file. An oscillator stands at each that has a clock there,
     the host's UART at the resource ``uart``, the target's chip at ``sdram``, or where it is in the
-    FPGA's package. What Amaranth or the board's own file takes from the vendor is modelled in
-    ``primitives``, the chip in ``chips``; both say what of them a run can set.
+    FPGA's package, and its flash memory at ``spi_flash``. What Amaranth or the board's own file
+    takes from the vendor is modelled in ``primitives``, the chips in ``chips``; both say what of
+    them a run can set.
 
     Parameters
     ----------
@@ -68,13 +73,16 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
         pins = {pad: _SDR_PADS[pad] for pad in pads if pad in _SDR_PADS}
         parts.append(_chip(target.chip, pins))
         stands |= {pad: pad for pad in pins}
+    if target.flash is not None:
+        parts.append(_flash(target.flash))
+        stands |= {pad: pad for pad in _FLASH_PADS}
     if unknown := sorted(set(pads) - set(stands)):
         raise ValueError(f"nothing stands at {target.name}'s pads {', '.join(unknown)}")
     wrapper = _WRAPPER.format(
         name=name, design=target.name, parts="\n    ".join(parts),
         connections=", ".join(f".{pad}({stands[pad]})" for pad in pads))
     models = [path.read_text() for path in MODELS]
-    return compile_model("\n".join([text, wrapper, *models]), name, cache, arguments=_ARGUMENTS,
+    return compile_model("\n".join([*models, text, wrapper]), name, cache, arguments=_ARGUMENTS,
                          sources=[SOURCE])
 
 
@@ -95,3 +103,11 @@ def _chip(chip: SdrChip, pins: dict[str, str]) -> str:
     values = ", ".join(f".{name}({value})" for name, value in numbers.items())
     connections = ", ".join(f".{pin}_pin({pad})" for pad, pin in pins.items())
     return "\n    ".join([*wires, f"sdr #({values}) chip({connections});"])
+
+
+def _flash(flash: FlashChip) -> str:
+    """Return the flash memory and its wires; its clock leaves the FPGA by no pad of the design."""
+    wires = [f"wire {pad};" for pad in _FLASH_PADS]
+    connections = ", ".join(f".{pin}_pin({pad})" for pad, pin in _FLASH_PADS.items())
+    return "\n    ".join([*wires, f"flash #(.BYTES({flash.bytes}), .IMAGE_AT({flash.offset})) "
+                          f"flash_chip(.clk_pin(ecp5::mclk), {connections});"])

@@ -1,4 +1,4 @@
-"""What a board shows of itself: its link, its memory's levels, a token, its clock, its memory.
+"""What a board shows of itself: link, flash memory, levels, a token, clock, memory.
 
 The clock is measured by what every board has: a pass whose weights come over the link takes as long
 as they do, and the board counts its cycles. On a board with a UART the link says more: its bits are
@@ -17,6 +17,7 @@ from tritstream.ddr3.levelling import LevellingError
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import DeviceError
+from tritstream.flash import Stored
 from tritstream.formats import FORMATS
 from tritstream.image.image import Image
 from tritstream.image.needs import Needs
@@ -68,6 +69,7 @@ def examine(connect: Callable[[float], Device | None], images: list[Image],
         yield from _other_rates(connect)
         return
     checks = {"link": lambda: _link(device, seconds / 8),
+              "flash": lambda: _flash(device),
               "levels": lambda: _levels(device),
               "token": lambda: _token(device, images[0]),
               "clock": lambda: _clock(device, images),
@@ -145,6 +147,14 @@ def _rates(device: Device, size: int, seconds: np.ndarray) -> Iterator[Check]:
 def _now(device: Device) -> float:
     clock = device.clock()
     return time.monotonic() if clock is None else clock
+
+
+def _flash(device: Device) -> Iterator[Check]:
+    """Say what the board found in its flash memory, if it looks there."""
+    found = device.stored()
+    if found is not None:
+        verdict = {Stored.LOADED: Verdict.PASS, Stored.NOTHING: Verdict.SKIP}
+        yield Check("flash", verdict.get(found, Verdict.FAIL), found.sentence)
 
 
 def _levels(device: Device) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from tritstream.cli.options import JsonArray
 from tritstream.ddr3.levelling import LevellingError
 from tritstream.driver import Device
 from tritstream.errors import DeviceError, MissingTool
+from tritstream.flash import Stored
 from tritstream.support.tools import install_command
 
 __all__ = ["devices"]
@@ -64,7 +65,7 @@ def _asked(uri: str) -> dict:
     unlevelled = None
     try:
         with Device.open(uri, dead_seconds=ANSWER_SECONDS) as device:
-            identity = device.identity
+            identity, found = device.identity, device.stored()
             try:
                 device.start_memory()
             except LevellingError as error:
@@ -74,6 +75,7 @@ def _asked(uri: str) -> dict:
     return {"board": {"build_id": identity.build.hex(), "clock_hz": identity.clock_hz,
                       "P": identity.beat_bytes, "G": identity.groups, "V": identity.vector_width,
                       "memory_bytes": identity.memory_units * identity.stripes.unit_bytes,
+                      "flash": None if found is None else found.name.lower(),
                       "unlevelled": unlevelled}}
 
 
@@ -87,6 +89,7 @@ def _table(rows: list[dict]) -> Table:
             board = row["board"]
             what = row["why"] if board is None else (
                 f"build {board['build_id']}, {board['clock_hz'] / 1e6:.4g} MHz, P={board['P']}, "
-                f"{board['memory_bytes']:,} bytes of memory")
+                f"{board['memory_bytes']:,} bytes of memory"
+                + (f"; {Stored[board['flash'].upper()].sentence}" if board["flash"] else ""))
         table.add_row(row["device"], row["usb"] or "", row["product"] or "", what)
     return table

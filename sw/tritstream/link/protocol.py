@@ -106,3 +106,4 @@ class Space(enum.IntEnum):
     RECORDS = 2
     COUNTERS = 3
     REGISTERS = 4
+    FLASH = 5

@@ -23,6 +23,8 @@ def space_words(config: BuildConfig) -> dict[Space, int]:
     }
     if config.memory_registers:
         sizes[Space.REGISTERS] = config.memory_registers
+    if config.flash_offset:
+        sizes[Space.FLASH] = 1
     return sizes
 
 

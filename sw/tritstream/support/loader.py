@@ -39,17 +39,19 @@ def find_rules(places=RULE_PLACES) -> str | None:
     return None
 
 
-def run_loader(command: list[str], bitstream: pathlib.Path, *, flash: bool) -> None:
-    """Bring a bitstream onto the board that is plugged in.
+def run_loader(command: list[str], path: pathlib.Path, *, flash: bool, offset: int = 0) -> None:
+    """Bring a file onto the board that is plugged in.
 
     Parameters
     ----------
     command : list of str
         Of the target: the program's name, and which board it is.
-    bitstream : path
-        The file.
+    path : path
+        The file: a bitstream, or what the flash memory holds behind it.
     flash : bool
         Whether it goes to the flash memory, from which the board starts with it.
+    offset : int
+        Where it begins there; 0 for a bitstream.
 
     Raises
     ------
@@ -61,7 +63,8 @@ def run_loader(command: list[str], bitstream: pathlib.Path, *, flash: bool) -> N
     program = find_program(*PROGRAMS)
     if program is None:
         raise MissingTool(f"openFPGALoader is not installed; run `{INSTALL}`.")
-    arguments = [*command[1:], *(["--write-flash"] if flash else []), str(bitstream)]
+    place = ["--offset", str(offset)] if offset else []
+    arguments = [*command[1:], *(["--write-flash"] if flash else []), *place, str(path)]
     try:
         done = run_bounded([program, *arguments], LOAD_SECONDS, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT)

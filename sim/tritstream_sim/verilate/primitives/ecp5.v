@@ -36,6 +36,15 @@ module FD1S3AX(input CK, input D, output reg Q = 0);
     always @(posedge CK) Q <= D;
 endmodule
 
+// The pin of the clock of the flash memory has no place in a board's file: it is here.
+package ecp5;
+    bit mclk = 0;
+endpackage
+
+module USRMCLK(input USRMCLKI, input USRMCLKTS);
+    always @(USRMCLKI, USRMCLKTS) ecp5::mclk = USRMCLKI && !USRMCLKTS;
+endmodule
+
 // Gate of a clock. The enable is heeded while the clock is low, so that there is no glitch.
 module DCCA(input CLKI, input CE, output CLKO);
     reg enabled = 0;

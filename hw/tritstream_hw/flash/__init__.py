@@ -1,0 +1,1 @@
+"""What a board starts with: a model in its flash memory."""

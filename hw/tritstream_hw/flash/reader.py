@@ -1,0 +1,87 @@
+"""Reads a flash memory over SPI, from one place on."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["CYCLES_PER_BYTE", "FlashReader", "FlashSignature"]
+
+CYCLES_PER_BYTE = 16        # two of each bit
+FAST_READ = 0x0B            # behind the address come eight bits that mean nothing
+ADDRESS_BITS = 24
+
+WAKE_BITS, REST_BITS = 16, 7
+
+
+class FlashSignature(wiring.Signature):
+    """Pins of a flash memory, as their user has them.
+
+    Members
+    -------
+    select, clock, o : :py:`Out(1)`
+        Chip select, clock and data to the chip, all as they are meant, not as their pins are.
+    i : :py:`In(1)`
+        Data from the chip.
+    """
+
+    def __init__(self):
+        super().__init__({"select": Out(1), "clock": Out(1), "o": Out(1), "i": In(1)})
+
+
+class FlashReader(wiring.Component):
+    """Begins to read when it is started, and goes on until it is stopped.
+
+    The chip has changed its data when the clock falls the next time, so that the way to it and back
+    may take a whole period. A byte comes every `CYCLES_PER_BYTE` cycles; while one is not taken,
+    the clock rests.
+
+    Parameters
+    ----------
+    address : int
+        Of the first byte.
+
+    Members
+    -------
+    o : :py:`Out(stream.Signature(8))`
+        The bytes.
+    stop : :py:`In(1)`
+        No more is wanted: the chip is let go.
+    pads : :py:`Out(FlashSignature())`
+        To the chip.
+    """
+
+    def __init__(self, *, address: int):
+        # What was in use before may have left the chip in a mode in which it takes no command: ones
+        # end that, and are no command otherwise. Then it is let go for a while.
+        command = f"{FAST_READ:08b}{address:0{ADDRESS_BITS}b}{0:08b}"
+        self._bits = "1" * (WAKE_BITS + REST_BITS) + command + "0"
+        self._selects = "1" * WAKE_BITS + "0" * REST_BITS + "1" * len(command) + "1"
+        super().__init__({
+            "o": Out(stream.Signature(8)),
+            "stop": In(1),
+            "pads": Out(FlashSignature()),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        pads, clock = self.pads, self.pads.clock
+        place = Signal(range(len(self._bits)))      # of the bit that goes out next, or comes
+        reads, ends = Signal(), Signal()
+        m.d.comb += ends.eq(place == Mux(reads, 7, len(self._bits) - 1))
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(clock | (~self.stop & (~self.o.valid | self.o.ready))):
+            m.d.sync += clock.eq(~clock)
+        with m.If(clock):
+            m.d.sync += [
+                pads.select.eq(reads | Array(map(int, self._selects))[place]),
+                pads.o.eq(Array(map(int, self._bits))[place]),
+                place.eq(place + 1),
+                self.o.payload.eq(Cat(pads.i, self.o.payload[:7])),
+                self.o.valid.eq(reads & ends),
+            ]
+            with m.If(ends):
+                m.d.sync += [place.eq(0), reads.eq(1)]
+        with m.If(self.stop):
+            m.d.sync += pads.select.eq(0)
+        return m
