@@ -33,6 +33,9 @@ from tritstream_hw.elements.mixer import Mixer
 from tritstream_hw.elements.residual import Residual
 from tritstream_hw.elements.state import StatePorts
 from tritstream_hw.elements.vectors import VectorMemory
+from tritstream_hw.flash.chip import SPI_16MB
+from tritstream_hw.flash.reader import FlashReader
+from tritstream_hw.flash.starter import FlashStarter
 from tritstream_hw.gemv.activations import ActivationMemory
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.gemv import Gemv
@@ -106,6 +109,8 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "Player": lambda: Player(beat_bytes=CONFIG.beat_bytes, memory_units=MEMORY_BYTES // UNIT),
     "Link": lambda: construct(Link, CONFIG),
     "Control": lambda: Control(CONFIG, bytes(8)),
+    "FlashReader": lambda: FlashReader(address=SPI_16MB.offset),
+    "FlashStarter": lambda: FlashStarter(unit_bytes=UNIT, memory_units=MEMORY_BYTES // UNIT),
     "UartReceiver": lambda: UartReceiver(BOARD.config.clock_hz, BOARD.baud),
     "UartTransmitter": lambda: UartTransmitter(BOARD.config.clock_hz, BOARD.baud),
     "Accelerator of ulx3s_85f_bram": lambda: Accelerator(BOARD.config),
