@@ -182,7 +182,7 @@ def port(device, **changes):
 
 def test_devices(monkeypatch, tmp_path, capsys):
     config = BuildConfig(memory_bytes=1 << 16, max_hidden=64, max_intermediate=128, max_state=128,
-                         max_vocab=64)
+                         max_vocab=64, flash_offset=1 << 22)
     (tmp_path / "ttyUSB0").touch()
     ports = [port(str(tmp_path / "ttyUSB0")),
              port(str(tmp_path / "ttyS0"), vid=None, pid=None, product=None, serial_number=None)]
@@ -199,7 +199,8 @@ def test_devices(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(devices_module, "Device", SimpleNamespace(open=open_there))
         assert run(["devices", "--ask"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"ttyUSB0 .*ULX3S FPGA 85K.*80 MHz, P=16, 65,536 bytes of memory", out)
+    assert re.search(r"ttyUSB0 .*ULX3S FPGA 85K.*80 MHz, P=16, 65,536 bytes of memory; "
+                     "the flash memory holds no model", " ".join(out.split()))
     assert re.search(r"ttyS0 .*cannot be opened", out)
 
 

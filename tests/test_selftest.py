@@ -14,6 +14,7 @@ from tritstream.cli.app import run
 from tritstream.ddr3.levelling import Window
 from tritstream.ddr3.registers import WORDS
 from tritstream.driver import Device
+from tritstream.flash import Stored
 from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
@@ -117,6 +118,22 @@ def test_a_board_without_memory(image):
     verdicts, found = examined(image, dataclasses.replace(CONFIG, memory_bytes=0))
     assert verdicts["memory"] is Verdict.SKIP and "weights are sent" in found["memory"]
     assert "data lines" not in verdicts
+
+
+@pytest.mark.parametrize("found, code, line", [
+    (Stored.LOADED, 0, "PASS  flash +the model in the flash memory is in the memory"),
+    (Stored.NOTHING, 0, "SKIP  flash +the flash memory holds no model: `tritstream program"),
+    (Stored.DAMAGED, 1, "FAIL  flash +the model in the flash memory is damaged: store it again"),
+    (Stored.TOO_LARGE, 1, "FAIL  flash +the model in the flash memory is larger than the memory"),
+    (77, 1, "FAIL  flash +.* says 77 of its flash memory: its bitstream does not match"),
+])
+def test_what_the_flash_memory_held_is_told(image, capsys, found, code, line):
+    config = dataclasses.replace(CONFIG, flash_offset=1 << 22)
+    board = Emulator(config, GoldenBoard(image, config))
+    board.found = int(found)
+    with Server(board) as server:
+        assert run(["selftest", "--device", server.uri, "--seconds", "1"]) == code
+    assert re.search(f"^{line}", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_the_margins_of_a_ddr3_memory(image, capsys):

@@ -18,6 +18,7 @@ import numpy as np
 from tritstream.build import BuildConfig
 from tritstream.ddr3.levelling import Access as RegisterAccess
 from tritstream.errors import DeviceError
+from tritstream.flash import Stored
 from tritstream.formats import FORMATS
 from tritstream.link.endpoint import LinkOptions, LinkStatistics
 from tritstream.link.messages import (
@@ -131,6 +132,11 @@ class Emulator:
         Its end of the link.
     registers : Access or None
         Those of the memory, if the build has any: a `Ddr3Twin`.
+
+    Attributes
+    ----------
+    found : int
+        What it says of its flash memory, if the build looks there.
     """
 
     def __init__(self, config: BuildConfig, model: Model, *, identity: Identity | None = None,
@@ -140,6 +146,7 @@ class Emulator:
         self.memory, self._unit = bytearray(config.memory_bytes), config.stripes.unit_bytes
         self._sizes = space_words(config)
         self._registers = registers
+        self.found = int(Stored.NOTHING)
         self.link = LinkOptions.for_device() if link is None else link
         self.resets = 0
         self.statistics = LinkStatistics()      # of its end of the present connection
@@ -389,6 +396,7 @@ class Emulator:
             Space.STATE: self.model.state,
             Space.RECORDS: np.concatenate([records, padding]),
             Space.COUNTERS: np.frombuffer(counters.pack(), "<i4"),
+            Space.FLASH: np.array([self.found]),
         }
 
     def _check_access(self, access: Access, *, written: bool) -> None:
