@@ -90,7 +90,7 @@ class _Top(UartTop):
         return made
 
     def _connect(self, m: Module, platform, memory: wiring.Component | None = None) -> BareDevice:
-        """Put the device behind the UART, and at its flash memory if it starts from that."""
+        """Put the device behind the link, and at its flash memory if it starts from that."""
         device = super()._connect(m, platform, memory)
         if self._config.flash_offset:
             m.submodules.flash = flash = FlashPhy(platform.request("spi_flash", dir="-"))
