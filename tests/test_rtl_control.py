@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream.driver import Device
 from tritstream.errors import DeviceError
-from tritstream.flash import Stored, stored
+from tritstream.flash import FRAME_BYTES, Stored, stored
 from tritstream.formats import UNIT
 from tritstream.link.frames import MAX_FRAME
 from tritstream.link.messages import (
@@ -608,7 +608,8 @@ def test_a_device_starts_from_its_flash_memory(connect, stall):
     """The host comes in the middle of that: it begins again, and the host waits for its end."""
     device = connect(WITH_FLASH, stall=stall)
     assert device.stored() == Stored.LOADED
-    assert device._stream.transport.cycles > (len(STORED) + 2 * MAX_FRAME) * CYCLES_PER_BYTE
+    assert device._stream.transport.cycles > (
+        MAX_FRAME + (len(STORED) + FRAME_BYTES) * CYCLES_PER_BYTE)
     assert device.upload(STORED) == 0
     content = random.Random(18).randbytes(3 * UNIT)
     device.write_memory(0, content)
