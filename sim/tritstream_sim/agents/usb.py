@@ -4,13 +4,15 @@ import collections
 import enum
 import struct
 
+from tritstream.transport import Transport
 from tritstream_sim.agents.usb_line import Line, State
 
-__all__ = ["Fault", "NoAnswer", "Pid", "UsbHost"]
+__all__ = ["Fault", "NoAnswer", "Pid", "UsbHost", "UsbTransport"]
 
 DATA_ENDPOINT = 4
 ADDRESS = 23
 MOST_NAKS = 10_000
+IDLE_BITS = 200         # until a host that has nothing to say asks again
 FRAME = 19              # transactions, at most, between two frames' beginnings
 
 
@@ -82,6 +84,8 @@ class UsbHost:
 
     Attributes
     ----------
+    packet_bytes, clock_hz : int
+        Most bytes of a packet; rate of the line's bits, or at high speed eights of them.
     turnarounds : list of int
         Bits, or eights of them, between a packet and its answer.
     seen : Counter
@@ -94,6 +98,7 @@ class UsbHost:
         self._high = speed == "high"
         self._patience = 92 if self._high else 18
         self.packet_bytes = 512 if self._high else 64
+        self.clock_hz = 60_000_000 if self._high else 12_000_000
         self.turnarounds, self.seen = [], collections.Counter()
         self._transactions = self._frame = 0
 
@@ -114,6 +119,10 @@ class UsbHost:
         for state in 4 * (State.K, State.J):
             self._line.hold(state, 3_000)
         self._line.hold(State.SE0, 6_000)
+
+    def rest(self, bits: int) -> None:
+        """Let time pass."""
+        self._line.hold(State.SE0 if self._high else State.J, bits)
 
     def configure(self) -> tuple[bytes, bytes]:
         """Take the device from a reset to a serial port, and return its two descriptors."""
@@ -272,3 +281,45 @@ class UsbHost:
             raise NoAnswer(f"nothing is answered to {Pid(packet[0]).name}")
         self.turnarounds.append(bits)
         return answer
+
+
+class UsbTransport(Transport):
+    """The serial port that a host makes of a device, as a driver has it; time passes in `read`.
+
+    Parameters
+    ----------
+    line : Line
+        To the device.
+    host : UsbHost
+        That has configured it.
+    """
+
+    name = "usb"
+    retry_seconds = 60.0                # of the driver's clock, of which the bus knows nothing
+
+    def __init__(self, line: Line, host: UsbHost):
+        self._line, self._host = line, host
+        self._pending = b""
+
+    def read(self, timeout: float) -> bytes:
+        end = self.clock() + timeout
+        while True:
+            part = self._pending[:self._host.packet_bytes]
+            if part and self._host.offer(part):
+                self._pending = self._pending[len(part):]
+            if data := self._host.read():
+                return data
+            if not part:
+                if self.clock() > end:
+                    return b""
+                self._host.rest(IDLE_BITS)
+
+    def write(self, data: bytes) -> None:
+        self._pending += data
+
+    def clock(self) -> float:
+        """Return the time of the bus in seconds."""
+        return self._line.bits / self._host.clock_hz
+
+    def close(self) -> None:
+        self._line.close()

@@ -31,10 +31,14 @@ class Line:
         ``full`` or ``high``.
     seed : int
         Of pauses, jitter, and when the PHY waits.
+    linked : bool
+        Behind the device is a link that sends back what it hears; else it is here, as `feed` and
+        `drain`.
     """
 
-    def __init__(self, executable: pathlib.Path, speed: str, seed: int):
-        self._process = subprocess.Popen([executable, speed, str(seed)], stdin=subprocess.PIPE,
+    def __init__(self, executable: pathlib.Path, speed: str, seed: int, *, linked: bool = False):
+        arguments = speed, str(seed), "link" if linked else "streams"
+        self._process = subprocess.Popen([executable, *arguments], stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE)
 
     def packet(self, data: bytes, patience: int) -> tuple[int | None, bytes]:

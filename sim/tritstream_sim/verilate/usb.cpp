@@ -44,7 +44,7 @@ enum State : uint8_t { SE0 = 0, J = 1, K = 2, RELEASED = 3 };
 // The device's own side: its streams, whose clock here is as fast as that of the port, half a cycle behind.
 class Streams {
 public:
-    explicit Streams(Vtop& top, bool high) : m_top(top), m_high(high) {}
+    explicit Streams(Vtop& top) : m_top(top) {}
 
     std::deque<uint8_t> to_send;
     std::vector<uint8_t> come;
@@ -53,27 +53,21 @@ public:
 
     // Is called before each edge; all that the device says comes out of registers.
     void edge() {
-        auto& valid = m_high ? m_top.high_i___05Fvalid : m_top.full_i___05Fvalid;
-        auto& payload = m_high ? m_top.high_i___05Fpayload : m_top.full_i___05Fpayload;
-        auto& ready = m_high ? m_top.high_o___05Fready : m_top.full_o___05Fready;
         m_offered = !to_send.empty() && (m_offered || !pauses());
-        valid = m_offered;
-        payload = m_offered ? to_send.front() : 0xEE;
-        ready = !pauses();
-        if (m_offered && (m_high ? m_top.high_i___05Fready : m_top.full_i___05Fready)) {
+        m_top.i___05Fvalid = m_offered;
+        m_top.i___05Fpayload = m_offered ? to_send.front() : 0xEE;
+        m_top.o___05Fready = !pauses();
+        if (m_offered && m_top.i___05Fready) {
             to_send.pop_front();
             m_offered = false;
         }
-        if (ready && (m_high ? m_top.high_o___05Fvalid : m_top.full_o___05Fvalid)) {
-            come.push_back(m_high ? m_top.high_o___05Fpayload : m_top.full_o___05Fpayload);
-        }
+        if (m_top.o___05Fvalid && m_top.o___05Fready) come.push_back(m_top.o___05Fpayload);
     }
 
 private:
     bool pauses() { return percent && random() % 100 < percent; }
 
     Vtop& m_top;
-    const bool m_high;
     bool m_offered = false;
 };
 
@@ -375,17 +369,18 @@ int serve(Line line, Streams& streams, std::FILE* answers) {
 double sc_time_stamp() { return 0; }
 
 int main(int count, char** arguments) {
-    if (count < 3) {
-        std::fprintf(stderr, "usage: usb full|high SEED\n");
+    if (count != 4) {
+        std::fprintf(stderr, "usage: usb full|high SEED streams|link\n");
         return 2;
     }
     std::FILE* const answers = fdopen(dup(STDOUT_FILENO), "wb");
     dup2(STDERR_FILENO, STDOUT_FILENO);
     VerilatedContext context;
     Vtop top{&context};
-    const bool high = arguments[1][0] == 'h';
-    Streams streams(top, high);
+    Streams streams(top);
     streams.random.seed(std::strtoul(arguments[2], nullptr, 10));
-    return high ? serve(HighSpeed(top, streams), streams, answers)
-                : serve(FullSpeed(top, streams), streams, answers);
+    top.high = arguments[1][0] == 'h';
+    top.linked = arguments[3][0] == 'l';
+    return top.high ? serve(HighSpeed(top, streams), streams, answers)
+                    : serve(FullSpeed(top, streams), streams, answers);
 }
