@@ -116,6 +116,43 @@ def test_texts_on_a_board_that_goes_on_by_itself(image, monkeypatch, lanes):
         assert kept.tokens + list(more) == alone(image, *texts[0])[0]
 
 
+def test_full_passes(image):
+    """What of a prompt would be alone in a pass comes beside tokens of others, later."""
+    image = Image(image.path.with_name("endless.trit"))
+    texts = [([1 + n], 12, 0.8, n) for n in range(7)] + [(list(range(1, 13)), 3, 0.8, 0)]
+    for uniform, prompt_step in (True, 16), (False, 19):
+        engine, sizes = GoldenEngine(image), []
+        engine.lanes, engine.prefill, engine.uniform = 8, 16, uniform
+        together = engine._together
+        engine._together = lambda works, together=together, sizes=sizes: sizes.append(
+            sum(len(work.tokens) for work in works)) or together(works)
+        with engine, Scheduler(engine) as scheduler:
+            with held(engine):
+                answers = [scheduler.submit(prompt, count, sampler(*how))
+                           for prompt, count, *how in texts]
+            for answer, text in zip(answers, texts, strict=True):
+                assert (list(answer), answer.digest) == alone(image, *text)
+        assert sizes[0] == prompt_step, sizes
+        assert not uniform or sizes[1:4] == [8, 8, 8]
+
+
+@pytest.mark.parametrize("quantum", [1, 4])
+def test_others_wait_for_a_turn_and_not_longer(image, quantum):
+    """A device goes on by itself for the rest of a turn, also while others wait for theirs."""
+    image = Image(image.path.with_name("endless.trit"))
+    engine, counts = GoldenEngine(image), []
+    engine.lanes, engine.quantum, engine.ahead = 1, quantum, 16
+    run = engine.run
+    engine.run = lambda tokens, count: counts.append(count) or run(tokens, count)
+    texts = [([3 + n], 9, 0.0, 0) for n in range(2)]
+    with engine, Scheduler(engine) as scheduler:
+        with held(engine):
+            answers = [scheduler.submit(*text[:2]) for text in texts]
+        for answer, text in zip(answers, texts, strict=True):
+            assert (list(answer), answer.digest) == alone(image, *text)
+    assert counts == ([4, 4, 4, 4] if quantum == 4 else []), counts
+
+
 def test_a_conversation_goes_on(engine, image):
     """From its place on the device, from its bytes elsewhere, and twice from the same place."""
     with Scheduler(engine) as scheduler:

@@ -419,7 +419,7 @@ def test_each_machine_writes_its_own_table(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "open_engine", absent)
     report.main(asked)
     whole, (out, err) = document.read_text(), capsys.readouterr()
-    assert "demo:cuda is left out: There is no GPU here." in err
+    assert "cuda is left out: There is no GPU here." in err
     assert "| speed | demo:golden | tiny:sim:p16?t=8 |" in whole
     assert "clock" not in whole and "memory" not in whole and "| 70 us |" in out
     assert whole.partition(report.GPU_MARKS[0])[2] == with_gpu.partition(report.GPU_MARKS[0])[2]

@@ -21,6 +21,7 @@ def remembered_kernels(known, kernels):
     """Passes of which each is computed once: what a lane gets depends on its state alone."""
     def call(self):
         inputs, states = self.inputs, self.states
+        result = self.results[int(inputs["turns"][0])]
         places, kept = inputs["places"].long(), inputs["kept"].bool()
         sides = states.sides[places]
         key = (type(self), self.lanes, *contents(
@@ -30,12 +31,11 @@ def remembered_kernels(known, kernels):
         if key not in known:
             kernels(self)
             known[key] = [tensor.clone() for tensor in (
-                states.memory[new], inputs["tokens"], inputs["kept"], self.results[self.turn],
-                self.room.vectors)]
+                states.memory[new], inputs["tokens"], inputs["kept"], result, self.room.vectors)]
         else:
             states.sides[new[0]] = new[1]
             inputs["turns"] += 1
-        (states.memory[new], inputs["tokens"][:], inputs["kept"][:], self.results[self.turn],
+        (states.memory[new], inputs["tokens"][:], inputs["kept"][:], result[:],
          self.room.vectors[:]) = known[key]
     return call
 

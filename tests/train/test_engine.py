@@ -248,7 +248,7 @@ def test_what_follows_the_stop_token_changes_nothing(image):
     engine = CudaEngine(image, CPU)
     engine.stop_tokens = (stop,)
     place, conversation = engine._states.nobody, engine.open()
-    assert len(engine._lanes.run(place, 5, 2, stop)) == 2
+    assert len(list(engine._lanes.run([(place, 5)], 2, stop))) == 1
     assert np.array_equal(engine._states.read(place), golden.save().values)
     assert len(list(conversation.run(5, 2))) == 1
     assert conversation.save() == golden.save()

@@ -91,8 +91,9 @@ class CudaEngine(Engine):
     name = "cuda"
     runs_ahead = True
     lanes = LANES
+    uniform = False             # each number of tokens of a prompt is a graph of its own
     prefill = 256               # takes less time than a few passes
-    quantum = 16                # the next pass of the same lanes is launched before it is asked for
+    quantum = ahead = PASSES    # launched together: between them, the GPU waits for the host
 
     def __init__(self, image: Image, device: torch.device | str = "cuda", progress=None):
         if isinstance(device, str):
@@ -232,13 +233,37 @@ class CudaEngine(Engine):
 
     def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
         for start in range(0, count, PASSES):
-            passes = min(PASSES, count - start)
-            for outcome in self._lanes.run(self._place, token, passes, self.stop_token):
+            for outcome, in self._lanes.run([(self._place, token)], min(PASSES, count - start),
+                                            self.stop_token, candidates=candidates):
                 result = self._pass(outcome)
                 yield result
                 token = result.candidates.best
-                if token == self.stop_token:
-                    return
+            if token == self.stop_token:
+                return
+
+    def _run_together(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+        if not 1 < len(works) <= LANES:
+            yield from super()._run_together(works, count)
+            return
+        places = [self._placed(work.conversation) for work in works]
+        tokens = [token for work in works for token in work.tokens]
+        for start in range(0, count, PASSES):
+            texts = list(zip(places, tokens, strict=True))
+            for outcomes in self._lanes.run(texts, min(PASSES, count - start), self.stop_token):
+                yield [self._took(work, [token], True, iter([outcome])) for work, token, outcome
+                       in zip(works, tokens, outcomes, strict=True)]
+                tokens = [outcome.tokens[0] for outcome in outcomes]
+            if self.stop_token in tokens:
+                return
+
+    def _placed(self, conversation: Conversation) -> int:
+        """Return a conversation's place, which it is given if it has none."""
+        place = self._places.find(conversation)
+        if place is None:
+            self._enter(conversation)
+            place = self._place
+        self._leave()
+        return place
 
     def _logits(self, tokens) -> tuple[np.ndarray, int]:
         rows = []

@@ -6,7 +6,7 @@ have their next pass launched before they ask for it; if they take other tokens,
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ __all__ = ["LANES", "PASSES", "Lanes", "Outcome", "Pass"]
 LANES = 16
 FEW = 2                     # lanes up to which `decode` is faster than `many`
 PASSES = 32                 # of a greedy run between two looks at them
+TOGETHER = 8                # of these, launched at once
 SURE = 2                    # passes that went on greedily before one is launched unasked
 RANKED = 1024               # logits of a program that ranks them
 RESULT = CANDIDATES + 4     # keys, mantissa, shift, digest terms of the body and of all
@@ -128,24 +129,50 @@ class Lanes:
             self._chosen = [outcome.tokens[0] for outcome in outcomes]
         return outcomes
 
-    def run(self, place: int, token: int, passes: int, stop: int | None) -> list[Outcome]:
-        """Take a token, then greedily what follows, at most `PASSES` passes.
+    def run(self, texts: Sequence[tuple[int, int]], passes: int, stop: int | None, *,
+            candidates: bool = False) -> Iterator[list[Outcome]]:
+        """Take a token of each of several places, then greedily what follows.
 
-        The pass that finds the token `stop` is the last that changes the state; what further ones
-        report means nothing.
+        Parameters
+        ----------
+        texts : sequence of tuple
+            Places, each with its token, at most `LANES`.
+        passes : int
+            At most `PASSES`. All are launched at once, so that the GPU never waits for whoever
+            reads what they give.
+        stop : int or None
+            The pass in which any lane finds this token is the last.
+        candidates : bool
+            Whether outcomes have more than the best of them.
+
+        Yields
+        ------
+        list of Outcome
+            Of every lane in a pass. States are right when it is exhausted.
         """
         self._latest = None
         self._states.settle()
+        places = [place for place, _ in texts]
+        parts = [(place, [token]) for place, token in texts]
+        several = len(texts) > 1                # a single one stays at its stop token by itself
         with self._model.selected():
-            run = self._pass(1, single=True)
-            run.set([(place, [token])], stop)
-            for _ in range(passes):
-                run.launch(watched=False)
-            return run.first(passes)
+            run = self._pass(len(texts), single=True)
+            before = self._states.copy(places) if several and stop is not None else None
+            run.play(parts, stop, passes)
+        for turn in range(passes):
+            outcomes = run.outcomes(turn, CANDIDATES if candidates else 1)
+            yield outcomes
+            if any(outcome.tokens[0] == stop for outcome in outcomes):
+                if several and turn + 1 < passes:
+                    with self._model.selected():
+                        self._states.put_back(places, before)
+                        run.play(parts, stop, turn + 1)
+                return
 
     def vectors(self, place: int, token: int) -> np.ndarray:
         """Take one token; all stage vectors in order, int32."""
-        self.run(place, token, 1, None)
+        for _ in self.run([(place, token)], 1, None):
+            pass
         return self._room.vectors[0].cpu().numpy()
 
     def _pass(self, count: int, *, single: bool) -> "Pass":
@@ -199,7 +226,8 @@ class Pass:
         self.results = room.results[:PASSES * lanes * RESULT].view(PASSES, lanes, RESULT)
         self._numbers = self.results.numpy()
         self._used = 0              # lanes that have a token
-        self._play = Recorded(self.kernels, model.device)
+        self._plays: dict[int, Recorded] = {}       # so many times together
+        self._events: list[torch.cuda.Event | None] = [None] * PASSES   # that end each launch
 
     def set(self, parts: Sequence[tuple[int, Sequence[int]]], stop: int | None = None) -> None:
         """Say whose tokens come, when nothing else is under way any more."""
@@ -217,31 +245,46 @@ class Pass:
         self.room.given[:, :self.lanes] = torch.tensor(rows, dtype=torch.int32).T
         self.room.inputs.copy_(self.room.given, non_blocking=True)
 
-    def launch(self, *, watched: bool = True) -> None:
-        """Play it once; `outcomes` can be asked for if it is watched."""
-        self.turn = (self.turn + 1) % PASSES
-        self._play()
-        if watched and self.room.events:
+    def launch(self, count: int = 1) -> None:
+        """Play it so many times; `outcomes` can be asked for when all of these are done."""
+        if count not in self._plays:
+            self._plays[count] = Recorded(lambda: self._times(count), self.model.device)
+        self._plays[count]()
+        turns = [(self.turn + 1 + number) % PASSES for number in range(count)]
+        self.turn = turns[-1]
+        if self.room.events:
             self.room.events[self.turn].record()
+            for turn in turns:
+                self._events[turn] = self.room.events[self.turn]
 
-    def outcomes(self, turn: int) -> list[Outcome]:
-        """Return what a launch has found, when it has."""
-        if self.room.events:
-            self.room.events[turn].synchronize()
-        return self._listed(self._numbers[turn, :self._used])
+    def play(self, parts: Sequence[tuple[int, Sequence[int]]], stop: int | None,
+             passes: int) -> None:
+        """Launch so many passes, of which each takes what the one before chose.
 
-    def first(self, count: int) -> list[Outcome]:
-        """Return what so many launches since `set` have found in the first lane."""
-        if self.room.events:
-            torch.cuda.current_stream().synchronize()
-        return self._listed(self._numbers[:count, 0])
+        A launch lets other threads run, which may not let this one go on for milliseconds: so there
+        are few, of ever fewer passes, that what the last ones give is read soon.
+        """
+        self.set(parts, stop)
+        while passes:
+            count = min(TOGETHER, 1 << max(0, passes.bit_length() - 2))
+            self.launch(count)
+            passes -= count
 
-    def _listed(self, found: np.ndarray) -> list[Outcome]:
-        keys, rest = found[:, :min(CANDIDATES, self.model.image.vocab)], found[:, CANDIDATES:]
+    def outcomes(self, turn: int, most: int = CANDIDATES) -> list[Outcome]:
+        """Return what a launch has found, when it has, with at most so many candidates."""
+        event = self._events[turn]
+        if event and not event.query():
+            event.synchronize()
+        found = self._numbers[turn, :self._used]
+        keys, rest = found[:, :min(most, self.model.image.vocab)], found[:, CANDIDATES:]
         step = np.ldexp(rest[:, 0].astype(np.float64), FORMATS.dequant_up - rest[:, 1])
         return list(map(Outcome, (65535 - (keys & 65535)).tolist(),
                         ((keys >> 16) * step[:, None]).tolist(), rest[:, 2].tolist(),
                         rest[:, 3].tolist()))
+
+    def _times(self, count: int) -> None:
+        for _ in range(count):
+            self.kernels()
 
     def kernels(self) -> None:
         """Launch what a pass consists of."""

@@ -1,5 +1,7 @@
 """Recurrent states of conversations in a GPU's memory."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -47,6 +49,16 @@ class States:
             own.zero_()
         else:
             own.copy_(torch.from_numpy(np.array(values, np.int32)))
+
+    def copy(self, places: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is in some places, for `put_back`."""
+        index = torch.tensor(places, device=self.sides.device)
+        return self.memory[index], self.sides[index]
+
+    def put_back(self, places: Sequence[int], found: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Have some places as they were when they were copied."""
+        index = torch.tensor(places, device=self.sides.device)
+        self.memory[index], self.sides[index] = found
 
     def settle(self) -> None:
         """Take back the tokens that nobody has asked for."""

@@ -1,7 +1,8 @@
 """What serving costs, by many clients at once; writes the tables of docs/serving.md.
 
-``python -m tritstream_sim.report.serve [MODEL:DEVICE …] [--write docs/serving.md]``. Clients and
-server are processes of this machine, and share its processors with each other. Measured are
+``python -m tritstream_sim.report.serve [MODEL:DEVICE …] [--write docs/serving.md]``, where a model
+may also be a published shape, such as 370M, which gets random weights. Clients and server are
+processes of this machine, and share its processors with each other. Measured are
 
 * of each model on its device, the tokens per second of the engine alone, with as many conversations
   as it has lanes, before and behind the load, and those that all clients get together, of the same
@@ -31,6 +32,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -38,7 +40,9 @@ from tritstream.catalog import resolve
 from tritstream.engines import Work, open_engine
 from tritstream.engines.base import Engine, Pass
 from tritstream.engines.candidates import CANDIDATES, Candidates
-from tritstream.errors import DeviceError, MissingTool, TritstreamError
+from tritstream.errors import BadInput, DeviceError, MissingTool, TritstreamError
+from tritstream.image.pack import pack
+from tritstream.model.dummy import PRESETS, TOKENIZER_VOCAB, DummyCheckpoint, byte_tokenizer
 from tritstream.support.tools import run_bounded
 from tritstream_sim.report.marked import write_between
 
@@ -48,10 +52,11 @@ MARKS = "<!-- figures: written by `make bench-serve` -->", "<!-- end of figures 
 GPU_MARKS = ("<!-- figures with a GPU: written by `make bench-serve` where there is one -->",
              "<!-- end of figures with a GPU -->")
 TARGETS = "demo:golden", "tiny:sim:p16?t=8"
-GPU_TARGETS = ("demo:cuda",)
+GPU_TARGETS = "demo:cuda", "370M:cuda", "1.3B:cuda"
 PROMPT = "It was a dark night, and"
-WARM = 0.1                  # of a load that is not counted
-WARM_TOKENS = 4             # of texts before anything is counted: a GPU prepares its passes
+PROMPT_TOKENS = 8           # of it
+WARM = 0.3                  # of a load that is not counted
+WARM_TOKENS = 36            # of texts before anything is counted: a GPU prepares its passes
 REQUEST_SECONDS = 600.0     # for a response
 FREE_TOKENS = 64            # of a text where passes cost nothing
 MADE = b'"completion_tokens": '
@@ -256,8 +261,9 @@ class Alone:
     """
 
     def __init__(self, name: str, device: str, tokens: int):
+        self._name = name
         self._open = functools.partial(open_engine, device, resolve(name))
-        self._prompt = resolve(name).tokenizer.encode(PROMPT)
+        self._prompt = _prompt(name)
         self._tokens = tokens
         self._made, self._cycles, self._seconds, self._spent = 0, 0, 0.0, 0.0
 
@@ -283,10 +289,12 @@ class Alone:
 
     def _make(self, engine: Engine, tokens: int) -> None:
         texts = [engine.open() for _ in range(engine.lanes)]
-        results = engine.step([Work(text, self._prompt) for text in texts])
-        for _ in range(tokens - 1):
-            results = engine.step([Work(text, [result.candidates.best])
-                                   for text, result in zip(texts, results, strict=True)])
+        results = engine.step([Work(text, self._prompt, candidates=False) for text in texts])
+        begins = {text: result.candidates.best
+                  for text, result in zip(texts, results, strict=True)}
+        if sum(1 for _ in engine.run(begins, tokens - 1)) < tokens - 1:
+            raise BadInput(f"The likeliest text of {self._name} behind {PROMPT!r} ends before it "
+                           f"has {tokens} tokens: ask for fewer.")
 
     @property
     def speed(self) -> Speed:
@@ -298,18 +306,18 @@ class Alone:
 def served(name: str, device: str, options) -> tuple[Load, Speed]:
     """Return what many clients have of a device together, and what it costs."""
     with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
-        lanes = server.ask("/slots")["lanes"]
-        asyncio.run(load(server.port, lanes, tokens=WARM_TOKENS, requests=lanes))
-        return asyncio.run(_watched(server, options))
+        lanes, prompt = server.ask("/slots")["lanes"], _prompt(name)
+        asyncio.run(load(server.port, lanes, prompt=prompt, tokens=WARM_TOKENS, requests=lanes))
+        return asyncio.run(_watched(server, prompt, options))
 
 
-async def _watched(server: Server, options) -> tuple[Load, Speed]:
+async def _watched(server: Server, prompt: list[int], options) -> tuple[Load, Speed]:
     """Have clients ask a server, and look at it when they begin to count and when they end."""
     async def look() -> tuple[float, int | None]:
         return server.processor_seconds, await asyncio.to_thread(lambda: server.cycles)
 
-    loading = asyncio.create_task(load(server.port, options.clients, tokens=options.tokens,
-                                       seconds=options.seconds))
+    loading = asyncio.create_task(load(server.port, options.clients, prompt=prompt,
+                                       tokens=options.tokens, seconds=options.seconds))
     await asyncio.sleep(WARM * options.seconds)
     spent, cycles = await look()
     await asyncio.sleep((1 - WARM) * options.seconds)
@@ -319,8 +327,9 @@ async def _watched(server: Server, options) -> tuple[Load, Speed]:
                        None if cycles is None else (cycles_then - cycles) / seen.tokens)
 
 
-async def load(port: int, clients: int, *, tokens: int, seconds: float = float("inf"),
-               requests: int = 1 << 60, between=lambda done: None, greedy: bool = True) -> Load:
+async def load(port: int, clients: int, *, prompt: list[int], tokens: int,
+               seconds: float = float("inf"), requests: int = 1 << 60,
+               between=lambda done: None, greedy: bool = True) -> Load:
     """Have clients ask for texts, each for the next as soon as it has one.
 
     Parameters
@@ -329,15 +338,16 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
         Of the server, on this machine.
     clients : int
         At the same time.
+    prompt : list of int
+        Of every text.
     tokens : int
-        Of a text.
+        Of a text, without its prompt.
     seconds, requests
         When it ends: whichever comes first.
     between : callable
         Called with the number of requests that have ended, behind each.
     greedy : bool
-        Whether the texts are the likeliest ones, with a bias that keeps them from ending before
-        they have so many tokens; else they are drawn.
+        Whether the texts are the likeliest ones; else they are drawn.
     """
     result = Load()
     began = time.perf_counter()
@@ -350,7 +360,7 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
             if time.perf_counter() > ends:
                 return
             async with asyncio.timeout(REQUEST_SECONDS):
-                await _text(port, _body(number, tokens, greedy), result, warm, ends)
+                await _text(port, _body(number, prompt, tokens, greedy), result, warm, ends)
             result.requests += 1
             between(result.requests)
 
@@ -359,10 +369,30 @@ async def load(port: int, clients: int, *, tokens: int, seconds: float = float("
     return result
 
 
-def _body(number: int, tokens: int, greedy: bool) -> bytes:
-    how = {"temperature": 0, "logit_bias": {"0": -100, "1": -100}} if greedy else {"seed": number}
+@contextlib.contextmanager
+def _opened_by(name: str) -> Iterator[str]:
+    """Yield what opens a model; a published shape gets random weights, and texts without an end."""
+    if name not in PRESETS:
+        yield name
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        shape = DummyCheckpoint(dataclasses.replace(PRESETS[name], eos=None))
+        shape.path = pathlib.Path(directory)
+        tokenizer = byte_tokenizer()
+        tokenizer.add_tokens([f" {token}" for token in range(TOKENIZER_VOCAB, shape.config.vocab)])
+        tokenizer.save(str(shape.tokenizer_path))
+        yield str(pack(shape, shape.path / f"{name}.trit").path)
+
+
+def _prompt(name: str) -> list[int]:
+    """Return what texts of a model begin with."""
+    return resolve(name).tokenizer.encode(PROMPT)[:PROMPT_TOKENS]
+
+
+def _body(number: int, prompt: list[int], tokens: int, greedy: bool) -> bytes:
+    how = {"temperature": 0} if greedy else {"seed": number}
     usage = {"include_usage": True, "continuous_usage_stats": True}
-    return json.dumps({"prompt": PROMPT, "max_tokens": tokens, "stream": True,
+    return json.dumps({"prompt": prompt, "max_tokens": tokens, "stream": True,
                        "stream_options": usage} | how).encode()
 
 
@@ -396,12 +426,15 @@ async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) 
 def column(target: str, options) -> dict[str, str]:
     """Measure a model on a device, and return its column of the table, by what is in its rows."""
     name, _, device = target.partition(":")
-    alone = Alone(name, device, options.tokens)
-    alone.run(options.seconds / 2)
-    seen, server = served(name, device, options)
-    what, engine = alone.run(options.seconds / 2), alone.speed
+    with _opened_by(name) as name:
+        alone = Alone(name, device, options.tokens)
+        alone.run(options.seconds / 2)
+        seen, server = served(name, device, options)
+        what, engine = alone.run(options.seconds / 2), alone.speed
     by_processor = by_device = ""
-    if engine.cycles is None:
+    if _is_gpu(target):
+        pass                    # who waits for a GPU computes, so that its processor says nothing
+    elif engine.cycles is None:
         by_processor = (f"{engine.cost / server.cost:.2f} ({engine.cost * 1000:.2f} ms of a "
                         f"processor per token alone, {server.cost * 1000:.2f} ms served)")
     else:
@@ -430,18 +463,19 @@ def memory(options) -> str:
             if done % max(1, options.requests // 5) == 0:
                 marks[done] = server.memory / 1e6
 
-        asyncio.run(load(server.port, 16, tokens=2, requests=options.requests, between=between))
+        asyncio.run(load(server.port, 16, prompt=_prompt("tiny"), tokens=2,
+                         requests=options.requests, between=between))
     return ", ".join(f"{size:.0f}" for size in marks.values()) + " MB after each fifth"
 
 
 def own_cost(options) -> float:
     """Processor seconds of a server per token, on an engine that computes nothing."""
     with Server(["tritstream_sim.report.serve", "--free"]) as server:
-        asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
-                         requests=options.clients, greedy=False))
+        asks = functools.partial(load, server.port, options.clients, tokens=FREE_TOKENS,
+                                 prompt=_prompt("demo"), greedy=False)
+        asyncio.run(asks(requests=options.clients))
         spent = server.processor_seconds
-        free = asyncio.run(load(server.port, options.clients, tokens=FREE_TOKENS,
-                                requests=10 * options.clients, greedy=False))
+        free = asyncio.run(asks(requests=10 * options.clients))
         return (server.processor_seconds - spent) / (FREE_TOKENS * free.requests)
 
 
@@ -481,19 +515,18 @@ def _gpu() -> str:
 
 
 def _targets(asked: list[str]) -> list[str]:
-    """Return what is measured: without a word, what this machine has."""
+    """Return what is measured, which has to be there: without a word, what this machine has."""
+    for name in (target.partition(":")[0] for target in asked):
+        if name not in PRESETS:
+            resolve(name)
     if asked:
         return asked
-    found = [*TARGETS]
-    for target in GPU_TARGETS:
-        name, _, device = target.partition(":")
-        try:
-            open_engine(device, resolve(name)).close()
-        except (DeviceError, MissingTool) as error:
-            print(f"{target} is left out: {error}", file=sys.stderr)
-        else:
-            found.append(target)
-    return found
+    try:
+        open_engine("cuda", resolve("demo")).close()
+    except (DeviceError, MissingTool) as error:
+        print(f"cuda is left out: {error}", file=sys.stderr)
+        return [*TARGETS]
+    return [*TARGETS, *GPU_TARGETS]
 
 
 def _processor() -> str:

@@ -36,7 +36,7 @@ class Pass(NamedTuple):
 
     def told(self, candidates: bool) -> "Pass":
         """Return what is told of it with or without the candidates behind the best one."""
-        if candidates or self.candidates is None:
+        if candidates or self.candidates is None or len(self.candidates.tokens) == 1:
             return self
         return self._replace(candidates=self.candidates.alone)
 
@@ -97,6 +97,9 @@ class Engine(abc.ABC):
 
     lanes: int = 1
     """Tokens that it takes in one pass over the weights, of one conversation or of several."""
+
+    uniform: bool = True
+    """Whether a pass takes as long with one token as with one in each lane: full ones pay then."""
 
     prefill: int = 16
     """Tokens without the head that a step takes beside one with it of each of `lanes` texts: so few
@@ -212,12 +215,12 @@ class Engine(abc.ABC):
         return self._steps(works, count)
 
     def _steps(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+        stop = self.stop_token
         with self._claimed(), contextlib.closing(self._run_together(works, count)) as steps:
             for left in reversed(range(count)):
                 with self._whole(works):
                     results = [result.told(False) for result in next(steps)]
-                    last = not left or any(result.candidates.best == self.stop_token
-                                           for result in results)
+                    last = not left or any(result.candidates.best == stop for result in results)
                     if last:
                         next(steps, None)       # the device ends by itself
                 if last:

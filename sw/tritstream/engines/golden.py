@@ -54,6 +54,7 @@ class GoldenEngine(Engine):
 
     name = "golden"
     lanes = prefill = LANES
+    uniform = False
 
     def __init__(self, image: Image):
         super().__init__()

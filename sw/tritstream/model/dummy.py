@@ -17,7 +17,7 @@ from tritstream.model.config import ModelConfig, tensor_shapes
 from tritstream.model.tensors import decode, encode, write_tensors
 from tritstream.model.weights import Packable
 
-__all__ = ["PRESETS", "DummyCheckpoint", "byte_tokenizer"]
+__all__ = ["PRESETS", "TOKENIZER_VOCAB", "DummyCheckpoint", "byte_tokenizer"]
 
 PRESETS = {
     "370M": ModelConfig(hidden=1024, intermediate=2816, layers=24, vocab=32000),
@@ -30,7 +30,8 @@ BLOCK = 256                 # embedding rows that share a random stream
 OUTLIER = 1e4               # largest residual of a model with outliers
 ZEROS = 80                  # of 256 codes, as rounding a Gaussian by its mean magnitude leaves
 CODES = np.repeat(np.array([0, 1, -1], np.int8), [ZEROS, (256 - ZEROS) // 2, (256 - ZEROS) // 2])
-TOKENIZER_VOCAB = 258       # begin, end and 256 bytes
+TOKENIZER_VOCAB = 258
+"""Tokens of `byte_tokenizer`: begin, end and 256 bytes."""
 
 
 class DummyCheckpoint(Packable):

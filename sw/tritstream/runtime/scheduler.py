@@ -96,15 +96,18 @@ class Answer:
     def _got_somewhere(self) -> bool:
         return bool(self.tokens)
 
-    def _work(self, spare: int) -> Work | None:
-        """What it takes in a step with room for so many tokens without the head; None: it waits."""
+    def _count(self, spare: int) -> int:
+        """How many tokens it takes in a step with room for so many without the head."""
         left = len(self._pending)
-        count = left if left <= spare + 1 else spare
-        return self._take(count, head=count == left) if count else None
+        return left if left <= spare + 1 else spare
 
-    def _take(self, count: int, *, head: bool) -> Work:
-        return Work(self._conversation, self._pending[:count], head,
+    def _take(self, count: int) -> Work:
+        return Work(self._conversation, self._pending[:count], self._asks(count),
                     candidates=self._watched or not self._sampler.greedy)
+
+    def _asks(self, count: int) -> bool:
+        """Whether the head is played behind so many tokens."""
+        return count == len(self._pending)
 
     def _ahead(self, work: Work) -> int:
         """Steps that a device may go on by itself; a place that is kept must not be passed."""
@@ -141,9 +144,11 @@ class _Replay(Answer):
     def _got_somewhere(self) -> bool:
         return not self._heads
 
-    def _work(self, spare: int) -> Work | None:
-        count = self._heads.find(1, 0, spare + 1) + 1 or min(spare, len(self._heads))
-        return self._take(count, head=bool(self._heads[count - 1])) if count else None
+    def _count(self, spare: int) -> int:
+        return self._heads.find(1, 0, spare + 1) + 1 or min(spare, len(self._heads))
+
+    def _asks(self, count: int) -> bool:
+        return bool(self._heads[count - 1])
 
     def _took(self, work: Work, result: Pass, stop_tokens: Sequence[int]) -> bool:
         del self._pending[:len(work.tokens)]
@@ -416,23 +421,29 @@ class Scheduler:
             return
         try:
             for results in self._steps(works):
+                self._turns += 1
                 self._tell(works, results)
         except Exception as error:
             self._failed([answer for answer, _ in works if not answer._left], error)
             return
-        self._turns += 1
         if self._turns >= self._engine.quantum:
             self._turns = 0
             self._take_turns([work for _, work in works])
 
     def _steps(self, works: list[tuple[Answer, Work]]) -> Iterator[list[Pass]]:
-        """Take a step, or several if nobody else waits and the device can go on by itself."""
-        alone = len(works) == len(self._active) and not self._waiting
-        count = min(answer._ahead(work) for answer, work in works) if alone else 1
-        count = min(count, self._engine.ahead)
-        if count == 1:
+        """Take a step, or several where the device can go on by itself and nobody has to wait."""
+        count = min(self._engine.ahead, self._uncalled(len(works)),
+                    *(answer._ahead(work) for answer, work in works))
+        if count <= 1:
             return iter([self._engine.step([work for _, work in works])])
         return self._engine.run({work.conversation: work.tokens[0] for _, work in works}, count)
+
+    def _uncalled(self, count: int) -> int:
+        """Steps in which nobody else comes in beside so many texts."""
+        if self._waiting and len(self._active) < self._most_active:
+            return 1
+        others = self._waiting or count < len(self._active)
+        return self._engine.quantum - self._turns if others else self._engine.ahead
 
     def _tell(self, works: list[tuple[Answer, Work]], results: list[Pass]) -> None:
         """Go on with the texts of a step, but for those that have ended in one before."""
@@ -531,11 +542,23 @@ class Scheduler:
                 except Exception as error:              # of another model, say
                     self._leave(answer, error)
                     continue
-            work = answer._work(spare)
-            if work is None:
-                continue
-            spare -= len(work.tokens) - work.head
+            count = answer._count(spare)
+            if not count:
+                continue                                # it waits
+            work = answer._take(count)
+            spare -= count - work.head
             works.append((answer, work))
             if len(works) == engine.lanes:
                 break
-        return works
+        return _without_rest(works, engine.lanes) if engine.uniform else works
+
+
+def _without_rest(works: list[tuple[Answer, Work]], lanes: int) -> list[tuple[Answer, Work]]:
+    """Shorten a prompt by what would be alone in a pass; it comes beside tokens of later steps."""
+    total = sum(len(work.tokens) for _, work in works)
+    if total > lanes and (rest := total % lanes):
+        for place, (answer, work) in enumerate(works):
+            if len(work.tokens) > rest:
+                works[place] = answer, answer._take(len(work.tokens) - rest)
+                break
+    return works
