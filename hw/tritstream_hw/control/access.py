@@ -80,18 +80,20 @@ class Access(wiring.Component):
         judgement = Mux(known != Status.OK, known, Mux(
             beyond(named.address, named.words, size), C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
         address, left = Signal(range(max(self._space_words.values()))), Signal(32)
+        more = Signal()                             # `left` is not 0; bytes are taken by it
         word, count = Signal(32), Signal(2)         # to be written, and its bytes
         m.d.comb += code.eq(Mux(self.write.valid, Code.WRITE, Mux(
             self.digest.valid, Code.DIGEST, Mux(self.read.valid, Code.READ, Code.STORE))))
         self._move_units(m, named, ok)
 
         def advance():
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1), more.eq(left != 1)]
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += checksum.clear.eq(1)
-                m.d.sync += [address.eq(named.address), left.eq(named.words)]
+                m.d.sync += [address.eq(named.address), left.eq(named.words),
+                             more.eq(named.words != 0)]
                 with m.If(self.write.valid | self.digest.valid
                           | self.read.valid | self.store.valid):
                     m.next = "CHECK"
@@ -115,8 +117,8 @@ class Access(wiring.Component):
                     m.next = "STATUS"
 
             with m.State("TAKE"):
-                m.d.comb += self.bytes.ready.eq(left != 0)
-                with m.If(left == 0):
+                m.d.comb += self.bytes.ready.eq(more)
+                with m.If(~more):
                     m.next = "STATUS"
                 with m.Elif(self.bytes.valid):
                     m.d.sync += [word.eq(Cat(word[8:], self.bytes.payload)),
@@ -139,13 +141,13 @@ class Access(wiring.Component):
                         with m.If(self.read.valid & ok):
                             m.next = "GET"
             with m.State("GET"):
-                m.d.comb += self.request.valid.eq(left != 0)
+                m.d.comb += self.request.valid.eq(more)
                 with m.If(self.word.valid):
                     sent = reply.send(self.word.payload)
                     m.d.comb += self.word.ready.eq(sent)
                     with m.If(sent):
                         advance()
-                with m.If(left == 0):
+                with m.If(~more):
                     m.next = "END"
             with m.State("END"):
                 m.d.comb += [command.ready.eq(1)

@@ -25,6 +25,7 @@ FORMAL_TOPK = "tests/test_formal_core.py::test_topk"
 FORMAL_CHAIN = "tests/test_formal_core.py::test_chain"
 
 MULTIPLY = "hw/tritstream_hw/arithmetic/multiply.py"
+GOWIN = "hw/tritstream_hw/boards/gowin.py"
 PIPELINE = "hw/tritstream_hw/stream/delay.py"
 REGISTER = "hw/tritstream_hw/stream/register.py"
 SKID = "hw/tritstream_hw/stream/skid.py"
@@ -108,6 +109,7 @@ CHECKSUM = "hw/tritstream_hw/memory/checksum.py"
 
 RTL_UART = "tests/test_uart.py"
 RTL_BOARD = "tests/test_rtl_board_top.py::test_build_id_is_checked"
+RTL_PACKAGE = "tests/test_rtl_board_package.py::test_greedy_tokens_equal_golden"
 RTL_SDRAM = "tests/test_rtl_board_sdram.py::test_tiny_generates_at_the_speed_of_the_memory"
 RTL_MEMORY = "tests/test_rtl_memory.py"
 RTL_CHANNELS = RTL_MEMORY + "::test_memories_side_by_side_are_one"
@@ -224,6 +226,9 @@ MUTANTS = [
            "value[n * _LIMB:(n + 1) * _LIMB].as_signed()", RTL_ELEMENTWISE),
     Mutant("multiply.weight", "partial products are added one limb apart, whatever their weights",
            MULTIPLY, "y << (high - low)", "y << _LIMB", RTL_ELEMENTWISE),
+    Mutant("multiply.slice-sign", "a DSP slice of a GW2A takes a narrow operand without its sign",
+           GOWIN, "value[-1].replicate(_OPERAND_BITS - len(value))",
+           "C(0, _OPERAND_BITS - len(value))", RTL_PACKAGE),
     Mutant("pipeline.reset", "what is under way survives a reset",
            PIPELINE, "reset_less=reset_less", "reset_less=True", RTL_WIDE_ACCELERATOR),
     Mutant("dequantise.round", "elements are truncated",
@@ -615,6 +620,8 @@ MUTANTS = [
     Mutant("access.refused", "a word of a refused STORE is written",
            ACCESS, "self.request.valid.eq(ok)", "self.request.valid.eq(1)",
            RTL_CONTROL + "::test_a_refused_store_writes_nothing"),
+    Mutant("access.more", "the last word of a READ is left out",
+           ACCESS, "more.eq(left != 1)", "more.eq(left != 2)", RTL_CONTROL + "::test_spaces"),
     Mutant("spaces.kept", "a word is added to the one of another space that was read before",
            SPACES, "with m.If(request.p.space != space):", "with m.If(0):",
            RTL_CONTROL + "::test_spaces"),
