@@ -41,6 +41,9 @@ QUEUE_BEATS = 512           # one block RAM, at P = 4: longer than the core is i
 CONFIG = BuildConfig(beat_bytes=4, vector_width=2, memory_bytes=SDR_32MB.bytes, max_state=8 * 1024)
 CLOCK_HZ = 83_333_333
 
+# Block RAM gives a beat per cycle, however wide.
+BLOCK_RAM_CONFIG = dataclasses.replace(CONFIG, beat_bytes=16, vector_width=4)
+
 # A beat is half of a burst of a DDR3 memory: as many bytes per cycle as that brings at the clock of
 # its controller.
 DDR3_CONFIG = BuildConfig(beat_bytes=8, vector_width=4, max_state=24 * 1024)
@@ -238,9 +241,10 @@ def block_ram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: i
     memory_bytes : int
         Block RAM for the image.
     """
-    config = dataclasses.replace(CONFIG, memory_bytes=memory_bytes)
+    config = dataclasses.replace(BLOCK_RAM_CONFIG, memory_bytes=memory_bytes)
     return _target(platform, BlockRamTop, (), config=clocked(config, clock_hz, BAUD),
-                   memory=f"{memory_bytes >> 10} KiB block RAM", **board)
+                   memory=f"{memory_bytes >> 10} KiB block RAM",
+                   nextpnr_options=("--placer", "static"), **board)
 
 
 def _target(platform: Callable[[], LatticeECP5Platform], top, memory_clocks: tuple[int, ...], *,

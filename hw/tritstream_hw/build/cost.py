@@ -70,6 +70,7 @@ CORE = "TernaryCore P=16"
 CONFIG = BuildConfig()
 MEMORY_BYTES = 32 << 20    # of the player, which counts its beats
 BOARD = TARGETS["ulx3s_85f_bram"]
+NARROW = dataclasses.replace(BOARD.config, beat_bytes=4, vector_width=2, memory_bytes=32 << 10)
 
 
 def _wide(beat_bytes: int) -> BuildConfig:
@@ -113,8 +114,8 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "FlashStarter": lambda: FlashStarter(unit_bytes=UNIT, memory_units=MEMORY_BYTES // UNIT),
     "UartReceiver": lambda: UartReceiver(BOARD.config.clock_hz, BOARD.baud),
     "UartTransmitter": lambda: UartTransmitter(BOARD.config.clock_hz, BOARD.baud),
-    "Accelerator of ulx3s_85f_bram": lambda: Accelerator(BOARD.config),
-    "Soc of ulx3s_85f_bram": lambda: Soc(BOARD.config, bytes(8), Accelerator(BOARD.config)),
+    "Accelerator P=4 V=2": lambda: Accelerator(NARROW),
+    "Soc P=4 V=2": lambda: Soc(NARROW, bytes(8), Accelerator(NARROW)),
 }
 """Blocks by name; where no parameter is named, it is that of `BuildConfig`."""
 
