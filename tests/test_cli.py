@@ -28,9 +28,12 @@ from tritstream.cli.plugins import plugin_verbs
 from tritstream.cli.verbs import VERBS
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
+from tritstream.formats import UNIT
 from tritstream.image.image import Image
 from tritstream.image.needs import Needs
 from tritstream.image.pack import pack
+from tritstream.image.tape import Op
+from tritstream.link.activity import BLOCKS
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.support.doctor import Check, Status
@@ -524,6 +527,45 @@ def test_profile(good, refused, tmp_path):
     shown = good("profile", "-m", "tiny", "--tokens", "1,2", "--device", "sim")
     assert "head and top-k" in shown and "(simulated)" in shown
     assert "golden has no clock" in refused(2, "profile", "-m", "tiny", "--device", "golden")
+
+
+@pytest.mark.verilator
+def test_profile_by_block(good, tmp_path):
+    """Blocks do what the tape has for them, seen or by the closed form; each has its track."""
+    image, build = resolve("tiny").image, BuildConfig()
+    beats = UNIT // build.beat_bytes
+    command = ["profile", "-m", "tiny", "--blocks", "-o", "trace.json", "--json", "--device"]
+    seen = json.loads(good(*command, "sim"))
+    runs = {}
+    for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]:
+        runs.setdefault(event["tid"], []).append(event) if event["ph"] == "X" else None
+    estimated = json.loads(good(*command, "sim?keep=5"))
+    arguments = json.loads((tmp_path / "trace.json").read_text())["traceEvents"][-1]["args"]
+    assert (seen["blocks_evidence"], estimated["blocks_evidence"]) == ("simulated", "estimated")
+    assert arguments["busy (estimated)"] == estimated["stages"][-1]["busy"]
+    assert seen["stages"][0]["limit"] == estimated["stages"][0]["limit"] == "elements"
+
+    for section, stage, guess in zip(image.sections, seen["stages"], estimated["stages"],
+                                     strict=True):
+        busy, header = stage["busy"], section.header
+        assert list(busy) == list(guess["busy"]) == list(BLOCKS) and stage["limit"] in BLOCKS
+        assert max(busy.values()) <= stage["cycles"] == guess["cycles"]
+        assert busy["waiting"] == stage["stalls"] == guess["busy"]["waiting"]
+        assert busy["head" if header.op is Op.HEAD else "elements"] >= header.rows
+        for block in ("core", "quantiser"):
+            assert busy[block] == guess["busy"][block]
+        assert abs(busy["elements"] - guess["busy"]["elements"]) <= 1
+        assert abs(busy["scalars"] - guess["busy"]["scalars"]) < 0.1 * stage["cycles"]
+        # What does not overlap in a small model is more than the closed form knows of.
+        assert 0 <= guess["busy"]["turnaround"] - busy["turnaround"] < 0.25 * stage["cycles"]
+    for result in seen, estimated:      # of a header another stage may have been the reader
+        assert sum(stage["busy"]["tape"] + stage["busy"]["core"] for stage in result["stages"]) == (
+            beats * (image.row_units + sum(section.header.units for section in image.sections)))
+    for track, block in enumerate(BLOCKS, start=2):
+        assert sum(run["args"]["busy"] for run in runs.get(track, [])) == sum(
+            stage["busy"][block] for stage in seen["stages"])
+    shown = good("profile", "-m", "tiny", "--tokens", "1", "--blocks", "--device", "sim")
+    assert "quantiser" in shown and "They are simulated." in shown and "*" in shown
 
 
 # estimate

@@ -77,6 +77,8 @@ class StageEstimate:
         Words of rows, and groups that are collected before; cycles of the element path.
     cycles : int
         From the record of the stage before to its own, if the memory delivers a beat per cycle.
+    scalars : int
+        Of these, until the scales are there; none in the embedding stage.
     """
 
     name: str
@@ -84,6 +86,7 @@ class StageEstimate:
     beats: int
     words: int
     cycles: int
+    scalars: int = 0
 
     @property
     def limit(self) -> Limit:
@@ -112,7 +115,8 @@ def estimate_stage(name: str, header: Header, build: BuildConfig, *, wide_rows: 
     product = _Product(header, build, tokens, consecutive)
     return StageEstimate(name=name, weights=header.rows * header.op.projections * header.columns,
                          beats=_section_stripes(header, build), words=product.emits,
-                         cycles=product.cycles + _from_word(header.op, build))
+                         cycles=product.cycles + _from_word(header.op, build),
+                         scalars=product.scales)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +131,7 @@ class _Product:
     @property
     def cycles(self) -> int:
         """To the last word of rows."""
-        first_row = max(self._scales, self._first_beat
+        first_row = max(self.scales, self._first_beat
                         + self.header.op.projections * self._group + self._into_core)
         # So many groups are worked ahead while the scales are not there: of the core's places one
         # is held back, and of a block all groups but the last are collected.
@@ -140,7 +144,7 @@ class _Product:
             by_beats += max(0, round(late.max()) - ahead * self._group)
         first_words = int(self._side_by_side(self._words)[0])
         return max(by_beats, first_row + self.emits,
-                   self._scales + first_words + RESUMES + self._body - ahead * self._group + last)
+                   self.scales + first_words + RESUMES + self._body - ahead * self._group + last)
 
     @cached_property
     def emits(self) -> int:
@@ -232,7 +236,7 @@ class _Product:
         return max(_gain_cycles(self.header, self.build), last + QUANTISER + ahead)
 
     @property
-    def _scales(self) -> int:
+    def scales(self) -> int:
         """When the first row may be dequantised: the scales of all tokens are there.
 
         They are made token by token, and once there are all reciprocals.
