@@ -11,7 +11,8 @@ from tritstream_hw.arithmetic.divider import Divider
 from tritstream_hw.arithmetic.shifter import Shifter
 from tritstream_hw.elements.layouts import SCALE, scales_layout
 from tritstream_hw.gemv.activations import VECTORS
-from tritstream_hw.norm.root import ROOT_BITS, SCALAR, NormRoot
+from tritstream_hw.norm.root import ROOT_BITS, SCALAR
+from tritstream_hw.norm.roots import Roots
 from tritstream_hw.norm.row_statistics import AMAX_BITS
 from tritstream_hw.norm.statistics import StatisticsSignature
 
@@ -266,6 +267,8 @@ class Scalars(wiring.Component):
         1, which works on the projections one after the other, or 3, each on its own.
     digit_bits, lead, lanes : int
         As those of `ScalarUnit`.
+    root_units : int
+        As that of `Roots`.
 
     Members
     -------
@@ -284,10 +287,12 @@ class Scalars(wiring.Component):
         the one before, until the next `start`.
     scales : :py:`Out(stream.Signature(scales_layout(T)))`
         There at most 68 cycles after command or reciprocals, and 33 for each that a unit works on;
-        as many again for each token more, and one. The payload stays until the next `start`.
+        for each token more as many of these again, and one, or until its norm is there, if that
+        is later. The payload stays until the next `start`.
     """
 
-    def __init__(self, *, scalar_units: int, digit_bits: int, lead: int, lanes: int = 1):
+    def __init__(self, *, scalar_units: int, digit_bits: int, lead: int, lanes: int = 1,
+                 root_units: int = 1):
         super().__init__({
             "start":       In(1),
             "last":        In(range(lanes)),
@@ -299,25 +304,27 @@ class Scalars(wiring.Component):
         self._lanes = range(lanes)
         self._units = [ScalarUnit(projections=VECTORS // scalar_units, digit_bits=digit_bits,
                                   lead=lead, lanes=lanes) for _ in range(scalar_units)]
+        self._roots = Roots(root_units=root_units, lanes=lanes)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.norm = norm = NormRoot()
+        m.submodules.roots = roots = self._roots
+        wiring.connect(m, wiring.flipped(self.statistics), roots.statistics)
 
-        begins, rooting, scaling, ends = Signal(), Signal(), Signal(), Signal()
-        # Whose scales are made, and that those of the one before have been.
-        lane, again = Signal.like(self.last), Signal()
+        # A command is worked on; the scales of a token are made, and those have been.
+        going, scaling, ends = Signal(), Signal(), Signal()
+        begins, lane = Signal(), Signal.like(self.last)
         m.d.comb += [
-            begins.eq(self.command.valid & ~rooting & ~scaling & ~again & ~self.scales.valid),
-            norm.start.eq(self.start | again),
-            norm.go.eq(rooting),
-            norm.s1.eq(self.statistics.s1[lane]),
-            norm.s2.eq(self.statistics.s2[lane]),
-            norm.ratio.eq(self.command.p.ratio),
-            norm.floor.eq(self.command.p.floor),
+            begins.eq(self.command.valid & ~going & ~self.scales.valid),
+            roots.start.eq(self.start),
+            roots.last.eq(self.last),
+            roots.go.eq(going),
+            roots.ratio.eq(self.command.p.ratio),
+            roots.floor.eq(self.command.p.floor),
+            roots.lane.eq(lane),
         ]
         # All units begin in the same cycle, for all scales may be made of the first maximum.
-        scales = rooting & norm.valid & Cat(unit.ready for unit in self._units).all()
+        scales = going & ~scaling & roots.valid & Cat(unit.ready for unit in self._units).all()
         for number, unit in enumerate(self._units):
             m.submodules[f"unit{number}"] = unit
             m.d.comb += [
@@ -325,8 +332,8 @@ class Scalars(wiring.Component):
                 unit.last.eq(self.last),
                 unit.scales.eq(scales),
                 unit.lane.eq(lane),
-                unit.root.eq(norm.root),
-                unit.root_exponent.eq(norm.exponent),
+                unit.root.eq(roots.o.root),
+                unit.root_exponent.eq(roots.o.exponent),
             ]
             for place in range(len(unit.peaks)):
                 self._connect(m, unit, place, number * len(unit.peaks) + place, lane)
@@ -335,20 +342,16 @@ class Scalars(wiring.Component):
             self.command.ready.eq(ends & (lane == self.last)),
         ]
         with m.If(begins):
-            m.d.sync += rooting.eq(1)
+            m.d.sync += going.eq(1)
         with m.If(scales):
-            m.d.sync += [rooting.eq(0), scaling.eq(1)]
+            m.d.sync += scaling.eq(1)
         with m.If(self.scales.ready):
             m.d.sync += self.scales.valid.eq(0)
-        with m.If(again):
-            m.d.sync += [again.eq(0), rooting.eq(1)]
         with m.If(ends):
-            m.d.sync += [scaling.eq(0), lane.eq(0)]
+            m.d.sync += [scaling.eq(0), lane.eq(lane + 1)]
             with m.If(lane == self.last):
-                m.d.sync += self.scales.valid.eq(1)
-            with m.Else():
-                m.d.sync += [lane.eq(lane + 1), again.eq(1)]
-        m.d.sync += Assert(~(self.start & (rooting | scaling | again)),
+                m.d.sync += [going.eq(0), lane.eq(0), self.scales.valid.eq(1)]
+        m.d.sync += Assert(~(self.start & going),
                            "statistics are there before the scales of those before")
         return m
 
