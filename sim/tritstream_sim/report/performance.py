@@ -107,7 +107,8 @@ def _build(image: Image, beat_bytes: int, lanes: int = 1) -> BuildConfig:
     """Return the build that holds just this model."""
     needs = Needs.of(image)
     return BuildConfig(
-        beat_bytes=beat_bytes, vector_width=usual_vector_width(beat_bytes), lanes=lanes,
+        beat_bytes=beat_bytes, lanes=lanes,
+        vector_width=usual_vector_width(beat_bytes, lanes=lanes),
         element_width=usual_element_width(beat_bytes, lanes), max_hidden=needs.max_hidden,
         max_intermediate=needs.max_intermediate, max_vocab=needs.max_vocab,
         max_state=needs.max_state, max_stages=needs.max_stages, memory_bytes=MEMORY)

@@ -14,8 +14,8 @@ RARE = 16               # of so many times as many words as are ranked, few have
 UNEVEN = 1.2            # mean square of a sorting's cycles, over the square of their mean
 
 
-def ranking_cycles(rows: int, words: np.ndarray, *, block: int, candidates: int,
-                   tokens: int) -> tuple[np.ndarray, np.ndarray]:
+def ranking_cycles(rows: int, words: np.ndarray, *, block: int, candidates: int, tokens: int,
+                   at_once: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return the cycles that each block of a head takes with its ranking, and their variance.
 
     Parameters
@@ -30,11 +30,13 @@ def ranking_cycles(rows: int, words: np.ndarray, *, block: int, candidates: int,
         How many logits are ranked.
     tokens : int
         That share the pass, each with a list of its own; there is one logit sorted in at a time.
+    at_once : bool
+        Whether that takes a cycle, and not one for each entry that moves.
     """
     row = np.arange(1, block * len(words) + 1)
     chance = np.minimum(1, candidates / row) * (row <= rows)
     # One cycle to be taken, one to be put down, and one for each entry that moves: half of them.
-    sorting = 2 + np.minimum(row - 1, candidates - 1) / 2
+    sorting = np.ones(len(row)) if at_once else 2 + np.minimum(row - 1, candidates - 1) / 2
 
     def of_blocks(each):
         return tokens * each.reshape(-1, block).sum(axis=1)

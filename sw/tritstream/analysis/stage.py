@@ -27,11 +27,11 @@ ROWS = FORMATS.trits_per_byte
 VECTORS = Op.MLGRU.vectors
 
 QUOTIENT = FORMATS.amax_bits + 1    # bits of a quotient
-RECIPROCAL = 8              # of a reciprocal, but for its digits
+RECIPROCAL = 8.3            # of a reciprocal, but for its digits; its maximum is shifted
 ABSENT = 5                  # more, where there are no gains: a maximum of 0 is shifted farthest
-ROOT, STACKED = 48, 2       # from the begin to the first token's root; more of two stacked norms
-NEXT_ROOT = 51              # from the scales of a token to the root of the next
-SCALE = 6                   # of a scale, but for its digits
+ROOT, STACKED = 47, 2       # from the begin to the first token's root; more of two stacked norms
+NEXT_ROOT, KEPT = 52, 1     # from a root of a unit to its next; later, where they are kept
+SCALE = 7                   # of a scale, but for its digits
 QUANTISER = 12              # latency of the quantiser, and of what tells the feeder of its beats
 GAINS = 3                   # latency of the gain loader
 CORE = 5                    # core and serialiser, apart from the adder tree and the last words
@@ -150,20 +150,21 @@ class _Product:
         Of the places one is held back, and of a block all groups but the last are collected: so
         many groups are worked ahead of the block.
         """
-        projections = self.header.op.projections
-        ahead = (1 << (self._into_core - 1).bit_length()) - 2 + projections
+        groups = self._block_groups
+        ahead = (1 << (self._into_core - 1).bit_length()) - 2 + groups
         service, variance = self._service
         leaves = np.cumsum(service) - self._collected + SPREAD * np.sqrt(np.cumsum(variance))
-        late = leaves - projections * self._group * np.arange(len(service))
-        latest = round(late[self._first_waits:].max(initial=-ahead * self._group))
+        late = leaves - groups * self._group * np.arange(len(service))
+        latest = round(late[self._without_word + self._first_waits:].max(
+            initial=-ahead * self._group))
         return (self._first_row + latest + RESUMES + self._body - ahead * self._group
                 + self._into_core + self._last_words)
 
     @property
     def _first_row(self) -> int:
         """When the first word of rows leaves: it is there, and its scales are."""
-        return max(self.scales, self._first_beat + self.header.op.projections * self._group
-                   + self._into_core)
+        groups = (self._without_word + 1) * self._block_groups
+        return max(self.scales, self._first_beat + groups * self._group + self._into_core)
 
     @property
     def emits(self) -> int:
@@ -176,8 +177,9 @@ class _Product:
         if self._ranks:
             cycles, spread = ranking_cycles(
                 self.header.rows, self._words, block=self._block, tokens=self.tokens,
-                candidates=self.build.candidates)
-            return self._side_by_side(cycles), self._side_by_side(spread)
+                candidates=self.build.candidates, at_once=self.build.whole_words)
+            return (self._side_by_side(cycles) + self._block_groups - 1,
+                    self._side_by_side(spread))
         cycles = self._words
         if self.header.op is Op.HEAD:
             cycles = contender_cycles(self.header.rows, width=self.build.element_width,
@@ -186,19 +188,30 @@ class _Product:
         if self._shared:                # groups are collected meanwhile
             cycles = self.build.element_cycles * cycles
         else:
-            cycles = cycles + self.header.op.projections - 1
+            cycles = cycles + self._block_groups - 1
         return cycles, np.zeros(len(cycles))
 
     @property
     def _collected(self) -> int:
-        """Cycles of groups that are collected before the first row leaves."""
+        """Cycles of rows that are kept, and of groups collected, before the first row leaves."""
+        if self._shared:
+            return 0
+        kept = round(self._service[0][:self._without_word].sum())
         blocks = min(1 + self._first_waits, len(self._service[0]))
-        return 0 if self._shared else blocks * (self.header.op.projections - 1)
+        return kept + blocks * (self._block_groups - 1)
+
+    @property
+    def _without_word(self) -> int:
+        """Blocks before the first whole word, of which nothing has to wait for the scales."""
+        if not self.build.whole_words:
+            return 0
+        return ceil(min(self.build.element_width, self.header.rows) / self._block) - 1
 
     @property
     def _first_waits(self) -> bool:
-        """Whether the first block has left the core before the scales are there, as one word."""
-        return not self._shared and int(self._side_by_side(self._words)[0]) == 1
+        """Whether a first block has left the core before the scales are there, as one word."""
+        first = int(self._side_by_side(self._words)[self._without_word])
+        return not self._shared and first == 1
 
     @property
     def _shared(self) -> bool:
@@ -206,13 +219,25 @@ class _Product:
         return self.header.op is not Op.HEAD and self.build.element_cycles > 1
 
     @property
+    def _joins(self) -> bool:
+        """Whether groups of an only projection leave as one block, in whole words."""
+        return self.build.whole_words and self.header.op.projections == 1
+
+    @property
+    def _block_groups(self) -> int:
+        """Groups that leave the core as one block."""
+        return VECTORS if self._joins else self.header.op.projections
+
+    @property
     def _block(self) -> int:
         """Rows that leave the core as one block: five, or of an only token all side by side."""
+        if self._joins:
+            return VECTORS * ROWS
         return ROWS * self.build.groups if self.build.lanes == 1 else ROWS
 
     def _side_by_side(self, of_blocks: np.ndarray) -> np.ndarray:
         """Sums of what each block has over those that are side by side."""
-        sides = ROWS * self.build.groups // self._block
+        sides = max(1, ROWS * self.build.groups // self._block)
         return np.add.reduceat(of_blocks, np.arange(0, len(of_blocks), sides))
 
     @property
@@ -265,30 +290,42 @@ class _Product:
         of_token = max((vectors - 1) * step + words, self._serial * reciprocal)
         last = self._digits - 1 + (self.tokens - 1) * of_token
         ahead = (vectors - 1) * step + words - vectors * self._group
-        return max(_gain_cycles(self.header, self.build), last + QUANTISER + ahead)
+        return max(_gain_cycles(self.header, self.build), round(last + QUANTISER + ahead))
 
     @property
     def scales(self) -> int:
         """When the first row may be dequantised: the scales of all tokens are there.
 
-        They are made token by token, and once there are all reciprocals.
+        They are made token by token, once there are all reciprocals and the token's root.
         """
         made = min(self.header.op.projections, self._serial)
         absent = max(1, self._serial - 1) if self.header.op.reads_z else 0
         reciprocals = self._serial * (RECIPROCAL + self._digits) + ABSENT * absent
         scales = made * (SCALE + self._digits) + self._serial - made
         stacked = STACKED * self.header.op.reads_z
-        return (max(ROOT + stacked, self.tokens * reciprocals - 1) + scales
-                + (self.tokens - 1) * (NEXT_ROOT + stacked + scales))
+        made_at = self.tokens * reciprocals - 1
+        for token in range(self.tokens):
+            turn = token // self.build.root_units
+            root = ROOT + stacked + turn * (NEXT_ROOT + stacked) + KEPT * (self.build.lanes > 1)
+            made_at = max(made_at + (token > 0), root) + scales
+        return round(made_at)
 
     @cached_property
     def _words(self) -> np.ndarray:
-        """Words of each block of rows, of all tokens; a word may belong to two blocks."""
+        """Cycles of the words of each block of rows, of all tokens.
+
+        A word may belong to two blocks. Or it comes when it is whole; if none is, that takes a
+        cycle, too.
+        """
         width, rows = self.build.element_width, self.header.rows
         first = np.arange(0, rows, self._block)
-        words = (np.minimum(first + self._block, rows) - 1) // width - first // width + 1
+        behind = np.minimum(first + self._block, rows)
+        words = (behind - 1) // width + 1 - first // width
+        if self.build.whole_words:
+            words[:-1] = (behind // width - first // width)[:-1]
         chained = self.consecutive and self.header.op is Op.MLGRU
-        return words + (self.tokens - 1) * (np.maximum(words, CHAIN) if chained else words)
+        later = np.where(words > 0, np.maximum(words, CHAIN), 1) if chained else words
+        return np.maximum(words, 1) + (self.tokens - 1) * np.maximum(later, 1)
 
 
 def _embed(name: str, header: Header, build: BuildConfig, wide_rows: bool,
