@@ -9,15 +9,18 @@ CORE = "hw/tritstream_hw/gemv/core.py"
 ACTIVATIONS = "hw/tritstream_hw/gemv/activations.py"
 FEEDER = "hw/tritstream_hw/gemv/feeder.py"
 SERIALISER = "hw/tritstream_hw/gemv/serialiser.py"
+PACKER = "hw/tritstream_hw/gemv/packer.py"
 TOPK = "hw/tritstream_hw/head/topk.py"
 DIGEST = "hw/tritstream_hw/head/digest.py"
 CHAIN = "hw/tritstream_hw/head/chain.py"
+TABLE = "hw/tritstream_hw/head/table.py"
 CRC = "hw/tritstream_hw/arithmetic/crc.py"
 
 RTL_CORE = "tests/test_rtl_core.py::test_core[4-3-3]"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
 RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-4-3-192]"
 RTL_JOINED_GEMV = "tests/test_rtl_gemv.py::test_gemv[2-2-2-1-3-192]"
+RTL_PACKED_GEMV = "tests/test_rtl_gemv.py::test_gemv[8-8-8-3-1-192]"
 RTL_TOPK = "tests/test_rtl_topk.py::test_head_and_digest"
 FORMAL_CORE = "tests/test_formal_core.py::test_core"
 FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
@@ -71,6 +74,7 @@ SHIFTER = "hw/tritstream_hw/arithmetic/shifter.py"
 DIVIDER = "hw/tritstream_hw/arithmetic/divider.py"
 SQUARE_ROOT = "hw/tritstream_hw/arithmetic/square_root.py"
 NORM = "hw/tritstream_hw/norm/root.py"
+ROOTS = "hw/tritstream_hw/norm/roots.py"
 SCALARS = "hw/tritstream_hw/norm/scalars.py"
 QUANTISER = "hw/tritstream_hw/norm/quantiser.py"
 BANKS = "hw/tritstream_hw/tape/gains.py"
@@ -193,6 +197,21 @@ MUTANTS = [
     Mutant("serialiser.stall-dropped", "a word is overwritten while it waits",
            SERIALISER, "self.i.valid & register.i.ready),\n            last_word",
            "self.i.valid),\n            last_word", RTL_GEMV),
+    Mutant("packer.behind", "rows behind a whole word are lost, and those of the word come again",
+           PACKER, "Mux(whole, behind[n], picked[n])", "picked[n]", RTL_PACKED_GEMV),
+    Mutant("packer.lane", "rows that wait are those of the first token",
+           PACKER, "write.addr.eq(lane)", "write.addr.eq(0)", RTL_PACKED_GEMV),
+    Mutant("packer.joined", "of three groups that are joined the last one is not waited for",
+           PACKER, "Mux(groups_left >= VECTORS, VECTORS - 1, groups_left - 1)",
+           "Mux(groups_left >= VECTORS, VECTORS - 2, groups_left - 1)", RTL_PACKED_GEMV),
+    Mutant("packer.apart", "rows of the block before are in a word although they are wanted apart",
+           PACKER, " & (of_block | ~apart.replicate(width))", "", RTL_PACKED_GEMV),
+    Mutant("packer.pace", "a token that follows does not wait for the state before it",
+           PACKER, "& follows.bit_select(lane, 1) & (age != ROWS - 1) & emits", "& 0",
+           RTL_PACKED_GEMV),
+    Mutant("packer.stall-dropped", "a block goes on while its word waits",
+           PACKER, "~collects & self.i.valid & register.i.ready)", "~collects & self.i.valid)",
+           RTL_PACKED_GEMV),
     Mutant("chain.tie", "of equal logits the later one wins",
            CHAIN, "(kept.acc - offer.acc)[-1]", "~(offer.acc - kept.acc)[-1]", FORMAL_CHAIN),
     Mutant("chain.displaced", "a displaced logit is compared again and loses a tie",
@@ -202,6 +221,14 @@ MUTANTS = [
     Mutant("chain.settled-early", "a ranking is settled as soon as the last logit is taken",
            CHAIN, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)",
            RTL_TOPK),
+    Mutant("table.tie", "of equal logits the later one wins",
+           TABLE, "~_less(entry.acc, fresh.acc)", "_less(fresh.acc, entry.acc)", RTL_TOPK),
+    Mutant("table.count", "entries of a ranking before keep their places",
+           TABLE, "(n < counts[owner]) & ~_less", "~_less", RTL_TOPK),
+    Mutant("table.owner", "a logit is compared to the list of the token behind it",
+           TABLE, "Mux(sorting, owner, self.lane)", "Mux(sorting, lane, self.lane)", RTL_TOPK),
+    Mutant("table.settled-early", "a ranking is settled as soon as the last logit is taken",
+           TABLE, "self.settled.eq(ended & ~sorting)", "self.settled.eq(ended)", RTL_TOPK),
     Mutant("topk.tie", "of equal logits the later one wins",
            TOPK, "~_less(read.data.acc, fresh.acc)", "_less(fresh.acc, read.data.acc)",
            FORMAL_TOPK),
@@ -356,6 +383,8 @@ MUTANTS = [
     Mutant("tape.stalls", "waiting for a header that nobody wants yet counts as a stall",
            TAPE, "(~self.collecting | self.header.ready)", "1",
            RTL_SHAPES + "::test_stalls_are_counted_to_the_cycle"),
+    Mutant("stage.apart", "logits for the host come in the order of whole words",
+           STAGE, "self.logits & (header.op == Op.HEAD)", "0", STAGE_DECODER),
     Mutant("stage.input", "projections after a gated vector quantise x",
            STAGE, "Mux(self._of_op(lambda op: op.reads_z), z_word, 0)", "0", STAGE_DECODER),
     Mutant("stage.words", "the quantiser is told beats in place of words",
@@ -429,6 +458,14 @@ MUTANTS = [
            "Mux(0, shifter.o[-2 * ROOT_BITS:] >> 1,", RTL_SCALARS),
     Mutant("norm.right", "a ratio that shifts S1 far to the right shifts it to the left",
            NORM, "places = Signal(signed(18))", "places = Signal(7)", RTL_SCALARS),
+    Mutant("roots.kept", "the first norm is made again, of the last token",
+           ROOTS, "(turn == number) & (made <= self.last)", "(turn == number)", RTL_SCALARS),
+    Mutant("roots.turn", "norms are kept in the order in which they come",
+           ROOTS, " & (turn == number)", "", RTL_SCALARS),
+    Mutant("roots.lane", "a unit makes the norm of its first token again",
+           ROOTS, "lane.eq(lane + step)", "lane.eq(lane)", RTL_SCALARS),
+    Mutant("roots.begun", "a unit begins with a norm that no token has, and misses the next start",
+           ROOTS, "again.eq(lane + step <= self.last)", "again.eq(1)", RTL_SCALARS),
     Mutant("scalars.zero", "a maximum of 0 has a reciprocal",
            SCALARS, "Mux(shifter.left == 0, 0, divider.o)", "divider.o", RTL_SCALARS),
     Mutant("scalars.saturation", "shifts above 62 wrap round",
