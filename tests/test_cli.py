@@ -612,24 +612,24 @@ def test_estimate_of_answers_that_a_slow_link_carries(good, monkeypatch):
 
 def test_estimate_of_tokens_that_share_a_pass(good, image):
     """Of conversations together and of prompts, the cycles are those that were simulated once."""
-    arguments = "estimate", "-m", "demo", "--build", "p=16,e=4,t=8"
+    arguments = "estimate", "-m", "tiny", "--build", "p=8,v=8,e=8,t=5"
     result = json.loads(good(*arguments, "--json"))
-    assert result["lanes"] == 8
-    assert result["cycles_per_token"] == pytest.approx(91_770, rel=0.01)
-    for name, cycles in (("together", 111_206), ("prompt", 111_877 - 16_467)):
+    assert result["lanes"] == 5
+    assert result["cycles_per_token"] == pytest.approx(9_349, rel=0.01)
+    for name, cycles in (("together", 12_335), ("prompt", 12_478 - 1_080)):
         found = result[name]
-        assert found["tokens"] == 8
+        assert found["tokens"] == 5
         assert found["cycles_per_pass"] == pytest.approx(cycles, rel=0.01)
         assert found["tokens_per_second"] == pytest.approx(
-            8 * result["clock_hz"] / found["cycles_per_pass"])
+            5 * result["clock_hz"] / found["cycles_per_pass"])
         assert found["limit"] == "core"
         assert found["cycles_per_pass"] == sum(
             stage["cycles"] for stage in found["stages"].values())
         assert ("head" in found["stages"]) == (name == "together")
     times = result["together"]["tokens_per_second"] / result["tokens_per_second"]
     shown = good(*arguments)
-    assert "8 conversations together: 5,7" in shown and f"{times:.2f} times one" in shown
-    assert "prompts: 6,7" in shown and "8 tokens share a pass" in shown
+    assert "5 conversations together: 32," in shown and f"{times:.2f} times one" in shown
+    assert "prompts: 35," in shown and "5 tokens share a pass" in shown
     alone = json.loads(good("estimate", "-m", image, "--build", "p=16", "--json"))
     assert alone["lanes"] == alone["together"]["tokens"] == alone["prompt"]["tokens"] == 1
     assert alone["together"]["tokens_per_second"] == alone["tokens_per_second"]
