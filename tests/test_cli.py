@@ -638,6 +638,20 @@ def test_estimate_of_tokens_that_share_a_pass(good, image):
     assert "together" not in shown and "prompts: " in shown and "share" not in shown
 
 
+@pytest.mark.parametrize("beat_bytes", [16, 64])
+def test_conversations_that_share_a_pass_take_little_more_than_one(good, beat_bytes):
+    """Of the published 370M, with the usual widths of a build with so many lanes."""
+    def shown(build):
+        return json.loads(good("estimate", "-m", "370M", "--build", build, "--json"))
+
+    alone = shown(f"p={beat_bytes}")
+    for lanes in (2, 4, 8, 16):
+        found = shown(f"p={beat_bytes},t={lanes}")
+        together, prompt = (found[name]["tokens_per_second"] for name in ("together", "prompt"))
+        assert together >= 0.95 * lanes * alone["tokens_per_second"]
+        assert prompt >= 7 / 8 * lanes * alone["prompt"]["tokens_per_second"]
+
+
 ROOFLINE = ["estimate", "-m", "370M", "--beside", "tiny", "--build", "p=64,clock=250", "--memory",
             25.6]
 
