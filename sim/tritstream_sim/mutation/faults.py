@@ -15,6 +15,7 @@ DIGEST = "hw/tritstream_hw/head/digest.py"
 CHAIN = "hw/tritstream_hw/head/chain.py"
 TABLE = "hw/tritstream_hw/head/table.py"
 CRC = "hw/tritstream_hw/arithmetic/crc.py"
+TALLY = "hw/tritstream_hw/link/tally.py"
 
 RTL_CORE = "tests/test_rtl_core.py::test_core[4-3-3]"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
@@ -241,7 +242,7 @@ MUTANTS = [
     Mutant("topk.settled-early", "the ranking is called settled as soon as the last logit is taken",
            TOPK, "self.settled.eq(ended & ~self.sorting)", "self.settled.eq(ended)", RTL_TOPK),
     Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
-           CRC, " | self.clear.bit_select(self.stream, 1).replicate(BITS)", "", RTL_TOPK),
+           CRC, " & ~self.clear.bit_select(self.stream, 1).replicate(BITS)", "", RTL_TOPK),
     Mutant("digest.idle", "a clear without a word is not heeded",
            CRC, "with m.If(self.clear[n] | (mine & self.valid.any())):",
            "with m.If(mine & self.valid.any()):", RTL_TOPK),
@@ -376,7 +377,7 @@ MUTANTS = [
     Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
            SEQUENCER, "index + 1 == run.stages", "index == run.stages", RTL_ACCELERATOR),
     Mutant("sequencer.record", "records hold stalls in place of cycles",
-           SEQUENCER, "data.cycles.eq(self.cycles)", "data.cycles.eq(self.stalls)",
+           SEQUENCER, "data.cycles.eq(cycles)", "data.cycles.eq(stalls)",
            RTL_ACCELERATOR),
     Mutant("sequencer.half", "gain banks are overwritten while they are in use",
            SEQUENCER, "self.half.eq(index[0])", "self.half.eq(0)", RTL_ACCELERATOR),
@@ -442,6 +443,9 @@ MUTANTS = [
     Mutant("statistics.shared-hold", "a product is not kept until it has been squared",
            ROW_STATISTICS, "with m.If(ages[self._inner_age - 2]):", "with m.If(1):",
            RTL_STATISTICS),
+    Mutant("statistics.shared-turn", "results by a shared adder change places",
+           STATISTICS, "[*results[1:], join(results[0], value)]",
+           "[join(results[0], value), *results[1:]]", RTL_STATISTICS),
     Mutant("statistics.live", "a lane without an element counts",
            STATISTICS, "Mux(self.i.valid, self.i.p.live, 0)",
            "self.i.valid.replicate(len(self._rows))", RTL_STATISTICS),
@@ -570,12 +574,15 @@ MUTANTS = [
            PLAYLIST, "name(what.tape + what.lead_units,", "name(what.tape,",
            RTL_MEMORY + "::test_playlist_splices_the_rows"),
     Mutant("deframer.crc", "a wrong CRC passes",
-           DEFRAMER, "self.good.eq(crc.match_detected)", "self.good.eq(1)",
+           DEFRAMER, "self.good.eq(whole)", "self.good.eq(1)",
            RTL_LINK + "::test_damage_is_complained_of_once"),
     Mutant("deframer.crc-gap", "a frame that breaks off in its CRC is waited for",
            DEFRAMER, "m.next = \"CHECK\"\n                with m.Elif(given_up):",
            "m.next = \"CHECK\"\n                with m.Elif(0):",
            RTL_LINK + "::test_a_half_frame_is_given_up"),
+    Mutant("tally.read", "an event is counted while another counter is read",
+           TALLY, "Mux(counts | self.read.en, 0, waiting & -waiting)",
+           "Mux(counts, 0, waiting & -waiting)", RTL_LINK + "::test_a_tally"),
     Mutant("receiver.rollback", "the payload of a damaged frame is not rolled back",
            PACKET_QUEUE, "m.d.sync += end.eq(head)", "m.d.sync += end.eq(end)",
            RTL_LINK + "::test_faults_lose_nothing"),
