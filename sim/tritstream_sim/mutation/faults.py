@@ -107,7 +107,7 @@ RUN = "hw/tritstream_hw/control/run.py"
 CONTRACT = "tests/test_contract.py::test_contract[conversations_that_go_on_together-sim]"
 CONTRACT_STEP = "tests/test_contract.py::test_contract[conversations_in_one_step-sim]"
 ACCESS = "hw/tritstream_hw/control/access.py"
-BOUNDS = "hw/tritstream_hw/control/bounds.py"
+BOUNDS = "hw/tritstream_hw/arithmetic/bounds.py"
 SPACES = "hw/tritstream_hw/control/spaces.py"
 REPLY = "hw/tritstream_hw/control/reply.py"
 CHECKSUM = "hw/tritstream_hw/memory/checksum.py"
@@ -350,7 +350,8 @@ MUTANTS = [
     Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
            JUDGE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
     Mutant("tape.state-check", "a section whose state is out of range is let through",
-           JUDGE, "header.state_base + header.rows <= self._max_state", "1", RTL_ACCELERATOR),
+           JUDGE, "~beyond(header.state_base, header.rows, C(self._max_state))", "1",
+           RTL_ACCELERATOR),
     Mutant("judge.groups", "blocks side by side are counted as one",
            JUDGE, "times(header.blocks, block_rows)",
            "times(header.blocks, FORMATS.trits_per_byte)",
