@@ -486,7 +486,7 @@ MUTANTS = [
            SCALARS, "with m.If(divider.left == self._lead):", "with m.If(divider.left != 0):",
            RTL_SCALARS),
     Mutant("quantiser.round", "activations are truncated",
-           QUANTISER, "(scaled.o + (1 << bits - 1)) >> bits", "scaled.o >> bits", RTL_QUANTISER),
+           QUANTISER, "scaled.o[bits - 1]", "C(0, 1)", RTL_QUANTISER),
     Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
            QUANTISER, "places[first.factor_delay - 1]", "places[first.factor_delay - 2]",
            RTL_QUANTISER),
