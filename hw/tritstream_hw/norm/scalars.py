@@ -158,8 +158,12 @@ class ScalarUnit(wiring.Component):
             divider.denominator.eq(Mux(dividing_root, self.root, shifter.o[-_TOP:])),
             divider.factor.eq(Mux(dividing_root, factor.mantissa, 1)),
         ]
-        # Exponents, relative to the product of all that is multiplied to the scale.
-        position = Signal(signed(18))
+        # The shift of the scale, of which one exponent after the other is taken; the small ones go
+        # first, for an adder of three terms is more than two adders.
+        padding = AMAX_BITS - len(divider.o)
+        none = FORMATS.dequant_up + padding + FORMATS.mantissa_bits + 2 * _TOP
+        gap, shift = Signal(signed(8)), Signal(signed(18))
+        m.d.sync += gap.eq(none + self.root_exponent - peak.length)
         # Known before it is asked: whether there is anything to divide decides all that goes on.
         absent = Signal(self._count)
         m.d.sync += absent.eq(Cat(constant.mantissa == 0 for constant in self.factors))
@@ -180,7 +184,6 @@ class ScalarUnit(wiring.Component):
                 scaled()
             with m.Else():
                 m.d.comb += divider.start.eq(1)
-                m.d.sync += position.eq(factor.exponent + peak.length - _TOP - self.root_exponent)
                 m.next = "RATIO"
 
         def scaled():
@@ -227,31 +230,25 @@ class ScalarUnit(wiring.Component):
             with m.State("SCALE"):
                 scale()
             with m.State("RATIO"):
-                m.d.comb += shifter.i.eq(divider.o << AMAX_BITS - len(divider.o))
+                m.d.comb += shifter.i.eq(divider.o << padding)
+                m.d.sync += shift.eq(gap - factor.exponent)
                 with m.If(~divider.busy):
                     m.d.comb += shifter.start.eq(1)
                     m.next = "PRODUCT"
             with m.State("PRODUCT"):
                 with m.If(shifter.settled):
-                    padding = AMAX_BITS - len(divider.o)
-                    m.d.sync += position.eq(
-                        position + shifter.left - (padding + FORMATS.mantissa_bits + _TOP))
+                    m.d.sync += shift.eq(shift - shifter.left)
                     m.next = "SHIFT"
             with m.State("SHIFT"):
-                self._set_scale(m, shifter, position, result)
+                m.d.sync += [
+                    result.mantissa.eq(shifter.o[-FORMATS.mantissa_bits:]),
+                    result.shift.eq(Mux((shifter.left == 0) | (shift > FORMATS.max_shift),
+                                        FORMATS.max_shift, shift)),
+                ]
                 scaled()
         m.d.sync += Assert(~self.start | fsm.ongoing("IDLE") | fsm.ongoing("NORM"),
                            "maxima are there before the reciprocals of those before")
         return m
-
-    def _set_scale(self, m, shifter, position, result):
-        shift = Signal(signed(len(position) + 1))
-        m.d.comb += shift.eq(FORMATS.dequant_up - position)
-        m.d.sync += [
-            result.mantissa.eq(shifter.o[-FORMATS.mantissa_bits:]),
-            result.shift.eq(Mux((shifter.left == 0) | (shift > FORMATS.max_shift),
-                                FORMATS.max_shift, shift)),
-        ]
 
 
 class Scalars(wiring.Component):
