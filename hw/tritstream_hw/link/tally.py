@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.hdl import Assert
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory, ReadPort
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -12,9 +12,13 @@ __all__ = ["Tally", "tally_port"]
 BITS = 32
 
 
-def tally_port(kinds: int) -> ReadPort.Signature:
-    """Port by which the counters of so many kinds of events are read."""
-    return ReadPort.Signature(addr_width=ceil_log2(kinds), shape=BITS)
+def tally_port(kinds: int) -> wiring.Signature:
+    """Signature of the port by which the counters of so many kinds of events are read.
+
+    As the port of a memory that is read with a latency of one cycle; where it is not connected,
+    nothing is read.
+    """
+    return wiring.Signature({"en": In(1), "addr": In(ceil_log2(kinds)), "data": Out(BITS)})
 
 
 class Tally(wiring.Component):
