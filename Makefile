@@ -23,7 +23,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve pictures clients cycles board mutants cost clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve pictures clients cycles board mutants cost cost-xilinx clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +47,7 @@ help:
   '  mutants     break the RTL in many ways; every one has to be caught' \
 	  '  fuzz        CASES inputs that nobody would write, from SEED on' \
 	  '  cost        synthesise and route every block alone' \
+	  '  cost-xilinx  synthesise every block, and whole accelerators, for 7-series and UltraScale+' \
 	  '  clean       remove build/ and .venv' \
 	  'Variables' \
 	  '  BOARD=$(BOARD)  MODEL=$(MODEL)  SIM=$(SIM)  the only simulator' \
@@ -168,6 +169,9 @@ fuzz: $(TESTS)
 
 cost: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_hw.build.cost --check
+
+cost-xilinx: $(INSTALLED)
+	$(Q).venv/bin/python -m tritstream_hw.build.cost_xilinx
 
 clean:
 	$(Q)rm -rf build .venv

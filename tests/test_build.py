@@ -1,6 +1,7 @@
 """Building a bitstream: everything but the long tools, in whose place stand short ones."""
 
 import dataclasses
+import gc
 import io as io_module
 import json
 import pathlib
@@ -11,6 +12,7 @@ import xml.etree.ElementTree
 
 import pytest
 from amaranth import *
+from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
@@ -24,7 +26,7 @@ from tritstream_hw.boards.gowin_clocks import GowinDividers
 from tritstream_hw.boards.tang_nano_20k import TangNano20kPlatform
 from tritstream_hw.boards.target import clocked
 from tritstream_hw.boards.toolchains import APICULA, TRELLIS
-from tritstream_hw.build import cost
+from tritstream_hw.build import cost, cost_xilinx
 from tritstream_hw.build import plan as plan_module
 from tritstream_hw.build import toolchain as toolchain_module
 from tritstream_hw.build.floorplan import draw, read_places
@@ -322,6 +324,21 @@ def test_a_tool_that_is_missing(toolchain, directory, monkeypatch):
         build(TARGET, directory, seeds=[1])
 
 
+def test_what_a_design_lacks_is_all_that_is_said(recwarn):
+    """No word of the parts that were made for it before."""
+    class Lacking(Top):
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            m.submodules.unused = Module()
+            raise MissingTool("There is no such library.")
+
+    with pytest.raises(MissingTool, match="no such library"):
+        plan(dataclasses.replace(TARGET, top=Lacking), bytes(8))
+    gc.collect()
+    assert not [warning for warning in recwarn if issubclass(warning.category,
+                                                             UnusedElaboratable)]
+
+
 def test_a_tool_that_cannot_say_its_version(directory, tmp_path, monkeypatch):
     program = tmp_path / "yosys"
     program.write_text("#!/bin/sh\necho Traceback:\necho 'OSError: no room'\nexit 1\n")
@@ -546,3 +563,40 @@ def test_cost_of_a_block(toolchain, tmp_path, capsys):
     assert "TernaryCore P=16 has not been measured" in err
     assert list(cost.load(output / "cost.json")) == ["VectorDigest"]
     assert "| VectorDigest | " in (output / "cost.md").read_text()
+
+
+# Cost on 7-series and UltraScale+.
+
+def test_cells_are_added_up_and_none_is_forgotten():
+    found = cost_xilinx.count_cells({
+        "LUT2": 3, "LUT6": 4, "INV": 1, "RAM32M": 2, "SRL16E": 5, "MUXF7": 9, "FDRE": 6, "FDSE": 1,
+        "DSP48E1": 2, "RAMB18E1": 3, "RAMB36E1": 1, "CARRY4": 8, "$scopeinfo": 7})
+    assert found == cost_xilinx.Cost(luts=8, lut6=4, memory_luts=13, flip_flops=7, carries=8,
+                                     dsps=2, ramb18=3, ramb36=1)
+    assert (found.all_luts, found.tiles) == (21, 2.5)
+    with pytest.raises(ToolFailed, match="2 cells MYSTERY"):
+        cost_xilinx.count_cells({"MYSTERY": 2})
+
+
+def test_what_share_of_a_part_a_build_takes():
+    whole = cost_xilinx.Cost(luts=58_560, dsps=312, ramb18=1, ramb36=36)
+    page = cost_xilinx.page({"xc7": {}, "xcup": {cost_xilinx.WIDEST: whole}})
+    assert "50.0% of 117,120" in page and "25.0% of 1,248" in page and "25.3% of 144" in page
+    assert "UltraScale+, whole accelerator: 183.0 at P=64" in page and "Arty" not in page
+
+
+def test_cost_of_a_block_on_another_family(tmp_path, capsys):
+    output = tmp_path / "out"
+    assert cost_xilinx.main(["--only", "no such block", "--output", str(output)]) == 2
+    assert "No block has 'no such block' in its name" in capsys.readouterr().err
+    assert cost_xilinx.main(["--only", "TritDecoder", "--family", "xcup",
+                             "--output", str(output)]) == 0
+    found = cost_xilinx.load(output / "cost-xilinx.json")
+    assert found["xc7"] == {} and 0 < found["xcup"]["TritDecoder"].luts < 20
+    assert "| TritDecoder | " in (output / "cost-xilinx.md").read_text()
+
+
+def test_committed_costs_are_of_blocks_that_there_are():
+    costs = cost_xilinx.load(ROOT / "bitstreams" / "cost-xilinx.json")
+    assert all(found and set(found) <= set(cost_xilinx.BLOCKS) for found in costs.values())
+    assert (ROOT / "bitstreams" / "cost-xilinx.md").read_text() == cost_xilinx.page(costs)

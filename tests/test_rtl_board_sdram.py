@@ -70,14 +70,13 @@ def test_a_model_is_uploaded_and_generates(connect, tmp_path):
     check_tokens(device, image, [3, 17], 2)
 
 
-@pytest.mark.parametrize("settings", [{}, {"flash_continuous": 1}], ids=["idle", "continuous"])
-def test_a_model_in_the_flash_memory_is_there_when_the_host_comes(connect, tmp_path, settings):
+def test_a_model_in_the_flash_memory_is_there_when_the_host_comes(connect, tmp_path):
     """Though the chip was left in a mode in which it takes no command."""
     model = ModelConfig(hidden=16, intermediate=16, layers=1, vocab=20)
     image = pack(DummyCheckpoint(model, seed=5), tmp_path / "dummy.trit")
     content = tmp_path / "content"
     content.write_bytes(stored(image.payload, TARGET.config.stripes))
-    device = connect(flash_image=content, **settings)
+    device = connect(flash_image=content, flash_continuous=1)
     assert device.stored() == Stored.LOADED
     assert device.load(image) == 0
     check_tokens(device, image, [3, 17], 3)

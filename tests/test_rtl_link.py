@@ -15,6 +15,8 @@ from tritstream.link.protocol import DEVICE_ROOM, DEVICE_WINDOW, HOST_ROOM, MAX_
 from tritstream.link.stream import LinkStream
 from tritstream.transport import Faults, FaultyTransport
 from tritstream_hw.link import Link
+from tritstream_hw.link.tally import Tally
+from tritstream_sim.agents.pysim import run
 from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
 pytestmark = pytest.mark.verilator
@@ -336,3 +338,40 @@ def test_no_more_than_the_credit_is_sent_but_for_probes(port):
     assert [frame.seq for frame in of(probe, Kind.DATA)] == [1]
     more = wire.heard(Frame(Kind.ACK, 0, 1, 1), cycles=2 * FRAME_CYCLES)
     assert of(more, Kind.DATA) == []                    # that one is under way already
+
+
+# Counters.
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_tally(seed):
+    """Each event counts once, also one that comes with others, or while counters are read."""
+    dut, rng = Tally(kinds=4), random.Random(seed)
+    counts, latest = [0] * 4, [-12] * 4
+
+    async def bench(ctx):
+        async def read(kind):
+            ctx.set(dut.read.addr, kind)
+            ctx.set(dut.read.en, 1)
+            await ctx.tick()
+            ctx.set(dut.read.en, 0)
+            return ctx.get(dut.read.data)
+
+        for cycle in range(2_000):
+            events = [cycle - last >= 12 and rng.random() < 0.2 for last in latest]
+            ctx.set(dut.events, sum(1 << kind for kind, comes in enumerate(events) if comes))
+            kind = rng.randrange(4)
+            if rng.random() < 0.2:
+                assert counts[kind] - await read(kind) in (0, 1)
+            else:
+                await ctx.tick()
+            for kind, comes in enumerate(events):
+                if comes:
+                    counts[kind] += 1
+                    latest[kind] = cycle
+        ctx.set(dut.events, 0)
+        for _ in range(9):
+            await ctx.tick()
+        assert [await read(kind) for kind in range(4)] == counts
+
+    run(dut, bench)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tritstream_sim.benches.norm import quantiser, scalars, statistics
+from tritstream_sim.benches.norm import quantiser, scalars, statistics, tokens
 from tritstream_sim.benches.tape import banks
 
 pytestmark = pytest.mark.verilator
@@ -13,7 +13,8 @@ def test_statistics(simulate):
 
 
 def test_scalars(simulate):
-    simulate(scalars.components(), "tritstream_sim.benches.norm.scalars")
+    simulate(scalars.components() | tokens.components(),
+             [f"tritstream_sim.benches.norm.{name}" for name in ("scalars", "tokens")])
 
 
 def test_quantiser(simulate):

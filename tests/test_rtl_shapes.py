@@ -176,7 +176,7 @@ def test_everything_that_ends_at_a_unit(cache, tmp_path, width, groups):
         whole = Lockstep(passes, resolve("tiny").image)
         for token in (0, 511, 7):
             records = whole.step(token)
-        assert_estimated(whole.image, config, records, within=BY_ORDER if width == 32 else 0.01)
+        assert_estimated(whole.image, config, records)
         for outliers, edges in ((False, EDGES), (True, WIDE_EDGES)):
             for number, (edge, (hidden, intermediate)) in enumerate(edges.items()):
                 image = dummy(tmp_path, outliers=outliers, hidden=hidden,

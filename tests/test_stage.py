@@ -73,6 +73,7 @@ def expected(config: BuildConfig, data: bytes, logits: int) -> dict:
             "rows": field["rows"],
             "projections": {Op.MLGRU: 3, Op.GLU: 2}.get(op, 1),
             "separate": op is Op.MLGRU,
+            "apart": logits and op is Op.HEAD,
         },
         "elements": {
             "embed": op is Op.EMBED,

@@ -66,7 +66,8 @@ class Accelerator(wiring.Component):
         self.gains, self.statistics = construct(GainPorts, config), construct(Statistics, config)
         self.quantiser = construct(Quantiser, config)
         self.scalars = Scalars(scalar_units=config.scalar_units, digit_bits=config.digit_bits,
-                               lead=self.quantiser.reciprocal_delay, lanes=config.lanes)
+                               lead=self.quantiser.reciprocal_delay, lanes=config.lanes,
+                               root_units=config.root_units)
         self.activations, self.gemv = construct(ActivationMemory, config), construct(Gemv, config)
         self.elements, self.head = construct(ElementPath, config), construct(Head, config)
         self.vector_digest, self.sequencer = construct(VectorDigest, config), Sequencer(config)

@@ -23,8 +23,10 @@ COMMANDS = "gains", "quantiser", "scalars", "row", "gemv", "elements", "head"
 """Streams of commands by the names of the blocks that take them, which are those of the control
 word's members."""
 
-# No pass takes two years, not at 1 GHz either; so narrow, a record needs one block RAM less.
-_RECORD = data.StructLayout({"digest": 32, "cycles": 56, "stalls": 56})
+# Bits that are counted. No pass takes three days, not at 1 GHz either, nor all of them two years.
+_PASS_BITS, _BEATS_BITS = 48, 56
+
+_RECORD = data.StructLayout({"digest": 32, "cycles": _PASS_BITS, "stalls": _PASS_BITS})
 
 
 class Sequencer(wiring.Component):
@@ -196,14 +198,19 @@ class Sequencer(wiring.Component):
         m.submodules.records = memory = Memory(
             shape=_RECORD, depth=self._config.max_stages, init=[])
         write, read = memory.write_port(), memory.read_port()
+        cycles, stalls = Signal(_PASS_BITS), Signal(_PASS_BITS)
+        beats_taken = Signal(_BEATS_BITS)
         measures, words = Signal(table_layout(Measures)), Signal(32 * RECORD_WORDS)
         word = Signal(range(RECORD_WORDS))
         m.d.comb += [
             write.en.eq(records),
             write.addr.eq(index),
             write.data.digest.eq(self.digest),
-            write.data.cycles.eq(self.cycles),
-            write.data.stalls.eq(self.stalls),
+            write.data.cycles.eq(cycles),
+            write.data.stalls.eq(stalls),
+            self.cycles.eq(cycles),
+            self.stalls.eq(stalls),
+            self.beats_taken.eq(beats_taken),
             read.addr.eq(self.records.addr >> exact_log2(RECORD_WORDS)),
             *(measures[name].eq(read.data[name]) for name, _ in _RECORD),
             words.eq(measures),
@@ -211,10 +218,9 @@ class Sequencer(wiring.Component):
         ]
         m.d.sync += [
             word.eq(self.records.addr),
-            self.beats_taken.eq(self.beats_taken + self.takes),
+            beats_taken.eq(beats_taken + self.takes),
         ]
         with m.If(runs):
-            m.d.sync += [self.cycles.eq(self.cycles + 1),
-                         self.stalls.eq(self.stalls + self.stalled)]
+            m.d.sync += [cycles.eq(cycles + 1), stalls.eq(stalls + self.stalled)]
         with m.If(taken(self.start)):
-            m.d.sync += [self.cycles.eq(0), self.stalls.eq(0)]
+            m.d.sync += [cycles.eq(0), stalls.eq(0)]

@@ -108,7 +108,7 @@ class Soc(wiring.Component):
             wiring.connect(m, beats, prefetch.i)
             beats = prefetch.o
         wiring.connect(m, beats, accelerator.beats)
-        m.d.comb += control.counters.eq(link.counters)
+        wiring.connect(m, control.counters, link.counters)
         if config.memory_bytes > 0:
             bus, memories = player.memory, [wiring.flipped(port) for port in self.memories]
             if config.groups > 1:

@@ -92,6 +92,8 @@ class StageDecoder(wiring.Component):
             word.gemv.rows.eq(header.rows),
             word.gemv.projections.eq(self._of_op(lambda op: op.projections)),
             word.gemv.separate.eq(self._of_op(lambda op: op.vectors == VECTORS)),
+            # The host knows logits of several tokens by their order, which is that of blocks.
+            word.gemv.apart.eq(self.logits & (header.op == Op.HEAD)),
 
             word.elements.embed.eq(header.op == Op.EMBED),
             word.elements.mixes.eq(self._of_op(lambda op: op.writes_z)),

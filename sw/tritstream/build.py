@@ -40,9 +40,12 @@ def _number(text: str) -> int | None:
     return int(digits) * (unit or 1)
 
 
-def usual_vector_width(width: int, groups: int = 1) -> int:
-    """Return the `V` that keeps quantiser and gains off the critical path of a wide build."""
-    return min(width, max(8, width * groups // 2))
+def usual_vector_width(width: int, groups: int = 1, lanes: int = 1) -> int:
+    """Return the `V` that keeps quantiser and gains off the critical path of a wide build.
+
+    With many tokens in a pass, each of which is quantised, it is as wide as it may be.
+    """
+    return width if lanes > 8 else min(width, max(8, width * groups // 2))
 
 
 def usual_element_width(width: int, lanes: int = 1) -> int:
@@ -50,7 +53,7 @@ def usual_element_width(width: int, lanes: int = 1) -> int:
 
     With several tokens in a pass, of each of which there are elements, it does so for large models.
     """
-    wanted = max(1, min(4, max(width // 32, width * lanes // 128)), width // 128)
+    wanted = max(1, min(4, width // 32), min(8, width * lanes // 128), width // 128)
     return 1 << min(MOST_ELEMENT_WIDTH, width, wanted).bit_length() - 1
 
 
@@ -228,9 +231,23 @@ class BuildConfig:
         return 4 if self.stripe_bytes < 8 and self.lanes == 1 else 1
 
     @property
+    def whole_words(self) -> bool:
+        """Whether rows of tokens leave the core in whole words, those of several blocks joined.
+
+        It pays where a word has more rows than a block, and tokens share the way.
+        """
+        return (self.lanes > 1 and self.groups == 1
+                and self.element_width > FORMATS.trits_per_byte)
+
+    @property
     def scalar_units(self) -> int:
         """Units that make reciprocals and scales: one, or one for each projection."""
         return 1 if self.stripe_bytes < 8 else 3
+
+    @property
+    def root_units(self) -> int:
+        """Units that make the norms of a pass's tokens, which of many take longer than scales."""
+        return 2 if self.lanes > 4 and self.scalar_units > 1 else 1
 
     @property
     def digit_bits(self) -> int:
@@ -268,10 +285,10 @@ class BuildConfig:
                                "state, bytes, MHz).")
             numbers[name] = number
         if "p" in numbers:
-            groups = numbers.get("g", 1)
-            numbers.setdefault("v", usual_vector_width(numbers["p"], groups))
+            groups, lanes = numbers.get("g", 1), numbers.get("t", 1)
+            numbers.setdefault("v", usual_vector_width(numbers["p"], groups, lanes))
             numbers.setdefault("e", min(numbers["v"], usual_element_width(
-                numbers["p"] * groups, numbers.get("t", 1))))
+                numbers["p"] * groups, lanes)))
         if "clock" in numbers:
             numbers["clock"] *= 1_000_000
         return dataclasses.replace(self, **{CHOICES[name]: number

@@ -19,6 +19,7 @@ from tritstream.flash import Stored
 from tritstream.formats import FORMATS, MOST_BEAT_BYTES
 from tritstream.image.layout import lay_out
 from tritstream.image.needs import Needs
+from tritstream.link.activity import StageActivity
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import (
     RECORD_WORDS,
@@ -136,6 +137,10 @@ class Device:
     def clock(self) -> float | None:
         """Return the seconds by which the device's clock can be measured, see `Transport.clock`."""
         return self._stream.transport.clock()
+
+    def activity(self) -> list[StageActivity] | None:
+        """Return what the blocks did in the latest pass, see `Transport.activity`."""
+        return self._stream.transport.activity()
 
     @property
     def statistics(self):

@@ -52,11 +52,13 @@ class Shifter(wiring.Component):
         m = Module()
 
         # The operands are registered first: they are made from much, and the shift is long enough.
+        # Meanwhile `o` is 0, and the number is nothing but in the cycle behind, so that all that
+        # may come next is simply joined.
         normalise, loads = Signal(), Signal()
-        number, distance = Signal.like(self.i, reset_less=True), Signal.like(self.distance)
-        m.d.sync += loads.eq(self.start)
+        number, distance = Signal.like(self.i), Signal.like(self.distance)
+        m.d.sync += [loads.eq(self.start), number.eq(Mux(self.start, self.i, 0))]
         with m.If(self.start):
-            m.d.sync += [number.eq(self.i), distance.eq(self.distance)]
+            m.d.sync += [distance.eq(self.distance), normalise.eq(self.normalise)]
 
         shifted, remaining = Signal.like(self.o), Signal.like(self.left)
         moves = Signal()
@@ -67,12 +69,11 @@ class Shifter(wiring.Component):
                 m.d.comb += [shifted.eq(self.o << step), moves.eq(1),
                              remaining.eq(self.left - step)]
 
-        # One enable around it all: the flip-flops have that for free.
-        with m.If(loads | moves):
-            m.d.sync += [
-                self.o.eq(Mux(loads, number, shifted)),
-                self.left.eq(Mux(loads, distance, remaining)),
-            ]
+        # One enable around it all: the flip-flops have that for free, as they have the reset.
         with m.If(self.start):
-            m.d.sync += normalise.eq(self.normalise)
+            m.d.sync += self.o.eq(0)
+        with m.Elif(loads | moves):
+            m.d.sync += self.o.eq(shifted | number)
+        with m.If(loads | moves):
+            m.d.sync += self.left.eq(Mux(loads, distance, remaining))
         return m

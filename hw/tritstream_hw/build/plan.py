@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import hashlib
 import json
 import os
@@ -11,11 +12,14 @@ import subprocess
 import tempfile
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from amaranth.build.run import BuildPlan
+from amaranth.hdl import UnusedElaboratable
 
-from tritstream.errors import BadInput, ToolFailed
+from tritstream.errors import BadInput, ToolFailed, TritstreamError
 from tritstream.support.tools import run_bounded
 from tritstream_hw.boards import Target
 from tritstream_hw.build.floorplan import draw, read_places
@@ -41,10 +45,22 @@ def plan(target: Target, identity: bytes) -> BuildPlan:
     They depend on nothing but the sources and their versions: not on the place, time or machine.
     """
     find_tool("yosys")                  # Amaranth looks for it here already
-    return target.platform().prepare(
-        target.top(target.config, identity, target.baud), NAME, emit_src=False,
-        script_after_read=WITHOUT_ASSERTIONS,
-        synth_opts=list(target.synth_options), nextpnr_opts=list(target.nextpnr_options))
+    try:
+        return target.platform().prepare(
+            target.top(target.config, identity, target.baud), NAME, emit_src=False,
+            script_after_read=WITHOUT_ASSERTIONS,
+            synth_opts=list(target.synth_options), nextpnr_opts=list(target.nextpnr_options))
+    except TritstreamError as error:
+        _drop(error)
+        raise
+
+
+def _drop(error: TritstreamError) -> None:
+    """Drop a design that was not finished, without a word on each part that is in no use."""
+    traceback.clear_frames(error.__traceback__)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        gc.collect()
 
 
 def build_id(prepared: BuildPlan, versions: dict[str, str]) -> bytes:

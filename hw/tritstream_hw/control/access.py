@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import Code, Space, Status
 from tritstream.link.spaces import WRITABLE
-from tritstream_hw.control.bounds import beyond
+from tritstream_hw.arithmetic.bounds import beyond
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import Reply
 from tritstream_hw.control.spaces import WORD

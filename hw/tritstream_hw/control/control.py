@@ -107,6 +107,7 @@ class Control(wiring.Component):
         wiring.connect(m, access.request, spaces.request)
         wiring.connect(m, spaces.word, access.word)
         wiring.connect(m, spaces.debug, accelerator.debug)
+        wiring.connect(m, spaces.counters, wiring.flipped(self.counters))
         if config.memory_registers:
             wiring.connect(m, spaces.registers, wiring.flipped(self.registers))
         if config.flash_offset:
@@ -115,7 +116,7 @@ class Control(wiring.Component):
             self.failed.eq(run.failed),
             self.accelerator.clear_digest.eq(parser.identify.valid | run.clear_digest),
             run.configuration.eq(configure.configuration),
-            spaces.counters.eq(Cat(self.counters, self.accelerator.beats_taken)),
+            spaces.beats.eq(self.accelerator.beats_taken),
         ]
         self._connect_player(m, parser, run, access)
         self._join_replies(m, parser, reply_buffer, (identify, configure, run, access))

@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 
 from tritstream.link.messages import Lane, PassEnd
 from tritstream.link.protocol import Code, LaneFlag, RunFlag, Status
-from tritstream_hw.control.bounds import beyond
+from tritstream_hw.arithmetic.bounds import beyond
 from tritstream_hw.control.messages import CONFIGURATION, command_members, has
 from tritstream_hw.control.playlist import Playlist
 from tritstream_hw.control.reply import Reply

@@ -9,15 +9,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.flash import Stored
-from tritstream.link.messages import Counters
 from tritstream.link.protocol import Space
+from tritstream_hw.link import COUNTERS
 from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.ports import DebugSignature
 
-__all__ = ["COUNTER_WORDS", "WORD", "Spaces"]
-
-COUNTER_WORDS = Counters.SIZE // 4
-"""Words of the space of counters."""
+__all__ = ["WORD", "Spaces"]
 
 WORD = data.StructLayout({"address": 32, "data": 32, "space": 8, "write": 1})
 """A word to be read, or to be written; `data` is that of a write."""
@@ -48,7 +45,7 @@ class Spaces(wiring.Component):
         The word of each read.
     debug : :py:`Out(DebugSignature(...))`
         The memories of the accelerator.
-    counters : :py:`In(data.ArrayLayout(32, COUNTER_WORDS))`
+    counters : :py:`In(COUNTERS)`, beats : :py:`In(64)`
         Content of the space of counters.
     registers : :py:`Out(AccessSignature())`
         Those of the memory, which take their time; only if there are any.
@@ -66,7 +63,8 @@ class Spaces(wiring.Component):
             "debug": Out(DebugSignature(
                 vector_elements=vector_elements, max_state=max_state, max_stages=max_stages,
                 lanes=lanes, slots=slots)),
-            "counters": In(data.ArrayLayout(32, COUNTER_WORDS)),
+            "counters": In(COUNTERS),
+            "beats": In(64),
             **({"registers": Out(AccessSignature())} if memory_registers else {}),
             **({"found": In(Stored)} if flash_offset else {}),
         })
@@ -106,9 +104,10 @@ class Spaces(wiring.Component):
                 write.addr.eq(request.p.address),
                 write.data.eq(request.p.data),
             ]
-        words = {Space.COUNTERS: self.counters[request.p.address[:3]]}
+        words = {}
         for space, read in {Space.VECTORS: debug.vectors_read, Space.STATE: debug.state_read,
-                            Space.RECORDS: debug.records_read}.items():
+                            Space.RECORDS: debug.records_read,
+                            Space.COUNTERS: self.counters}.items():
             m.d.comb += [
                 read.en.eq(serves & ~request.p.write & (request.p.space == space)),
                 read.addr.eq(request.p.address),
@@ -116,6 +115,9 @@ class Spaces(wiring.Component):
             words[space] = read.data
         if self._flash_offset:
             words[Space.FLASH] = self.found
+        frames, address = len(self.counters.addr), request.p.address
+        words[Space.COUNTERS] = Mux(address[frames], self.beats.word_select(address[0], 32),
+                                    self.counters.data)
 
         # Each where its memory is, and 0 but for one of them.
         for space, word in words.items():

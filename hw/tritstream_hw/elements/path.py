@@ -115,11 +115,16 @@ class ElementPath(wiring.Component):
         scales = self._scales(m, sums.lane, turn)
         for n, lane in enumerate(self._lanes):
             m.submodules[f"lane{n}"] = lane
+            # An element of an embedding row is a sum of projection 0; what the others are then,
+            # nobody looks at.
+            parts = Signal(self.sums.p.rows[n].shape(), name=f"parts_{n}")
             m.d.comb += [
+                parts.eq(self.sums.p.rows[n]),
+                parts[0].eq(sums.rows[n][0]),
                 lane.command.eq(command),
                 lane.turn.eq(turn),
                 lane.scales.eq(scales),
-                lane.sums.eq(self._shared(sums.rows[n], turn)),
+                lane.sums.eq(self._shared(parts, turn)),
                 lane.x.eq(self.x.data[n]),
                 lane.keep.eq(self.keep.data[n]),
                 lane.h.eq(self.state_read.data[n]),

@@ -22,6 +22,7 @@ def product_layout(column_beats: int) -> data.StructLayout:
         "rows":         16,     # of each projection
         "projections":  range(VECTORS + 1),
         "separate":     1,      # projection p has vector p; else all have vector 0
+        "apart":        1,      # a word has no rows of more than one block
     })
 
 

@@ -8,6 +8,7 @@ from tritstream_hw.gemv.activations import ActivationRead
 from tritstream_hw.gemv.core import TernaryCore
 from tritstream_hw.gemv.feeder import Feeder, available_layout, product_layout
 from tritstream_hw.gemv.layouts import lanes_layout, sums_layout
+from tritstream_hw.gemv.packer import Packer
 from tritstream_hw.gemv.serialiser import Serialiser
 
 __all__ = ["Gemv"]
@@ -22,14 +23,14 @@ class Gemv(wiring.Component):
             for projection in range(projections):
                 for beat in range(column_beats):     # a row group, or G side by side
 
-    and the rows come out as `Serialiser` says, `E` of a token at a time, each with its sums of all
-    projections, without those that only fill up the last block. A beat is taken only once the
-    activations that it is multiplied with are there.
+    and the rows come out as `Serialiser` or `Packer` says, `E` of a token at a time, each with its
+    sums of all projections, without those that only fill up the last block. A beat is taken only
+    once the activations that it is multiplied with are there.
 
-    Throughput is one beat per cycle, or for each block what `Serialiser` takes, whichever ends
+    Throughput is one beat per cycle, or for each block what one of these takes, whichever ends
     later, also from one command to the next; the first row follows :py:`6 + log2(P)` cycles after
-    its block's last beat. While rows are not taken, at most as many groups as the core's queue
-    holds are worked ahead.
+    the last beat of its block, or of the one that makes its word whole. While rows are not taken,
+    at most as many groups as the core's queue holds are worked ahead.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ class Gemv(wiring.Component):
         `E`.
     lanes, groups, slots : int
         `T`, `G`, and states that are kept between passes.
+    whole_words : bool
+        Whether there is a `Packer` behind the core, for which `G` is 1, or a `Serialiser`.
 
     Members
     -------
@@ -55,7 +58,8 @@ class Gemv(wiring.Component):
     """
 
     def __init__(self, *, beat_bytes: int, acc_bits: int, column_beats: int,
-                 element_width: int, lanes: int = 1, groups: int = 1, slots: int = 1):
+                 element_width: int, lanes: int = 1, groups: int = 1, slots: int = 1,
+                 whole_words: bool = False):
         super().__init__({
             "command":   In(stream.Signature(product_layout(column_beats))),
             "beats":     In(stream.Signature(data.ArrayLayout(8, groups * beat_bytes))),
@@ -70,9 +74,9 @@ class Gemv(wiring.Component):
         # An attribute, so that assertions can tell when a product is under way.
         self.feeder = Feeder(beat_bytes=beat_bytes, column_beats=column_beats, lanes=lanes,
                              groups=groups)
-        self._serialiser = Serialiser(acc_bits=acc_bits, column_beats=column_beats,
-                                      element_width=element_width, lanes=lanes, groups=groups,
-                                      slots=slots)
+        rows = {"acc_bits": acc_bits, "column_beats": column_beats, "element_width": element_width,
+                "lanes": lanes, "slots": slots}
+        self._serialiser = Packer(**rows) if whole_words else Serialiser(**rows, groups=groups)
 
     def elaborate(self, platform):
         m = Module()

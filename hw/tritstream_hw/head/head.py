@@ -8,6 +8,7 @@ from tritstream_hw.elements.layouts import flow, scales_layout
 from tritstream_hw.gemv.layouts import rows_layout, sums_layout
 from tritstream_hw.head.chain import TopKChain
 from tritstream_hw.head.contenders import Contenders
+from tritstream_hw.head.table import TopKTable
 from tritstream_hw.head.topk import TopK
 from tritstream_hw.ports import BEST, to_host_layout
 from tritstream_hw.stream.skid import Skid
@@ -36,6 +37,8 @@ class Head(wiring.Component):
         `E`.
     lanes : int
         `T`.
+    whole_words : bool
+        Whether words of many tokens come so fast that lists would not keep up.
 
     Members
     -------
@@ -54,7 +57,8 @@ class Head(wiring.Component):
         As those of `TopK`.
     """
 
-    def __init__(self, *, acc_bits: int, candidates: int, element_width: int, lanes: int = 1):
+    def __init__(self, *, acc_bits: int, candidates: int, element_width: int, lanes: int = 1,
+                 whole_words: bool = False):
         super().__init__({
             "command": In(stream.Signature(RANKING)),
             "sums":    In(stream.Signature(sums_layout(acc_bits, element_width, lanes))),
@@ -69,6 +73,8 @@ class Head(wiring.Component):
         # A chain keeps up with any words, but has as many cells as candidates of all tokens.
         if element_width > 1 and lanes == 1:
             self._topk = TopKChain(acc_bits=acc_bits, candidates=candidates)
+        elif whole_words:
+            self._topk = TopKTable(acc_bits=acc_bits, candidates=candidates, lanes=lanes)
         else:
             self._topk = TopK(acc_bits=acc_bits, candidates=candidates, lanes=lanes)
 

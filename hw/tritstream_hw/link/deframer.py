@@ -5,7 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import MAX_PAYLOAD, SYNC, Kind
-from tritstream_hw.link.frame import CRC_BYTES, HEADER, HEADER_BYTES, LENGTH_BITS, frame_crc
+from tritstream_hw.arithmetic.crc import Crc32
+from tritstream_hw.link.frame import CRC_BYTES, HEADER, HEADER_BYTES, LENGTH_BITS, RESIDUE
 
 __all__ = ["Deframer"]
 
@@ -48,9 +49,9 @@ class Deframer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = frame_crc()
+        m.submodules.crc = crc = Crc32(data_bits=8)
 
-        taken = Signal()
+        taken, whole = Signal(), Signal()
         inside = Signal()                    # of a frame: more bytes have to come
         left = Signal(LENGTH_BITS)           # bytes of the present part still to come, less one
         gap = Signal(range(self._gap_cycles + 1))
@@ -59,6 +60,7 @@ class Deframer(wiring.Component):
             taken.eq(self.i.valid & self.i.ready),
             self.payload.eq(self.i.payload),
             crc.data.eq(self.i.payload),
+            whole.eq(crc.value[0] == RESIDUE),
             given_up.eq(gap == self._gap_cycles),
         ]
         with m.If(taken):
@@ -77,7 +79,7 @@ class Deframer(wiring.Component):
         with m.FSM():
             with m.State("HUNT"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.comb += crc.start.eq(1)
+                m.d.comb += crc.clear.eq(1)
                 with m.If(taken & (self.i.payload == SYNC)):
                     m.d.sync += left.eq(HEADER_BYTES - 1)
                     m.next = "HEADER"
@@ -121,8 +123,8 @@ class Deframer(wiring.Component):
                 with m.Elif(given_up):
                     m.next = "DROP"
             with m.State("CHECK"):
-                m.d.comb += self.good.eq(crc.match_detected)
-                m.d.comb += self.bad.eq(~crc.match_detected)
+                m.d.comb += self.good.eq(whole)
+                m.d.comb += self.bad.eq(~whole)
                 m.next = "HUNT"
             with m.State("DROP"):
                 m.d.comb += self.bad.eq(1)

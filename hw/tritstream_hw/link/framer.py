@@ -5,7 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import SYNC
-from tritstream_hw.link.frame import CRC_BYTES, HEADER, HEADER_BYTES, LENGTH_BITS, frame_crc
+from tritstream_hw.arithmetic.crc import Crc32
+from tritstream_hw.link.frame import CRC_BYTES, HEADER, HEADER_BYTES, LENGTH_BITS
 
 __all__ = ["Framer"]
 
@@ -34,7 +35,7 @@ class Framer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = frame_crc()
+        m.submodules.crc = crc = Crc32(data_bits=8)
 
         space = Signal()
         shift = Signal(HEADER)               # the header, and later the CRC
@@ -63,7 +64,7 @@ class Framer(wiring.Component):
                     m.next = "SYNC"
             with m.State("SYNC"):
                 m.d.comb += crc.valid.eq(0)
-                m.d.comb += crc.start.eq(1)
+                m.d.comb += crc.clear.eq(1)
                 with m.If(space):
                     send(shift.as_value()[:8])
                     m.d.sync += shift.eq(shift.as_value()[8:])
@@ -85,7 +86,7 @@ class Framer(wiring.Component):
                         m.next = "SETTLE"
             with m.State("SETTLE"):
                 with m.If(~self.o.valid):
-                    m.d.sync += shift.eq(crc.crc)
+                    m.d.sync += shift.eq(crc.value[0])
                     m.d.sync += left.eq(CRC_BYTES - 1)
                     m.next = "CRC"
             with m.State("CRC"):

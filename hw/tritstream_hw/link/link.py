@@ -1,19 +1,20 @@
 """Both halves of the link."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import Kind
 from tritstream_hw.link.acknowledger import Acknowledger
 from tritstream_hw.link.deframer import Deframer
 from tritstream_hw.link.receiver import Receiver
+from tritstream_hw.link.tally import Tally, tally_port
 from tritstream_hw.link.transmitter import Transmitter
 
 __all__ = ["COUNTERS", "Link"]
 
-COUNTERS = data.StructLayout({"good": 32, "bad": 32, "out_of_order": 32, "sent_again": 32})
-"""Frames since power-up, in the order in which READ returns them."""
+COUNTERS = tally_port(4)
+"""Counters of frames since power-up: good, bad, out of order, and sent again."""
 
 
 class Link(wiring.Component):
@@ -36,7 +37,7 @@ class Link(wiring.Component):
     reset : :py:`Out(1)`
         Strobe: the host has sent `RESET`; both streams begin anew.
     counters : :py:`Out(COUNTERS)`
-        Frames counted since power-up.
+        Frames counted.
     """
 
     def __init__(self, *, ack_cycles: int, retry_cycles: int):
@@ -89,12 +90,9 @@ class Link(wiring.Component):
             transmitter.nak.eq(acknowledger.nak),
             transmitter.clear.eq(self.reset),
         ]
-        for counter, event in (
-            (self.counters.good, deframer.good),
-            (self.counters.bad, deframer.bad),
-            (self.counters.out_of_order, receiver.gap | receiver.repeated),
-            (self.counters.sent_again, transmitter.again),
-        ):
-            with m.If(event):
-                m.d.sync += counter.eq(counter + 1)
+        # A frame has seven bytes, so that there is time to count what is said of each.
+        m.submodules.tally = tally = Tally(kinds=4)
+        wiring.connect(m, tally.read, wiring.flipped(self.counters))
+        m.d.comb += tally.events.eq(Cat(deframer.good, deframer.bad,
+                                        receiver.gap | receiver.repeated, transmitter.again))
         return m

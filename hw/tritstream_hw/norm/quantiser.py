@@ -90,9 +90,10 @@ class ElementQuantiser(wiring.Component):
         m.d.comb += [scaled.a.eq(fine), scaled.b.eq(self.factor)]
 
         negative = delay(m, product.o[-1], self.latency - product.latency - 1, name="negative")
-        bits = FORMATS.reciprocal_bits
-        rounded = (scaled.o + (1 << bits - 1)) >> bits
-        m.d.sync += self.o.eq(Mux(negative, -rounded, rounded))
+        # Rounded and negated by one adder, for -(q + r) is ~q + 1 - r, and 1 - r the inverted bit.
+        bits, width = FORMATS.reciprocal_bits, len(self.o)
+        quotient, half = scaled.o[bits:bits + width], scaled.o[bits - 1]
+        m.d.sync += self.o.eq((quotient ^ negative.replicate(width)) + (half ^ negative))
         return m
 
 

@@ -62,9 +62,10 @@ class NormRoot(wiring.Component):
         m.submodules.multiplier = multiplier = Multiplier(unsigned(_MANTISSA), unsigned(_MANTISSA))
         m.submodules.square_root = square_root = SquareRoot(ROOT_BITS)
 
+        # Terms are added one after the other, all by one adder.
         total = Signal(NORM_BITS)
         shifted = shifter.o[_FRACTION:]
-        places = Signal(signed(18))         # of `ratio * s1`, from below the binary point
+        places = Signal(signed(18))         # of the next term, from below the binary point
         m.d.comb += [
             multiplier.a.eq(shifter.o[-_MANTISSA:]),
             multiplier.b.eq(self.ratio.mantissa),
@@ -74,17 +75,21 @@ class NormRoot(wiring.Component):
                                  shifter.o[-2 * ROOT_BITS:])),
         ]
 
+        adds = Signal()
+        with m.If(adds):
+            m.d.sync += total.eq(total + shifted)
+
         def normalise(number):
             m.d.comb += [shifter.start.eq(1), shifter.i.eq(number << _FRACTION),
                          shifter.normalise.eq(1), shifter.distance.eq(NORM_BITS + _FRACTION)]
 
-        def shift(number, distance):
-            """Shift left by any distance; too far left and too far right both come to an end."""
+        def shift(number):
+            """Shift left by `places`; too far left and too far right both come to an end."""
             m.d.comb += [shifter.start.eq(1), shifter.i.eq(number), shifter.normalise.eq(0)]
-            with m.If(distance > NORM_BITS + _FRACTION):
+            with m.If(places > NORM_BITS + _FRACTION):
                 m.d.comb += shifter.distance.eq(NORM_BITS + _FRACTION)
-            with m.Elif(distance > 0):
-                m.d.comb += shifter.distance.eq(distance)
+            with m.Elif(places > 0):
+                m.d.comb += shifter.distance.eq(places)
 
         def begin():
             with m.If(self.start):
@@ -103,18 +108,20 @@ class NormRoot(wiring.Component):
             with m.State("MULTIPLY"):
                 # `left` counts the places of the fraction too, hence nothing to add for them.
                 m.d.sync += places.eq(shifter.left - _MANTISSA + self.ratio.exponent)
+                m.d.sync += total.eq(self.s2)
                 m.next = "PRODUCT"
             with m.State("PRODUCT"):
-                shift(multiplier.o, places)
+                shift(multiplier.o)
+                m.d.sync += places.eq(self.floor.exponent + _FRACTION)
                 m.next = "RATIO"
             with m.State("RATIO"):
                 with m.If(shifter.settled):
-                    m.d.sync += total.eq(self.s2 + shifted)
-                    shift(self.floor.mantissa, self.floor.exponent + _FRACTION)
+                    m.d.comb += adds.eq(1)
+                    shift(self.floor.mantissa)
                     m.next = "FLOOR"
             with m.State("FLOOR"):
                 with m.If(shifter.settled):
-                    m.d.sync += total.eq(total + shifted)
+                    m.d.comb += adds.eq(1)
                     m.next = "TOTAL"
             with m.State("TOTAL"):
                 normalise(total)

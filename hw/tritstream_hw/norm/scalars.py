@@ -11,7 +11,8 @@ from tritstream_hw.arithmetic.divider import Divider
 from tritstream_hw.arithmetic.shifter import Shifter
 from tritstream_hw.elements.layouts import SCALE, scales_layout
 from tritstream_hw.gemv.activations import VECTORS
-from tritstream_hw.norm.root import ROOT_BITS, SCALAR, NormRoot
+from tritstream_hw.norm.root import ROOT_BITS, SCALAR
+from tritstream_hw.norm.roots import Roots
 from tritstream_hw.norm.row_statistics import AMAX_BITS
 from tritstream_hw.norm.statistics import StatisticsSignature
 
@@ -157,8 +158,12 @@ class ScalarUnit(wiring.Component):
             divider.denominator.eq(Mux(dividing_root, self.root, shifter.o[-_TOP:])),
             divider.factor.eq(Mux(dividing_root, factor.mantissa, 1)),
         ]
-        # Exponents, relative to the product of all that is multiplied to the scale.
-        position = Signal(signed(18))
+        # The shift of the scale, of which one exponent after the other is taken; the small ones go
+        # first, for an adder of three terms is more than two adders.
+        padding = AMAX_BITS - len(divider.o)
+        none = FORMATS.dequant_up + padding + FORMATS.mantissa_bits + 2 * _TOP
+        gap, shift = Signal(signed(8)), Signal(signed(18))
+        m.d.sync += gap.eq(none + self.root_exponent - peak.length)
         # Known before it is asked: whether there is anything to divide decides all that goes on.
         absent = Signal(self._count)
         m.d.sync += absent.eq(Cat(constant.mantissa == 0 for constant in self.factors))
@@ -179,7 +184,6 @@ class ScalarUnit(wiring.Component):
                 scaled()
             with m.Else():
                 m.d.comb += divider.start.eq(1)
-                m.d.sync += position.eq(factor.exponent + peak.length - _TOP - self.root_exponent)
                 m.next = "RATIO"
 
         def scaled():
@@ -226,31 +230,25 @@ class ScalarUnit(wiring.Component):
             with m.State("SCALE"):
                 scale()
             with m.State("RATIO"):
-                m.d.comb += shifter.i.eq(divider.o << AMAX_BITS - len(divider.o))
+                m.d.comb += shifter.i.eq(divider.o << padding)
+                m.d.sync += shift.eq(gap - factor.exponent)
                 with m.If(~divider.busy):
                     m.d.comb += shifter.start.eq(1)
                     m.next = "PRODUCT"
             with m.State("PRODUCT"):
                 with m.If(shifter.settled):
-                    padding = AMAX_BITS - len(divider.o)
-                    m.d.sync += position.eq(
-                        position + shifter.left - (padding + FORMATS.mantissa_bits + _TOP))
+                    m.d.sync += shift.eq(shift - shifter.left)
                     m.next = "SHIFT"
             with m.State("SHIFT"):
-                self._set_scale(m, shifter, position, result)
+                m.d.sync += [
+                    result.mantissa.eq(shifter.o[-FORMATS.mantissa_bits:]),
+                    result.shift.eq(Mux((shifter.left == 0) | (shift > FORMATS.max_shift),
+                                        FORMATS.max_shift, shift)),
+                ]
                 scaled()
         m.d.sync += Assert(~self.start | fsm.ongoing("IDLE") | fsm.ongoing("NORM"),
                            "maxima are there before the reciprocals of those before")
         return m
-
-    def _set_scale(self, m, shifter, position, result):
-        shift = Signal(signed(len(position) + 1))
-        m.d.comb += shift.eq(FORMATS.dequant_up - position)
-        m.d.sync += [
-            result.mantissa.eq(shifter.o[-FORMATS.mantissa_bits:]),
-            result.shift.eq(Mux((shifter.left == 0) | (shift > FORMATS.max_shift),
-                                FORMATS.max_shift, shift)),
-        ]
 
 
 class Scalars(wiring.Component):
@@ -266,6 +264,8 @@ class Scalars(wiring.Component):
         1, which works on the projections one after the other, or 3, each on its own.
     digit_bits, lead, lanes : int
         As those of `ScalarUnit`.
+    root_units : int
+        As that of `Roots`.
 
     Members
     -------
@@ -284,10 +284,12 @@ class Scalars(wiring.Component):
         the one before, until the next `start`.
     scales : :py:`Out(stream.Signature(scales_layout(T)))`
         There at most 68 cycles after command or reciprocals, and 33 for each that a unit works on;
-        as many again for each token more, and one. The payload stays until the next `start`.
+        for each token more as many of these again, and one, or until its norm is there, if that
+        is later. The payload stays until the next `start`.
     """
 
-    def __init__(self, *, scalar_units: int, digit_bits: int, lead: int, lanes: int = 1):
+    def __init__(self, *, scalar_units: int, digit_bits: int, lead: int, lanes: int = 1,
+                 root_units: int = 1):
         super().__init__({
             "start":       In(1),
             "last":        In(range(lanes)),
@@ -299,25 +301,27 @@ class Scalars(wiring.Component):
         self._lanes = range(lanes)
         self._units = [ScalarUnit(projections=VECTORS // scalar_units, digit_bits=digit_bits,
                                   lead=lead, lanes=lanes) for _ in range(scalar_units)]
+        self._roots = Roots(root_units=root_units, lanes=lanes)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.norm = norm = NormRoot()
+        m.submodules.roots = roots = self._roots
+        wiring.connect(m, wiring.flipped(self.statistics), roots.statistics)
 
-        begins, rooting, scaling, ends = Signal(), Signal(), Signal(), Signal()
-        # Whose scales are made, and that those of the one before have been.
-        lane, again = Signal.like(self.last), Signal()
+        # A command is worked on; the scales of a token are made, and those have been.
+        going, scaling, ends = Signal(), Signal(), Signal()
+        begins, lane = Signal(), Signal.like(self.last)
         m.d.comb += [
-            begins.eq(self.command.valid & ~rooting & ~scaling & ~again & ~self.scales.valid),
-            norm.start.eq(self.start | again),
-            norm.go.eq(rooting),
-            norm.s1.eq(self.statistics.s1[lane]),
-            norm.s2.eq(self.statistics.s2[lane]),
-            norm.ratio.eq(self.command.p.ratio),
-            norm.floor.eq(self.command.p.floor),
+            begins.eq(self.command.valid & ~going & ~self.scales.valid),
+            roots.start.eq(self.start),
+            roots.last.eq(self.last),
+            roots.go.eq(going),
+            roots.ratio.eq(self.command.p.ratio),
+            roots.floor.eq(self.command.p.floor),
+            roots.lane.eq(lane),
         ]
         # All units begin in the same cycle, for all scales may be made of the first maximum.
-        scales = rooting & norm.valid & Cat(unit.ready for unit in self._units).all()
+        scales = going & ~scaling & roots.valid & Cat(unit.ready for unit in self._units).all()
         for number, unit in enumerate(self._units):
             m.submodules[f"unit{number}"] = unit
             m.d.comb += [
@@ -325,8 +329,8 @@ class Scalars(wiring.Component):
                 unit.last.eq(self.last),
                 unit.scales.eq(scales),
                 unit.lane.eq(lane),
-                unit.root.eq(norm.root),
-                unit.root_exponent.eq(norm.exponent),
+                unit.root.eq(roots.o.root),
+                unit.root_exponent.eq(roots.o.exponent),
             ]
             for place in range(len(unit.peaks)):
                 self._connect(m, unit, place, number * len(unit.peaks) + place, lane)
@@ -335,20 +339,16 @@ class Scalars(wiring.Component):
             self.command.ready.eq(ends & (lane == self.last)),
         ]
         with m.If(begins):
-            m.d.sync += rooting.eq(1)
+            m.d.sync += going.eq(1)
         with m.If(scales):
-            m.d.sync += [rooting.eq(0), scaling.eq(1)]
+            m.d.sync += scaling.eq(1)
         with m.If(self.scales.ready):
             m.d.sync += self.scales.valid.eq(0)
-        with m.If(again):
-            m.d.sync += [again.eq(0), rooting.eq(1)]
         with m.If(ends):
-            m.d.sync += [scaling.eq(0), lane.eq(0)]
+            m.d.sync += [scaling.eq(0), lane.eq(lane + 1)]
             with m.If(lane == self.last):
-                m.d.sync += self.scales.valid.eq(1)
-            with m.Else():
-                m.d.sync += [lane.eq(lane + 1), again.eq(1)]
-        m.d.sync += Assert(~(self.start & (rooting | scaling | again)),
+                m.d.sync += [going.eq(0), lane.eq(0), self.scales.valid.eq(1)]
+        m.d.sync += Assert(~(self.start & going),
                            "statistics are there before the scales of those before")
         return m
 

@@ -1,5 +1,6 @@
 """Statistics of a vector, gathered while it is written: what its norms and quantisers need."""
 
+import functools
 import operator
 
 from amaranth import *
@@ -76,7 +77,7 @@ class Statistics(wiring.Component):
     gains : :py:`In(ReadPort.Signature(...))`
         Gains of a word of rows.
     o : :py:`Out(StatisticsSignature(T))`
-        Results.
+        Results. With four cycles for a word, they are in each other's place while it passes.
     done : :py:`Out(1)`
         Strobe in the first cycle in which the results include the element marked `last`. They stay
         until `clear`.
@@ -121,20 +122,14 @@ class Statistics(wiring.Component):
             lives.append(live)
             lanes.append(lane)
 
-        def gathered(name, latency, join, value):
+        def gathered(name, latencies, join, value):
             """What all rows of a word have, joined; whether there is any, and whose it is."""
-            values = [value(row) for row in self._rows]
-            behind = latency + self._levels
-            return (self._joined(m, values, lives[latency], join, name), lives[behind].any(),
-                    lanes[behind])
+            values, behind = [value(row) for row in self._rows], latencies[0] + self._levels
+            live = _any(lives[latency] for latency in latencies)
+            there = _any(lives[latency + self._levels].any() for latency in latencies)
+            return self._joined(m, values, live, join, name), there, lanes[behind]
 
-        row = self._rows[0]
-        for name, latency in (("s1", row.s1_latency), ("s2", row.s2_latency)):
-            self._sum(m, getattr(self.o, name), *gathered(
-                name, latency, operator.add, lambda row, name=name: getattr(row, name)))
-        for n in range(VECTORS):
-            self._maximum(m, [amax[n] for amax in self.o.amax], *gathered(
-                f"amax{n}", row.amax_latencies[n], _larger, lambda row, n=n: row.amax[n]))
+        self._gather(m, gathered)
 
         lasts = Signal(self.latency - 1)
         m.d.sync += [
@@ -142,6 +137,35 @@ class Statistics(wiring.Component):
             self.done.eq(lasts[-1] & ~self.clear),
         ]
         return m
+
+    def _gather(self, m, gathered):
+        """Add up and compare what has been gathered."""
+        row = self._rows[0]
+        if self._element_cycles > 1:
+            # What is gathered of a row comes in turn, and so does what it is added or compared to.
+            squares, there, _ = gathered("squares", (row.s1_latency, row.s2_latency),
+                                         operator.add, lambda row: row.s1)
+            self._turn(m, [self.o.s1[0], self.o.s2[0]], operator.add, squares, there)
+            size, there, _ = gathered("size", row.amax_latencies, _larger, lambda row: row.amax[0])
+            self._turn(m, list(self.o.amax[0]), _larger, size, there)
+            return
+        for name, latency in (("s1", row.s1_latency), ("s2", row.s2_latency)):
+            self._sum(m, getattr(self.o, name), *gathered(
+                name, (latency,), operator.add, lambda row, name=name: getattr(row, name)))
+        for n in range(VECTORS):
+            self._maximum(m, [amax[n] for amax in self.o.amax], *gathered(
+                f"amax{n}", (row.amax_latencies[n],), _larger, lambda row, n=n: row.amax[n]))
+
+    def _turn(self, m, results, join, value, there):
+        """Join a value to the first of the results, which goes behind the others.
+
+        As many values come of each row as there are results, so that all are in their places again.
+        """
+        with m.If(self.clear):
+            m.d.sync += [result.eq(0) for result in results]
+        with m.Elif(there):
+            m.d.sync += [result.eq(following) for result, following in zip(
+                results, [*results[1:], join(results[0], value)], strict=True)]
 
     def _joined(self, m, values, live, join, name: str):
         """Join what the rows have that there are, two and two, and a register behind each."""
@@ -174,3 +198,7 @@ class Statistics(wiring.Component):
 
 def _larger(a, b) -> Value:
     return Mux(a > b, a, b)
+
+
+def _any(values) -> Value:
+    return functools.reduce(operator.or_, values)

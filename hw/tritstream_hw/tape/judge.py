@@ -8,6 +8,7 @@ from amaranth.utils import exact_log2
 from tritstream.formats import FORMATS, MOST_ROWS, UNIT
 from tritstream.image.tape import MAGIC, Bank, Op
 from tritstream.stripes import Stripes
+from tritstream_hw.arithmetic.bounds import beyond
 from tritstream_hw.arithmetic.times import times
 from tritstream_hw.tape.layouts import HEADER_LAYOUT, padded_beats
 
@@ -115,5 +116,5 @@ class HeaderJudge(wiring.Component):
             header.rows <= most_rows,
             (header.columns != 0) | (header.op == Op.EMBED),
             header.columns <= most_columns,
-            (header.op != Op.MLGRU) | (header.state_base + header.rows <= self._max_state),
+            (header.op != Op.MLGRU) | ~beyond(header.state_base, header.rows, C(self._max_state)),
         ]

@@ -82,8 +82,9 @@ class TapeReader(wiring.Component):
         header_beats = stripes.unit_stripes
         unit_bits = exact_log2(header_beats)                # of the number of beats in a unit
         width = min(HEADER_BYTES, stripes.flat_bytes)       # bytes of a beat that a header has
+        fields = -(-HEADER_LAYOUT.size // (8 * width))      # beats before its padding
 
-        unit, collected = Signal(8 * HEADER_BYTES), Signal(range(header_beats + 1))
+        unit, collected = Signal(8 * width * fields), Signal(range(header_beats + 1))
         header = Signal(HEADER_LAYOUT)
         m.submodules.judge = judge = construct(HeaderJudge, self._config)
         m.d.comb += [
@@ -114,10 +115,10 @@ class TapeReader(wiring.Component):
                 m.d.comb += [self.beats.ready.eq(1), self.collecting.eq(1),
                              self.complete.eq(exhausted & (collected == 0))]
                 with m.If(taken):
-                    m.d.sync += [
-                        unit.eq(Cat(unit, self.beats.p.data.as_value()[:8 * width])[8 * width:]),
-                        collected.eq(collected + 1),
-                    ]
+                    m.d.sync += collected.eq(collected + 1)
+                    with m.If(collected < fields):
+                        beat = self.beats.p.data.as_value()[:8 * width]
+                        m.d.sync += unit.eq(Cat(unit, beat)[8 * width:])
                     with m.If(collected == header_beats - 1):
                         m.d.sync += collected.eq(0)
                         m.next = "LIMITS"

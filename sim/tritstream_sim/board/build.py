@@ -19,7 +19,7 @@ from tritstream.support.cache import get_or_make
 __all__ = ["build", "digest", "elapsed"]
 
 _HERE = pathlib.Path(__file__).parent
-_SOURCES = [_HERE / "main.cpp", _HERE / "host.h", _HERE / "memory.h", _HERE / "note.h"]
+_SOURCES = [_HERE / name for name in ("main.cpp", "activity.h", "host.h", "memory.h", "note.h")]
 
 # Measured with the default board on one core: -O2 builds in 25 s of processor time, 4 s of them
 # Amaranth's and 3 s Verilator's, and runs 700 k cycles/s. -O1 builds in 23 s and is a fifth slower;
@@ -56,7 +56,7 @@ def build(config: BuildConfig, cache: pathlib.Path | None = None, *,
         with elapsed(f"building the simulated board, P = {config.beat_bytes}"):
             shutil.copy2(_compile(config, path.parent, trace), path)
 
-    sources = [*_SOURCES, _HERE / "top.py"]
+    sources = [*_SOURCES, _HERE / "top.py", _HERE.parent / "observe.py"]
     told = config.to_json() + repr((trace, _ARGUMENTS, _OPTIMISE))
     return get_or_make("boards", f"board-{digest(told, sources)}", make, directory=cache)
 

@@ -44,9 +44,9 @@ def board_config(board: str | None = None, **parts: int) -> BuildConfig:
         raise BadInput(f"There is no simulated board {board!r}: use sim, one of "
                        f"{', '.join(f'sim:{name}' for name in BOARDS)}, or sim: and one of "
                        f"`tritstream boards`; the closest is sim:{closest(board, BOARDS)}.")
-    groups = parts.get("groups", 1)
-    usual = {"vector_width": usual_vector_width(width, groups),
-             "element_width": usual_element_width(width * groups, parts.get("lanes", 1)),
+    groups, lanes = parts.get("groups", 1), parts.get("lanes", 1)
+    usual = {"vector_width": usual_vector_width(width, groups, lanes),
+             "element_width": usual_element_width(width * groups, lanes),
              "prefetch_beats": PREFETCH_BEATS}
     return BuildConfig(beat_bytes=width, **(usual | parts), max_hidden=256, max_intermediate=768,
                        max_vocab=4096, max_state=7 * 256, max_stages=32,

@@ -56,6 +56,9 @@ class _BoardTransport(Transport):
         known = self._note is None or read_note(self._note) == self._uri
         return self._content if known else None
 
+    def activity(self):
+        return self._board.activity() if isinstance(self._board, Board) else None
+
     def read(self, timeout: float) -> bytes:
         return self._tcp.read(timeout)
 

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "Vtop.h"
+#include "activity.h"
 #include "host.h"
 #include "memory.h"
 #include "note.h"
@@ -37,6 +38,7 @@ struct Options {
     uint64_t idle_cycles = 200'000;
     uint64_t max_cycles = UINT64_MAX;
     std::string trace;
+    std::string activity;           // file that gets what the blocks do in a pass; empty: none
     double keep_seconds = 0;        // in the background without a host; 0: in the foreground
     std::string note;               // file that leads to the board; empty: none
     bool quit_on_disconnect = false;
@@ -47,7 +49,7 @@ struct Options {
 const char* const USAGE =
     "board: options are --port N  --memory BYTES  --preload FILE  --bandwidth BYTES_PER_CYCLE\n"
     "  --latency CYCLES  --refresh INTERVAL:CYCLES  --idle CYCLES  --max-cycles N  --trace FILE.fst\n"
-    "  --stats  --keep SECONDS  --note FILE  --quit-on-disconnect  --quit-on-eof\n";
+    "  --activity FILE  --stats  --keep SECONDS  --note FILE  --quit-on-disconnect  --quit-on-eof\n";
 
 [[noreturn]] void fail(const std::string& why) {
     std::fprintf(stderr, "board: %s\n%s", why.c_str(), USAGE);
@@ -90,6 +92,7 @@ Options parse(int count, char** arguments) {
         {"idle", required_argument, nullptr, 'i'},
         {"max-cycles", required_argument, nullptr, 'c'},
         {"trace", required_argument, nullptr, 't'},
+        {"activity", required_argument, nullptr, 'a'},
         {"stats", no_argument, nullptr, 's'},
         {"keep", required_argument, nullptr, 'k'},
         {"note", required_argument, nullptr, 'n'},
@@ -109,6 +112,7 @@ Options parse(int count, char** arguments) {
         case 'i': options.idle_cycles = whole(optarg, 1'000'000'000'000); break;
         case 'c': options.max_cycles = whole(optarg, 1'000'000'000'000'000'000); break;
         case 't': options.trace = optarg; break;
+        case 'a': options.activity = optarg; break;
         case 's': options.stats = true; break;
         case 'n': options.note = optarg; break;
         case 'k': options.keep_seconds = number(optarg, 86'400); break;
@@ -179,7 +183,8 @@ public:
     Board(const Options& options, Background& background)
         : m_options(options), m_background(background), m_top(&m_context),
           m_memory(m_top, options.memory),
-          m_host(options.port, options.watch_stdin), m_note(options.note) {
+          m_host(options.port, options.watch_stdin), m_note(options.note),
+          m_activity(options.activity) {
 #if VM_TRACE
         if (!options.trace.empty()) {
             m_context.traceEverOn(true);
@@ -250,6 +255,7 @@ private:
         const bool goes = m_top.tx_valid && m_top.tx_ready;
         const uint8_t byte = m_top.tx_payload;
         const bool busy = m_memory.step(m_cycle);
+        m_activity.step(m_top.busy, m_top.pass_starts, m_top.stage_ends);
         edge(1);
         if (comes) m_host.pop();
         if (goes) m_host.push(byte);
@@ -272,6 +278,7 @@ private:
     typename MemoryOf<Vtop>::Type m_memory;
     Host m_host;
     Note m_note;
+    Activity m_activity;
 #if VM_TRACE
     std::unique_ptr<VerilatedFstC> m_trace;
 #endif

@@ -10,7 +10,9 @@ import tempfile
 
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput, DeviceError
+from tritstream.link.activity import StageActivity
 from tritstream.support.tools import end_process
+from tritstream_sim.board.activity import read_activity
 from tritstream_sim.board.build import build
 
 __all__ = ["Board", "read_note"]
@@ -69,13 +71,18 @@ class Board:
             command += ["--bandwidth", str(bandwidth)]
         if refresh is not None:
             command += ["--refresh", ":".join(map(str, refresh))]
+        # What is kept outlives this process, and with it the file.
+        self._activity = None if keep is not None else tempfile.TemporaryFile()
         with contextlib.ExitStack() as stack:
             files = []
+            if self._activity is not None:
+                files.append(self._activity.fileno())
+                command += ["--activity", f"/dev/fd/{self._activity.fileno()}"]
             if preload is not None:
                 file = stack.enter_context(tempfile.TemporaryFile())
                 file.write(preload)
                 file.seek(0)
-                files = [file.fileno()]
+                files.append(file.fileno())
                 command += ["--preload", f"/dev/fd/{file.fileno()}"]
             self._start(command, files)
         if keep is not None:
@@ -86,6 +93,7 @@ class Board:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=files,
                                              stdout=subprocess.PIPE, start_new_session=True)
         except OSError as error:
+            self._close_activity()
             raise BadInput(f"{command[0]} does not start ({error.strerror}): remove it, or set "
                            "XDG_CACHE_HOME to a directory whose programs may run.") from error
         try:
@@ -107,9 +115,21 @@ class Board:
         """Number of its process."""
         return self._process.pid
 
+    def activity(self) -> list[StageActivity] | None:
+        """Return what its blocks did in the latest pass, by stage; None: it is kept."""
+        if self._activity is None:
+            return None
+        self._activity.seek(0)
+        return read_activity(self._activity.read().decode())
+
     def close(self) -> None:
         """End it, unless it is kept."""
         end_process(self._process)
+        self._close_activity()
+
+    def _close_activity(self) -> None:
+        if self._activity is not None:
+            self._activity.close()
 
     def __enter__(self):
         return self

@@ -6,8 +6,11 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tritstream.build import BuildConfig
+from tritstream.link.activity import BLOCKS
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.soc import Soc
+from tritstream_hw.stream.transfer import taken
+from tritstream_sim.observe import busy
 
 __all__ = ["BoardTop"]
 
@@ -32,6 +35,10 @@ class BoardTop(wiring.Component):
         Bytes from the host.
     tx_valid, tx_payload, tx_ready : :py:`Out(1)`, :py:`Out(8)`, :py:`In(1)`
         Bytes to the host.
+    busy : :py:`Out(8)`
+        Which of :data:`tritstream.link.activity.BLOCKS` are, the first of them in the lowest bit.
+    pass_starts, stage_ends : :py:`Out(1)`, :py:`Out(1)`
+        Strobes: a pass begins with the next cycle, and so does what is behind a stage.
     command_valid, command_write, command_beat, command_beats, command_data, command_ready
         :py:`Out(G)`, :py:`Out(G)`, :py:`Out(32 * G)`, :py:`Out(32 * G)`, :py:`Out(8 * G * P)`,
         :py:`In(G)`: commands to the memories, see :class:`MemorySignature`, those to the first in
@@ -47,6 +54,7 @@ class BoardTop(wiring.Component):
             "clk": In(1),
             "rx_valid": In(1), "rx_payload": In(8), "rx_ready": Out(1),
             "tx_valid": Out(1), "tx_payload": Out(8), "tx_ready": In(1),
+            "busy": Out(len(BLOCKS)), "pass_starts": Out(1), "stage_ends": Out(1),
         }
         if config.memory_bytes:
             members |= {
@@ -63,7 +71,8 @@ class BoardTop(wiring.Component):
         config = self._config
         m.domains.sync = domain = ClockDomain(reset_less=True)
         m.d.comb += domain.clk.eq(self.clk)
-        m.submodules.soc = soc = Soc(config, config.digest(), Accelerator(config))
+        accelerator = Accelerator(config)
+        m.submodules.soc = soc = Soc(config, config.digest(), accelerator)
         m.submodules.rx = rx = SyncFIFO(width=8, depth=2)
         m.submodules.tx = tx = SyncFIFO(width=8, depth=2)
         wiring.connect(m, rx.r_stream, soc.rx)
@@ -75,6 +84,9 @@ class BoardTop(wiring.Component):
             self.tx_valid.eq(tx.r_rdy),
             self.tx_payload.eq(tx.r_data),
             tx.r_en.eq(self.tx_ready),
+            self.busy.eq(busy(m, accelerator)),
+            self.pass_starts.eq(taken(accelerator.start)),
+            self.stage_ends.eq(accelerator.sequencer.ended),
         ]
         for n, memory in enumerate(soc.memories if config.memory_bytes else ()):
             self._connect_memory(m, n, memory)

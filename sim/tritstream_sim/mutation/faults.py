@@ -9,15 +9,19 @@ CORE = "hw/tritstream_hw/gemv/core.py"
 ACTIVATIONS = "hw/tritstream_hw/gemv/activations.py"
 FEEDER = "hw/tritstream_hw/gemv/feeder.py"
 SERIALISER = "hw/tritstream_hw/gemv/serialiser.py"
+PACKER = "hw/tritstream_hw/gemv/packer.py"
 TOPK = "hw/tritstream_hw/head/topk.py"
 DIGEST = "hw/tritstream_hw/head/digest.py"
 CHAIN = "hw/tritstream_hw/head/chain.py"
+TABLE = "hw/tritstream_hw/head/table.py"
 CRC = "hw/tritstream_hw/arithmetic/crc.py"
+TALLY = "hw/tritstream_hw/link/tally.py"
 
 RTL_CORE = "tests/test_rtl_core.py::test_core[4-3-3]"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
 RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-4-3-192]"
 RTL_JOINED_GEMV = "tests/test_rtl_gemv.py::test_gemv[2-2-2-1-3-192]"
+RTL_PACKED_GEMV = "tests/test_rtl_gemv.py::test_gemv[8-8-8-3-1-192]"
 RTL_TOPK = "tests/test_rtl_topk.py::test_head_and_digest"
 FORMAL_CORE = "tests/test_formal_core.py::test_core"
 FORMAL_FEEDER = "tests/test_formal_core.py::test_feeder"
@@ -71,6 +75,7 @@ SHIFTER = "hw/tritstream_hw/arithmetic/shifter.py"
 DIVIDER = "hw/tritstream_hw/arithmetic/divider.py"
 SQUARE_ROOT = "hw/tritstream_hw/arithmetic/square_root.py"
 NORM = "hw/tritstream_hw/norm/root.py"
+ROOTS = "hw/tritstream_hw/norm/roots.py"
 SCALARS = "hw/tritstream_hw/norm/scalars.py"
 QUANTISER = "hw/tritstream_hw/norm/quantiser.py"
 BANKS = "hw/tritstream_hw/tape/gains.py"
@@ -102,7 +107,7 @@ RUN = "hw/tritstream_hw/control/run.py"
 CONTRACT = "tests/test_contract.py::test_contract[conversations_that_go_on_together-sim]"
 CONTRACT_STEP = "tests/test_contract.py::test_contract[conversations_in_one_step-sim]"
 ACCESS = "hw/tritstream_hw/control/access.py"
-BOUNDS = "hw/tritstream_hw/control/bounds.py"
+BOUNDS = "hw/tritstream_hw/arithmetic/bounds.py"
 SPACES = "hw/tritstream_hw/control/spaces.py"
 REPLY = "hw/tritstream_hw/control/reply.py"
 CHECKSUM = "hw/tritstream_hw/memory/checksum.py"
@@ -193,6 +198,21 @@ MUTANTS = [
     Mutant("serialiser.stall-dropped", "a word is overwritten while it waits",
            SERIALISER, "self.i.valid & register.i.ready),\n            last_word",
            "self.i.valid),\n            last_word", RTL_GEMV),
+    Mutant("packer.behind", "rows behind a whole word are lost, and those of the word come again",
+           PACKER, "Mux(whole, behind[n], picked[n])", "picked[n]", RTL_PACKED_GEMV),
+    Mutant("packer.lane", "rows that wait are those of the first token",
+           PACKER, "write.addr.eq(lane)", "write.addr.eq(0)", RTL_PACKED_GEMV),
+    Mutant("packer.joined", "of three groups that are joined the last one is not waited for",
+           PACKER, "Mux(groups_left >= VECTORS, VECTORS - 1, groups_left - 1)",
+           "Mux(groups_left >= VECTORS, VECTORS - 2, groups_left - 1)", RTL_PACKED_GEMV),
+    Mutant("packer.apart", "rows of the block before are in a word although they are wanted apart",
+           PACKER, " & (of_block | ~apart.replicate(width))", "", RTL_PACKED_GEMV),
+    Mutant("packer.pace", "a token that follows does not wait for the state before it",
+           PACKER, "& follows.bit_select(lane, 1) & (age != ROWS - 1) & emits", "& 0",
+           RTL_PACKED_GEMV),
+    Mutant("packer.stall-dropped", "a block goes on while its word waits",
+           PACKER, "~collects & self.i.valid & register.i.ready)", "~collects & self.i.valid)",
+           RTL_PACKED_GEMV),
     Mutant("chain.tie", "of equal logits the later one wins",
            CHAIN, "(kept.acc - offer.acc)[-1]", "~(offer.acc - kept.acc)[-1]", FORMAL_CHAIN),
     Mutant("chain.displaced", "a displaced logit is compared again and loses a tie",
@@ -202,6 +222,14 @@ MUTANTS = [
     Mutant("chain.settled-early", "a ranking is settled as soon as the last logit is taken",
            CHAIN, "self.settled | ended[-1]", "self.settled | (taken & self.i.p.last)",
            RTL_TOPK),
+    Mutant("table.tie", "of equal logits the later one wins",
+           TABLE, "~_less(entry.acc, fresh.acc)", "_less(fresh.acc, entry.acc)", RTL_TOPK),
+    Mutant("table.count", "entries of a ranking before keep their places",
+           TABLE, "(n < counts[owner]) & ~_less", "~_less", RTL_TOPK),
+    Mutant("table.owner", "a logit is compared to the list of the token behind it",
+           TABLE, "Mux(sorting, owner, self.lane)", "Mux(sorting, lane, self.lane)", RTL_TOPK),
+    Mutant("table.settled-early", "a ranking is settled as soon as the last logit is taken",
+           TABLE, "self.settled.eq(ended & ~sorting)", "self.settled.eq(ended)", RTL_TOPK),
     Mutant("topk.tie", "of equal logits the later one wins",
            TOPK, "~_less(read.data.acc, fresh.acc)", "_less(fresh.acc, read.data.acc)",
            FORMAL_TOPK),
@@ -214,7 +242,7 @@ MUTANTS = [
     Mutant("topk.settled-early", "the ranking is called settled as soon as the last logit is taken",
            TOPK, "self.settled.eq(ended & ~self.sorting)", "self.settled.eq(ended)", RTL_TOPK),
     Mutant("digest.clear", "a word that comes with a clear is added to the old digest",
-           CRC, " | self.clear.bit_select(self.stream, 1).replicate(BITS)", "", RTL_TOPK),
+           CRC, " & ~self.clear.bit_select(self.stream, 1).replicate(BITS)", "", RTL_TOPK),
     Mutant("digest.idle", "a clear without a word is not heeded",
            CRC, "with m.If(self.clear[n] | (mine & self.valid.any())):",
            "with m.If(mine & self.valid.any()):", RTL_TOPK),
@@ -322,7 +350,8 @@ MUTANTS = [
     Mutant("tape.bank-units", "gain banks that do not end with a unit are cut short",
            JUDGE, "padded_beats(header.rows,", "padded_beats(header.rows - 31,", RTL_ACCELERATOR),
     Mutant("tape.state-check", "a section whose state is out of range is let through",
-           JUDGE, "header.state_base + header.rows <= self._max_state", "1", RTL_ACCELERATOR),
+           JUDGE, "~beyond(header.state_base, header.rows, C(self._max_state))", "1",
+           RTL_ACCELERATOR),
     Mutant("judge.groups", "blocks side by side are counted as one",
            JUDGE, "times(header.blocks, block_rows)",
            "times(header.blocks, FORMATS.trits_per_byte)",
@@ -349,13 +378,15 @@ MUTANTS = [
     Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
            SEQUENCER, "index + 1 == run.stages", "index == run.stages", RTL_ACCELERATOR),
     Mutant("sequencer.record", "records hold stalls in place of cycles",
-           SEQUENCER, "data.cycles.eq(self.cycles)", "data.cycles.eq(self.stalls)",
+           SEQUENCER, "data.cycles.eq(cycles)", "data.cycles.eq(stalls)",
            RTL_ACCELERATOR),
     Mutant("sequencer.half", "gain banks are overwritten while they are in use",
            SEQUENCER, "self.half.eq(index[0])", "self.half.eq(0)", RTL_ACCELERATOR),
     Mutant("tape.stalls", "waiting for a header that nobody wants yet counts as a stall",
            TAPE, "(~self.collecting | self.header.ready)", "1",
            RTL_SHAPES + "::test_stalls_are_counted_to_the_cycle"),
+    Mutant("stage.apart", "logits for the host come in the order of whole words",
+           STAGE, "self.logits & (header.op == Op.HEAD)", "0", STAGE_DECODER),
     Mutant("stage.input", "projections after a gated vector quantise x",
            STAGE, "Mux(self._of_op(lambda op: op.reads_z), z_word, 0)", "0", STAGE_DECODER),
     Mutant("stage.words", "the quantiser is told beats in place of words",
@@ -413,6 +444,9 @@ MUTANTS = [
     Mutant("statistics.shared-hold", "a product is not kept until it has been squared",
            ROW_STATISTICS, "with m.If(ages[self._inner_age - 2]):", "with m.If(1):",
            RTL_STATISTICS),
+    Mutant("statistics.shared-turn", "results by a shared adder change places",
+           STATISTICS, "[*results[1:], join(results[0], value)]",
+           "[join(results[0], value), *results[1:]]", RTL_STATISTICS),
     Mutant("statistics.live", "a lane without an element counts",
            STATISTICS, "Mux(self.i.valid, self.i.p.live, 0)",
            "self.i.valid.replicate(len(self._rows))", RTL_STATISTICS),
@@ -429,6 +463,14 @@ MUTANTS = [
            "Mux(0, shifter.o[-2 * ROOT_BITS:] >> 1,", RTL_SCALARS),
     Mutant("norm.right", "a ratio that shifts S1 far to the right shifts it to the left",
            NORM, "places = Signal(signed(18))", "places = Signal(7)", RTL_SCALARS),
+    Mutant("roots.kept", "the first norm is made again, of the last token",
+           ROOTS, "(turn == number) & (made <= self.last)", "(turn == number)", RTL_SCALARS),
+    Mutant("roots.turn", "norms are kept in the order in which they come",
+           ROOTS, " & (turn == number)", "", RTL_SCALARS),
+    Mutant("roots.lane", "a unit makes the norm of its first token again",
+           ROOTS, "lane.eq(lane + step)", "lane.eq(lane)", RTL_SCALARS),
+    Mutant("roots.begun", "a unit begins with a norm that no token has, and misses the next start",
+           ROOTS, "again.eq(lane + step <= self.last)", "again.eq(1)", RTL_SCALARS),
     Mutant("scalars.zero", "a maximum of 0 has a reciprocal",
            SCALARS, "Mux(shifter.left == 0, 0, divider.o)", "divider.o", RTL_SCALARS),
     Mutant("scalars.saturation", "shifts above 62 wrap round",
@@ -444,7 +486,7 @@ MUTANTS = [
            SCALARS, "with m.If(divider.left == self._lead):", "with m.If(divider.left != 0):",
            RTL_SCALARS),
     Mutant("quantiser.round", "activations are truncated",
-           QUANTISER, "(scaled.o + (1 << bits - 1)) >> bits", "scaled.o >> bits", RTL_QUANTISER),
+           QUANTISER, "scaled.o[bits - 1]", "C(0, 1)", RTL_QUANTISER),
     Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
            QUANTISER, "places[first.factor_delay - 1]", "places[first.factor_delay - 2]",
            RTL_QUANTISER),
@@ -533,12 +575,15 @@ MUTANTS = [
            PLAYLIST, "name(what.tape + what.lead_units,", "name(what.tape,",
            RTL_MEMORY + "::test_playlist_splices_the_rows"),
     Mutant("deframer.crc", "a wrong CRC passes",
-           DEFRAMER, "self.good.eq(crc.match_detected)", "self.good.eq(1)",
+           DEFRAMER, "self.good.eq(whole)", "self.good.eq(1)",
            RTL_LINK + "::test_damage_is_complained_of_once"),
     Mutant("deframer.crc-gap", "a frame that breaks off in its CRC is waited for",
            DEFRAMER, "m.next = \"CHECK\"\n                with m.Elif(given_up):",
            "m.next = \"CHECK\"\n                with m.Elif(0):",
            RTL_LINK + "::test_a_half_frame_is_given_up"),
+    Mutant("tally.read", "an event is counted while another counter is read",
+           TALLY, "Mux(counts | self.read.en, 0, waiting & -waiting)",
+           "Mux(counts, 0, waiting & -waiting)", RTL_LINK + "::test_a_tally"),
     Mutant("receiver.rollback", "the payload of a damaged frame is not rolled back",
            PACKET_QUEUE, "m.d.sync += end.eq(head)", "m.d.sync += end.eq(end)",
            RTL_LINK + "::test_faults_lose_nothing"),

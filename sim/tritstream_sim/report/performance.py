@@ -3,7 +3,8 @@
 ``python -m tritstream_sim.report.performance [--write FILE] [MODEL …]`` runs a token of each model
 through the Verilated accelerator, every stage held to golden, at the speed of C++; published shapes
 have random weights, which cost the same cycles. 370M takes minutes, 2.7B half an hour and 6 GB. Of
-370M passes of several tokens are simulated, too.
+370M passes of several tokens are simulated, too. With ``--wide`` it writes the tables of builds of
+more than 64 bytes per cycle alone, which takes a quarter of an hour.
 """
 
 import argparse
@@ -23,10 +24,12 @@ from tritstream.errors import TritstreamError
 from tritstream.image.image import Image
 from tritstream.image.needs import Needs
 from tritstream.image.pack import pack
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream.support.cache import cache_directory
 from tritstream_hw.accelerator import Accelerator
 from tritstream_sim.report.marked import write_between
+from tritstream_sim.report.peers import peer_rows, peer_table
 from tritstream_sim.verilate.lockstep import Lockstep
 from tritstream_sim.verilate.passes import Passes
 
@@ -46,7 +49,13 @@ PROMPT = 512            # tokens
 WIDE = {"370M": ("p=128", "p=256", "p=64,g=4", "p=64,g=16", "p=256,g=32"),
         "1.3B": ("p=64,g=4", "p=64,g=24"), "2.7B": ("p=64,g=4", "p=64,g=24")}
 """Builds of more than one beat of 64 bytes per cycle, by model; too large to be simulated whole."""
+HELD = "p=128", "p=128,g=8"
+"""Builds of which a small model is simulated: one memory of the widest sort, and a thousand bytes
+per cycle."""
+HELD_TITLE = "A small model on the widest of them, every stage held to golden:"
+HELD_SHAPE = ModelConfig(hidden=640, intermediate=1728, layers=2, vocab=4000)
 WIDE_MARKS = "<!-- wide: written by `make bench-full` -->", "<!-- end of wide -->"
+PEER_MARKS = "<!-- peers: written by `make bench-full` -->", "<!-- end of peers -->"
 LANE_MARKS = "<!-- lanes: written by `make bench-full` -->", "<!-- end of lanes -->"
 
 # A memory as a peer has measured it on a board: bytes per second of its four ports together, and
@@ -98,7 +107,8 @@ def _build(image: Image, beat_bytes: int, lanes: int = 1) -> BuildConfig:
     """Return the build that holds just this model."""
     needs = Needs.of(image)
     return BuildConfig(
-        beat_bytes=beat_bytes, vector_width=usual_vector_width(beat_bytes), lanes=lanes,
+        beat_bytes=beat_bytes, lanes=lanes,
+        vector_width=usual_vector_width(beat_bytes, lanes=lanes),
         element_width=usual_element_width(beat_bytes, lanes), max_hidden=needs.max_hidden,
         max_intermediate=needs.max_intermediate, max_vocab=needs.max_vocab,
         max_state=needs.max_state, max_stages=needs.max_stages, memory_bytes=MEMORY)
@@ -226,6 +236,24 @@ def wide_table() -> str:
     return "\n".join(lines)
 
 
+def held_table(cache: pathlib.Path) -> str:
+    """Markdown table of a small model on wide builds, simulated and held to golden."""
+    lines = ["| P x G | V, E | bytes per cycle | cycles of a token (simulated) | (estimated) |",
+             "|---:|---|---:|---:|---:|"]
+    with tempfile.TemporaryDirectory() as directory:
+        image = pack(DummyCheckpoint(HELD_SHAPE, seed=1), pathlib.Path(directory) / "small.trit")
+        for build in map(BuildConfig.parse, HELD):
+            with Passes(Accelerator(build), cache) as passes:
+                cycles, _ = _cycles(Lockstep(passes, image).step(TOKEN))
+            print(f"P x G = {build.beat_bytes} x {build.groups}: {cycles:,} cycles",
+                  file=sys.stderr, flush=True)
+            lines.append(
+                f"| {build.beat_bytes} x {build.groups} | {build.vector_width}, "
+                f"{build.element_width} | {build.stripe_bytes:,} | {cycles:,} | "
+                f"{round(estimate(HELD_SHAPE, build).cycles):,} |")
+    return "\n".join(lines)
+
+
 def on_kv260(rows: Iterable[Row]) -> dict[str, Estimate]:
     """What the widest builds would do at the clock and with the memory of a KV260, by model."""
     return {row.model: dataclasses.replace(row.estimated, clock_hz=KV260_CLOCK,
@@ -239,11 +267,34 @@ def main(argv=None) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", default=[*BUNDLED, *PRESETS])
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE",
                         help="document whose tables are replaced; the picture goes beside it")
+    parser.add_argument("--wide", action="store_true",
+                        help="only the tables of builds of more than 64 bytes per cycle")
     options = parser.parse_args(argv)
     if unknown := set(options.models) - {*BUNDLED, *PRESETS}:
         parser.error(f"{unknown.pop()} is no model: name {', '.join([*BUNDLED, *PRESETS])}")
-    cache, rows, lane_rows = cache_directory("passes"), [], []
-    for model in options.models:
+    cache = cache_directory("passes")
+    tables, rows = {}, []
+    if not options.wide:
+        rows, lane_rows = _simulate(options.models, cache)
+        tables[MARKS] = table(rows)
+        if lane_rows:
+            tables[LANE_MARKS] = lane_table(lane_rows)
+    tables[PEER_MARKS] = peer_table(peer_rows(cache))
+    tables[WIDE_MARKS] = f"{wide_table()}\n\n{HELD_TITLE}\n\n{held_table(cache)}"
+    if options.write is None:
+        print(*tables.values(), sep="\n\n")
+        return
+    for marks, text in tables.items():
+        write_between(options.write, marks, text)
+    if rows:
+        draw_roofline(on_kv260(rows), "64 bytes per beat at 250 MHz, memory of 12.7 GB/s "
+                      "(estimated)", options.write.parent / "images" / PICTURE)
+
+
+def _simulate(models: Iterable[str], cache: pathlib.Path) -> tuple[list[Row], list[LaneRow]]:
+    """Simulate tokens of models, and passes of several."""
+    rows, lane_rows = [], []
+    for model in models:
         with tempfile.TemporaryDirectory() as directory:
             image = _image(model, pathlib.Path(directory))
             for width in WIDTHS:
@@ -253,15 +304,7 @@ def main(argv=None) -> None:
                     lane_rows.append(measure_lanes(image, rows[-1], lanes, cache)
                                      if (width, lanes) in SIMULATED else
                                      estimate_lanes(image, width, lanes))
-    if options.write is None:
-        print(table(rows), lane_table(lane_rows), wide_table(), sep="\n\n")
-        return
-    write_between(options.write, MARKS, table(rows))
-    write_between(options.write, WIDE_MARKS, wide_table())
-    if lane_rows:
-        write_between(options.write, LANE_MARKS, lane_table(lane_rows))
-    draw_roofline(on_kv260(rows), "64 bytes per beat at 250 MHz, memory of 12.7 GB/s (estimated)",
-                  options.write.parent / "images" / PICTURE)
+    return rows, lane_rows
 
 
 if __name__ == "__main__":

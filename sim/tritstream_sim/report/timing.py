@@ -9,7 +9,7 @@ import argparse
 import itertools
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from amaranth.sim import Simulator
 
@@ -19,7 +19,7 @@ from tritstream.errors import TritstreamError
 from tritstream.image.image import Image
 from tritstream.support.picture import write_picture
 from tritstream_hw.accelerator import Accelerator
-from tritstream_hw.stream.transfer import taken
+from tritstream_sim.observe import SIGNALS
 from tritstream_sim.verilate.passes import pass_bytes
 
 __all__ = ["activity", "draw", "main"]
@@ -32,17 +32,17 @@ SIZE = (11, 4.6)            # inches
 HEIGHT = 0.62               # of a bar, of its row
 TRITS, OTHERS, SCALARS = "#0072b2", "#56b4e9", "#e69f00"
 
-# Whether a block works: what it takes or gives in a cycle.
-BLOCKS: dict[str, tuple[str, Callable[[Accelerator], object]]] = {
-    "tape: header": (OTHERS, lambda dut: taken(dut.reader.beats) & dut.reader.collecting),
-    "tape: gains": (OTHERS, lambda dut: taken(dut.reader.banks)),
-    "scalars: reciprocals": (SCALARS, lambda dut: ~dut.scalars.reciprocals.coming[0].all()),
-    "scalars: scales": (SCALARS, lambda dut: dut.scalars.command.valid & ~dut.scalars.scales.valid),
-    "quantiser": (OTHERS, lambda dut: dut.quantiser.reading),
-    "core: trits": (TRITS, lambda dut: taken(dut.gemv.beats)),
-    "rows: sums": (TRITS, lambda dut: taken(dut.gemv.o)),
-    "elements, statistics": (OTHERS, lambda dut: dut.elements.o.valid),
+BLOCKS = {
+    "tape: header": OTHERS,
+    "tape: gains": OTHERS,
+    "scalars: reciprocals": SCALARS,
+    "scalars: scales": SCALARS,
+    "quantiser": OTHERS,
+    "core: trits": TRITS,
+    "rows: sums": TRITS,
+    "elements, statistics": OTHERS,
 }
+"""Which of `observe.SIGNALS` are drawn, and in which colour."""
 
 
 def activity(config: BuildConfig, image: Image, token: int, stages: int,
@@ -96,7 +96,7 @@ def activity(config: BuildConfig, image: Image, token: int, stages: int,
 
     async def watch(ctx):
         ctx.set(dut.done.ready, 1)
-        seen = [works(dut) for _, works in BLOCKS.values()]
+        seen = [SIGNALS[name](dut) for name in BLOCKS]
         for cycle in range(PATIENCE):
             _, _, done, ended, *values = await ctx.tick().sample(
                 dut.done.valid, dut.sequencer.ended, *seen)
@@ -151,7 +151,7 @@ def draw(working: Mapping[str, list[bool]], ends: Mapping[str, int], title: str,
         axes = figure.subplots()
         for row, (name, worked) in enumerate(working.items()):
             runs = [(cycle - first, length) for cycle, length in _runs(worked)]
-            axes.broken_barh(runs, (row - HEIGHT / 2, HEIGHT), color=BLOCKS[name][0], linewidth=0.4)
+            axes.broken_barh(runs, (row - HEIGHT / 2, HEIGHT), color=BLOCKS[name], linewidth=0.4)
         begin = 0
         for name, end in shown:
             axes.axvline(end - first, color="#222222", linewidth=1, linestyle=(0, (4, 3)))

@@ -13,8 +13,8 @@
 //   4 stall    let both streams of that side pause in this percentage of cycles
 //   5 time     return how many bits have passed
 //
-// At full speed the host is at the two pads, with a clock of its own that is off by 0.25 %, and edges that
-// come up to 3 ns late on each of both. At high speed it is behind a ULPI PHY, which decides about NXT;
+// At full speed the host is at the two pads, with a clock of its own that is off by 0.25 %, either way, and
+// edges that come up to 3 ns late on each of both. At high speed it is behind a ULPI PHY, which decides about NXT;
 // bits are counted in eights there.
 
 #include <algorithm>
@@ -74,18 +74,20 @@ private:
 // Two pads, sampled by the device four times per bit of its own clock.
 class FullSpeed {
 public:
-    FullSpeed(Vtop& top, Streams& streams) : m_top(top), m_streams(streams) {}
+    FullSpeed(Vtop& top, Streams& streams)
+        : m_top(top), m_streams(streams),
+          m_bit(4 * IO_PS * (streams.random() % 2 ? 1 + OFF : 1 - OFF)) {}
 
-    double bits() const { return m_now / BIT; }
+    double bits() const { return m_now / m_bit; }
 
     void packet(const std::vector<uint8_t>& bytes) {
-        pass(GAP * BIT);
+        pass(GAP * m_bit);
         double edge = m_now;
         bool level = true;              // J
         int ones = 0;
         const auto bit = [&](bool one) {
             if (!one) level = !level;
-            hold(level ? J : K, edge += BIT);
+            hold(level ? J : K, edge += m_bit);
             ones = one ? ones + 1 : 0;
         };
         const auto stuffed = [&](bool one) {
@@ -96,20 +98,20 @@ public:
         for (const uint8_t byte : bytes) {
             for (int n = 0; n < 8; ++n) stuffed(byte >> n & 1);
         }
-        hold(SE0, edge += 2 * BIT);
+        hold(SE0, edge += 2 * m_bit);
         m_ended = edge;
-        hold(J, edge += BIT);
+        hold(J, edge += m_bit);
         m_state = RELEASED;
     }
 
     // Returns bits from the end of the host's packet to the device's first edge.
     uint32_t answer(uint32_t patience, std::vector<uint8_t>& bytes) {
-        const double end = m_ended + patience * BIT;
+        const double end = m_ended + patience * m_bit;
         while (!m_top.full_oe || m_top.full_dp_o) {
             if (m_now > end) return NONE;
             tick();
         }
-        const uint32_t turnaround = uint32_t((m_now - m_ended) / BIT + 0.5);
+        const uint32_t turnaround = uint32_t((m_now - m_ended) / m_bit + 0.5);
         bool last = true;
         int ones = 0, silent = 0;
         std::vector<bool> got;
@@ -147,14 +149,14 @@ public:
     }
 
     uint32_t line(State state, uint32_t bits) {
-        hold(state, m_now + bits * BIT);
+        hold(state, m_now + bits * m_bit);
         m_state = RELEASED;
         return m_top.full_pullup ? J : SE0;
     }
 
 private:
     static constexpr double IO_PS = 1e6 / 48;
-    static constexpr double BIT = 4 * IO_PS * 1.0025;
+    static constexpr double OFF = 0.0025;
     static constexpr double LATE = 3'000;
     static constexpr double GAP = 3;    // bits from packet to packet
 
@@ -199,6 +201,7 @@ private:
 
     Vtop& m_top;
     Streams& m_streams;
+    const double m_bit;
     State m_state = RELEASED, m_before = RELEASED;
     double m_now = 0, m_changed = 0, m_ended = 0, m_late[2] = {};
     unsigned m_count = 0;

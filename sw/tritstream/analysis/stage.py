@@ -26,28 +26,28 @@ __all__ = ["Limit", "StageEstimate", "estimate_stage", "padding_cycles"]
 ROWS = FORMATS.trits_per_byte
 VECTORS = Op.MLGRU.vectors
 
-BEGIN = 4                   # to the first beat of a stage that has nothing to wait for
 QUOTIENT = FORMATS.amax_bits + 1    # bits of a quotient
-RECIPROCAL = 8              # of a reciprocal, but for its digits
+RECIPROCAL = 8.3            # of a reciprocal, but for its digits; its maximum is shifted
 ABSENT = 5                  # more, where there are no gains: a maximum of 0 is shifted farthest
-ROOT, NEXT_ROOT = 47, 53    # from the begin to the first token's root, and from scales to the next
-SCALE = 6                   # of a scale, but for its digits
+ROOT, STACKED = 47, 2       # from the begin to the first token's root; more of two stacked norms
+NEXT_ROOT, KEPT = 52, 1     # from a root of a unit to its next; later, where they are kept
+SCALE = 7                   # of a scale, but for its digits
 QUANTISER = 12              # latency of the quantiser, and of what tells the feeder of its beats
-GAINS = 4                   # latency of the gain loader
+GAINS = 3                   # latency of the gain loader
 CORE = 5                    # core and serialiser, apart from the adder tree and the last words
-RESUMES = 2                 # from a group that leaves the core's queue to the next beat
+RESUMES = -3                # from a block's last word to the beat that its place is for
 CHAIN = 5                   # from a row to that of the next token, which goes on from its state
 STATISTICS = 10             # from the last element to the maximum and the sum of squares
 RECORD = 3                  # record, next header, begin
-SPREAD = 0.8                # standard deviations by which the worst moment of a ranking is worse
-HEAD = 18                   # until the ranking has settled
+SPREAD = 0.4                # standard deviations by which the worst moment of a ranking is worse
+HEAD = 2                    # until the ranking has settled, but for the cells of a chain
 ROW = 22                    # latency of the embedding row, its scale and the element path
-ROW_ENDS = 17               # chunks of the row's padding that are taken before its stage ends
+ROW_ENDS = 16               # cycles of what follows the row in which its stage ends, likewise
 
 ELEMENT = {Op.RESIDUAL: 9, Op.GLU: 21, Op.MLGRU: 38}
 """Cycles from a word of rows to its elements."""
 
-SHARED = {Op.EMBED: 1, Op.RESIDUAL: 1, Op.GLU: 1, Op.MLGRU: 2}
+SHARED = {Op.EMBED: 2, Op.RESIDUAL: 2, Op.GLU: 2, Op.MLGRU: 3}
 """More of them, statistics included, where rows take several cycles and share multipliers."""
 
 
@@ -77,6 +77,8 @@ class StageEstimate:
         Words of rows, and groups that are collected before; cycles of the element path.
     cycles : int
         From the record of the stage before to its own, if the memory delivers a beat per cycle.
+    scalars : int
+        Of these, until the scales are there; none in the embedding stage.
     """
 
     name: str
@@ -84,6 +86,7 @@ class StageEstimate:
     beats: int
     words: int
     cycles: int
+    scalars: int = 0
 
     @property
     def limit(self) -> Limit:
@@ -112,7 +115,8 @@ def estimate_stage(name: str, header: Header, build: BuildConfig, *, wide_rows: 
     product = _Product(header, build, tokens, consecutive)
     return StageEstimate(name=name, weights=header.rows * header.op.projections * header.columns,
                          beats=_section_stripes(header, build), words=product.emits,
-                         cycles=product.cycles + _from_word(header.op, build))
+                         cycles=product.cycles + _from_word(header.op, build),
+                         scalars=product.scales)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,37 +130,88 @@ class _Product:
 
     @property
     def cycles(self) -> int:
-        """To the last word of rows."""
-        first_row = max(self._scales, self._first_beat
-                        + self.header.op.projections * self._group + self._into_core)
-        # So many groups are worked ahead while the scales are not there: of the core's places one
-        # is held back, and of a block all groups but the last are collected.
-        ahead = (1 << (self._into_core - 1).bit_length()) - 2 + self.header.op.projections
-        last = self._into_core + self._last_words
-        by_beats = self._first_beat + self._body - 1 + last
-        if self._ranks:
-            late = np.cumsum(self._side_by_side(self._ranking[0]) - self._group) + SPREAD * np.sqrt(
-                np.cumsum(self._side_by_side(self._ranking[1])))
-            by_beats += max(0, round(late.max()) - ahead * self._group)
-        first_words = int(self._side_by_side(self._words)[0])
-        return max(by_beats, first_row + self.emits,
-                   self._scales + first_words + RESUMES + self._body - ahead * self._group + last)
+        """To the last word of rows: of what it may have to wait for, that which takes longest."""
+        return max(self._by_beats, self._by_words, self._by_places)
 
-    @cached_property
+    @property
+    def _by_beats(self) -> int:
+        """The core takes a beat per cycle."""
+        return self._first_beat + self._body - 1 + self._into_core + self._last_words
+
+    @property
+    def _by_words(self) -> int:
+        """Words leave without a pause from the first on."""
+        return self._first_row + self.emits - self._collected - 1
+
+    @property
+    def _by_places(self) -> int:
+        """The core's queue is full until a block leaves it, and its beats follow from then on.
+
+        Of the places one is held back, and of a block all groups but the last are collected: so
+        many groups are worked ahead of the block.
+        """
+        groups = self._block_groups
+        ahead = (1 << (self._into_core - 1).bit_length()) - 2 + groups
+        service, variance = self._service
+        leaves = np.cumsum(service) - self._collected + SPREAD * np.sqrt(np.cumsum(variance))
+        late = leaves - groups * self._group * np.arange(len(service))
+        latest = round(late[self._without_word + self._first_waits:].max(
+            initial=-ahead * self._group))
+        return (self._first_row + latest + RESUMES + self._body - ahead * self._group
+                + self._into_core + self._last_words)
+
+    @property
+    def _first_row(self) -> int:
+        """When the first word of rows leaves: it is there, and its scales are."""
+        groups = (self._without_word + 1) * self._block_groups
+        return max(self.scales, self._first_beat + groups * self._group + self._into_core)
+
+    @property
     def emits(self) -> int:
         """Cycles of rows that leave the core, a word per cycle, and of groups collected before."""
+        return round(self._service[0].sum())
+
+    @cached_property
+    def _service(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cycles in which blocks side by side leave the core, as above, and their variance."""
         if self._ranks:
-            return round(self._ranking[0].sum())
-        words = int(self._words.sum())
-        if self._shared:                # groups are collected meanwhile
-            return self.build.element_cycles * words
-        blocks = self.build.stripes.blocks(self.header.rows)
-        emits = words + blocks * (self.header.op.projections - 1)
+            cycles, spread = ranking_cycles(
+                self.header.rows, self._words, block=self._block, tokens=self.tokens,
+                candidates=self.build.candidates, at_once=self.build.whole_words)
+            return (self._side_by_side(cycles) + self._block_groups - 1,
+                    self._side_by_side(spread))
+        cycles = self._words
         if self.header.op is Op.HEAD:
-            emits += round(contender_cycles(
-                self.header.rows, width=self.build.element_width, block=self._block,
-                candidates=self.build.candidates))
-        return emits
+            cycles = contender_cycles(self.header.rows, width=self.build.element_width,
+                                      block=self._block, candidates=self.build.candidates)
+        cycles = self._side_by_side(cycles)
+        if self._shared:                # groups are collected meanwhile
+            cycles = self.build.element_cycles * cycles
+        else:
+            cycles = cycles + self._block_groups - 1
+        return cycles, np.zeros(len(cycles))
+
+    @property
+    def _collected(self) -> int:
+        """Cycles of rows that are kept, and of groups collected, before the first row leaves."""
+        if self._shared:
+            return 0
+        kept = round(self._service[0][:self._without_word].sum())
+        blocks = min(1 + self._first_waits, len(self._service[0]))
+        return kept + blocks * (self._block_groups - 1)
+
+    @property
+    def _without_word(self) -> int:
+        """Blocks before the first whole word, of which nothing has to wait for the scales."""
+        if not self.build.whole_words:
+            return 0
+        return ceil(min(self.build.element_width, self.header.rows) / self._block) - 1
+
+    @property
+    def _first_waits(self) -> bool:
+        """Whether a first block has left the core before the scales are there, as one word."""
+        first = int(self._side_by_side(self._words)[self._without_word])
+        return not self._shared and first == 1
 
     @property
     def _shared(self) -> bool:
@@ -164,13 +219,25 @@ class _Product:
         return self.header.op is not Op.HEAD and self.build.element_cycles > 1
 
     @property
+    def _joins(self) -> bool:
+        """Whether groups of an only projection leave as one block, in whole words."""
+        return self.build.whole_words and self.header.op.projections == 1
+
+    @property
+    def _block_groups(self) -> int:
+        """Groups that leave the core as one block."""
+        return VECTORS if self._joins else self.header.op.projections
+
+    @property
     def _block(self) -> int:
         """Rows that leave the core as one block: five, or of an only token all side by side."""
+        if self._joins:
+            return VECTORS * ROWS
         return ROWS * self.build.groups if self.build.lanes == 1 else ROWS
 
     def _side_by_side(self, of_blocks: np.ndarray) -> np.ndarray:
         """Sums of what each block has over those that are side by side."""
-        sides = ROWS * self.build.groups // self._block
+        sides = max(1, ROWS * self.build.groups // self._block)
         return np.add.reduceat(of_blocks, np.arange(0, len(of_blocks), sides))
 
     @property
@@ -182,13 +249,7 @@ class _Product:
     @property
     def _ranks(self) -> bool:
         """Whether logits are sorted into lists, which is slower than they come."""
-        return self.header.op is Op.HEAD and (
-            self.build.element_width == 1 or self.build.lanes > 1)
-
-    @cached_property
-    def _ranking(self) -> tuple[np.ndarray, np.ndarray]:
-        return ranking_cycles(self.header.rows, self._words, block=self._block, tokens=self.tokens,
-                              candidates=self.build.candidates)
+        return self.header.op is Op.HEAD and _in_lists(self.build)
 
     @property
     def _body(self) -> int:
@@ -227,31 +288,44 @@ class _Product:
         reciprocal = RECIPROCAL + self._digits
         step = max(words, reciprocal) if self._serial > 1 and vectors > 1 else words
         of_token = max((vectors - 1) * step + words, self._serial * reciprocal)
-        last = max(BEGIN, self._digits) + (self.tokens - 1) * of_token
+        last = self._digits - 1 + (self.tokens - 1) * of_token
         ahead = (vectors - 1) * step + words - vectors * self._group
-        return max(_gain_cycles(self.header, self.build), last + QUANTISER + ahead)
+        return max(_gain_cycles(self.header, self.build), round(last + QUANTISER + ahead))
 
     @property
-    def _scales(self) -> int:
+    def scales(self) -> int:
         """When the first row may be dequantised: the scales of all tokens are there.
 
-        They are made token by token, and once there are all reciprocals.
+        They are made token by token, once there are all reciprocals and the token's root.
         """
         made = min(self.header.op.projections, self._serial)
         absent = max(1, self._serial - 1) if self.header.op.reads_z else 0
         reciprocals = self._serial * (RECIPROCAL + self._digits) + ABSENT * absent
         scales = made * (SCALE + self._digits) + self._serial - made
-        return (max(ROOT, self.tokens * reciprocals - 1) + scales
-                + (self.tokens - 1) * (NEXT_ROOT + scales))
+        stacked = STACKED * self.header.op.reads_z
+        made_at = self.tokens * reciprocals - 1
+        for token in range(self.tokens):
+            turn = token // self.build.root_units
+            root = ROOT + stacked + turn * (NEXT_ROOT + stacked) + KEPT * (self.build.lanes > 1)
+            made_at = max(made_at + (token > 0), root) + scales
+        return round(made_at)
 
     @cached_property
     def _words(self) -> np.ndarray:
-        """Words of each block of rows, of all tokens; a word may belong to two blocks."""
+        """Cycles of the words of each block of rows, of all tokens.
+
+        A word may belong to two blocks. Or it comes when it is whole; if none is, that takes a
+        cycle, too.
+        """
         width, rows = self.build.element_width, self.header.rows
         first = np.arange(0, rows, self._block)
-        words = (np.minimum(first + self._block, rows) - 1) // width - first // width + 1
+        behind = np.minimum(first + self._block, rows)
+        words = (behind - 1) // width + 1 - first // width
+        if self.build.whole_words:
+            words[:-1] = (behind // width - first // width)[:-1]
         chained = self.consecutive and self.header.op is Op.MLGRU
-        return words + (self.tokens - 1) * (np.maximum(words, CHAIN) if chained else words)
+        later = np.where(words > 0, np.maximum(words, CHAIN), 1) if chained else words
+        return np.maximum(words, 1) + (self.tokens - 1) * np.maximum(later, 1)
 
 
 def _embed(name: str, header: Header, build: BuildConfig, wide_rows: bool,
@@ -266,17 +340,23 @@ def _embed(name: str, header: Header, build: BuildConfig, wide_rows: bool,
     stripes = build.stripes
     cycles = (_gain_cycles(header, build) + stripes.unit_stripes + of_row(count)
               + (tokens - 1) * of_row(_padded_row(count, build)) + ROW
-              + _shared_cycles(header.op, build))
+              + int(log2(build.element_width)) + _shared_cycles(header.op, build))
     beats = (_section_stripes(header, build)
              + tokens * stripes.flat_units(count) * stripes.unit_stripes)
     return StageEstimate(name=name, weights=0, beats=beats, words=tokens * words, cycles=cycles)
 
 
 def padding_cycles(header: Header, build: BuildConfig, *, wide_rows: bool) -> int:
-    """Cycles of the stage behind the row in which the rest of the row's padding is taken."""
+    """Cycles by which the rest of the row's padding, and the next header, hold up the next stage.
+
+    Of the padding a chunk is taken per cycle, and its beats in one each in between.
+    """
     count = _row_bytes(header, wide_rows)
-    rest = max(0, (_padded_row(count, build) - count) // _row_rate(build) - ROW_ENDS)
-    return rest + build.stripes.unit_stripes if rest else 0
+    padded_row = _padded_row(count, build)
+    chunks = (padded_row - count) // _row_rate(build)
+    beats = padded_row // build.flat_bytes - ceil(count / build.flat_bytes)
+    ends = ROW_ENDS + int(log2(build.element_width))
+    return max(0, chunks + beats + build.stripes.unit_stripes - ends)
 
 
 def _section_stripes(header: Header, build: BuildConfig) -> int:
@@ -311,9 +391,14 @@ def _gain_cycles(header: Header, build: BuildConfig) -> int:
 def _from_word(op: Op, build: BuildConfig) -> int:
     """Cycles from the last word of rows to the record."""
     if op is Op.HEAD:
-        return HEAD + RECORD
+        return HEAD + (0 if _in_lists(build) else build.candidates) + RECORD
     return (ELEMENT[op] + _shared_cycles(op, build) + STATISTICS + int(log2(build.element_width))
             + RECORD)
+
+
+def _in_lists(build: BuildConfig) -> bool:
+    """Whether logits are ranked in lists; else a chain takes one per cycle."""
+    return build.element_width == 1 or build.lanes > 1
 
 
 def _shared_cycles(op: Op, build: BuildConfig) -> int:

@@ -143,7 +143,7 @@ def _free_estimate(model: str, config: BuildConfig,
     if model in PRESETS:
         return functools.partial(estimate, PRESETS[model], config, memory_rate=memory)
     image = open_model(model).image
-    return functools.partial(estimate, _shape(image), config, wide_rows=_wide(image),
+    return functools.partial(estimate, _shape(image), config, wide_rows=image.wide_rows,
                              memory_rate=memory)
 
 
@@ -174,17 +174,13 @@ def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = No
         What `estimate` takes of the tokens of a pass; one alone if nothing is said.
     """
     resident = Needs.of(image, config.stripes).resident(config.memory_bytes)
-    return estimate(_shape(image), config, wide_rows=_wide(image), streamed=not resident,
+    return estimate(_shape(image), config, wide_rows=image.wide_rows, streamed=not resident,
                     memory_rate=memory_rate if resident else None, **tokens)
 
 
 def _shape(image) -> ModelConfig:
     return ModelConfig(hidden=image.hidden, intermediate=image.intermediate, layers=image.layers,
                        vocab=image.vocab)
-
-
-def _wide(image) -> bool:
-    return bool(image.row(0)[3])
 
 
 def describe(passes: _Passes) -> dict:

@@ -13,7 +13,8 @@ from tritstream.engines.candidates import Candidates
 from tritstream.engines.pace import Pace
 from tritstream.image.image import Image
 from tritstream.image.tape import Op
-from tritstream.link.messages import PassResult, StageRecord
+from tritstream.link.activity import StageActivity
+from tritstream.link.messages import Identity, PassResult, StageRecord
 from tritstream.link.protocol import RunFlag
 from tritstream.support.checks import checked_tokens
 from tritstream.support.crc import Shift
@@ -134,6 +135,15 @@ class DeviceEngine(Engine):
         with self._afresh():
             self._partial(tokens, self.image.stages)
             return self._device.records()
+
+    def activity(self) -> list[StageActivity] | None:
+        """Return what the blocks did in the latest pass, see `Transport.activity`."""
+        return self._device.activity()
+
+    @property
+    def identity(self) -> Identity:
+        """What the device says that it is."""
+        return self._device.identity
 
     def latest_records(self) -> list[StageRecord]:
         """Return what each stage took when it was last played; none before the first pass."""

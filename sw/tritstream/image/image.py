@@ -187,6 +187,11 @@ class Image:
         return next(iter(self.stop_tokens), None)
 
     @property
+    def wide_rows(self) -> bool:
+        """Whether embedding rows have 24 bits an element."""
+        return bool(self.row(0)[3])
+
+    @property
     def rows_unit(self) -> int:
         """First unit of the embedding rows."""
         return 0

@@ -4,6 +4,8 @@ import abc
 import secrets
 import time
 
+from tritstream.link.activity import StageActivity
+
 __all__ = ["Transport"]
 
 
@@ -48,6 +50,13 @@ class Transport(abc.ABC):
 
         By it the clock of a device can be measured. A socket may lead to a board, or to a
         simulation, whose only time is its cycles.
+        """
+        return None
+
+    def activity(self) -> list[StageActivity] | None:
+        """Return what the device's blocks did in its latest pass, by stage; None: nobody can see.
+
+        It can be seen of a simulation that this transport has started.
         """
         return None
 

@@ -62,6 +62,9 @@ class RecordingTransport(Transport):
     def clock(self) -> float | None:
         return self._inner.clock()
 
+    def activity(self):
+        return self._inner.activity()
+
     def nonce(self) -> int:
         number = self._inner.nonce()
         self._log(f"n {number}")

@@ -70,13 +70,14 @@ class Product:
     trits: np.ndarray
     vectors: np.ndarray
     separate: bool
+    apart: bool = False
 
     def command(self, config: BuildConfig) -> dict[str, int]:
         """Return the command."""
         projections, rows, columns = self.trits.shape
         return {"column_beats": columns // config.beat_bytes,
                 "blocks": config.stripes.blocks(rows), "rows": rows, "projections": projections,
-                "separate": self.separate}
+                "separate": self.separate, "apart": self.apart}
 
     def tape(self, config: BuildConfig, rng) -> list[bytes]:
         """Stripes: blocks, then projections, then columns. Rows that fill up are random."""
@@ -93,33 +94,56 @@ class Product:
     def golden(self, config: BuildConfig) -> list[tuple]:
         """Words of rows, as they come: `(lane, word, last, rows)`, rows by their place."""
         projections, rows, _ = self.trits.shape
-        width, block = config.element_width, 5 * (config.groups if config.lanes == 1 else 1)
+        width, block = config.element_width, self.block(config)
         sums = np.array([[trits.astype(int) @ vectors[p if self.separate else 0].astype(int)
                           for p, trits in enumerate(self.trits)] for vectors in self.vectors])
         words = []
         for first in range(0, rows, block):
             behind = min(first + block, rows)
+            # Words that two blocks share come twice, or once, when they are whole.
+            begins, ends = first, -(-behind // width)
+            if self.whole_words(config):
+                begins, ends = 0, ends if behind == rows else behind // width
             for lane in range(len(sums)):
-                for word in range(first // width, (behind - 1) // width + 1):
-                    there = range(max(first, word * width), min(behind, (word + 1) * width))
+                for word in range(first // width, ends):
+                    there = range(max(begins, word * width), min(behind, (word + 1) * width))
                     last = there[-1] == rows - 1 and lane == len(sums) - 1
                     words.append((lane, word, int(last), {
                         row % width: sums[lane, :, row].tolist() for row in there}))
         return words
 
+    def whole_words(self, config: BuildConfig) -> bool:
+        """Whether words have rows of several blocks."""
+        return config.whole_words and not self.apart
+
+    def block(self, config: BuildConfig) -> int:
+        """Rows that leave together, of one token after the other."""
+        if self.whole_words(config) and len(self.trits) == 1:
+            return 15
+        return 5 * (config.groups if config.lanes == 1 else 1)
+
     def cycles(self, config: BuildConfig) -> int:
         """Cycles in which the serialiser emits them: the groups before the last are collected."""
         projections, rows, _ = self.trits.shape
-        return (len(self.golden(config))
-                + config.stripes.blocks(rows) * (projections - 1))
+        blocks = config.stripes.blocks(rows)
+        if not self.whole_words(config):
+            return len(self.golden(config)) + blocks * (projections - 1)
+        # Rows without a whole word take a cycle, too, for each token.
+        words, kept, first = len(self.golden(config)), 0, 0
+        while first + self.block(config) < rows:
+            behind = first + self.block(config)
+            kept += config.lanes * (first // config.element_width == behind // config.element_width)
+            first = behind
+        joined = -(-blocks // 3) if projections == 1 else blocks
+        return words + kept + blocks * projections - joined
 
 
 def random_product(rng, config: BuildConfig, vectors, *, beats: int, rows: int, projections: int,
-                   separate: bool) -> Product:
+                   separate: bool, apart: bool = False) -> Product:
     """Return a product with random trits of the first columns of `vectors`."""
     columns = beats * config.beat_bytes
     trits = rng.integers(-1, 2, (projections, rows, columns), np.int8)
-    return Product(trits, vectors[..., :columns], separate)
+    return Product(trits, vectors[..., :columns], separate, apart)
 
 
 class Bench:
@@ -202,8 +226,9 @@ def random_products(rng, config: BuildConfig, vectors, count: int) -> list[Produ
     """Products of all kinds of shapes, with odd numbers of rows."""
     return [random_product(rng, config, vectors,
                            beats=int(rng.integers(1, min(config.column_beats, 12) + 1)),
-                           rows=int(rng.integers(1, 14)), projections=int(rng.integers(1, 4)),
-                           separate=bool(rng.integers(2))) for _ in range(count)]
+                           rows=int(rng.integers(1, 14 * (1 + config.whole_words))),
+                           projections=int(rng.integers(1, 4)), separate=bool(rng.integers(2)),
+                           apart=not rng.integers(4)) for _ in range(count)]
 
 
 @cocotb.test
@@ -282,7 +307,8 @@ async def a_beat_per_cycle_from_command_to_command(dut):
     cycles = bench.watch_tape.cycles
     assert cycles == list(range(cycles[0], cycles[0] + len(cycles)))
     latency = 6 + exact_log2(bench.config.beat_bytes)
-    assert bench.watch_o.cycles[0] == cycles[3 * shapes[0][0] - 1] + latency
+    blocks = -(-bench.config.element_width // 5) if bench.config.whole_words else 1
+    assert bench.watch_o.cycles[0] == cycles[3 * blocks * shapes[0][0] - 1] + latency
 
 
 @cocotb.test

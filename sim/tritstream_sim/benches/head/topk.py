@@ -1,5 +1,6 @@
-"""Bench of `TopK` and `TopKChain` at several numbers of candidates, against a stable sort."""
+"""Bench of `TopK`, `TopKChain` and `TopKTable`, which have to be a stable sort."""
 
+import itertools
 import random
 
 import cocotb
@@ -8,6 +9,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from tritstream.build import BuildConfig
 from tritstream_hw.construct import construct
 from tritstream_hw.head.chain import TopKChain
+from tritstream_hw.head.table import TopKTable
 from tritstream_hw.head.topk import TopK, best_layout, logit_layout
 from tritstream_sim.agents.payload import as_signed
 from tritstream_sim.agents.stream import (
@@ -20,7 +22,12 @@ from tritstream_sim.agents.stream import (
 )
 
 LISTS, CHAINS = {"list1": 1, "list4": 4, "list16": 16}, {"chain4": 4, "chain16": 16}
-CANDIDATES = LISTS | CHAINS
+TABLES = {"table1": 1, "table5": 5}
+CANDIDATES = LISTS | CHAINS | TABLES
+SHARED = {"lists": TopK, "tables": TopKTable}
+"""Devices for several tokens, by name."""
+
+LANES, OF_EACH = 3, 4
 
 
 def config(candidates: int) -> BuildConfig:
@@ -29,10 +36,13 @@ def config(candidates: int) -> BuildConfig:
                        max_intermediate=64)
 
 
-def components() -> dict[str, TopK | TopKChain]:
+def components() -> dict[str, TopK | TopKChain | TopKTable]:
     """Return the devices under test."""
-    return {name: construct(TopK if name in LISTS else TopKChain, config(count))
-            for name, count in CANDIDATES.items()}
+    kinds = ((TopK, LISTS), (TopKChain, CHAINS), (TopKTable, TABLES))
+    return {**{name: construct(kind, config(count))
+               for kind, counts in kinds for name, count in counts.items()},
+            **{name: kind(acc_bits=config(1).acc_bits, candidates=OF_EACH, lanes=LANES)
+               for name, kind in SHARED.items()}}
 
 
 class Bench:
@@ -143,7 +153,7 @@ async def a_cycle_for_each_and_one_for_each_that_is_worse(dut, name):
 
 
 @cocotb.test
-@cocotb.parametrize(name=list(CHAINS))
+@cocotb.parametrize(name=[*CHAINS, *TABLES])
 async def a_logit_per_cycle(dut, name):
     bench = await start(dut, name)
     await bench.rank([random.randint(-9, 9) for _ in range(200)])
@@ -165,7 +175,7 @@ async def settles_when_the_last_logit_is_in_its_place(dut, name):
         await RisingEdge(dut.clk)
         cycles += 1
     kept = CANDIDATES[name]
-    assert cycles == 1 + (min(2, kept) if name in LISTS else kept)
+    assert cycles == 1 + (1 if name in TABLES else min(2, kept) if name in LISTS else kept)
     await bench.check([1, 2], [0, 1])
 
 
@@ -186,3 +196,37 @@ async def forgets_what_is_on_its_way(dut, name, how, cycles):
     assert bench.port("settled").value == 0
     await bench.check([], [])
     await bench.rank([3, 5, 4])
+
+
+@cocotb.test
+@cocotb.parametrize((("i_stall", "burst"), SOURCE_PAUSES), name=list(SHARED), spread=[2, 8000])
+async def tokens_are_ranked_apart(dut, name, i_stall, burst, spread):
+    """Each with candidates of its own, whosever logits come before."""
+    start_clock(dut)
+    bits = config(1).acc_bits
+    source = Source(dut, f"{name}__i", logit_layout(bits, LANES), stall=stall(i_stall, burst))
+    clear, index, lane, settled, best = (
+        dut[f"{name}__{port}"] for port in ("clear", "index", "lane", "settled", "best"))
+    clear.value = index.value = lane.value = 0
+    await reset(dut)
+    for count in (2, 30, 100):
+        logits = [[random.randint(-spread, spread) for _ in range(count)] for _ in range(LANES)]
+        # Some rows of each token in turn, of which none has to wait for another's.
+        order = [(n, row) for first in range(0, count, 3) for n in range(LANES)
+                 for row in range(first, min(first + 3, count))]
+        source.send({"acc": logits[n][row], "row": row, "lane": n, "last": (n, row) == order[-1]}
+                    for n, row in order)
+        await source.sent()
+        while not settled.value:
+            await RisingEdge(dut.clk)
+        for n, place in itertools.product(range(LANES), range(OF_EACH)):
+            lane.value, index.value = n, place
+            await ClockCycles(dut.clk, 2)
+            got = best_layout(bits).from_bits(int(best.value))
+            ranked = sorted(enumerate(logits[n]), key=lambda pair: -pair[1])
+            assert got.valid == (place < count)
+            if got.valid:
+                assert (got.token, got.acc) == ranked[place], f"candidate {place} of token {n}"
+        clear.value = 1
+        await RisingEdge(dut.clk)
+        clear.value = 0

@@ -120,7 +120,6 @@ class Bench:
         await clock
         self.port("scales__ready").value = 0
 
-
     async def _check_reciprocals(self, stats):
         """Compare the first one, which is announced in this cycle; all a little later."""
         first, clock = self.reciprocals.value[0][0], RisingEdge(self.dut.clk)

@@ -1,4 +1,4 @@
-"""Whether what a command names is there."""
+"""Whether places that are named are there."""
 
 from amaranth import *
 
