@@ -23,7 +23,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve pictures clients cycles board mutants cost cost-xilinx clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve pictures clients cycles board mutants cost cost-xilinx ice40 clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,7 @@ help:
 	  '  fuzz        CASES inputs that nobody would write, from SEED on' \
 	  '  cost        synthesise and route every block alone' \
 	  '  cost-xilinx  synthesise every block, and whole accelerators, for 7-series and UltraScale+' \
+	  '  ice40       how far the smallest build is from an iCE40UP5K, block by block' \
 	  '  clean       remove build/ and .venv' \
 	  'Variables' \
 	  '  BOARD=$(BOARD)  MODEL=$(MODEL)  SIM=$(SIM)  the only simulator' \
@@ -172,6 +173,10 @@ cost: $(INSTALLED)
 
 cost-xilinx: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_hw.build.cost_xilinx
+
+ice40: $(INSTALLED)
+	$(Q)$(PIP) '.[ice40]'
+	$(Q).venv/bin/python -m tritstream_hw.build.ice40
 
 clean:
 	$(Q)rm -rf build .venv

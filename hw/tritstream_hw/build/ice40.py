@@ -6,6 +6,7 @@ to ``bitstreams/ice40.json`` and ``bitstreams/ice40.md`` says why.
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 import re
@@ -187,6 +188,11 @@ def _run(directory: pathlib.Path, *command: str) -> str:
         run.stop()
 
 
+@functools.cache
+def _soc() -> str:
+    return _convert(Soc(SMALLEST, bytes(8), Accelerator(SMALLEST)))
+
+
 def _convert(component: wiring.Component) -> str:
     return rtlil.convert(component, name="top", emit_src=False)
 
@@ -213,7 +219,7 @@ def _page(results: dict[str, Taken]) -> str:
     lines = [
         f"# How far the smallest build is from an {PART}",
         "",
-        "Written by `make cost`: each block alone, synthesised and packed into the cells of the "
+        "Written by `make ice40`: each block alone, synthesised and packed into the cells of the "
         "part, neither placed nor routed; evidence: estimated.",
         f"P = {SMALLEST.beat_bytes}, V = {SMALLEST.vector_width}, T = {SMALLEST.lanes}, hidden "
         f"{SMALLEST.max_hidden}, intermediate {SMALLEST.max_intermediate}, vocabulary "
@@ -307,10 +313,9 @@ def _measure_all(only: str, output: pathlib.Path) -> None:
                        f"{', '.join([*BLOCKS, *PARTS])}.")
     output.mkdir(parents=True, exist_ok=True)
     results = load(output / "ice40.json")
-    soc = _convert(Soc(SMALLEST, bytes(8), Accelerator(SMALLEST)))
     for name in names:
         began = time.monotonic()
-        text = soc if name in BLOCKS else _convert(PARTS[name]())
+        text = _soc() if name in BLOCKS else _convert(PARTS[name]())
         with tempfile.TemporaryDirectory() as directory:
             results[name] = measure(text, f"top.{BLOCKS.get(name, '')}".rstrip("."),
                                     pathlib.Path(directory))
