@@ -35,7 +35,8 @@ __all__ = ["AVAILABLE", "BLOCKS", "SMALLEST", "Taken", "main", "measure"]
 PART = "iCE40UP5K-SG48"
 NEXTPNR = ["--up5k", "--package", "sg48", "--pack-only"]
 TOOLS = "yosys", "nextpnr-ice40"
-# ABC, compiled to WebAssembly, ends without a word on some blocks with one of these.
+# ABC, compiled to WebAssembly, ends without a word on some blocks with one of these; of all blocks
+# together, the first takes it many minutes.
 SYNTHESES = "synth_ice40 -dsp -dff -device u", "synth_ice40 -dsp -device u"
 
 BAUD = 3_000_000
@@ -101,7 +102,7 @@ LEAST = {
     "CRC-32": (150, "two remainders, of the link and of vectors, each with the matrix of a byte; "
                     "that of vectors makes DIGEST's, too"),
     "Link": (300, "a byte comes or goes in 80 cycles, so that numbers, credit, timers and headers "
-                  "lie in block RAM, behind one adder of 8 bits; rings of 2 x 128 bytes"),
+                  "lie in block RAM, behind one adder of 8 bits"),
     "Memory": (110, "an address of 17 bits and a count of beats, each a carry chain; the halves of "
                     "the SPRAM's words"),
     "Control": (250, "arguments and configuration in block RAM, checked byte by byte; some 40 "
@@ -109,7 +110,7 @@ LEAST = {
     "Tape": (150, "fields stay in block RAM; counters of rows, columns and blocks, 56 bits, and "
                   "the operation"),
     "Gemv": (260, "a decoder, five times 8 gates of an activation and 16 bits of adder with their "
-                  "flip-flops, the way out of five sums, addresses"),
+                  "flip-flops, none between these, the way out of five sums, addresses"),
     "Elements": (640, "dequantiser, mixer, statistics, scalars and quantiser as a microprogram: an "
                       "adder of 32 bits with two selected operands (100), operands and result "
                       "(100), 4 multipliers as one of 32 x 16 bits that shifts, too (80), a "
@@ -152,10 +153,13 @@ AVAILABLE = Taken(cells=5280, luts=5280, carries=5280, flip_flops=5280, block_ra
 """What there is of each."""
 
 
-def measure(text: str, top: str, directory: pathlib.Path) -> Taken:
-    """Synthesise and pack one module of a design, which is given as RTLIL."""
+def measure(text: str, top: str, directory: pathlib.Path, *, syntheses=SYNTHESES) -> Taken:
+    """Synthesise and pack one module of a design, which is given as RTLIL.
+
+    It is synthesised in the first of several ways that does not fail.
+    """
     (directory / "top.il").write_text(text)
-    _synthesise(top, directory)
+    _synthesise(top, directory, syntheses)
     of_type = json.loads((directory / "stat.json").read_text())["design"]["num_cells_by_type"]
     packed = dict(re.findall(r"(\w+): +(\d+)/", _run(
         directory, "nextpnr-ice40", *NEXTPNR, "--json", "top.json")))
@@ -166,15 +170,15 @@ def measure(text: str, top: str, directory: pathlib.Path) -> Taken:
         block_rams=int(packed["ICESTORM_RAM"]), multipliers=int(packed["ICESTORM_DSP"]))
 
 
-def _synthesise(top: str, directory: pathlib.Path) -> None:
-    for synthesis in SYNTHESES:
+def _synthesise(top: str, directory: pathlib.Path, syntheses) -> None:
+    for synthesis in syntheses:
         try:
             _run(directory, "yosys", "-q", "-p",
                  f"read_rtlil top.il; hierarchy -top {top}; {WITHOUT_ASSERTIONS}; {synthesis} "
                  f"-top {top} -json top.json; tee -q -o stat.json stat -json")
             return
         except ToolFailed:
-            if synthesis is SYNTHESES[-1]:
+            if synthesis is syntheses[-1]:
                 raise
 
 
@@ -253,7 +257,7 @@ def _reasons(results: dict[str, Taken]) -> list[str]:
             "made of is not what this part has:",
             f"* {soc.flip_flops:,} flip-flops. A header is there twice, {header} and {kept} bits, "
             "for the next one is collected and judged while a stage runs; pipelines of the "
-            "element path keep each row of the last 40 cycles.",
+            "element path keep what they need of the rows of some 40 cycles.",
             f"* Small memories that are read in the cycle of their address are RAM of LUTs on "
             f"other parts. Here they are flip-flops and multiplexers: {queued:,} bits of the "
             f"core's queue, {ranked:,} of the list of candidates. What is delayed in such a "
@@ -318,7 +322,8 @@ def _measure_all(only: str, output: pathlib.Path) -> None:
         text = _soc() if name in BLOCKS else _convert(PARTS[name]())
         with tempfile.TemporaryDirectory() as directory:
             results[name] = measure(text, f"top.{BLOCKS.get(name, '')}".rstrip("."),
-                                    pathlib.Path(directory))
+                                    pathlib.Path(directory),
+                                    syntheses=SYNTHESES[::-1] if name == SOC else SYNTHESES)
         print(f"{name:28} {results[name].cells:7,} logic cells   "
               f"({time.monotonic() - began:.0f} s)", flush=True)
         save(output, results)
