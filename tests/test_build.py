@@ -580,7 +580,8 @@ def test_cells_are_added_up_and_none_is_forgotten():
 
 def test_what_share_of_a_part_a_build_takes():
     whole = cost_xilinx.Cost(luts=58_560, dsps=312, ramb18=1, ramb36=36)
-    page = cost_xilinx.page({"xc7": {}, "xcup": {cost_xilinx.WIDEST: whole}})
+    page = cost_xilinx.page({"xc7": {}, "xcup": {
+        "Accelerator P=4 V=2": cost_xilinx.Cost(luts=9), cost_xilinx.WIDEST: whole}})
     assert "50.0% of 117,120" in page and "25.0% of 1,248" in page and "25.3% of 144" in page
     assert "UltraScale+, whole accelerator: 183.0 at P=64" in page and "Arty" not in page
 

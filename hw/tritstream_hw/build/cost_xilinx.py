@@ -279,7 +279,7 @@ def _per_trit(costs: Costs) -> list[str]:
         shares = []
         for name, cost in found.items():
             block, _, width = name.partition(" P=")
-            if block in ("TernaryCore", "Accelerator"):
+            if block in ("TernaryCore", "Accelerator") and width.isdigit():
                 trits = FORMATS.trits_per_byte * int(width)
                 shares.append((block, f"{cost.all_luts / trits:.1f} at P={width}"))
         for block, what in (("TernaryCore", "core, decoders included"),
