@@ -131,7 +131,9 @@ module EHXPLLL #(
         if (divided + 1 == CLKI_DIV) begin
             divided <= 0;
             seen <= come;
-            alike <= slower * (come - seen) == CLKFB_DIV ? alike + 1 : 0;
+            // A slower clock need not have a whole number of edges in one of these periods.
+            alike <= slower * (come - seen) > CLKFB_DIV - slower
+                     && slower * (come - seen) < CLKFB_DIV + slower ? alike + 1 : 0;
             if (alike == PERIODS && unlocked == 0) LOCK <= 1;
         end
         if (RST || STDBY) begin
