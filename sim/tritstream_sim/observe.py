@@ -35,8 +35,9 @@ def busy(m: Module, dut: Accelerator) -> Value:
         Anywhere in the design.
     """
     reciprocals = Signal()
-    coming = Cat(vectors.all() | (lane > dut.scalars.last)
-                 for lane, vectors in enumerate(dut.scalars.reciprocals.coming))
+    first, *others = dut.scalars.reciprocals.coming     # of tokens, of which the first is there
+    coming = Cat(first.all(), *(vectors.all() | (lane > dut.scalars.last)
+                                for lane, vectors in enumerate(others, 1)))
     with m.If(dut.scalars.start):
         m.d.sync += reciprocals.eq(1)
     with m.Elif(coming.all() | taken(dut.start)):

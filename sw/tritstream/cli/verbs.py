@@ -113,7 +113,8 @@ VERBS = {
     "doctor": Verb(_doctor, "Check Python, simulators, tools and ports; say what mends them."),
     "boards": Verb(_boards, "List the boards for which a bitstream can be built."),
     "build": Verb(_build, "Synthesise, place and route a board's bitstream."),
-    "program": Verb(_program, "Load a bitstream onto the board that is plugged in."),
+    "program": Verb(_program, "Load a bitstream onto the board that is plugged in, or store a "
+                              "model in its flash memory."),
     "devices": Verb(_devices, "List serial ports, and what is behind them."),
     "pack": Verb(_pack, "Pack a checkpoint into an image, 1.6 bits per weight."),
     "inspect": Verb(_inspect, "Show fitting boards, shapes, scales, zeros, sizes and digest."),
