@@ -9,6 +9,7 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from tritstream_hw.boards import TARGETS
+from tritstream_hw.boards.butterstick import ButterStickUsb
 from tritstream_hw.boards.ecp5 import BlockRamTop
 from tritstream_hw.boards.usb_top import FullSpeedUsb, HighSpeedUsb
 from tritstream_hw.stream.skid import Skid
@@ -150,8 +151,8 @@ USB_QUEUES = {(QUEUE, SYNCHRONISER), (MEMORY, MEMORY)}
 
 def test_the_clock_of_a_usb_phy_is_crossed_by_what_is_made_for_it():
     """So is the reset of its domain."""
-    assert port_crossings("ecpix5_85f_usb", HighSpeedUsb) == USB_QUEUES | {
-        ("usb_top.py", SYNCHRONISER)}
+    for name, link in {"ecpix5_85f_usb": HighSpeedUsb, "butterstick": ButterStickUsb}.items():
+        assert port_crossings(name, link) == USB_QUEUES | {("usb_top.py", SYNCHRONISER)}
 
 
 def test_clocks_of_a_usb_port_are_crossed_by_what_is_made_for_it():

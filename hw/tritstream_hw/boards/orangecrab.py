@@ -57,9 +57,10 @@ class OrangeCrabTop(FullSpeedUsb, Ddr3Top):
         return m
 
 
-# The other placer's placement was estimated at 73 MHz, with a UART.
+# The other placer's placement was estimated at 73 MHz, with a UART. With this one the system
+# reached 92.2 MHz, and the memory's controller 93.9.
 ORANGECRAB_85F = ddr3_target(
     OrangeCrabPlatform, name="orangecrab_85f", link="USB, full speed",
-    link_rate=FULL_SPEED_RATE, loader="openFPGALoader -b orangeCrab", evidence="estimated",
+    link_rate=FULL_SPEED_RATE, loader="openFPGALoader -b orangeCrab", evidence="routed",
     chip=DDR3_128MB, memory_hz=72_000_000, clock_hz=82_285_714, both_sides=True, masks=MASKS,
     top=OrangeCrabTop, nextpnr_options=("--placer", "static"))

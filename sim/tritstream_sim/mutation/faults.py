@@ -124,6 +124,9 @@ USB_ACM = "hw/tritstream_hw/phy/usb/acm.py"
 USB_PACKETS = "hw/tritstream_hw/phy/usb/packets.py"
 USB_SERIAL = "hw/tritstream_hw/phy/usb/serial.py"
 USB = "tests/test_usb.py"
+SUPPLY = "hw/tritstream_hw/phy/supply.py"
+SUPPLY_TEST = ("tests/test_supply.py"
+               "::test_pulses_come_first_then_the_regulators_and_then_what_they_give")
 RTL_CONTROL = "tests/test_rtl_control.py"
 RTL_REFUSALS = "tests/test_rtl_refusals.py::test_a_header_that_would_hang_is_refused"
 RTL_REFUSED_PASSES = "tests/test_rtl_refusals.py::test_a_pass_of_another_length_is_refused"
@@ -647,6 +650,10 @@ MUTANTS = [
     Mutant("usb.silence", "a packet ends though the next byte has come",
            USB_PACKETS, "with m.If(full & ~self.i.valid & ~ends):", "with m.If(full & ~ends):",
            USB + "::test_packets_end_where_nothing_follows_for_a_while[0.6]"),
+    Mutant("supply.early", "regulators are on before the filters have settled",
+           SUPPLY, "self.on.eq(waits >= self._settled)", "self.on.eq(1)", SUPPLY_TEST),
+    Mutant("supply.width", "a pin is high for a cycle too many",
+           SUPPLY, "pulse.eq(place < width)", "pulse.eq(place <= width)", SUPPLY_TEST),
     Mutant("board.inverted", "the line to the host is inverted",
            UART_TOP, "tx.o.eq(serial.tx)", "tx.o.eq(~serial.tx)", RTL_BOARD),
     Mutant("board.feedback", "the PLL makes another clock than the UART counts on",
