@@ -11,7 +11,7 @@ import random
 
 import pytest
 
-from tritstream.build import BuildConfig
+from tritstream.build import MOST_LANES, BuildConfig
 from tritstream.catalog import resolve
 from tritstream.cli.estimate import image_estimate
 from tritstream.formats import HEADER_BYTES, UNIT
@@ -28,6 +28,7 @@ SMALL = {"candidates": 5, "max_hidden": 192, "max_intermediate": 256, "max_vocab
          "max_state": 512, "max_stages": 32}
 DEPTH = 100     # cycles of a stage that nothing hides, beside a row group's
 SIDE_BY_SIDE = 64   # bytes per cycle of a drawn build with several memories; wide ones take minutes
+TOGETHER = 64       # the same, times its lanes
 BY_ORDER = 0.03     # share of a pass that the order of a small vocabulary's logits may make of it
 
 WIDE = [(4, 1), (16, 1), (64, 1), (32, 4)]      # P, G of builds for the published shapes
@@ -231,9 +232,11 @@ def draw_build(rng: random.Random) -> BuildConfig:
     beat, vector = rng.randint(0, 7), rng.randint(0, 6)
     vector = min(vector, beat)
     groups = rng.randint(1, max(1, min(8, SIDE_BY_SIDE >> beat))) if rng.random() < 0.5 else 1
+    most = max(1, min(MOST_LANES, TOGETHER // (groups << beat)))
+    lanes = rng.randint(1, most) if rng.random() < 0.5 else 1
     hidden, layers = rng.randint(1, 200), rng.randint(1, 4)
     return BuildConfig(
-        beat_bytes=1 << beat, groups=groups, vector_width=1 << vector,
+        beat_bytes=1 << beat, groups=groups, lanes=lanes, vector_width=1 << vector,
         element_width=1 << rng.randint(0, min(vector, 3)), candidates=rng.randint(1, 20),
         max_hidden=hidden,
         max_intermediate=rng.randint(1, 300), max_vocab=rng.randint(1, 400),
@@ -248,6 +251,13 @@ def draw_shape(rng: random.Random, build: BuildConfig) -> dict[str, int]:
     return {"hidden": dimension(build.max_hidden), "layers": dimension(build.max_stages // 4),
             "intermediate": dimension(build.max_intermediate), "vocab": dimension(build.max_vocab),
             "bos": None, "eos": None}
+
+
+def draw_tokens(rng: random.Random, lanes: int, vocab: int) -> list[tuple[int, int]]:
+    """Return conversations and tokens that share a pass, those of a conversation as neighbours."""
+    conversations = rng.sample(range(lanes), lanes)
+    drawn = sorted(rng.choices(range(lanes), k=rng.randint(1, lanes)))
+    return [(conversations[n], rng.randrange(vocab)) for n in drawn]
 
 
 def draw_gaps(rng: random.Random, beats: int) -> dict[int, int]:
@@ -266,10 +276,10 @@ def test_a_build_that_is_drawn(cache, tmp_path, seed, build_number):
             shape, outliers = draw_shape(rng, config), rng.random() < 0.3
             print(f"{shape}, outliers: {outliers}")
             image = dummy(tmp_path, outliers=outliers, **shape)
-            conversation = Lockstep(passes, image)
+            conversations = Lockstep(passes, image, config.lanes)
             for head in (True, False, True):
-                token = rng.randrange(image.vocab)
+                tokens = draw_tokens(rng, config.lanes, image.vocab)
                 stages = image.stages if head else image.body_stages
-                played = pass_bytes(image, [token], stages, config.stripes)
+                played = pass_bytes(image, [token for _, token in tokens], stages, config.stripes)
                 beats = len(played) // config.stripe_bytes
-                conversation.step(token, head=head, gaps=draw_gaps(rng, beats))
+                conversations.together(tokens, head=head, gaps=draw_gaps(rng, beats))

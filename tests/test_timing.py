@@ -7,9 +7,10 @@ from tritstream.formats import UNIT
 from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
-from tritstream_sim.report.timing import activity, draw
+from tritstream_sim.report.timing import activity, draw, turnarounds
 
 WIDTH = 16
+MOST_TURNAROUND = 75        # cycles, with so few columns
 
 
 def test_every_beat_of_the_tape_is_seen_and_every_row(tmp_path):
@@ -26,6 +27,14 @@ def test_every_beat_of_the_tape_is_seen_and_every_row(tmp_path):
         beats = header.units * UNIT // WIDTH
         assert within["core: trits"] + within["tape: gains"] + UNIT // WIDTH == beats
         assert within["rows: sums"] == within["elements, statistics"] == header.rows
+
+    waits = turnarounds(working, ends)
+    assert len(waits) == len(sections) - 2
+    assert max(waits) <= MOST_TURNAROUND
+    for wait, before, end in zip(waits, ends[1:], ends[2:], strict=True):
+        last = max(cycle for cycle in range(before) if working["core: trits"][cycle])
+        first = working["core: trits"].index(True, before)
+        assert wait < first - last < end - last
 
     names = [section.name for section in sections]
     draw(working, dict(zip(names[-3:], ends[-3:], strict=True)), "a layer", tmp_path / "a.svg")

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from tritstream.analysis.estimate import Estimate, estimate
 from tritstream.analysis.roofline import draw_roofline
-from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
+from tritstream.build import BuildConfig
 from tritstream.catalog import resolve
 from tritstream.cli.console import speed
 from tritstream.cli.estimate import image_estimate
@@ -104,14 +104,7 @@ class LaneRow:
 
 
 def _build(image: Image, beat_bytes: int, lanes: int = 1) -> BuildConfig:
-    """Return the build that holds just this model."""
-    needs = Needs.of(image)
-    return BuildConfig(
-        beat_bytes=beat_bytes, lanes=lanes,
-        vector_width=usual_vector_width(beat_bytes, lanes=lanes),
-        element_width=usual_element_width(beat_bytes, lanes), max_hidden=needs.max_hidden,
-        max_intermediate=needs.max_intermediate, max_vocab=needs.max_vocab,
-        max_state=needs.max_state, max_stages=needs.max_stages, memory_bytes=MEMORY)
+    return dataclasses.replace(Needs.of(image).least_build(beat_bytes, lanes), memory_bytes=MEMORY)
 
 
 def _image(model: str, directory: pathlib.Path) -> Image:

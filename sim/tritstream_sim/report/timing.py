@@ -2,7 +2,8 @@
 
 ``python -m tritstream_sim.report.timing [-o FILE]`` simulates the first layer of `tiny` at 16
 bytes per beat in Amaranth's simulator, where every stream can be seen, and draws its last two
-stages. Takes seconds.
+stages. Takes seconds. ``--write docs/architecture.md`` simulates `demo` as well, and writes how
+long the core waits from stage to stage. Takes three minutes.
 """
 
 import argparse
@@ -13,19 +14,25 @@ from collections.abc import Mapping
 
 from amaranth.sim import Simulator
 
-from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
+from tritstream.build import BuildConfig
 from tritstream.catalog import resolve
 from tritstream.errors import TritstreamError
 from tritstream.image.image import Image
+from tritstream.image.needs import Needs
 from tritstream.support.picture import write_picture
 from tritstream_hw.accelerator import Accelerator
 from tritstream_sim.observe import SIGNALS
+from tritstream_sim.report.marked import write_between
 from tritstream_sim.verilate.passes import pass_bytes
 
-__all__ = ["activity", "draw", "main"]
+__all__ = ["activity", "draw", "main", "turnarounds"]
 
 BEAT_BYTES = 16
+TOKEN = 5
 STAGES = 5                  # the embedding and the first layer
+MARKS = ("<!-- turnaround: written by `python -m tritstream_sim.report.timing` -->",
+         "<!-- end of turnaround -->")
+TURNED = ("tiny", 16), ("demo", 16), ("demo", 64)   # models and beats of the table
 SHOWN = 2                   # of them
 PATIENCE = 20_000           # cycles of a pass
 SIZE = (11, 4.6)            # inches
@@ -116,6 +123,31 @@ def activity(config: BuildConfig, image: Image, token: int, stages: int,
     return working, ends
 
 
+def turnarounds(working: Mapping[str, list[bool]], ends: list[int]) -> list[int]:
+    """Return how long the core waits from stage to stage.
+
+    Parameters
+    ----------
+    working, ends
+        As `activity` returns them.
+
+    Returns
+    -------
+    list of int
+        For each stage but the first two the cycles between the last beat of trits of the stage
+        before and its own first, less those in which a beat of a header or of gains was taken.
+    """
+    trits = working["core: trits"]
+    beats = [any(parts) for parts in zip(working["tape: header"], working["tape: gains"],
+                                         strict=True)]
+    found = []
+    for end in ends[1:-1]:
+        last = end - trits[end::-1].index(True)
+        first = trits.index(True, end)
+        found.append(beats[last + 1:first].count(False))
+    return found
+
+
 def _runs(worked: list[bool]) -> list[tuple[int, int]]:
     """First cycle and number of cycles of each time in which a block worked."""
     runs, cycle = [], 0
@@ -169,20 +201,42 @@ def draw(working: Mapping[str, list[bool]], ends: Mapping[str, int], title: str,
         write_picture(figure, path)
 
 
+def table(models) -> str:
+    """Simulate the first layer of models, and the stage behind it; a table of their turnarounds.
+
+    Parameters
+    ----------
+    models : iterable of (str, int)
+        Names, and bytes per beat.
+    """
+    lines = ["| model | P, V, E | MLGRU to o | o to GLU | GLU to down | down to MLGRU |",
+             "|---|---|---:|---:|---:|---:|"]
+    for name, beat_bytes in models:
+        image = resolve(name).image
+        config = Needs.of(image).least_build(beat_bytes)
+        found = turnarounds(*activity(config, image, token=TOKEN, stages=STAGES + 1))
+        build = f"{beat_bytes}, {config.vector_width}, {config.element_width}"
+        lines.append(f"| {name} | {build} | {' | '.join(map(str, found))} |")
+    return "\n".join(lines)
+
+
 def main(argv=None) -> None:
-    """Simulate, and draw."""
+    """Simulate, draw, and write."""
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.timing")
     parser.add_argument("-o", "--output", type=pathlib.Path, metavar="FILE",
                         default=pathlib.Path("docs/images/timing.svg"), help="PNG or SVG")
+    parser.add_argument("--write", type=pathlib.Path, metavar="DOCUMENT",
+                        help="write the table of turnarounds there, too")
     options = parser.parse_args(argv)
     image = resolve("tiny").image
-    config = BuildConfig(beat_bytes=BEAT_BYTES, vector_width=usual_vector_width(BEAT_BYTES),
-                         element_width=usual_element_width(BEAT_BYTES))
-    working, ends = activity(config, image, token=5, stages=STAGES)
+    config = Needs.of(image).least_build(BEAT_BYTES)
+    working, ends = activity(config, image, token=TOKEN, stages=STAGES)
     names = [section.name for section in image.sections[:STAGES]]
     last = dict(list(zip(names, ends, strict=True))[-SHOWN - 1:])
     draw(working, last, f"tiny, P = {BEAT_BYTES}, V = {config.vector_width}, "
          f"E = {config.element_width} (simulated)", options.output)
+    if options.write:
+        write_between(options.write, MARKS, table(TURNED))
 
 
 if __name__ == "__main__":

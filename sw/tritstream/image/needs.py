@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
 from tritstream.image.layout import lay_out
 from tritstream.stripes import PLAIN, Stripes
 
@@ -65,6 +66,14 @@ class Needs:
             if most is not None and needed > most:
                 return f"{name} of {needed} exceeds {most}"
         return None
+
+    def least_build(self, beat_bytes: int, lanes: int = 1) -> BuildConfig:
+        """Return a build of the usual widths that holds just this image, its memory apart."""
+        return BuildConfig(
+            beat_bytes=beat_bytes, lanes=lanes,
+            vector_width=usual_vector_width(beat_bytes, lanes=lanes),
+            element_width=usual_element_width(beat_bytes, lanes),
+            **{field: getattr(self, field) for field in _NAMES})
 
     def resident(self, memory_bytes: int) -> bool:
         """Whether a memory of that size holds the weights."""
