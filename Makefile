@@ -42,7 +42,7 @@ help:
 	  '  bench-serve  measure the server with many clients; writes the tables of docs/serving.md' \
 	  '  pictures    the page of the server, and a session of chat, as docs/serving.md shows them' \
 	  '  cycles      measure the cycles per token in the README' \
-	  '  board       upload tiny to the simulated pads of ulx3s_85f, and generate; the speed of demo' \
+	  '  board       upload tiny to the simulated pads of ulx3s_85f and ecpix5_85f, and generate; the speed of demo' \
 	  '  boards      write docs/boards.md and the boards of the README, from reports and estimates' \
   '  mutants     break the RTL in many ways; every one has to be caught' \
 	  '  fuzz        CASES inputs that nobody would write, from SEED on' \
@@ -158,6 +158,7 @@ board: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.board --upload
 	$(Q).venv/bin/python -m tritstream_sim.report.board -m tiny --write .
 	$(Q).venv/bin/python -m tritstream_sim.report.board -m demo --write .
+	$(Q).venv/bin/python -m tritstream_sim.report.board -b ecpix5_85f --upload --write .
 
 boards: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.report.boards --write .

@@ -135,7 +135,9 @@ def test_unknown_board():
     ("sim:ulx3s_85f?flash=absent", "absent cannot be read .*`tritstream program ulx3s_85f"),
     ("sim:ulx3s_85f?flash_image=/etc/passwd", "unknown option 'flash_image'"),
     ("sim:ulx3s_85f_bram?flash=absent", "unknown option 'flash'"),
-    ("sim:ecpix5_85f", "has a DDR3 memory, of whose pads there is no model"),
+    ("sim:ecpix5_85f_usb", "has a USB link, at whose pads nothing stands"),
+    ("sim:ecpix5_85f?ddr3_image=/etc/passwd", "unknown option 'ddr3_image'"),
+    ("sim:ecpix5_85f?ddr3_stuck=-1", "ddr3_stuck=-1: it must be a number of 0 to 1e"),
     ("sim:ulx3s_84f", "no simulated board 'ulx3s_84f'.* `tritstream boards`"),
 ])
 def test_boards_up_to_their_pads_that_cannot_be(address, sentence):

@@ -30,6 +30,9 @@ class Ddr3Phy(Ddr3Core):
     ``init``, the domain ``edge`` is stopped while all cells at the pads are reset, so that they
     begin in the same of its cycles.
 
+    For a platform that has an attribute ``simulated`` a model of the chip stands in the place of
+    all cells at the pads.
+
     Parameters
     ----------
     chip : Ddr3Chip
@@ -60,7 +63,7 @@ class Ddr3Phy(Ddr3Core):
         lacking = [pad for pad in MAY_LACK if not hasattr(self._ports, PINS[pad])]
         platform.add_file(f"{NAME}.v", core_verilog(
             self.chip, self._clock_hz, addresses=len(self._ports.a), without=lacking,
-            masks=self._masks))
+            masks=self._masks, simulated=hasattr(platform, "simulated")))
         restart, reset, waits = Signal(), Signal(), Signal(4, init=-1)
         m.d.init += waits.eq(waits >> 1)        # the DLL wants a reset while its clock runs
         m.submodules.divider = Instance(

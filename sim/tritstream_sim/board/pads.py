@@ -26,7 +26,7 @@ __all__ = ["PadsTransport", "open_board"]
 
 SLICE_SECONDS = 2e-4        # of the board's time, which take a second: then the driver looks around
 MOST_SETTING = 1e9
-SPOKE = re.compile(r"(sdr|flash|EHXPLLL|rPLL): [^\n]*")
+SPOKE = re.compile(r"(sdr|flash|EHXPLLL|rPLL|CLKDIVF): [^\n]*")
 START_SECONDS = 3e-4        # of the board's time, until its SDRAM can be written
 SPARE = 1.1                 # of the time that a model takes from the flash memory
 
@@ -43,7 +43,9 @@ class PadsTransport(SteppedTransport):
     baud : float
         Of the host's UART.
     content : bytes-like or None
-        What its SDRAM holds from the start.
+        What its SDRAM holds from the start; a DDR3 memory still has to be started and levelled.
+    levelled : bool
+        Whether that is a DDR3 memory.
     settings : dict
         Of the models.
     seconds : float
@@ -51,15 +53,15 @@ class PadsTransport(SteppedTransport):
     """
 
     def __init__(self, executable: pathlib.Path, name: str, *, baud: float, content=None,
-                 settings=None, seconds: float = 0):
-        self.name, self.preloaded = name, content
+                 levelled: bool = False, settings=None, seconds: float = 0):
+        self.name, self.preloaded = name, None if levelled else content
         self._said = tempfile.TemporaryFile()
         self._content = tempfile.NamedTemporaryFile()
         settings = dict(settings or {})
         if content is not None:
             self._content.write(content)
             self._content.flush()
-            settings["sdr_image"] = self._content.name
+            settings["ddr3_image" if levelled else "sdr_image"] = self._content.name
         super().__init__(executable, baud=baud, patience=float("inf"), stderr=self._said,
                          **settings)
         end = seconds * 1e6 * MICROSECOND
@@ -104,10 +106,10 @@ def open_board(target: Target, address: Address, image: Image | None,
     BadInput
         There is no such setting, or no model of what is at the board's pads.
     """
-    if isinstance(target.chip, Ddr3Chip):
-        raise BadInput(f"{target.name} has a DDR3 memory, of whose pads there is no model: choose "
-                       "another board, or sim for one that is as fast as its core.")
-    known = sorted(pads.settings() - {"sdr_image", "flash_image"})
+    if target.baud is None:
+        raise BadInput(f"{target.name} has a USB link, at whose pads nothing stands here: choose a "
+                       "board with a UART, or sim for one that is as fast as its core.")
+    known = sorted(pads.settings() - {"sdr_image", "flash_image", "ddr3_image"})
     address.check_options("baud", *(["flash"] if target.flash else []), *known)
     settings = {key: address.options[key] for key in known if key in address.options}
     for key, text in settings.items():
@@ -128,7 +130,8 @@ def open_board(target: Target, address: Address, image: Image | None,
     holds = image is not None and target.chip is not None and not seconds
     with elapsed(f"starting {target.name} from its flash memory"):
         return PadsTransport(executable, address.text, baud=baud, settings=settings,
-                             content=image.payload if holds else None, seconds=seconds)
+                             content=image.payload if holds else None,
+                             levelled=isinstance(target.chip, Ddr3Chip), seconds=seconds)
 
 
 def _put_into_flash(target: Target, address: Address, settings: dict) -> float:

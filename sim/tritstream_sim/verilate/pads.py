@@ -6,6 +6,7 @@ import re
 from tritstream_hw.boards import Target
 from tritstream_hw.boards.gowin import PACKAGE_PINS
 from tritstream_hw.flash.chip import FlashChip
+from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_sim.verilate.compile import compile_model
 from tritstream_sim.verilate.export import export, ports
@@ -46,9 +47,10 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
 
     Its pads are those of the platform's file. An oscillator stands at each that has a clock there,
     the host's UART at the resource ``uart``, the target's chip at ``sdram``, or where it is in the
-    FPGA's package, and its flash memory at ``spi_flash``. What Amaranth or the board's own file
-    takes from the vendor is modelled in ``primitives``, the chips in ``chips``; both say what of
-    them a run can set.
+    FPGA's package, and its flash memory at ``spi_flash``. A DDR3 chip is modelled together with
+    what is at its pads, so nothing stands there. What Amaranth or the board's own file takes from
+    the vendor is modelled in ``primitives``, the chips in ``chips``; both say what of them a run
+    can set.
 
     Parameters
     ----------
@@ -65,11 +67,14 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
         The top has a pad at which nothing stands.
     """
     platform, name = target.platform(), f"board_{target.name}"
+    platform.simulated = True
     text = export(target.top(target.config, build_id, target.baud), target.name, platform)
     clocks = {port.name: hz for port, hz in platform.iter_port_clock_constraints()}
     parts = [_OSCILLATOR.format(pad=pad, half_period=1e9 / hz / 2) for pad, hz in clocks.items()]
     pads, stands = ports(text, target.name), _LINES | {pad: pad for pad in clocks}
-    if target.chip is not None:
+    if isinstance(target.chip, Ddr3Chip):
+        stands |= {pad: "" for pad in pads if pad.startswith("ddr3_0__")}
+    elif target.chip is not None:
         pins = {pad: _SDR_PADS[pad] for pad in pads if pad in _SDR_PADS}
         parts.append(_chip(target.chip, pins))
         stands |= {pad: pad for pad in pins}
@@ -82,8 +87,9 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
         name=name, design=target.name, parts="\n    ".join(parts),
         connections=", ".join(f".{pad}({stands[pad]})" for pad in pads))
     models = [path.read_text() for path in MODELS]
-    return compile_model("\n".join([*models, text, wrapper]), name, cache, arguments=_ARGUMENTS,
-                         sources=[SOURCE])
+    files = map(str, platform.extra_files.values())         # a DDR3 memory's controller
+    return compile_model("\n".join([*models, *files, text, wrapper]), name, cache,
+                         arguments=_ARGUMENTS, sources=[SOURCE])
 
 
 def settings() -> set[str]:

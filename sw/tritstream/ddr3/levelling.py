@@ -44,6 +44,7 @@ STARTED = Control.HARDWARE | Control.CKE | Control.ODT | Control.RESET_N
 KEPT = "dfii_pi0_wrdata"    # where its windows stay: a word of each lane, which nothing else needs
 
 PATTERNS = 2                # of a burst, each in a column of its own
+ROW = (1 << 13) - 1         # where they are: the last row of the smallest chip, far from a model
 BURST = 8
 
 
@@ -168,7 +169,7 @@ def _wake(chip: "_Chip", wait: Callable[[float], None]) -> None:
 def _write_patterns(chip: "_Chip") -> list[bytes]:
     """Write random bursts; the row is refreshed whenever it is opened to be read."""
     patterns = [random.Random(n).randbytes(LANES * BURST) for n in range(PATTERNS)]
-    chip.issue(0, Command.ACTIVATE)
+    chip.issue(0, Command.ACTIVATE, address=ROW)
     for number, pattern in enumerate(patterns):
         half = len(pattern) // 2
         for phase, part in enumerate((pattern[:half], pattern[half:])):
@@ -230,7 +231,7 @@ class _Chip:
     def lanes_that_read(self, patterns: list[bytes]) -> set[int]:
         """Return the lanes that read all patterns, and whose strobe was seen each time."""
         good = set(range(LANES))
-        self.issue(0, Command.ACTIVATE)
+        self.issue(0, Command.ACTIVATE, address=ROW)
         for number, pattern in enumerate(patterns):
             self.write("burstdet_clr", 1)
             self.issue(READ_PHASE, Command.READ, address=BURST * number)
@@ -240,5 +241,7 @@ class _Chip:
                              for phase in range(2))
             good &= {lane for lane in good
                      if seen >> lane & 1 and found[lane::LANES] == pattern[lane::LANES]}
+            if not good:
+                break
         self.issue(0, Command.PRECHARGE, address=PRECHARGE_ALL)
         return good

@@ -121,9 +121,9 @@ def core_verilog(chip: Ddr3Chip, clock_hz: int, **others) -> str:
     clock_hz : int
         Its frequency, a half of the chip's.
     others
-        Of the generator's `Core`: ``simulated``, or how the pads are: ``command_delay``; how many
-        have the address (``addresses``); which there are not (``without``); and the byte lane of
-        which each has the mask, if not its own (``masks``).
+        Of the generator's `Core`: ``simulated``; and how the pads are, if there are any:
+        ``command_delay``; how many have the address (``addresses``); which there are not
+        (``without``); and the byte lane of which each has the mask, if not its own (``masks``).
 
     Raises
     ------

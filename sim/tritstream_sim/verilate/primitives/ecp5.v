@@ -52,6 +52,33 @@ module DCCA(input CLKI, input CE, output CLKO);
     assign CLKO = CLKI & enabled;
 endmodule
 
+// The same of a clock at the edge of the FPGA, which stands still while it is told to.
+module ECLKSYNCB(input ECLKI, input STOP, output ECLKO);
+    DCCA gate(.CLKI(ECLKI), .CE(!STOP), .CLKO(ECLKO));
+endmodule
+
+module ECLKBRIDGECS(input CLK0, input CLK1, input SEL, output ECSOUT);
+    assign ECSOUT = SEL ? CLK1 : CLK0;
+endmodule
+
+// Half of a clock; low while it is reset.
+module CLKDIVF #(parameter DIV = "2.0") (
+    input CLKI, input RST, input ALIGNWD, output reg CDIVX = 0
+);
+    initial if (DIV != "2.0") $fatal(1, "CLKDIVF: only a half is modelled");
+    always @(posedge CLKI, posedge RST) CDIVX = !RST && !CDIVX;
+endmodule
+
+// DLL of DDR pads. How late it makes what it delays is not modelled, only when it locks.
+module DDRDLLA(
+    input CLK, input RST, input UDDCNTLN, input FREEZE, output DDRDEL, output LOCK
+);
+    localparam PERIODS = 64;
+    integer seen = 0;
+    always @(posedge CLK, posedge RST) if (RST) seen = 0; else if (seen != PERIODS) seen = seen + 1;
+    assign LOCK = seen == PERIODS, DDRDEL = 0;
+endmodule
+
 // PLL whose feedback is its output CLKOP. Its oscillator makes CLKFB / CLKFB_DIV as fast as
 // CLKI / CLKI_DIV, and each output is a part of it. The phases of outputs to each other are right.
 // With `+pll_unlocked=1` it never locks, and with `+pll_slower=2` all its clocks have half their rate.

@@ -5,18 +5,19 @@ Its standard input holds what to write, as JSON: the arguments of `Core`, which
 """
 
 import json
+import re
 import sys
 
 from litedram.common import PhySettings
 from litedram.core import LiteDRAMCore
 from litedram.core.controller import ControllerSettings
 from litedram.modules import DDR3Module
-from litedram.phy.ecp5ddrphy import ECP5DDRPHY
+from litedram.phy.ecp5ddrphy import ECP5DDRPHY, ECP5DDRPHYInit
 from litedram.phy.model import SDRAMPHYModel
 from litex.build.lattice.common import lattice_ecp5_special_overrides
 from litex.gen.fhdl import verilog
 from litex.soc.interconnect import csr_bus
-from migen import Cat, ClockDomain, ClockDomainsRenamer, Module, Record, Signal
+from migen import Cat, ClockDomain, ClockDomainsRenamer, Instance, Module, Record, Signal
 
 from tritstream_hw.memory.ddr3.generator.lanes import Lanes
 
@@ -27,7 +28,9 @@ ADDRESS_BITS = 10           # of the registers
 class Core(Module):
     """Controller and PHY of a chip, or of LiteDRAM's model of one, and every port of them.
 
-    The reset is that of the PHY, whose cells begin together; or, with the model, of all.
+    The reset is that of the PHY, whose cells begin together; or, with the model, of all. A model
+    with pads stands in a board's design: it has the same ports and is started in the same way, but
+    nothing passes its pads, and a run says what it is like, see `ddr3.v`.
     """
 
     def __init__(self, *, name: str, chip: dict, clock_hz: int, commands: int, postponed: int,
@@ -42,19 +45,22 @@ class Core(Module):
         if simulated:
             self.submodules.model = model = SDRAMPHYModel(
                 module, _settings(chip), clk_freq=clock_hz)
-            self._show_commands(model.dfi.phases)
             self.submodules.phy = phy = Lanes(model, chip["word_bits"] // 8)
-            self.comb += phy.windows.eq(self._port("windows", len(phy.windows)))
+            if addresses is None:
+                self._show_commands(model.dfi.phases)
+                self.comb += phy.windows.eq(self._port("windows", len(phy.windows)))
+            else:
+                self._pads(chip, addresses, without)
+                self._add_start(ECP5DDRPHYInit())
+                self.specials += Instance("ddr3", p_LANES=chip["word_bits"] // 8,
+                                          o_windows=phy.windows, o_stuck=phy.stuck)
         else:
             self._add_clock("phy", clock, reset)
-            self._add_clock("sys2x", self._port("fast_clk"))
-            self._add_clock("init", self._port("init_clk"), self._port("init_rst"))
             self.submodules.phy = phy = ClockDomainsRenamer("phy")(ECP5DDRPHY(
                 self._pads(chip, addresses, without), clock_hz, cl=chip["cas_latency"],
                 cwl=chip["write_latency"], cmd_delay=command_delay,
                 dm_remapping=dict(enumerate(masks or ()))))
-            self.comb += [self._port("stop").eq(phy.init.stop),
-                          self._port("restart").eq(phy.init.reset)]
+            self._add_start(phy.init)
         self.submodules.sdram = LiteDRAMCore(
             phy, module.geom_settings, module.timing_settings, clock_hz,
             controller_settings=ControllerSettings(
@@ -74,6 +80,12 @@ class Core(Module):
         made.clk = clock
         if reset is not None:
             made.rst = reset
+
+    def _add_start(self, init: ECP5DDRPHYInit):
+        self.submodules.init = init
+        self._add_clock("sys2x", self._port("fast_clk"))
+        self._add_clock("init", self._port("init_clk"), self._port("init_rst"))
+        self.comb += [self._port("stop").eq(init.stop), self._port("restart").eq(init.reset)]
 
     def _pads(self, chip: dict, addresses: int, without: list[str]) -> Record:
         lanes = chip["word_bits"] // 8
@@ -143,6 +155,33 @@ def _settings(chip: dict) -> PhySettings:
         write_latency=write)
 
 
+# Of the modelled chip a bank has a memory of bursts, at every second address.
+CONTENT = """integer file, n;
+reg [{bits}:0] burst;
+string path;
+initial if ($value$plusargs("ddr3_image=%s", path)) begin
+    file = $fopen(path, "rb");
+    for (n = 0; $fread(burst, file) != 0; n = n + 1)
+        case ({bank})
+{cases}
+        endcase
+    $fclose(file);
+end
+endmodule"""
+
+
+def _with_content(text: str, chip: dict) -> str:
+    """Have a modelled chip hold from the start what a file has that a run names."""
+    columns, banks = chip["column_bits"] - 3, chip["bank_bits"]     # of bursts
+    memories = re.findall(r"assign \w*bankmodel(\d+)_read_port_dat_r = (\w+)\[", text)
+    place = f"(n >> {columns + banks} << {columns} | n & {(1 << columns) - 1}) << 1"
+    content = CONTENT.format(
+        bits=8 * chip["word_bits"] - 1, bank=f"n >> {columns} & {(1 << banks) - 1}",
+        cases="\n".join(f"            {bank}: {memory}[{place}] = {{<<8{{burst}}}};"
+                        for bank, memory in memories))
+    return re.sub(r"endmodule\s*$", lambda _: content, text)
+
+
 def main():
     """Write what standard input asks for."""
     asked = json.load(sys.stdin)
@@ -150,8 +189,10 @@ def main():
     text = str(verilog.convert(core, set(core.ports), asked["name"],
                                special_overrides=lattice_ecp5_special_overrides))
     # Comments tell the time of day, and the directive would be for all that is read behind it.
-    print("\n".join(line for line in text.splitlines()
-                    if line.strip() and not line.lstrip().startswith(("//", "`timescale"))))
+    text = "\n".join(line for line in text.splitlines()
+                     if line.strip() and not line.lstrip().startswith(("//", "`timescale")))
+    modelled = asked.get("simulated") and asked.get("addresses") is not None
+    print(_with_content(text, asked["chip"]) if modelled else text)
 
 
 if __name__ == "__main__":

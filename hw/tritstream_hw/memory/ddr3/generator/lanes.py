@@ -13,7 +13,7 @@ class Lanes(Module, AutoCSR):
     """A PHY with the registers of `ECP5DDRPHY`: outside of its window, a lane reads all bits wrong.
 
     Its `dfi` is that of the controller, `phy` the model; `windows` says where each lane reads
-    right.
+    right, and `stuck` which data lines are read as 0.
     """
 
     def __init__(self, phy, lanes: int):
@@ -26,6 +26,7 @@ class Lanes(Module, AutoCSR):
         self._burstdet_clr = CSR()
         self._burstdet_seen = CSRStatus(lanes)
         self.windows = Signal(WINDOW_BITS * lanes)
+        self.stuck = Signal(8 * lanes)
 
         first, *others = phy.dfi.phases
         self.dfi = Interface(len(first.address), len(first.bank), len(first.cs_n),
@@ -54,4 +55,5 @@ class Lanes(Module, AutoCSR):
         for mine, model in zip(self.dfi.phases, phases, strict=True):
             for start in range(8 * lane, len(model.rddata), word_bits):
                 read = model.rddata[start:start + 8]
-                self.comb += mine.rddata[start:start + 8].eq(Mux(right, read, ~read))
+                stuck = self.stuck[8 * lane:8 * lane + 8]
+                self.comb += mine.rddata[start:start + 8].eq(Mux(right, read, ~read) & ~stuck)
