@@ -18,7 +18,7 @@ from tritstream.link.endpoint import LinkOptions
 from tritstream.transport import Faults, FaultyTransport, open_transport
 from tritstream_sim.board import Board, board_config
 from tritstream_sim.twin.emulator import Emulator, Server
-from tritstream_sim.twin.engine_contract import CASES, contract_model
+from tritstream_sim.twin.engine_contract import CASES, LENGTH, contract_model
 from tritstream_sim.twin.golden_board import GoldenBoard
 
 EMULATED_BOARDS = {"emulated": {"memory_bytes": 1 << 16}, "emulated-streamed": {},
@@ -72,6 +72,8 @@ def engine(request, model):
         transport.retry_seconds = RETRY_SECONDS
         board = LanesEngine if "lanes" in name else DeviceEngine
         opened = board(Device(transport), model.image, simulated=True)
+    if name not in ("golden", "float"):
+        opened.beyond = LENGTH          # passes that go by while a socket carries the word
     with opened:
         yield opened
 

@@ -144,9 +144,9 @@ class Image:
         return cls(bytes(content), **changes)
 
     @classmethod
-    def together(cls, seed: int, tokens: int):
+    def together(cls, seed: int, tokens: int, **changes):
         """One whose pass of so many tokens has its length."""
-        return cls.random(seed, beats=32 + 16 * tokens)
+        return cls.random(seed, beats=32 + 16 * tokens, **changes)
 
     def tape(self, units: int) -> bytes:
         return self.payload[self.tape_unit * UNIT:][:units * UNIT]
@@ -279,6 +279,47 @@ def test_several_greedy_runs_go_on_together(connect, candidates, stall):
                     answer.total for answer in answers]
                 assert [result.stalls >> STALLS_SHIFT for result in results] == [
                     6, *[0] * (len(tokens) - 1)]
+
+
+@pytest.mark.parametrize("stall", [0, 30])
+def test_a_command_that_waits_ends_a_run(connect, stall):
+    """Behind the pass that is under way, which is told; what comes next goes on from there."""
+    for config, tokens in (CONFIG, [5]), (LANES, [2, 7, 0]):
+        device = connect(config, stall=stall)
+        image = Image.together(5, len(tokens), pace=60)     # longer than the way of a command
+        device.load(image)
+        device._configure()
+        lanes = [Lane(slot=n, token=token) for n, token in enumerate(tokens)]
+        run = Run(token=5, count=9, lanes=len(lanes), tape_units=4, stages=6)
+        follows = b"".join(lane.pack() for lane in lanes) if config is LANES else b""
+        follows += bytes([Code.IDENTIFY])
+        assert command(device, Code.RUN, run.pack(), follows, reply=2)[1] == Status.OK
+        assert read_answer(device._stream.read, tokens)[0].last
+        assert device._stream.read(1)[0] == Code.IDENTIFY
+        assert Identity.unpack(device._stream.read(Identity.SIZE)) == device.identity
+        for taken in 1, 2, 4:
+            seen = []
+
+            def enough(seen=seen, taken=taken):
+                return len(seen) >= taken
+
+            passes = (device.run([5], 40, fresh=True, enough=enough) if config is CONFIG
+                      else device.run_together(lanes, 40, enough=enough))
+            for results in passes:
+                seen.append(results)
+            print(f"{len(lanes)} lanes, {taken} passes are enough: {len(seen)}")
+            assert taken <= len(seen) <= taken + 1
+            if config is CONFIG:
+                wanted = [answer.candidates[:1] for _, answer, *_ in expected(image, 5, len(seen))]
+                assert [result.candidates for result in seen] == wanted
+                assert [result.last for result in seen] == [False] * (len(seen) - 1) + [True]
+            else:
+                for results, (fed, answers, last) in zip(
+                        seen, expected_together(image, tokens, len(seen)), strict=True):
+                    assert [result.token for result in results] == fed
+                    assert [result.digest for result in results] == [a.total for a in answers]
+                    assert {result.last for result in results} == {last}
+        assert device.identify() == Identity.of(config)
 
 
 @pytest.mark.parametrize("stall", [0, 30])

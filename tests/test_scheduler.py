@@ -1,5 +1,6 @@
 """Many texts on one engine: each says what it says alone, whatever the company."""
 
+import contextlib
 import dataclasses
 import threading
 
@@ -143,7 +144,7 @@ def test_others_wait_for_a_turn_and_not_longer(image, quantum):
     engine, counts = GoldenEngine(image), []
     engine.lanes, engine.quantum, engine.ahead = 1, quantum, 16
     run = engine.run
-    engine.run = lambda tokens, count: counts.append(count) or run(tokens, count)
+    engine.run = lambda tokens, count, *more: counts.append(count) or run(tokens, count, *more)
     texts = [([3 + n], 9, 0.0, 0) for n in range(2)]
     with engine, Scheduler(engine) as scheduler:
         with held(engine):
@@ -151,6 +152,84 @@ def test_others_wait_for_a_turn_and_not_longer(image, quantum):
         for answer, text in zip(answers, texts, strict=True):
             assert (list(answer), answer.digest) == alone(image, *text)
     assert counts == ([4, 4, 4, 4] if quantum == 4 else []), counts
+
+
+@contextlib.contextmanager
+def running_ahead(kind: str, image, lanes: int, passes: list):
+    """Yield an engine that goes on by itself for as long as it may, and notes its passes."""
+    if kind == "golden":
+        with GoldenEngine(image) as engine:
+            engine.lanes, together = lanes, engine._together
+            engine._together = lambda works: passes.append(len(works)) or together(works)
+            engine.ahead = engine.quantum = 10 ** 6
+            yield engine
+        return
+    build = BuildConfig(lanes=lanes, memory_bytes=1 << 16, max_hidden=64, max_intermediate=64,
+                        max_state=128, max_vocab=64)
+    board = GoldenBoard(image, build)
+    emulator = Emulator(build, board)
+    play = emulator._pass
+    emulator._pass = lambda run, lanes, *more: passes.append(len(lanes)) or play(run, lanes, *more)
+    kind = LanesEngine if lanes > 1 else DeviceEngine
+    with (pytest.MonkeyPatch.context() as patch,
+          kind(Device(InProcessTransport(emulator)), image, simulated=True) as engine):
+        patch.setattr(kind, "ahead", 10 ** 6)
+        patch.setattr(kind, "quantum", 10 ** 6)
+        yield engine
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("kind", ["golden", "board"])
+def test_a_lane_is_free_within_a_pass(image, kind, lanes):
+    """Of a text whose client goes away in the middle of a run that could go on for long."""
+    image, passes, marks = Image(image.path.with_name("endless.trit")), [], {}
+    waits = threading.Event()
+
+    def tell(answer, event):
+        if isinstance(event, int) and len(answer.tokens) == 5:
+            assert waits.wait(WAIT)
+            marks["cancelled"] = len(passes)
+            answer.cancel()
+
+    def began(answer, event):
+        marks.setdefault("began", len(passes))
+
+    with running_ahead(kind, image, lanes, passes) as engine, Scheduler(engine) as scheduler:
+        with held(engine):
+            leaves = scheduler.submit([7, 1], 10 ** 6, tell=tell)
+            others = [scheduler.submit([7, 2 + n], 40) for n in range(lanes - 1)]
+        late = scheduler.submit([9], 3, tell=began)
+        waits.set()
+        for n, other in enumerate(others):
+            assert (list(other), other.digest) == alone(image, [7, 2 + n], 40, 0.0, 0)
+        while not late._left:
+            pass
+    assert late.tokens == alone(image, [9], 3, 0.0, 0)[0]
+    assert leaves.tokens == alone(image, [7, 1], len(leaves.tokens), 0.0, 0)[0]
+    assert marks["began"] - marks["cancelled"] <= 2, "one that was under way, and its own"
+
+
+@pytest.mark.parametrize("kind", ["golden", "board"])
+def test_a_text_comes_in_while_others_run(image, kind):
+    """Where a lane is free, behind the pass that is under way."""
+    image, passes, marks = Image(image.path.with_name("endless.trit")), [], {}
+
+    def tell(answer, event):
+        if isinstance(event, int) and len(answer.tokens) == 5:
+            marks["came"] = len(passes)
+            texts.append(scheduler.submit([9], 3, tell=began))
+
+    def began(answer, event):
+        marks.setdefault("began", len(passes))
+
+    with running_ahead(kind, image, 3, passes) as engine, Scheduler(engine) as scheduler:
+        texts = [scheduler.submit([7, 1], 60, tell=tell)]
+        while len(texts) < 2 or not all(text._left for text in texts):
+            pass
+    for text, prompt in zip(texts, ([7, 1], [9]), strict=True):
+        assert (text.tokens, text.digest) == alone(image, prompt, len(text.tokens), 0.0, 0)
+    assert marks["began"] - marks["came"] <= 2 and len(texts[0].tokens) == 60
+    assert len(passes) <= 61, "the others were not held up"
 
 
 def test_a_conversation_goes_on(engine, image):

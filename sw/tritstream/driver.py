@@ -379,7 +379,7 @@ class Device:
     # Passes.
 
     def run(self, tokens, count: int = 1, *, fresh: bool = False, heads: bool = False,
-            logits: bool = False, candidates: bool = False):
+            logits: bool = False, candidates: bool = False, enough=None):
         """Feed `tokens`, then generate greedily.
 
         The device runs on by itself where the weights are in its memory; a prompt's passes are sent
@@ -400,6 +400,9 @@ class Device:
             Whether all logits are wanted, of every pass with a head.
         candidates : bool
             Whether all candidates are wanted, not the best one alone.
+        enough : callable or None
+            Asked behind each pass with a head but the last; once it is true, the device is told to
+            end behind the pass that is under way, which is delivered, too.
 
         Yields
         ------
@@ -415,17 +418,19 @@ class Device:
         bodies = tokens if count == 0 else tokens[:-1]
         asked = {"logits": logits, "candidates": candidates}
         plays = [self.play_of(token, head=heads, **(asked if heads else {})) for token in bodies]
-        length = self._length(count)
         if count:
-            plays.append(self.play_of(tokens[-1], length, **asked))
+            plays.append(self.play_of(tokens[-1], self._length(count), **asked))
         if fresh:
             plays[0] = dataclasses.replace(plays[0], flags=plays[0].flags | RunFlag.FRESH)
-        result = yield from self.play(plays)
-        count -= length
-        while count > 0 and result.best != self._image.stop_token:
-            length = self._length(count)
-            result = yield from self.play([self.play_of(result.best, length, **asked)])
-            count -= length
+        left = len(bodies) + count
+        while True:
+            with contextlib.closing(self.play(plays, enough)) as results:
+                for result in results:
+                    left -= 1
+                    yield result
+            if not left or result.best == self._image.stop_token or enough and enough():
+                return
+            plays = [self.play_of(result.best, self._length(left), **asked)]
 
     def together(self, lanes, *, logits: bool = False, candidates: bool = False):
         """Take tokens, as many in one pass over the weights as the device has lanes.
@@ -461,7 +466,7 @@ class Device:
             for results in passes:
                 yield from results
 
-    def run_together(self, lanes, count: int, *, candidates: bool = False):
+    def run_together(self, lanes, count: int, *, candidates: bool = False, enough=None):
         """Take a token of each of several conversations, then greedily what follows.
 
         The device runs on by itself where the weights are in its memory.
@@ -475,6 +480,8 @@ class Device:
             them.
         candidates : bool
             Whether all candidates are wanted, not the best one alone.
+        enough : callable or None
+            See `run`.
 
         Yields
         ------
@@ -486,11 +493,13 @@ class Device:
             raise BadInput(f"A pass of the device at {self.name} is for 1 to {most} tokens, not "
                            f"{len(lanes)}: share them out.")
         while count > 0:
-            length = self._length(count)
-            play = self.play_of(0, length, candidates=candidates)
-            results = yield from self._passes([(play, lanes)])
-            count -= length
-            if any(result.best == self._image.stop_token for result in results):
+            play = self.play_of(0, self._length(count), candidates=candidates)
+            with contextlib.closing(self._passes([(play, lanes)], enough)) as passes:
+                for results in passes:
+                    count -= 1
+                    yield results
+            found = any(result.best == self._image.stop_token for result in results)
+            if found or enough and enough():
                 return
             lanes = [dataclasses.replace(lane, token=result.best, flags=LaneFlag(0))
                      for lane, result in zip(lanes, results, strict=True)]
@@ -520,13 +529,15 @@ class Device:
                    tape_units=layout.tape_units if head else layout.body_units,
                    stages=image.stages if head else image.body_stages)
 
-    def play(self, plays):
+    def play(self, plays, enough=None):
         """Run commands one after the other, each sent before the one before is answered.
 
         Parameters
         ----------
         plays : iterable of Run
             Commands; whether weights are streamed is added to their flags.
+        enough : callable or None
+            See `run`; only the command that is under way ends.
 
         Yields
         ------
@@ -534,12 +545,12 @@ class Device:
             Of every pass in turn; the last is returned too.
         """
         last = None
-        with contextlib.closing(self._passes((play, ()) for play in plays)) as passes:
+        with contextlib.closing(self._passes(((play, ()) for play in plays), enough)) as passes:
             for (last,) in passes:
                 yield last
         return last
 
-    def _passes(self, plays):
+    def _passes(self, plays, enough=None):
         """Run commands with their lanes; yield what each pass gave, and return the last."""
         results = None
         with self._known_state():
@@ -548,10 +559,11 @@ class Device:
             for play, lanes in plays:
                 self._send(play, lanes)
                 waiting.append((play, lanes))
-                while waiting and (len(waiting) == DEPTH or self._stream.poll()):
-                    results = yield from self._answers(*waiting.popleft())
+                # Of several passes that one command asks for, another would end the run.
+                while waiting and (play.count > 1 or len(waiting) == DEPTH or self._stream.poll()):
+                    results = yield from self._answers(*waiting.popleft(), enough)
             while waiting:
-                results = yield from self._answers(*waiting.popleft())
+                results = yield from self._answers(*waiting.popleft(), enough)
             self._stream.settle()
         return results
 
@@ -570,31 +582,50 @@ class Device:
             self._command(Code.RUN, play.pack(), table, *weights)
             self._stream.flush()
 
-    def _answers(self, play: Run, lanes):
+    def _answers(self, play: Run, lanes, enough):
         """Read what a command gave to its tokens, pass by pass; return that of the last."""
         tokens = [lane.token for lane in lanes] or [play.token]
         head = play.stages == self._image.stages
         heads = [head and LaneFlag.BODY not in lane.flags for lane in lanes] or [head]
         once = any(LaneFlag.FOLLOWS in lane.flags for lane in lanes)
+        told = False                        # to end
         for index in itertools.count(1):
             results = self._answer(play, tokens, heads)
-            ended = self._ends(play, index, results, once)
+            ended = self._ends(play, index, results, once) or told and results[0].last
+            if results[0].last != ended:
+                raise self._ended(play, index, ended)
             if ended:
                 self._unanswered -= 1
+                if told:
+                    self._told_to_end()
             yield results
             if ended:
                 return results
+            if enough and not told and enough():
+                told = True
+                self._tell_to_end()
             tokens = [result.best for result in results]
 
     def _ends(self, play: Run, index: int, results: list[PassResult], once: bool) -> bool:
-        """Whether a pass is the last of its run, as the device says and as it must be."""
-        ends = index == play.count or once or any(
+        """Whether a pass has to be the last of its run."""
+        return index == play.count or once or any(
             not result.candidates or result.best == self._image.stop_token for result in results)
-        if results[0].last != ends:
-            raise DeviceError(f"The device at {self.name} {'went on' if ends else 'ended'} "
-                              f"behind pass {index} of {play.count}: its bitstream does not match "
-                              "this program.")
-        return ends
+
+    def _ended(self, play: Run, index: int, ends: bool) -> DeviceError:
+        return DeviceError(f"The device at {self.name} {'went on' if ends else 'ended'} behind "
+                           f"pass {index} of {play.count}: its bitstream does not match this "
+                           "program.")
+
+    def _tell_to_end(self) -> None:
+        """Have a run end behind the pass that is under way: a command that waits does that."""
+        self._command(Code.READ, Access(space=Space.COUNTERS, address=0, words=1).pack())
+        self._stream.flush()
+
+    def _told_to_end(self) -> None:
+        """Read the answer to the command that a run has ended for, which nobody wants."""
+        self._expect(Code.READ)
+        self._check(self._stream.read(1)[0], "to read a counter")
+        self._stream.read(4)
 
     def _answer(self, play: Run, tokens: list[int], heads: list[bool]) -> list[PassResult]:
         """Read the answer to a pass of these tokens, of which some have candidates."""

@@ -2,7 +2,7 @@
 
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ class CudaEngine(Engine):
     lanes = LANES
     uniform = False             # each number of tokens of a prompt is a graph of its own
     prefill = 256               # takes less time than a few passes
-    quantum = ahead = PASSES    # launched together: between them, the GPU waits for the host
+    quantum = ahead = PASSES    # between runs of so many, the GPU waits for the host
 
     def __init__(self, image: Image, device: torch.device | str = "cuda", progress=None):
         if isinstance(device, str):
@@ -111,6 +111,10 @@ class CudaEngine(Engine):
         self._places = Places(PLACES)
         self._place = self._states.nobody
         self._digest = 0
+
+    @property
+    def beyond(self) -> int:
+        return self._lanes.beyond
 
     # Conversations keep their places when others have their turn.
 
@@ -231,29 +235,34 @@ class CudaEngine(Engine):
             digest = self._cuda.body_chain(self._digest, body)
             self._digest = self._cuda.head_chain(digest, head)
 
-    def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
-        for start in range(0, count, PASSES):
-            for outcome, in self._lanes.run([(self._place, token)], min(PASSES, count - start),
-                                            self.stop_token, candidates=candidates):
+    def _run(self, token: int, count: int, candidates: bool,
+             enough: Callable[[], bool] | None = None) -> Iterator[Pass]:
+        while count:
+            for outcome, in self._lanes.run([(self._place, token)], min(PASSES, count),
+                                            self.stop_token, candidates=candidates, enough=enough):
                 result = self._pass(outcome)
+                count -= 1
                 yield result
                 token = result.candidates.best
-            if token == self.stop_token:
+            if token == self.stop_token or enough and enough():
                 return
 
-    def _run_together(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+    def _run_together(self, works: list[Work], count: int,
+                      enough: Callable[[], bool] | None) -> Iterator[list[Pass]]:
         if not 1 < len(works) <= LANES:
-            yield from super()._run_together(works, count)
+            yield from super()._run_together(works, count, enough)
             return
         places = [self._placed(work.conversation) for work in works]
         tokens = [token for work in works for token in work.tokens]
-        for start in range(0, count, PASSES):
+        while count:
             texts = list(zip(places, tokens, strict=True))
-            for outcomes in self._lanes.run(texts, min(PASSES, count - start), self.stop_token):
+            for outcomes in self._lanes.run(texts, min(PASSES, count), self.stop_token,
+                                            enough=enough):
+                count -= 1
                 yield [self._took(work, [token], True, iter([outcome])) for work, token, outcome
                        in zip(works, tokens, outcomes, strict=True)]
                 tokens = [outcome.tokens[0] for outcome in outcomes]
-            if self.stop_token in tokens:
+            if self.stop_token in tokens or enough and enough():
                 return
 
     def _placed(self, conversation: Conversation) -> int:

@@ -5,8 +5,11 @@ launch it: as a CUDA graph, again and again. Conversations that are stepped gree
 have their next pass launched before they ask for it; if they take other tokens, it is taken back.
 """
 
+import collections
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +31,9 @@ __all__ = ["LANES", "PASSES", "Lanes", "Outcome", "Pass"]
 LANES = 16
 FEW = 2                     # lanes up to which `decode` is faster than `many`
 PASSES = 32                 # of a greedy run between two looks at them
-TOGETHER = 8                # of these, launched at once
+TOGETHER = 8                # of these, launched at once at most
+LAUNCH_SECONDS = 0.5e-3     # that a launch has to take for another to be there when it ends
+MEASURED = 4                # launches, of which the last is timed: the first ones are prepared
 SURE = 2                    # passes that went on greedily before one is launched unasked
 RANKED = 1024               # logits of a program that ranks them
 RESULT = CANDIDATES + 4     # keys, mantissa, shift, digest terms of the body and of all
@@ -130,7 +135,8 @@ class Lanes:
         return outcomes
 
     def run(self, texts: Sequence[tuple[int, int]], passes: int, stop: int | None, *,
-            candidates: bool = False) -> Iterator[list[Outcome]]:
+            candidates: bool = False,
+            enough: Callable[[], bool] | None = None) -> Iterator[list[Outcome]]:
         """Take a token of each of several places, then greedily what follows.
 
         Parameters
@@ -138,12 +144,14 @@ class Lanes:
         texts : sequence of tuple
             Places, each with its token, at most `LANES`.
         passes : int
-            At most `PASSES`. All are launched at once, so that the GPU never waits for whoever
-            reads what they give.
+            At most `PASSES`.
         stop : int or None
             The pass in which any lane finds this token is the last.
         candidates : bool
             Whether outcomes have more than the best of them.
+        enough : callable or None
+            Asked before each launch but the first two; once it is true there are no more. None: all
+            are launched at once, so that the GPU never waits for whoever reads what they give.
 
         Yields
         ------
@@ -157,17 +165,37 @@ class Lanes:
         several = len(texts) > 1                # a single one stays at its stop token by itself
         with self._model.selected():
             run = self._pass(len(texts), single=True)
+            most = run.together if enough else TOGETHER
             before = self._states.copy(places) if several and stop is not None else None
-            run.play(parts, stop, passes)
-        for turn in range(passes):
-            outcomes = run.outcomes(turn, CANDIDATES if candidates else 1)
-            yield outcomes
-            if any(outcome.tokens[0] == stop for outcome in outcomes):
-                if several and turn + 1 < passes:
-                    with self._model.selected():
-                        self._states.put_back(places, before)
-                        run.play(parts, stop, turn + 1)
+            run.set(parts, stop)
+        launches, launched, read = _launches(passes, most), 0, 0
+        ends: collections.deque[int] = collections.deque()     # of launches that are under way
+        while True:
+            with self._model.selected():
+                while not enough or len(ends) < 2:
+                    count = next(launches, 0)
+                    if not count or read and enough and enough():
+                        launches = iter(())
+                        break
+                    run.launch(count)
+                    launched += count
+                    ends.append(launched)
+            if not ends:
                 return
+            for turn in range(read, read := ends.popleft()):
+                outcomes = run.outcomes(turn, CANDIDATES if candidates else 1)
+                yield outcomes
+                if any(outcome.tokens[0] == stop for outcome in outcomes):
+                    if several and turn + 1 < launched:
+                        with self._model.selected():
+                            self._states.put_back(places, before)
+                            run.play(parts, stop, turn + 1)
+                    return
+
+    @property
+    def beyond(self) -> int:
+        """Passes that may come behind the one in which a run is seen to be enough."""
+        return 2 * max((run.together for run in self._passes.values()), default=1) - 1
 
     def vectors(self, place: int, token: int) -> np.ndarray:
         """Take one token; all stage vectors in order, int32."""
@@ -202,6 +230,18 @@ class _Room:
         self.given = torch.zeros(len(INPUTS), most, dtype=torch.int32, pin_memory=shared)
         self.results = torch.empty(PASSES * most * RESULT, dtype=torch.int64, pin_memory=shared)
         self.events = [torch.cuda.Event() for _ in range(PASSES)] if shared else None
+
+
+def _launches(passes: int, most: int) -> Iterator[int]:
+    """Yield how many passes each launch has.
+
+    A launch lets other threads run, which may not let this one go on for milliseconds: so there are
+    few, of ever fewer passes, that what the last ones give is read soon.
+    """
+    while passes:
+        count = min(most, 1 << max(0, passes.bit_length() - 2))
+        yield count
+        passes -= count
 
 
 class Pass:
@@ -259,16 +299,25 @@ class Pass:
 
     def play(self, parts: Sequence[tuple[int, Sequence[int]]], stop: int | None,
              passes: int) -> None:
-        """Launch so many passes, of which each takes what the one before chose.
-
-        A launch lets other threads run, which may not let this one go on for milliseconds: so there
-        are few, of ever fewer passes, that what the last ones give is read soon.
-        """
+        """Launch so many passes, of which each takes what the one before chose."""
         self.set(parts, stop)
-        while passes:
-            count = min(TOGETHER, 1 << max(0, passes.bit_length() - 2))
+        for count in _launches(passes, TOGETHER):
             self.launch(count)
-            passes -= count
+
+    @functools.cached_property
+    def together(self) -> int:
+        """Passes of a launch that takes long enough for another to be there when it ends."""
+        if not self.room.events:
+            return 1
+        self.set([])                        # nobody's
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        for _ in range(MEASURED):
+            began.record()
+            self.launch(TOGETHER)
+            ended.record()
+        ended.synchronize()
+        seconds = began.elapsed_time(ended) / 1000 / TOGETHER
+        return min(TOGETHER, triton.next_power_of_2(math.ceil(LAUNCH_SECONDS / seconds)))
 
     def outcomes(self, turn: int, most: int = CANDIDATES) -> list[Outcome]:
         """Return what a launch has found, when it has, with at most so many candidates."""

@@ -44,7 +44,8 @@ class Run(wiring.Component):
     command, reply
         See :func:`command_members`.
     bytes : :py:`In(stream.Signature(8))`
-        What follows the arguments, of which the tokens of a pass of several are taken.
+        What follows the arguments, of which the tokens of a pass of several are taken; behind
+        them, the next command.
     configuration : :py:`In(CONFIGURATION)`
         Of the latest CONFIGURE.
     move, drop, idle
@@ -222,8 +223,10 @@ class Run(wiring.Component):
             with m.State("DROP"):
                 m.d.comb += [play.valid.eq(~named), self.drop.eq(1)]
                 with m.If(played):
+                    # A command that waits ends the run: so a host ends one that it has enough of.
                     m.d.sync += [
-                        last.eq((left == 1) | has(command.flags, RunFlag.STREAMED)),
+                        last.eq((left == 1) | has(command.flags, RunFlag.STREAMED)
+                                | self.bytes.valid),
                         accelerator.candidate.eq(0), candidates.eq(0), lane.eq(0)]
                     m.next = "STATUS"
             with m.State("STATUS"):

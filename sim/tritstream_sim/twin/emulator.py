@@ -137,6 +137,8 @@ class Emulator:
     ----------
     found : int
         What it says of its flash memory, if the build looks there.
+    behind : callable
+        How many bytes have come that no command has taken so far.
     """
 
     def __init__(self, config: BuildConfig, model: Model, *, identity: Identity | None = None,
@@ -150,6 +152,7 @@ class Emulator:
         self.link = LinkOptions.for_device() if link is None else link
         self.resets = 0
         self.statistics = LinkStatistics()      # of its end of the present connection
+        self.behind = lambda: 0
         self._identity = Identity.of(config) if identity is None else identity
         self._records = []
         self._configuration = NOTHING
@@ -168,6 +171,7 @@ class Emulator:
         """Answer the host on `transport` until it is closed."""
         stream = LinkStream(transport, self.link, dead_seconds=None, patience_seconds=None)
         self.statistics = stream.endpoint.statistics
+        self.behind = stream.poll
         try:
             while True:
                 program, data = self.commands(), None
@@ -264,7 +268,7 @@ class Emulator:
         for left in reversed(range(max(1, count))):
             statuses = [status, *(self._run_status(run, lane.token) for lane in lanes)]
             results = yield from self._pass(run, lanes, together, _worst(statuses))
-            last = not left or any(
+            last = not left or self.behind() > 0 or any(
                 not result.candidates or result.best == self._configuration.stop_token
                 or lane.flags & LaneFlag.FOLLOWS
                 for lane, result in zip(lanes, results, strict=True))

@@ -25,7 +25,7 @@ from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 
-__all__ = ["CASES", "SMALL", "contract_model"]
+__all__ = ["CASES", "LENGTH", "SMALL", "contract_model"]
 
 SHAPE = ModelConfig(hidden=20, intermediate=28, layers=2, vocab=41, bos=0, eos=None)
 SMALL = ModelConfig(hidden=5, intermediate=7, layers=1, vocab=19, bos=0, eos=None)
@@ -384,6 +384,23 @@ def a_run_of_several_that_is_left_early(engine, twin):
                 check_place(there, alone)
 
 
+def a_run_ends_when_it_is_enough(engine, twin):
+    """What the device has begun is delivered, and no more; it goes on from there."""
+    for companions, taken in itertools.product(([], [2], [2, 8]), (1, 2)):
+        tokens = [PROMPT[-1], *companions]
+        there, alone = ([prompted(each), *(each.open() for _ in companions)]
+                        for each in (engine, twin))
+        steps = []
+        for step in engine.run(dict(zip(there, tokens, strict=True)), LENGTH - 1,
+                               lambda steps=steps, taken=taken: len(steps) >= taken):
+            steps.append(step)          # not all at once: they are counted meanwhile
+        assert taken <= len(steps) <= taken + engine.beyond
+        for number, (text, token) in enumerate(zip(alone, tokens, strict=True)):
+            check_passes([step[number] for step in steps], list(text.run(token, len(steps))))
+        for pair in zip(there, alone, strict=True):
+            check_place(*pair)
+
+
 def a_run_of_several_that_cannot_be(engine, twin):
     conversation, closed = prompted(engine), engine.open()
     closed.close()
@@ -614,6 +631,7 @@ CASES = [
     conversations_whose_candidates_nobody_wants,
     a_run_of_several_is_their_steps,
     a_run_of_several_that_is_left_early,
+    a_run_ends_when_it_is_enough,
     a_run_of_several_that_cannot_be,
     a_step_that_fails_changes_nothing,
     looking_at_stages_leaves_conversations_where_they_are,

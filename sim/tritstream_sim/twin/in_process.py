@@ -41,6 +41,7 @@ class InProcessTransport(Transport):
         self._emulator = emulator
         self._endpoint = Endpoint(emulator.link)
         emulator.statistics = self._endpoint.statistics
+        emulator.behind = lambda: self._endpoint.available
         faults = Faults() if faults is None else faults
         self._to_device = FaultyChannel(faults, 2 * seed)
         self._to_host = FaultyChannel(faults, 2 * seed + 1)
@@ -85,7 +86,7 @@ class InProcessTransport(Transport):
         self._given = bytearray()
 
     def _work(self) -> None:
-        """Let the device do what it can with what has come."""
+        """Let the device do what it can with what has come, and a pass of a run at most."""
         if self._endpoint.resets != self._resets:
             self._resets = self._endpoint.resets
             self._emulator.reset()
@@ -101,3 +102,5 @@ class InProcessTransport(Transport):
             if reply:
                 self._endpoint.write(self._lie(reply))
                 self._endpoint.push()
+                if not self._wanted:
+                    return

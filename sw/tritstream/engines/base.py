@@ -5,7 +5,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -119,7 +119,10 @@ class Engine(abc.ABC):
     """Whether a run computes passes before they are asked for."""
 
     ahead: int = 1
-    """Steps of a run that pass so quickly that others may wait for its end."""
+    """Steps of a run that it pays to ask for at once."""
+
+    beyond: int = 1
+    """Steps that a run may take at most behind the one in which it is seen to be enough."""
 
     build: str | None = None
     """Identity of the bitstream or the simulator, hexadecimal; None if there is none."""
@@ -187,13 +190,27 @@ class Engine(abc.ABC):
             results = self._together(works)
         return [result.told(work.candidates) for work, result in zip(works, results, strict=True)]
 
-    def run(self, tokens: Mapping[Conversation, int], count: int) -> Iterator[list[Pass]]:
+    def run(self, tokens: Mapping[Conversation, int], count: int,
+            enough: Callable[[], bool] | None = None) -> Iterator[list[Pass]]:
         """Take a token of each of several conversations, then greedily what follows.
 
         Each gives what it gives alone. At most `count` steps, each as it is done; the one in which
         any conversation finds `stop_token` is the last. A conversation that is closed meanwhile
-        goes along to the end. The device is busy until the last is delivered or the iterator is
-        closed.
+        goes along to the end. The device is busy until the last of these is delivered, or the
+        iterator is closed or exhausted.
+
+        A run that is closed early leaves a device that runs ahead somewhere else, from where it has
+        to be put back. One that `enough` ends does not.
+
+        Parameters
+        ----------
+        tokens : mapping of Conversation to int
+            The first token of each.
+        count : int
+            Most steps.
+        enough : callable or None
+            Asked when a step is delivered. Once it is true no more are begun, but for `beyond` that
+            the device may have begun already, which are delivered, too.
 
         Yields
         ------
@@ -212,14 +229,19 @@ class Engine(abc.ABC):
             raise BadInput("A run has no conversations: give at least one.")
         if count < 1:
             raise BadInput(f"The number of steps must be at least 1, not {count}.")
-        return self._steps(works, count)
+        return self._steps(works, count, enough)
 
-    def _steps(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+    def _steps(self, works: list[Work], count: int,
+               enough: Callable[[], bool] | None) -> Iterator[list[Pass]]:
         stop = self.stop_token
-        with self._claimed(), contextlib.closing(self._run_together(works, count)) as steps:
+        with self._claimed(), contextlib.closing(
+                self._run_together(works, count, enough)) as steps:
             for left in reversed(range(count)):
                 with self._whole(works):
-                    results = [result.told(False) for result in next(steps)]
+                    step = next(steps, None)
+                    if step is None:
+                        return                  # it was enough
+                    results = [result.told(False) for result in step]
                     last = not left or any(result.candidates.best == stop for result in results)
                     if last:
                         next(steps, None)       # the device ends by itself
@@ -336,15 +358,16 @@ class Engine(abc.ABC):
             results.append(result)
         return results
 
-    def _run_together(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+    def _run_together(self, works: list[Work], count: int,
+                      enough: Callable[[], bool] | None) -> Iterator[list[Pass]]:
         """Take the token of each work and go on greedily, which is noted in their conversations.
 
-        `count` steps, or up to `stop_token` of any.
+        `count` steps, or up to `stop_token` of any, or as few more as can be when it is enough.
         """
         if len(works) == 1:
             ((conversation, (token,), *_),) = works
             self._enter(conversation)
-            with contextlib.closing(self._run(token, count, False)) as passes:
+            with contextlib.closing(self._run(token, count, False, enough)) as passes:
                 for result in passes:
                     conversation._took([token], result.digest, heads=1)
                     yield [result]
@@ -355,19 +378,21 @@ class Engine(abc.ABC):
             yield results
             works = [work._replace(tokens=[result.candidates.best])
                      for work, result in zip(works, results, strict=True)]
-            if any(work.tokens == [self.stop_token] for work in works):
+            if any(work.tokens == [self.stop_token] for work in works) or enough and enough():
                 return
 
-    def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
+    def _run(self, token: int, count: int, candidates: bool,
+             enough: Callable[[], bool] | None = None) -> Iterator[Pass]:
         """Take a token and go on greedily, for `count` passes or up to `stop_token`.
 
-        More than the best candidate need only be there if `candidates` are wanted.
+        More than the best candidate need only be there if `candidates` are wanted. When it is
+        enough it ends earlier, as soon as can be.
         """
         for _ in range(count):
             result = self._step(token)
             yield result
             token = result.candidates.best
-            if token == self.stop_token:
+            if token == self.stop_token or enough and enough():
                 return
 
     @abc.abstractmethod

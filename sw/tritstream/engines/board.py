@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -106,8 +106,9 @@ class DeviceEngine(Engine):
         (result,) = self._run(token, 1, True)
         return result
 
-    def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
-        for result in self._play([token], count, candidates=candidates):
+    def _run(self, token: int, count: int, candidates: bool,
+             enough: Callable[[], bool] | None = None) -> Iterator[Pass]:
+        for result in self._play([token], count, candidates=candidates, enough=enough):
             yield as_pass(result)
 
     def _logits(self, tokens) -> tuple[np.ndarray, int]:

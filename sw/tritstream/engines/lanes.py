@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -109,9 +109,11 @@ class LanesEngine(DeviceEngine):
         (result,) = self._run(token, 1, True)
         return result
 
-    def _run(self, token: int, count: int, candidates: bool) -> Iterator[Pass]:
+    def _run(self, token: int, count: int, candidates: bool,
+             enough: Callable[[], bool] | None = None) -> Iterator[Pass]:
         lanes = self._lanes_of(self._slot, [token], heads=1)
-        for results in self._device.run_together(lanes, count, candidates=candidates):
+        for results in self._device.run_together(lanes, count, candidates=candidates,
+                                                 enough=enough):
             (result,) = self._counted(results)
             self._digest = self._joined(self._digest, result)
             yield as_pass(dataclasses.replace(result, digest=self._digest))
@@ -171,13 +173,14 @@ class LanesEngine(DeviceEngine):
             last[index] = self._noted(works[index].conversation, result)
         return last
 
-    def _run_together(self, works: list[Work], count: int) -> Iterator[list[Pass]]:
+    def _run_together(self, works: list[Work], count: int,
+                      enough: Callable[[], bool] | None) -> Iterator[list[Pass]]:
         if len(works) > self.lanes:
-            yield from super()._run_together(works, count)
+            yield from super()._run_together(works, count, enough)
             return
         lanes = [lane for slot, work in zip(self._slots_of(works), works, strict=True)
                  for lane in self._lanes_of(slot, work.tokens, heads=1)]
-        with contextlib.closing(self._device.run_together(lanes, count)) as passes:
+        with contextlib.closing(self._device.run_together(lanes, count, enough=enough)) as passes:
             while True:
                 with self._pace.step():
                     results = next(passes, None)

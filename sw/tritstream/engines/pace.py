@@ -10,7 +10,7 @@ SHARE = 0.05                # of the time that the ways of states may take
 MEMORY = 8                  # of what comes, how many of the latest count
 MOST = 1_024                # steps
 FIRST = 16                  # steps, as long as no state has gone anywhere
-AHEAD_SECONDS = 0.05        # for which a new text, or one that ends, waits without anyone's notice
+AHEAD_SECONDS = 0.05        # that a command has to take for the way of the next not to matter
 
 
 class Pace:
@@ -37,7 +37,7 @@ class Pace:
 
     @property
     def ahead(self) -> int:
-        """Steps that may be under way without anyone's being asked."""
+        """Steps that it pays to ask for with one command."""
         if not self._step:
             return 1
         return max(1, min(math.floor(AHEAD_SECONDS / self._step), MOST))

@@ -431,19 +431,30 @@ class Scheduler:
             self._take_turns([work for _, work in works])
 
     def _steps(self, works: list[tuple[Answer, Work]]) -> Iterator[list[Pass]]:
-        """Take a step, or several where the device can go on by itself and nobody has to wait."""
+        """Take a step, or several where the device can go on by itself, until somebody waits."""
         count = min(self._engine.ahead, self._uncalled(len(works)),
                     *(answer._ahead(work) for answer, work in works))
         if count <= 1:
             return iter([self._engine.step([work for _, work in works])])
-        return self._engine.run({work.conversation: work.tokens[0] for _, work in works}, count)
+        return self._engine.run({work.conversation: work.tokens[0] for _, work in works}, count,
+                                lambda: self._enough(works))
 
     def _uncalled(self, count: int) -> int:
         """Steps in which nobody else comes in beside so many texts."""
-        if self._waiting and len(self._active) < self._most_active:
+        if self._comes_in(count):
             return 1
         others = self._waiting or count < len(self._active)
         return self._engine.quantum - self._turns if others else self._engine.ahead
+
+    def _enough(self, works: list[tuple[Answer, Work]]) -> bool:
+        """Whether a run should end early: a text of it has ended, or somebody could come in."""
+        return (any(answer._cancelled or answer._left for answer, _ in works)
+                or self._comes_in(len(works)) or bool(self._asides) or self._closing)
+
+    def _comes_in(self, count: int) -> bool:
+        """Whether a text that waits would be in the next step, where this one has so many."""
+        return bool(self._waiting and len(self._active) < self._most_active
+                    and (count < self._engine.lanes or self._turns >= self._engine.quantum))
 
     def _tell(self, works: list[tuple[Answer, Work]], results: list[Pass]) -> None:
         """Go on with the texts of a step, but for those that have ended in one before."""
