@@ -26,6 +26,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -60,6 +61,7 @@ WARM_TOKENS = 36            # of texts before anything is counted: a GPU prepare
 REQUEST_SECONDS = 600.0     # for a response
 FREE_TOKENS = 64            # of a text where passes cost nothing
 MADE = b'"completion_tokens": '
+REFUSALS = re.compile(rb'data: {"error"|^HTTP/1.1 (429|503)')
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = resource.getpagesize()
 SMI_SECONDS = 60.0          # for nvidia-smi, which is slow where nobody has used the GPU
@@ -360,7 +362,11 @@ async def load(port: int, clients: int, *, prompt: list[int], tokens: int,
             if time.perf_counter() > ends:
                 return
             async with asyncio.timeout(REQUEST_SECONDS):
-                await _text(port, _body(number, prompt, tokens, greedy), result, warm, ends)
+                transport, asking = await asyncio.get_running_loop().create_connection(
+                    lambda number=number: _Client(_body(number, prompt, tokens, greedy), result,
+                                                  warm, ends), "127.0.0.1", port)
+                with contextlib.closing(transport):
+                    await asking.closed
             result.requests += 1
             between(result.requests)
 
@@ -396,31 +402,55 @@ def _body(number: int, prompt: list[int], tokens: int, greedy: bool) -> bytes:
                        "stream_options": usage} | how).encode()
 
 
-async def _text(port: int, body: bytes, result: Load, warm: float, ends: float) -> None:
-    """Ask for a text as a stream, and note when its tokens come."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    made = 0
-    try:
-        before = time.perf_counter()
-        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                     b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-        while line := await reader.readline():
-            if not line.startswith(b'data: {"id"'):
-                if line.startswith(b'data: {"error"') or b" 429 " in line or b" 503 " in line:
-                    raise DeviceError(f"The server refuses: {line.decode()[:200]}.")
-                continue
-            now, already = time.perf_counter(), made
-            made = int(line.partition(MADE)[2].partition(b",")[0])
-            if made == already:         # an end, or the usage behind it
-                continue
-            if warm <= now <= ends:
-                result.tokens += made - already
-                (result.gaps if already else result.firsts).append(now - before)
-            before = now
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+class _Client(asyncio.Protocol):
+    """Asks for a text as a stream, and notes when its tokens come.
+
+    It shares the processors with the server, so it does as little as can be: of what comes only the
+    counts of tokens are looked for.
+
+    Parameters
+    ----------
+    body : bytes
+        Of the request.
+    result : Load
+        Where it is noted.
+    warm, ends : float
+        Times between which it is.
+    """
+
+    def __init__(self, body: bytes, result: Load, warm: float, ends: float):
+        self._body, self._result, self._warm, self._ends = body, result, warm, ends
+        self._rest = b""            # of a line that has not come whole
+        self._made = 0
+        self.closed = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport) -> None:
+        self._before = time.perf_counter()
+        transport.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                        b"Content-Length: %d\r\n\r\n%b" % (len(self._body), self._body))
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter()
+        lines, end, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest
+        for part in lines.split(MADE)[1:]:
+            self._note(int(part[:part.index(b",")]), now)
+        if REFUSALS.search(lines):
+            self.closed.set_exception(DeviceError(
+                f"The server refuses: {lines.decode(errors='replace')[:200]}."))
+
+    def _note(self, made: int, now: float) -> None:
+        already, self._made = self._made, made
+        if made == already:             # an end, or the usage behind it
+            return
+        if self._warm <= now <= self._ends:
+            self._result.tokens += made - already
+            (self._result.gaps if already else self._result.firsts).append(now - self._before)
+        self._before = now
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
 
 
 def column(target: str, options) -> dict[str, str]:

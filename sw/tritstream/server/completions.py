@@ -39,6 +39,11 @@ SHORT = 1_000               # letters of a prompt that are tokens sooner than a 
 
 _json = json.JSONEncoder(ensure_ascii=False).encode     # `json.dumps` makes one each time
 
+MARK = "\0"                 # stands for a piece, of which there is none like it
+EVENT_END = "\r\n\r\n"
+COUNTS = "prompt_tokens", "completion_tokens", "total_tokens"
+USAGE = ', "usage": {{{}}}'.format(", ".join(f'"{name}": %d' for name in COUNTS))
+
 ONE_TEXT = "A conversation goes on by one text: give one prompt, and no n."
 
 
@@ -140,7 +145,8 @@ class Completions:
                 "object": form.part if asked.stream else form.whole}
         clock = Clock(use)
         if asked.stream:
-            return EventStream(self._stream(asked, texts, head, clock, form, echo))
+            texts.news = EventStream(self._stream(asked, texts, head, clock, form, echo))
+            return texts.news
         return await self._whole(request, asked, texts, head, clock, form, echo)
 
     async def _whole(self, request: Request, asked: TextRequest, texts: Texts, head: dict,
@@ -163,28 +169,40 @@ class Completions:
         return JSONResponse(head | {"choices": choices, "usage": _usage(texts),
                                     "timings": clock.timings(texts)} | _place(texts))
 
-    async def _stream(self, asked: TextRequest, texts: Texts, head: dict, clock: Clock,
-                      form: Form, echo: list[str]):
-        """Yield the events of a stream; a client that goes away ends its texts."""
+    def _stream(self, asked: TextRequest, texts: Texts, head: dict, clock: Clock,
+                form: Form, echo: list[str]):
+        """Yield the events of a stream; a client that goes away ends its texts.
+
+        None where there is nothing until there are news of the texts.
+        """
         event_of = _events(head)
         logprobs, most = asked.log_probabilities, 1 if asked.timings_per_token else EVENT_TOKENS
+        pieces = [PieceEvents(event_of, form, text) for text in texts]
+        bare = logprobs is None and not asked.timings_per_token
+        usage_of_events = asked.usage_of_events
         try:
             for text, before in zip(texts, echo, strict=True):
                 if first := form.first(text):
                     yield event_of({"choices": [first]})
                 if before:
                     yield event_of({"choices": [form.piece(text, before, None, None)]})
-            async for text in texts.arrivals():
+            for text in texts.arrivals():
+                if text is None:
+                    yield None
+                    continue
                 start = text.read_tokens
                 piece = text.read(most)
                 if not piece and logprobs is None and not text.read_out:
+                    continue
+                if bare and not text.read_out:
+                    yield pieces[text.number].of(piece, texts if usage_of_events else None)
                     continue
                 table = None if logprobs is None else form.log_probabilities(text, logprobs, start)
                 reason = text.finish_reason if text.read_out else None
                 more = _place(texts) if text.read_out else {}
                 if asked.timings_per_token:
                     more["timings"] = clock.timings(texts)
-                if asked.usage_of_events:
+                if usage_of_events:
                     more["usage"] = _usage(texts)
                 choice = form.piece(text, piece, reason, table)
                 event = event_of({"choices": [choice]} | more)
@@ -248,10 +266,46 @@ def _given_back(turn: Turn):
         raise
 
 
+class PieceEvents:
+    """Makes the usual events of a text, which say only its next piece: all else is the same.
+
+    Parameters
+    ----------
+    event_of : callable
+        From `_events`.
+    form : Form
+        How a piece looks.
+    text : Text
+        Whose.
+    """
+
+    def __init__(self, event_of: Callable[[dict], bytes], form: Form, text: Text):
+        self._event_of, self._form, self._text = event_of, form, text
+
+    @functools.cached_property
+    def _around(self) -> tuple[str, str]:
+        """What is before the piece, and behind it up to the end of the table."""
+        event = self._event_of({"choices": [self._form.piece(self._text, MARK, None, None)]})
+        begin, _, end = event.decode().partition(_json(MARK))
+        return begin, end.removesuffix("}" + EVENT_END)
+
+    def of(self, piece: str, texts: Texts | None) -> bytes:
+        """Return the event of a piece, and what all texts have cost so far if they are given."""
+        begin, end = self._around
+        usage = "" if texts is None else USAGE % _counts(texts)
+        return f"{begin}{_json(piece)}{end}{usage}}}{EVENT_END}".encode()
+
+
 def _usage(texts: list[Text]) -> dict:
-    prompt = sum(len(text.prompt) for text in texts)
-    made = sum(text.read_tokens for text in texts)
-    return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
+    return dict(zip(COUNTS, _counts(texts), strict=True))
+
+
+def _counts(texts: list[Text]) -> tuple[int, int, int]:
+    prompt = made = 0
+    for text in texts:
+        prompt += len(text.prompt)
+        made += text.read_tokens
+    return prompt, made, prompt + made
 
 
 def _place(texts: list[Text]) -> dict:
@@ -265,12 +319,16 @@ def _place(texts: list[Text]) -> dict:
 
 
 async def _read(texts: Texts) -> None:
-    async for text in texts.arrivals():
-        text.read(EVENT_TOKENS)
+    for text in texts.arrivals():
+        if text is None:
+            await texts.news.wait()
+            texts.news.clear()
+        else:
+            text.read(EVENT_TOKENS)
 
 
 def _event(data: str) -> bytes:
-    return f"data: {data}\r\n\r\n".encode()
+    return f"data: {data}{EVENT_END}".encode()
 
 
 def _events(head: dict) -> Callable[[dict], bytes]:

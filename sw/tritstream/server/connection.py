@@ -7,7 +7,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tritstream.server.errors import Refused
 
-__all__ = ["Connection", "allow_connections"]
+__all__ = ["CONNECTION", "Connection", "allow_connections"]
+
+CONNECTION = "connection"
+"""Under which name a request has its connection in the state of its scope."""
 
 MOST_CONNECTIONS = 2_000
 REQUEST_SECONDS = 30.0      # in which the head of a request has to come
@@ -34,6 +37,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
+        self.app_state = self.app_state | {CONNECTION: self}    # for responses
         if len(self.connections) > MOST_CONNECTIONS:
             self._refuse(Refused(503, f"There are {MOST_CONNECTIONS:,} connections already: try "
                                  "again later."))
@@ -73,6 +77,22 @@ class Connection(H11Protocol):
         self._heed()
         if self.transport.is_closing():
             self._end()
+
+    def send_part(self, data: bytes) -> bool:
+        """Send a part of a response that is no last one, if it can go at once.
+
+        It is what h11 makes of it. To go through all layers costs more than the part itself.
+
+        Returns
+        -------
+        bool
+            Whether it has gone.
+        """
+        if (self.flow.write_paused or self.cycle.disconnected or not self.cycle.response_started
+                or self.scope["http_version"] != "1.1"):
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
 
     def _heed(self) -> None:
         if self._stalled is not None:

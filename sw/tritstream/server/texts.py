@@ -1,7 +1,7 @@
 """All texts of a response, read side by side as they are made."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 from tritstream.server.text import Text
 from tritstream.server.waker import Waker
@@ -16,12 +16,18 @@ class Texts(list[Text]):
     ----------
     waker : Waker
         Of the event loop in which they are read.
+
+    Attributes
+    ----------
+    news : Event
+        Set when there is more to read; or whatever else has a method `set`, which is called in the
+        event loop.
     """
 
     def __init__(self, waker: Waker):
         super().__init__()
         self._waker = waker
-        self._news = asyncio.Event()
+        self.news = asyncio.Event()
 
     @property
     def read_out(self) -> bool:
@@ -30,22 +36,21 @@ class Texts(list[Text]):
 
     def tell(self) -> None:
         """Say, in any thread, that there is more of one of them."""
-        self._waker.set(self._news)
+        self._waker.set(self.news)
 
-    async def arrivals(self) -> AsyncIterator[Text]:
+    def arrivals(self) -> Iterator[Text | None]:
         """Yield each text that has something to read, in turns, until all are read out.
 
-        What comes while others have their turns, or while a client takes its time, is there
-        together in the next one.
+        None says that there is nothing to read until there are `news`. What comes while others have
+        their turns, or while a client takes its time, is there together in the next one.
         """
         left = list(self)
         while left:
-            await self._news.wait()
-            self._news.clear()
             for text in left:
                 if text.waits:
                     yield text
             left = [text for text in left if not text.read_out]
-            if any(text.waits for text in left):        # more than was read at a time
-                self._news.set()
-                await asyncio.sleep(0)
+            if left:
+                if any(text.waits for text in left):    # more than was read at a time
+                    self.tell()
+                yield None

@@ -3,8 +3,16 @@
 import asyncio
 import collections
 import contextlib
+from typing import Protocol
 
 __all__ = ["Waker"]
+
+
+class Settable(Protocol):
+    """An `asyncio.Event`, or what is called in its place."""
+
+    def set(self) -> None:
+        """Do what has to be done when it happens; nothing fails here."""
 
 
 class Waker:
@@ -21,10 +29,10 @@ class Waker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
-        self._events: collections.deque[asyncio.Event] = collections.deque()
+        self._events: collections.deque[Settable] = collections.deque()
         self._woken = False
 
-    def set(self, event: asyncio.Event) -> None:
+    def set(self, event: Settable) -> None:
         """Set an event soon; where the loop has ended, nobody waits for it."""
         self._events.append(event)
         if not self._woken:
