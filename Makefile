@@ -158,7 +158,8 @@ board: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.board --upload
 	$(Q).venv/bin/python -m tritstream_sim.report.board -m tiny --write .
 	$(Q).venv/bin/python -m tritstream_sim.report.board -m demo --write .
-	$(Q).venv/bin/python -m tritstream_sim.report.board -b ecpix5_85f --upload --write .
+	$(Q).venv/bin/python -m tritstream_sim.report.board -b ecpix5_85f -m tiny --upload --write .
+	$(Q).venv/bin/python -m tritstream_sim.report.board -b ecpix5_85f -m demo --write .
 
 boards: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.report.boards --write .

@@ -731,8 +731,8 @@ def test_estimates_that_cannot_be(refused, arguments, sentence):
 
 
 def test_estimate_of_a_model_that_does_not_fit(refused, tmp_path):
-    image = pack(DummyCheckpoint(dataclasses.replace(CONFIG, hidden=1088)), tmp_path / "wide.trit")
-    assert "hidden size of 1088 exceeds 1024; no board here would do" in refused(
+    image = pack(DummyCheckpoint(dataclasses.replace(CONFIG, hidden=2624)), tmp_path / "wide.trit")
+    assert "hidden size of 2624 exceeds 1024; no board here would do" in refused(
         2, "estimate", "-m", image.path, "--board", "ulx3s_85f")
     deep = dataclasses.replace(CONFIG, hidden=1024, layers=9)
     image = pack(DummyCheckpoint(deep), tmp_path / "deep.trit")

@@ -25,7 +25,7 @@ from tritstream_hw.phy.ddr3 import Ddr3Phy
 from tritstream_hw.phy.flash import FlashPhy
 from tritstream_hw.phy.sdr import PAD_CYCLES, SdrPhy
 
-__all__ = ["BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target", "ddr3_target",
+__all__ = ["DDR3_CONFIG", "BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target", "ddr3_target",
            "sdram_target"]
 
 BAUD = 3_000_000
@@ -189,8 +189,9 @@ def sdram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int =
 
 
 def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, memory_hz: int,
-                clock_hz: int, both_sides: bool = False, masks: Sequence[int] | None = None,
-                top: type[Ddr3Top] = Ddr3Top, link_rate: int | None = None, **board) -> Target:
+                clock_hz: int, config: BuildConfig = DDR3_CONFIG, both_sides: bool = False,
+                masks: Sequence[int] | None = None, top: type[Ddr3Top] = Ddr3Top,
+                link_rate: int | None = None, **board) -> Target:
     """Return the target of a board with a DDR3 SDRAM behind its resource ``ddr3``.
 
     Parameters
@@ -203,6 +204,8 @@ def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, 
         Of the memory's controller: half of the chip's, a quarter of the words per second.
     clock_hz : int
         Of everything else.
+    config : BuildConfig
+        What is built, but for what follows from all this.
     both_sides : bool
         Whether its pads are at both sides of the FPGA.
     masks : sequence of int or None
@@ -213,7 +216,7 @@ def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, 
         Bytes per second of its link, if that is no UART.
     """
     config = dataclasses.replace(
-        DDR3_CONFIG, memory_bytes=chip.bytes, memory_registers=sum(WORDS.values()),
+        config, memory_bytes=chip.bytes, memory_registers=sum(WORDS.values()),
         link_rate=link_rate or 0)
     baud = None if link_rate else BAUD
     peak = memory_hz * chip.burst_bytes // CYCLES_PER_BURST
