@@ -23,6 +23,7 @@ from tritstream.formats import FORMATS, UNIT
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.toolchains import TRELLIS
+from tritstream_hw.build.carries import shorten_file
 from tritstream_hw.build.cost_harness import Harness
 from tritstream_hw.build.report import parse_cells
 from tritstream_hw.build.toolchain import WITHOUT_ASSERTIONS, ToolRun, version
@@ -60,8 +61,10 @@ __all__ = ["BLOCKS", "Cost", "check", "main", "measure"]
 PART = "LFE5U-85F-6BG381C"
 NEXTPNR = ["--85k", "--package", "CABGA381", "--speed", "6", "--freq", "200", "--seed", "1",
            "--timing-allow-fail", "--lpf-allow-unconstrained"]
-SYNTHESIS = (f"read_rtlil top.il; {WITHOUT_ASSERTIONS}; synth_ecp5 -nowidelut -top top; "
+SYNTHESIS = (f"read_rtlil top.il; {WITHOUT_ASSERTIONS}; {{}}synth_ecp5 -nowidelut -top top; "
              "write_json top.json")
+# Yosys 0.70 stops at some designs, as names that it makes up for nets meet: then with others.
+NAMINGS = "", "autoname; "
 
 MOST_PER_TRIT = 32          # TRELLIS_COMB of the core per trit and cycle, at P = 16
 LEAST_MHZ = 150             # of the core, at P = 16
@@ -115,6 +118,7 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "UartReceiver": lambda: UartReceiver(BOARD.config.clock_hz, BOARD.baud),
     "UartTransmitter": lambda: UartTransmitter(BOARD.config.clock_hz, BOARD.baud),
     "Accelerator P=4 V=2": lambda: Accelerator(NARROW),
+    "Accelerator P=16 V=8": lambda: Accelerator(CONFIG),
     "Soc P=4 V=2": lambda: Soc(NARROW, bytes(8), Accelerator(NARROW)),
 }
 """Blocks by name; where no parameter is named, it is that of `BuildConfig`."""
@@ -136,19 +140,28 @@ def measure(name: str, directory: pathlib.Path) -> Cost:
     """Synthesise, place and route one of `BLOCKS` in a directory."""
     harness = Harness(BLOCKS[name]())
     (directory / "top.il").write_text(rtlil.convert(harness, name="top", emit_src=False))
-    for command in (["yosys", "-q", "-p", SYNTHESIS],
-                    ["nextpnr-ecp5", *NEXTPNR, "--json", "top.json", "--report", "top.report"]):
-        run = ToolRun(command, directory, f"{command[0]}.out")
-        try:
-            if not run.succeeded:
-                raise run.failure()
-        finally:
-            run.stop()
+    for naming in NAMINGS:
+        if _run(["yosys", "-q", "-p", SYNTHESIS.format(naming)], directory,
+                last=naming == NAMINGS[-1]):
+            break
+    shorten_file(directory / "top.json")
+    _run(["nextpnr-ecp5", *NEXTPNR, "--json", "top.json", "--report", "top.report"], directory)
     used, mhz = parse_cells((directory / "top.report").read_text())
     return Cost(luts=used["TRELLIS_COMB"] - harness.luts,
                 flip_flops=used["TRELLIS_FF"] - harness.flip_flops,
                 distributed_rams=used["TRELLIS_RAMW"], block_rams=used["DP16KD"],
                 multipliers=used["MULT18X18D"], mhz=mhz)
+
+
+def _run(command: list[str], directory: pathlib.Path, *, last: bool = True) -> bool:
+    """Run a tool, and return whether it did its work; if it was the last attempt, it did."""
+    run = ToolRun(command, directory, f"{command[0]}.out")
+    try:
+        if last and not run.succeeded:
+            raise run.failure()
+        return run.succeeded
+    finally:
+        run.stop()
 
 
 def check(costs: dict[str, Cost]) -> None:

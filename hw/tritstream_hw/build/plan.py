@@ -22,6 +22,8 @@ from amaranth.hdl import UnusedElaboratable
 from tritstream.errors import BadInput, ToolFailed, TritstreamError
 from tritstream.support.tools import run_bounded
 from tritstream_hw.boards import Target
+from tritstream_hw.boards.toolchains import TRELLIS
+from tritstream_hw.build.carries import shorten_file
 from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
@@ -129,6 +131,8 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
     synthesis, routing, packing = json.loads(prepared.files[f"build_{NAME}.json"])["commands"]
     with clock.step("synthesise"):
         _run(synthesis, scratch)
+        if target.toolchain is TRELLIS:
+            shorten_file(scratch / f"{NAME}.json")      # as synthesis names it
     with clock.step("place and route"):
         best, *others = place(target.name, routing, scratch, NAME, seeds, progress)
     report = Report(

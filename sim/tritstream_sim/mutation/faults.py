@@ -84,6 +84,8 @@ STATE = "hw/tritstream_hw/elements/state.py"
 
 RTL_STATISTICS = "tests/test_rtl_numbers.py::test_statistics"
 RTL_SCALARS = "tests/test_rtl_numbers.py::test_scalars"
+CARRIES = "hw/tritstream_hw/build/carries.py"
+PROVED_CARRIES = "tests/test_carries.py"
 RTL_QUANTISER = "tests/test_rtl_numbers.py::test_quantiser"
 RTL_BANKS = "tests/test_rtl_numbers.py::test_banks"
 
@@ -490,6 +492,14 @@ MUTANTS = [
            RTL_SCALARS),
     Mutant("quantiser.round", "activations are truncated",
            QUANTISER, "scaled.o[bits - 1]", "C(0, 1)", RTL_QUANTISER),
+    Mutant("carries.into", "a chain that begins with a carry begins without",
+           CARRIES, "_GENERATE = 0b1010", "_GENERATE = 0b1000", PROVED_CARRIES),
+    Mutant("quantiser.odd", "an odd shift up is the even one below it",
+           QUANTISER, "Mux(self.odd, Cat(negated, inverted).as_signed(), inverted)", "inverted",
+           RTL_QUANTISER),
+    Mutant("quantiser.lowest", "the lowest gain keeps its sign when it is negated",
+           QUANTISER, "gain = Signal(signed(FORMATS.gain_bits + 2), reset_less=True)",
+           "gain = Signal(signed(FORMATS.gain_bits), reset_less=True)", RTL_QUANTISER),
     Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
            QUANTISER, "places[first.factor_delay - 1]", "places[first.factor_delay - 2]",
            RTL_QUANTISER),
