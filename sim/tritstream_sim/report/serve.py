@@ -61,7 +61,7 @@ WARM_TOKENS = 36            # of texts before anything is counted: a GPU prepare
 REQUEST_SECONDS = 600.0     # for a response
 FREE_TOKENS = 64            # of a text where passes cost nothing
 MADE = b'"completion_tokens": '
-REFUSALS = re.compile(rb'data: {"error"|^HTTP/1.1 (429|503)')
+REFUSAL = re.compile(rb'data: {"error".{,200}|^HTTP/1.1 (?!200).*')
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = resource.getpagesize()
 SMI_SECONDS = 60.0          # for nvidia-smi, which is slow where nobody has used the GPU
@@ -113,11 +113,9 @@ def serve_free() -> None:
     """Serve `FreeEngine`, as `tritstream serve` does a device."""
     import socket
 
-    import uvicorn
-
     from tritstream.runtime.language_model import LanguageModel
     from tritstream.server.app import application
-    from tritstream.server.connection import Connection
+    from tritstream.server.process import run
     from tritstream.server.residence import Residence
     from tritstream.server.store import Store
 
@@ -128,9 +126,7 @@ def serve_free() -> None:
           Residence([source], lambda source: contextlib.nullcontext(loaded)) as residence,
           Store(pathlib.Path(directory), residence.served.values()) as store):
         print(f"free at http://127.0.0.1:{listener.getsockname()[1]}/v1", file=sys.stderr)
-        config = uvicorn.Config(application(residence, store), http=Connection, ws="none",
-                                log_level="error", access_log=False, server_header=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        run(application(residence, store), listener)
 
 
 class Server:
@@ -358,17 +354,14 @@ async def load(port: int, clients: int, *, prompt: list[int], tokens: int,
     numbers = iter(range(requests))
 
     async def client() -> None:
-        for number in numbers:
-            if time.perf_counter() > ends:
-                return
-            async with asyncio.timeout(REQUEST_SECONDS):
-                transport, asking = await asyncio.get_running_loop().create_connection(
-                    lambda number=number: _Client(_body(number, prompt, tokens, greedy), result,
-                                                  warm, ends), "127.0.0.1", port)
-                with contextlib.closing(transport):
-                    await asking.closed
-            result.requests += 1
-            between(result.requests)
+        with contextlib.closing(_Client(result, warm, ends)) as asks:
+            for number in numbers:
+                if time.perf_counter() > ends:
+                    return
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    await asks.ask(port, _body(number, prompt, tokens, greedy))
+                result.requests += 1
+                between(result.requests)
 
     await asyncio.gather(*(client() for _ in range(clients)))
     result.seconds = min(time.perf_counter(), ends) - warm
@@ -403,41 +396,49 @@ def _body(number: int, prompt: list[int], tokens: int, greedy: bool) -> bytes:
 
 
 class _Client(asyncio.Protocol):
-    """Asks for a text as a stream, and notes when its tokens come.
+    """Asks for one text after the other as a stream, and notes when its tokens come.
 
     It shares the processors with the server, so it does as little as can be: of what comes only the
-    counts of tokens are looked for.
+    counts of tokens and the end are looked for.
 
     Parameters
     ----------
-    body : bytes
-        Of the request.
     result : Load
         Where it is noted.
     warm, ends : float
         Times between which it is.
     """
 
-    def __init__(self, body: bytes, result: Load, warm: float, ends: float):
-        self._body, self._result, self._warm, self._ends = body, result, warm, ends
-        self._rest = b""            # of a line that has not come whole
+    def __init__(self, result: Load, warm: float, ends: float):
+        self._result, self._warm, self._ends = result, warm, ends
+        self._transport = None
+
+    async def ask(self, port: int, body: bytes) -> None:
+        """Have a text, over the connection of the one before."""
+        loop = asyncio.get_running_loop()
+        if self._transport is None:
+            await loop.create_connection(lambda: self, "127.0.0.1", port)
+        self._rest = b""                # of an event that has not come whole
         self._made = 0
-        self.closed = asyncio.get_running_loop().create_future()
+        self._answered = loop.create_future()
+        self._before = time.perf_counter()
+        self._transport.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+                              b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        await self._answered
 
     def connection_made(self, transport) -> None:
-        self._before = time.perf_counter()
-        transport.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                        b"Content-Length: %d\r\n\r\n%b" % (len(self._body), self._body))
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
-        lines, end, rest = (self._rest + data).rpartition(b"\n")
-        self._rest = rest
-        for part in lines.split(MADE)[1:]:
+        events, _, self._rest = (self._rest + data).rpartition(b"\r\n\r\n")
+        for part in events.split(MADE)[1:]:
             self._note(int(part[:part.index(b",")]), now)
-        if REFUSALS.search(lines):
-            self.closed.set_exception(DeviceError(
-                f"The server refuses: {lines.decode(errors='replace')[:200]}."))
+        if events == b"0" or events.endswith(b"\n0"):      # the chunk that ends a response
+            self._answer()
+        elif refusal := REFUSAL.search(events):
+            self._answer(DeviceError(f"The server refuses: {refusal[0].decode()}."))
+            self._transport.close()
 
     def _note(self, made: int, now: float) -> None:
         already, self._made = self._made, made
@@ -448,9 +449,18 @@ class _Client(asyncio.Protocol):
             (self._result.gaps if already else self._result.firsts).append(now - self._before)
         self._before = now
 
+    def _answer(self, error: Exception | None = None) -> None:
+        if not self._answered.done():
+            self._answered.set_exception(error) if error else self._answered.set_result(None)
+
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.closed.done():
-            self.closed.set_result(None)
+        self._transport = None
+        self._answer(DeviceError("The server has hung up in the middle of a response."))
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.close()
 
 
 def column(target: str, options) -> dict[str, str]:

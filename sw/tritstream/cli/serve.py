@@ -16,8 +16,6 @@ from tritstream.support.checks import is_loopback
 
 __all__ = ["serve"]
 
-SHUTDOWN_SECONDS = 30       # in which texts that are under way may come to their end
-BACKLOG = 1_024             # connections that wait to be taken
 LEAST_KEY = 8               # letters of a key
 
 
@@ -37,10 +35,8 @@ def serve(
 ):
     """Serve models to clients of OpenAI's interface, and on a page."""
     try:
-        import uvicorn
-
         from tritstream.server.app import application
-        from tritstream.server.connection import Connection, allow_connections
+        from tritstream.server.process import BACKLOG, run
         from tritstream.server.residence import Residence
         from tritstream.server.store import Store
     except ImportError as error:
@@ -54,7 +50,7 @@ def serve(
     if not 0 <= port <= 65_535:
         raise BadInput(f"--port must be 0 to 65535, not {port}.")
     opened = [open_model(name) for name in model]
-    listener = _listen(host, port)
+    listener = _listen(host, port, BACKLOG)
     with contextlib.ExitStack() as stack:
         stack.enter_context(listener)
         if conversations is None:
@@ -67,12 +63,7 @@ def serve(
         where = f"http://{host}:{listener.getsockname()[1]}"
         notes().print(f"{', '.join(residence.served)} on {device} at {where}/v1 and, as a page, at "
                       f"{where} (Ctrl-C ends it)")
-        config = uvicorn.Config(
-            application(residence, store, key=key), http=Connection,
-            ws="none", log_level="error", access_log=False, server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS, backlog=BACKLOG)
-        allow_connections()
-        uvicorn.Server(config).run(sockets=[listener])
+        run(application(residence, store, key=key), listener)
 
 
 def _read_key(path: Path) -> str:
@@ -86,10 +77,10 @@ def _read_key(path: Path) -> str:
     return key
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=backlog)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"{host[:100]}:{port} cannot be listened at ({reason}): give another --host "

@@ -38,7 +38,7 @@ class Pass(NamedTuple):
         """Return what is told of it with or without the candidates behind the best one."""
         if candidates or self.candidates is None or len(self.candidates.tokens) == 1:
             return self
-        return self._replace(candidates=self.candidates.alone)
+        return Pass(self.candidates.alone, self.digest)
 
 
 class Work(NamedTuple):
@@ -376,10 +376,11 @@ class Engine(abc.ABC):
         for _ in range(count):
             results = self._together(works)
             yield results
-            works = [work._replace(tokens=[result.candidates.best])
-                     for work, result in zip(works, results, strict=True)]
-            if any(work.tokens == [self.stop_token] for work in works) or enough and enough():
+            tokens = [result.candidates.best for result in results]
+            if self.stop_token in tokens or enough and enough():
                 return
+            works = [Work(work.conversation, [token], candidates=False)
+                     for work, token in zip(works, tokens, strict=True)]
 
     def _run(self, token: int, count: int, candidates: bool,
              enough: Callable[[], bool] | None = None) -> Iterator[Pass]:

@@ -1,7 +1,7 @@
 """The best tokens of a pass, of which one becomes the next."""
 
-import dataclasses
 import math
+from typing import NamedTuple
 
 __all__ = ["CANDIDATES", "Candidates"]
 
@@ -9,8 +9,7 @@ CANDIDATES = 16
 """Best logits that every device keeps unless it was built otherwise."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Best tokens of a pass with their logits, best first, ties to the lower token.
 
     An accumulator of at most 32 bits times a scale with a mantissa of 16 bits is exact in float64.

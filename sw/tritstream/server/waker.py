@@ -1,7 +1,6 @@
 """How other threads wake what waits in the event loop, many at a time."""
 
 import asyncio
-import collections
 import contextlib
 from typing import Protocol
 
@@ -29,12 +28,12 @@ class Waker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
-        self._events: collections.deque[Settable] = collections.deque()
+        self._events: dict[Settable, None] = {}     # each once, however often it is to be set
         self._woken = False
 
     def set(self, event: Settable) -> None:
         """Set an event soon; where the loop has ended, nobody waits for it."""
-        self._events.append(event)
+        self._events[event] = None
         if not self._woken:
             self._woken = True
             with contextlib.suppress(RuntimeError):
@@ -43,4 +42,4 @@ class Waker:
     def _set(self) -> None:
         self._woken = False         # before it looks: what comes now wakes it again
         while self._events:
-            self._events.popleft().set()
+            self._events.popitem()[0].set()
