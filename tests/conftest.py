@@ -112,6 +112,22 @@ def serving():
     return _serving
 
 
+@pytest.fixture(scope="module")
+def model():
+    """`tiny` on the golden model."""
+    import tritstream
+
+    with tritstream.load("tiny") as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def served(model, serving, tmp_path_factory):
+    """The port and the scheduler of a server of `model`."""
+    with serving(tmp_path_factory.mktemp("conversations"), model) as (port, scheduler):
+        yield port, scheduler
+
+
 @pytest.fixture(scope="session")
 def chat_image(tmp_path_factory):
     """Image of a little model with the chat template `TEMPLATE`."""

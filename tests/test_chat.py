@@ -29,12 +29,6 @@ BEGIN = "It was a dark night, and"
 WAIT = 60                   # seconds, far more than anything here takes
 
 
-@pytest.fixture(scope="module")
-def model():
-    with tritstream.load("tiny") as model:
-        yield model
-
-
 @contextlib.contextmanager
 def chatting(model, count=6, **options):
     with Scheduler(model.engine) as scheduler:

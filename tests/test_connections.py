@@ -8,18 +8,11 @@ import time
 
 import pytest
 
-import tritstream
 from tritstream.server import connection as connections
 from tritstream.server.connection import allow_connections
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 WAIT = 60                   # seconds, far more than anything here takes
-
-
-@pytest.fixture(scope="module")
-def model():
-    with tritstream.load("tiny") as model:
-        yield model
 
 
 @pytest.fixture

@@ -30,12 +30,6 @@ BYTES = {"Content-Type": "application/octet-stream"}
 WAIT = 60                   # seconds, far more than anything here takes
 
 
-@pytest.fixture(scope="module")
-def model():
-    with tritstream.load("tiny") as model:
-        yield model
-
-
 class Client:
     """Plain requests to a port."""
 

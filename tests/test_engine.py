@@ -12,6 +12,7 @@ from tritstream.driver import Device
 from tritstream.engines import open_engine
 from tritstream.engines.board import DeviceEngine
 from tritstream.engines.pace import Pace
+from tritstream.engines.places import Places
 from tritstream.errors import BadInput, DeviceError, MissingTool
 from tritstream.golden import GoldenModel, chain
 from tritstream.image.pack import pack
@@ -75,6 +76,24 @@ def greedy(engine, count=6):
     conversation = engine.open()
     conversation.feed(PROMPT[:-1])
     return list(conversation.run(PROMPT[-1], count))
+
+
+def test_places_of_conversations_that_are_gone():
+    """None is lost, also where another object has got the identity of one that is gone."""
+    class Talk:
+        closed = False
+
+    places = Places(3)
+    for _ in range(50):
+        talks = [Talk() for _ in range(3)]
+        for talk in talks:
+            assert places.oldest() is None
+            places.take(talk)
+        assert sorted(places.find(talk) for talk in talks) == [0, 1, 2]
+        del talk, talks
+        for _ in range(2):
+            assert places.oldest() is None
+            places.take(Talk())
 
 
 def test_digest_is_the_chain_of_all_vectors_in_order(engine_of, image):

@@ -22,21 +22,9 @@ DRAWN = dict(model="tiny", prompt=PROMPT, temperature=0.7, seed=3,
              logit_bias={"0": -100, "1": -100, "2": -100})
 
 
-@pytest.fixture(scope="module")
-def model():
-    with tritstream.load("tiny") as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def served(model, serving, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("conversations"), model) as (port, _):
-        yield port
-
-
 @pytest.fixture
 def client(served):
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{served}/v1", api_key="none",
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{served[0]}/v1", api_key="none",
                        max_retries=0, timeout=WAIT) as client:
         yield client
 
@@ -181,7 +169,7 @@ def test_a_stream_is_never_silent_for_long(served, model, monkeypatch):
     monkeypatch.setattr(event_streams, "PING_SECONDS", 0.05)
     body = json.dumps({"prompt": PROMPT, "max_tokens": 1, "stream": True})
     with one_at_a_time(model, monkeypatch) as more:
-        connection = http.client.HTTPConnection("127.0.0.1", served, timeout=WAIT)
+        connection = http.client.HTTPConnection("127.0.0.1", served[0], timeout=WAIT)
         with contextlib.closing(connection):
             connection.request("POST", "/v1/completions", body)
             with connection.getresponse() as response:

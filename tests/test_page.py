@@ -109,16 +109,9 @@ class Page:
                 if "the server responded with a status of" not in entry["message"]]
 
 
-@pytest.fixture(scope="module")
-def model():
-    with tritstream.load("tiny") as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def port(model, serving, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("conversations"), model) as (port, _):
-        yield port
+@pytest.fixture
+def port(served):
+    return served[0]
 
 
 @pytest.fixture

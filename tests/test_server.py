@@ -28,18 +28,6 @@ KEY = "correct horse"
 WAIT = 60                   # seconds, far more than anything here takes
 
 
-@pytest.fixture(scope="module")
-def model():
-    with tritstream.load("tiny") as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def served(model, serving, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("conversations"), model) as (port, scheduler):
-        yield port, scheduler
-
-
 @pytest.fixture
 def client(served):
     with openai.OpenAI(base_url=f"http://127.0.0.1:{served[0]}/v1", api_key="none",

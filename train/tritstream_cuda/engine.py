@@ -252,18 +252,24 @@ class CudaEngine(Engine):
         if not 1 < len(works) <= LANES:
             yield from super()._run_together(works, count, enough)
             return
-        places = [self._placed(work.conversation) for work in works]
+        conversations = [work.conversation for work in works]
+        places = list(map(self._placed, conversations))
         tokens = [token for work in works for token in work.tokens]
         while count:
             texts = list(zip(places, tokens, strict=True))
             for outcomes in self._lanes.run(texts, min(PASSES, count), self.stop_token,
                                             enough=enough):
                 count -= 1
-                yield [self._took(work, [token], True, iter([outcome])) for work, token, outcome
-                       in zip(works, tokens, outcomes, strict=True)]
+                yield list(map(self._went_on, conversations, tokens, outcomes))
                 tokens = [outcome.tokens[0] for outcome in outcomes]
             if self.stop_token in tokens or enough and enough():
                 return
+
+    def _went_on(self, conversation: Conversation, token: int, outcome: Outcome) -> Pass:
+        """Note a token that a conversation took with the head; what that gave."""
+        digest = self._cuda.chain(conversation.digest, outcome.whole)
+        conversation._took_one(token, digest)
+        return Pass(_candidates(outcome), digest)
 
     def _placed(self, conversation: Conversation) -> int:
         """Return a conversation's place, which it is given if it has none."""

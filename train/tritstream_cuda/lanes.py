@@ -111,8 +111,11 @@ class Lanes:
         places = [place for place, _ in parts]
         tokens = [token for _, part in parts for token in part]
         single = len(places) == len(tokens)
-        follows = self._latest is not None and (places, tokens) == (self._places, self._chosen)
-        expected = follows and self._states.ahead
+        # One that was launched unasked, and taken back since, has moved on all the same.
+        unasked = bool(self._states.ahead)
+        follows = (self._latest is not None and unasked == (self._sure >= SURE)
+                   and (places, tokens) == (self._places, self._chosen))
+        expected = follows and unasked
         latest, self._latest = self._latest, None       # until this has come to its end
         with self._model.selected():
             if expected:
@@ -160,14 +163,14 @@ class Lanes:
         """
         self._latest = None
         self._states.settle()
-        places = [place for place, _ in texts]
         parts = [(place, [token]) for place, token in texts]
         several = len(texts) > 1                # a single one stays at its stop token by itself
         with self._model.selected():
             run = self._pass(len(texts), single=True)
             most = run.together if enough else TOGETHER
-            before = self._states.copy(places) if several and stop is not None else None
             run.set(parts, stop)
+            places = run.inputs["places"][:len(texts)].long()
+            before = self._states.copy(places) if several and stop is not None else None
         launches, launched, read = _launches(passes, most), 0, 0
         ends: collections.deque[int] = collections.deque()     # of launches that are under way
         while True:
@@ -265,6 +268,7 @@ class Pass:
         self.logits = room.vectors[:lanes, -model.image.vocab:]
         self.results = room.results[:PASSES * lanes * RESULT].view(PASSES, lanes, RESULT)
         self._numbers = self.results.numpy()
+        self._given = room.given[:, :lanes].numpy()
         self._used = 0              # lanes that have a token
         self._plays: dict[int, Recorded] = {}       # so many times together
         self._events: list[torch.cuda.Event | None] = [None] * PASSES   # that end each launch
@@ -282,7 +286,7 @@ class Pass:
         rows += [(0, self.states.nobody, lane, 0, -1, 0) for lane in range(len(rows), self.lanes)]
         if self.room.events:
             torch.cuda.current_stream().synchronize()
-        self.room.given[:, :self.lanes] = torch.tensor(rows, dtype=torch.int32).T
+        self._given[:] = np.array(rows, np.int32).T
         self.room.inputs.copy_(self.room.given, non_blocking=True)
 
     def launch(self, count: int = 1) -> None:

@@ -1,7 +1,5 @@
 """Recurrent states of conversations in a GPU's memory."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -28,6 +26,7 @@ class States:
         layers, hidden = shape
         self.nobody = count
         self.ahead: list[int] = []      # places with a token that nobody has asked for yet
+        self._cleared: list[int] = []   # places whose state counts as zeros, and may not be so yet
         self.memory = torch.zeros(count + 1, 2, layers, hidden, dtype=torch.int32, device=device)
         self.sides = torch.zeros(count + 1, dtype=torch.int32, device=device)
         self.size = layers * hidden
@@ -43,25 +42,31 @@ class States:
 
     def write(self, place: int, values: np.ndarray | None) -> None:
         """Put a state into a place; None: zeros."""
-        self.settle()
-        own = self._own(place)
         if values is None:
-            own.zero_()
-        else:
-            own.copy_(torch.from_numpy(np.array(values, np.int32)))
+            self._take_back()
+            self._cleared.append(place)         # with others: each call waits for other threads
+            return
+        self.settle()
+        # Both sides: to look which one counts would be to wait for the GPU.
+        self.memory[place].copy_(torch.from_numpy(np.array(values, np.int32)))
 
-    def copy(self, places: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what is in some places, for `put_back`."""
-        index = torch.tensor(places, device=self.sides.device)
-        return self.memory[index], self.sides[index]
+    def copy(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is in some places, which the GPU knows, for `put_back`."""
+        return self.memory[places], self.sides[places]
 
-    def put_back(self, places: Sequence[int], found: tuple[torch.Tensor, torch.Tensor]) -> None:
+    def put_back(self, places: torch.Tensor, found: tuple[torch.Tensor, torch.Tensor]) -> None:
         """Have some places as they were when they were copied."""
-        index = torch.tensor(places, device=self.sides.device)
-        self.memory[index], self.sides[index] = found
+        self.memory[places], self.sides[places] = found
 
     def settle(self) -> None:
-        """Take back the tokens that nobody has asked for."""
+        """Let all states be there, without the tokens that nobody has asked for."""
+        self._take_back()
+        if self._cleared:
+            places = torch.tensor(self._cleared, device=self.sides.device)
+            self._cleared = []
+            self.memory.index_fill_(0, places, 0)
+
+    def _take_back(self) -> None:
         if self.ahead:
             places = torch.tensor(self.ahead, device=self.sides.device)
             self.ahead = []

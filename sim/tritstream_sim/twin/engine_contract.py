@@ -340,6 +340,21 @@ def conversations_that_go_on_together(engine, twin):
         check_place(one, other)
 
 
+def conversations_that_go_on_behind_a_save(engine, twin):
+    """Greedily as before: what a device has begun unasked has been taken back for the state."""
+    there, alone = ([each.open() for _ in range(2)] for each in (engine, twin))
+    tokens = [5, 9]
+    for turn in range(7):
+        found = engine.step([Work(text, [token])
+                             for text, token in zip(there, tokens, strict=True)])
+        check_passes(found, [text.step(token) for text, token in zip(alone, tokens, strict=True)])
+        tokens = [result.candidates.best for result in found]
+        if turn == 4:
+            assert there[0].save().tokens == alone[0].tokens
+    for pair in zip(there, alone, strict=True):
+        check_place(*pair)
+
+
 def conversations_whose_candidates_nobody_wants(engine, twin):
     """Beside others that want them, and in the same step as the begin of a prompt."""
     there, alone = ([each.open() for _ in range(3)] for each in (engine, twin))
@@ -628,6 +643,7 @@ CASES = [
     conversations_side_by_side,
     conversations_in_one_step,
     conversations_that_go_on_together,
+    conversations_that_go_on_behind_a_save,
     conversations_whose_candidates_nobody_wants,
     a_run_of_several_is_their_steps,
     a_run_of_several_that_is_left_early,

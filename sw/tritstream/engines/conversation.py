@@ -146,8 +146,10 @@ class Conversation:
         """
         self._closed = True
         for run in list(self._runs):
-            with contextlib.suppress(ValueError):       # it runs in another thread
-                run.close()
+            # One that runs in another thread ends there. Python refuses to close it, and 3.12 dies.
+            if not run.gi_running:
+                with contextlib.suppress(ValueError):
+                    run.close()
 
     def __enter__(self):
         return self
@@ -190,6 +192,13 @@ class Conversation:
         self._tokens += tokens
         self._heads += bytes(len(tokens) - heads) + b"\1" * heads
         self._since += tokens
+        self._digest = digest
+
+    def _took_one(self, token: int, digest: int | None) -> None:
+        """Note one token, behind which the head was played."""
+        self._tokens.append(token)
+        self._heads.append(1)
+        self._since.append(token)
         self._digest = digest
 
     def _mark(self) -> tuple:

@@ -33,6 +33,9 @@ class Places:
 
     def take(self, conversation: Conversation) -> int:
         """Give a conversation a free place."""
+        gone = self._taken.pop(id(conversation), None)      # whose identity it has got
+        if gone is not None:
+            self._free.append(gone[1])
         place = self._free.pop()
         self._taken[id(conversation)] = weakref.ref(conversation), place
         return place

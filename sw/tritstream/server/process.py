@@ -12,7 +12,7 @@ __all__ = ["run"]
 
 SHUTDOWN_SECONDS = 30       # in which texts that are under way may come to their end
 BACKLOG = 1_024             # connections that wait to be taken
-SWITCH_SECONDS = 5e-4       # for which the scheduler waits while this process makes events
+SWITCH_SECONDS = 1e-4       # for which the scheduler waits while this process makes events
 
 
 def run(app: Starlette, listener: socket.socket) -> None:
