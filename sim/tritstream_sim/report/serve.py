@@ -305,7 +305,9 @@ def served(name: str, device: str, options) -> tuple[Load, Speed]:
     """Return what many clients have of a device together, and what it costs."""
     with Server(["tritstream", "serve", "-m", name, "--device", device, "--port", "0"]) as server:
         lanes, prompt = server.ask("/slots")["lanes"], _prompt(name)
-        asyncio.run(load(server.port, lanes, prompt=prompt, tokens=WARM_TOKENS, requests=lanes))
+        # A GPU prepares its passes for as many texts as there are.
+        for few in [1 << n for n in range(lanes.bit_length())] if _is_gpu(device) else [lanes]:
+            asyncio.run(load(server.port, few, prompt=prompt, tokens=WARM_TOKENS, requests=few))
         return asyncio.run(_watched(server, prompt, options))
 
 
@@ -472,7 +474,7 @@ def column(target: str, options) -> dict[str, str]:
         seen, server = served(name, device, options)
         what, engine = alone.run(options.seconds / 2), alone.speed
     by_processor = by_device = ""
-    if _is_gpu(target):
+    if _is_gpu(device):
         pass                    # who waits for a GPU computes, so that its processor says nothing
     elif engine.cycles is None:
         by_processor = (f"{engine.cost / server.cost:.2f} ({engine.cost * 1000:.2f} ms of a "
@@ -525,7 +527,7 @@ def table(targets: list[str], options) -> str:
     columns = [column(target, options) for target in targets]
     names = [f"`{name}` on `{device}`" for name, _, device in
              (target.partition(":") for target in targets)]
-    gpu = f" and {_gpu()}" if any(map(_is_gpu, targets)) else ""
+    gpu = f" and {_gpu()}" if any(_on_gpu(target) for target in targets) else ""
     lines = [f"On {os.cpu_count()} processors ({_processor()}){gpu} that clients and server share, "
              f"with {others:.1f} other processes running at the start; `measured`, but where it "
              "says otherwise.", "", f"| what | {' | '.join(names)} |",
@@ -545,8 +547,12 @@ def _of_every_server(options) -> list[str]:
             f"{own_cost(options) * 1e6:.0f} us |"]
 
 
-def _is_gpu(target: str) -> bool:
-    return target.partition(":")[2].startswith("cuda")
+def _is_gpu(device: str) -> bool:
+    return device.partition(":")[0] == "cuda"
+
+
+def _on_gpu(target: str) -> bool:
+    return _is_gpu(target.partition(":")[2])
 
 
 def _gpu() -> str:
@@ -596,7 +602,7 @@ def main(argv=None) -> None:
             return
         targets = _targets(options.targets)
         for marks, wanted in (MARKS, False), (GPU_MARKS, True):
-            group = [target for target in targets if _is_gpu(target) == wanted]
+            group = [target for target in targets if _on_gpu(target) == wanted]
             if group:
                 text = table(group, options)
                 print(text)
