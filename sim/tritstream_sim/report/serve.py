@@ -524,7 +524,10 @@ def own_cost(options) -> float:
 def table(targets: list[str], options) -> str:
     """Measure models on their devices, and return that in Markdown."""
     others = os.getloadavg()[0]
-    columns = [column(target, options) for target in targets]
+    columns = []
+    for target in targets:
+        columns.append(column(target, options))
+        print(f"{target}: {columns[-1]}", file=sys.stderr)
     names = [f"`{name}` on `{device}`" for name, _, device in
              (target.partition(":") for target in targets)]
     gpu = f" and {_gpu()}" if any(_on_gpu(target) for target in targets) else ""
