@@ -8,7 +8,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Crc32"]
+__all__ = ["Crc32", "crc_after"]
 
 BITS = 32
 ONES = (1 << BITS) - 1
@@ -45,6 +45,31 @@ def _sums(count: int) -> tuple[list[list[int]], list[tuple[int, ...]]]:
                 row -= {*terms}
                 row.add(BITS + len(common))
         common.append(terms)
+
+
+def crc_after(m: Module, value: Value, word: Value, *, name: str) -> Value:
+    """Return the CRC-32 behind one more word, combinationally.
+
+    Parameters
+    ----------
+    m : Module
+        Where what rows of the matrix have in common is added up.
+    value : Value
+        `zlib.crc32` of what came before, 32 bits.
+    word : Value
+        8, 16 or 32 bits, the lowest byte first.
+    name : str
+        Of the signals.
+    """
+    added = Signal(BITS, name=name)
+    m.d.comb += added.eq(value ^ word)
+    rows, common = _sums(len(word))
+    bits = list(added)
+    for number, terms in enumerate(common):
+        bits.append(Signal(name=f"{name}_{number}"))
+        m.d.comb += bits[-1].eq(Cat(bits[term] for term in terms).xor())
+    sums = Cat(Cat(bits[term] for term in row).xor() for row in rows)
+    return sums ^ _after(ONES, len(word)) ^ ONES
 
 
 class Crc32(wiring.Component):
@@ -96,21 +121,9 @@ class Crc32(wiring.Component):
             # What is only cleared begins at 0; of several words, some may be left out.
             left_out = following if len(self.valid) > 1 else 0
             word = self.data.word_select(n, self._data_bits)
-            following = Mux(valid, self._step(m, following, word, name=f"added_{n}"), left_out)
+            following = Mux(valid, crc_after(m, following, word, name=f"added_{n}"), left_out)
         for n, value in enumerate(self.value):
             mine = self.stream == n
             with m.If(self.clear[n] | (mine & self.valid.any())):
                 m.d.sync += value.eq(Mux(mine, following, 0))
         return m
-
-    def _step(self, m, value, word, *, name: str) -> Value:
-        """Return the value after one more word: the remainder's complement, as is `value`."""
-        added = Signal(BITS, name=name)
-        m.d.comb += added.eq(value ^ word)
-        rows, common = _sums(self._data_bits)
-        bits = list(added)
-        for number, terms in enumerate(common):
-            bits.append(Signal(name=f"{name}_{number}"))
-            m.d.comb += bits[-1].eq(Cat(bits[term] for term in terms).xor())
-        sums = Cat(Cat(bits[term] for term in row).xor() for row in rows)
-        return sums ^ _after(ONES, self._data_bits) ^ ONES

@@ -1,0 +1,202 @@
+"""The micro machine, instruction by instruction: what its gates are held to."""
+
+import zlib
+
+from tritstream_hw.micro.isa import DATA_BYTES, Jump, Op, Place, Region, Width
+
+__all__ = ["Simulator"]
+
+_ONES = (1 << 32) - 1
+_RING = 2047
+
+
+def _signed(value: int, bits: int = 32) -> int:
+    return value - (1 << bits) if value >> bits - 1 & 1 else value
+
+
+class Simulator:
+    """A machine with its memories, and bytes that come and go.
+
+    Parameters
+    ----------
+    program : Program
+        What it runs.
+    decode : sequence of sequence of int
+        Trits of each byte of a tape.
+
+    Attributes
+    ----------
+    data : bytearray
+        The large memory.
+    slots : list of int
+        Unsigned.
+    sent : bytearray
+        What has been sent.
+    cycles : int
+        That have passed.
+    """
+
+    def __init__(self, program, decode):
+        self.program = program
+        self._words = list(program.words)
+        self.slots = list(program.slots)
+        self.data = bytearray(DATA_BYTES)
+        self.activations = bytearray(512)
+        self.sums = [0] * 5
+        self.sent, self._ring, self._arrived = bytearray(), bytearray(_RING + 1), 0
+        self.counter = self.a = self.h = self.carry = self.less = 0
+        self.cycles = 0
+        self.executed = 0
+        self._decode = [[int(trit) for trit in trits] for trits in decode]
+
+    def receive(self, data: bytes) -> None:
+        """Let bytes come."""
+        for byte in data:
+            self._ring[self._arrived] = byte
+            self._arrived = self._arrived + 1 & _RING
+
+    def value(self, name: str) -> int:
+        """Return a variable, signed."""
+        return _signed(self.slots[self.program.places[name]])
+
+    def run(self, count: int) -> None:
+        """Carry out so many instructions."""
+        for _ in range(count):
+            self.step()
+        self.executed += count
+
+    def step(self) -> None:
+        """Carry out one instruction."""
+        word = self._words[self.counter]
+        following = self.counter + 1
+        if word >> 15:
+            self.cycles += 1
+            kind, a = word >> 12 & 7, self.a
+            if (kind < 2 or kind == 2 and a == 0 or kind == 3 and a or kind == 4 and self.less
+                    or kind == 5 and not self.less or kind == 6 and self.carry
+                    or kind == 7 and not self.carry):
+                if kind == Jump.CALL:
+                    self.a = following
+                following = word & 4095
+            self.counter = following
+            return
+        op, slot = word >> 9, word & 511
+        x = self.slots[slot]
+        self.cycles += 2
+        self.counter = following
+        if op & Op.MEMORY:
+            self._memory(op, slot, x)
+        elif op == Op.LOAD:
+            self.a = x
+        elif op == Op.STORE:
+            self.slots[slot] = self.a
+        elif op == Op.ADD:
+            total = self.a + x
+            self.a, self.carry = total & _ONES, total >> 32
+        elif op == Op.SUB:
+            before = self.a
+            total = before - x
+            self.a, self.carry = total & _ONES, total >= 0
+            self.less = _signed(before) < _signed(x)
+        else:
+            self._other(op, x)
+
+    def _other(self, op: int, x: int) -> None:
+        if op == Op.ADD_CARRY:
+            total = self.a + x + self.carry
+            self.a, self.carry = total & _ONES, total >> 32
+        elif op == Op.AND:
+            self.a &= x
+        elif op == Op.OR:
+            self.a |= x
+        elif op == Op.XOR:
+            self.a ^= x
+        elif op == Op.CRC:
+            self.a = zlib.crc32(bytes([x & 255]), self.a)
+        elif op == Op.HIGH:
+            self.a = self.h
+        elif op == Op.SET_HIGH:
+            self.h = x
+        elif op == Op.RETURN:
+            self.counter = x & 4095
+        elif op == Op.MULTIPLY:
+            self._set_pair(_signed(self.a) * _signed(x))
+            self.cycles += 2
+        elif op == Op.DOT:
+            self._dot(x)
+        else:
+            self._shift(op, x & 63)
+
+    def _set_pair(self, value: int) -> None:
+        self.a, self.h = value & _ONES, value >> 32 & _ONES
+
+    def _shift(self, op: int, places: int) -> None:
+        self.cycles += 1 + places
+        self.carry = 0
+        if not places:
+            return
+        pair = self.h << 32 | self.a
+        if op == Op.LEFT:
+            self.carry = pair >> 64 - places & 1
+            self._set_pair(pair << places)
+        elif op == Op.RIGHT_PAIR:
+            pair = _signed(pair, 64)
+            self.carry = pair >> places - 1 & 1
+            self._set_pair(pair >> places)
+        else:
+            value = _signed(self.a) if op == Op.RIGHT_SIGNED else self.a
+            self.carry = value >> places - 1 & 1
+            self.a = value >> places & _ONES
+
+    def _dot(self, x: int) -> None:
+        columns, first = self.a & 511, self.h & 511
+        self.cycles += columns + 1
+        sums = [0] * 5
+        for column in range(columns):
+            activation = self.activations[first | column]
+            activation -= (activation & 128) << 1
+            for n, trit in enumerate(self._decode[self.data[x + column & DATA_BYTES - 1]]):
+                sums[n] += trit * activation
+        self.sums = sums
+
+    def _memory(self, op: int, slot: int, x: int) -> None:
+        width = Width(op & 3)
+        if op & 8:
+            self.slots[slot] = x + width.size & _ONES
+        region = x >> 17 & 7
+        if op & 16:
+            self._write(region, x, width)
+            self.cycles += width == Width.WORD
+            return
+        self.cycles += 2 if width == Width.WORD else 1
+        if region == Region.DATA:
+            place = x & DATA_BYTES - 1
+            place -= place % width.size
+            value = int.from_bytes(self.data[place:place + width.size], "little")
+        elif region == Region.PROGRAM:
+            value = self._words[(x & 8191) >> 1]
+        elif region == Region.RECEIVED:
+            value = self._ring[x & _RING]
+        else:
+            value = self._device(x)
+        self.a = _signed(value, 16) & _ONES if width == Width.HALF_SIGNED else value
+
+    def _device(self, x: int) -> int:
+        if x == Place.RECEIVED:
+            return self._arrived
+        if x == Place.CLOCK:
+            return self.cycles & _ONES
+        if x == Place.SENDING:
+            return 0
+        return self.sums[(x & 15) >> 1] & 0xFFFF
+
+    def _write(self, region: int, x: int, width: Width) -> None:
+        if region == Region.DATA:
+            place = x & DATA_BYTES - 1
+            place -= place % width.size
+            self.data[place:place + width.size] = (
+                self.a & (1 << 8 * width.size) - 1).to_bytes(width.size, "little")
+        elif region == Region.ACTIVATIONS:
+            self.activations[x & 511] = self.a & 255
+        elif region == Region.DEVICES:
+            self.sent.append(self.a & 255)
