@@ -33,7 +33,7 @@ class Target:
     fpga : str
         Part number with speed grade.
     luts, block_rams : int
-        What the part has; of block RAM, pieces of 18 Kbit.
+        What the part has; of block RAM, pieces of 18 Kbit, or of 4 Kbit of an iCE40.
     memory, link : str
         Where an image lies and how the host is connected, in a few words.
     chip : SdrChip, Ddr3Chip or None
@@ -56,6 +56,8 @@ class Target:
         Of the UART; None: the link is another one.
     config : BuildConfig
         What is built unless the user wants another clock, or another build.
+    fixed : bool
+        Whether there is no other build than `config`, at any clock.
     nextpnr_options, synth_options : tuple of str
         What was found to help, see the comments of each target.
     evidence : str
@@ -79,6 +81,7 @@ class Target:
     check_clock: Callable[[int], object]
     baud: int | None
     config: BuildConfig
+    fixed: bool = False
     nextpnr_options: tuple[str, ...] = ()
     synth_options: tuple[str, ...] = ()
     evidence: str
@@ -106,9 +109,12 @@ class Target:
         Raises
         ------
         BadInput
-            There is no such build, its clock is not the target's, or its memory is not what the
+            There is no such build, or no other than the target's own, its clock is not the target's, or its memory is not what the
             board has.
         """
+        if self.fixed:
+            raise BadInput(f"The build of {self.name} is a program for its part, and has one size: "
+                           "leave out --build.")
         config = self.config.changed(text)
         if config.clock_hz != self.config.clock_hz:
             raise BadInput(f"The build {text[:60]!r} has a clock: choose that with --freq.")

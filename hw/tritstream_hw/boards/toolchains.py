@@ -2,7 +2,7 @@
 
 import dataclasses
 
-__all__ = ["APICULA", "TRELLIS", "Toolchain"]
+__all__ = ["APICULA", "ICESTORM", "TRELLIS", "Toolchain"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,3 +40,7 @@ APICULA = Toolchain(name="Apicula (YoWASP)",
                     tools=("yosys", "nextpnr-himbaechel-gowin", "gowin_pack"),
                     routed="json", products=("fs",))
 """For Gowin."""
+
+ICESTORM = Toolchain(name="IceStorm (YoWASP)", tools=("yosys", "nextpnr-ice40", "icepack"),
+                     routed="asc", products=("bin",))
+"""For iCE40."""

@@ -101,7 +101,7 @@ def place(board: str, command: Sequence[str], directory: pathlib.Path, name: str
 
 def _seeded(command: Sequence[str], name: str, seed: int) -> list[str]:
     """Return `command` with a seed, its outputs named after it, a report, and the placed design."""
-    outputs = {f"{name}.{end}": f"{name}_{seed}.{end}" for end in ("tim", "config")}
+    outputs = {f"{name}.{end}": f"{name}_{seed}.{end}" for end in ("tim", "config", "asc")}
     seeded = [outputs.get(word, word) for word in command if word != "--quiet"]
     return [*seeded, "--seed", str(seed), "--timing-allow-fail",
             "--report", f"{name}_{seed}.report", "--write", f"{name}_{seed}.json"]

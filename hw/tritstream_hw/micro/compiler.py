@@ -68,9 +68,9 @@ class Program:
     slots : list of int
         Variables and constants, up to the last that is used.
     places : dict
-        Slots of the variables, by ``module.name``.
+        Slots of the variables, by ``module.name``, and of arguments, by ``module.function.name``.
     functions : dict
-        First address of each function, in the order of addresses.
+        First address of each function, by ``module.name`` in the order of addresses.
     """
 
     words: list[int]
@@ -495,6 +495,10 @@ def _is_variable(name: str, value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and name == name.lower()
 
 
+def _name(function) -> str:
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+
 class _Linker:
     """Gives every function an address, and every slot a number."""
 
@@ -526,8 +530,9 @@ class _Linker:
                  for entry in body.code if not isinstance(entry, _Label)]
         places = {f"{slot.key[0]}.{slot.key[1]}": number
                   for slot, number in self._numbers.items() if slot.kind == "global"}
-        names = {f"{f.__module__.rpartition('.')[2]}.{f.__name__}": starts[f]
-                 for f in self._functions}
+        names = {_name(function): starts[function] for function in self._functions}
+        places |= {f"{_name(slot.key[0])}.{slot.key[1]}": number
+                   for slot, number in self._numbers.items() if slot.kind == "frame"}
         return Program(words + halves, self._values, places, names)
 
     def _slots_of(self, kind: str) -> list[_Slot]:

@@ -42,7 +42,8 @@ class Dot(wiring.Component):
         m.d.comb += decoder.code.eq(self.code)
         for trit, total in zip(decoder.trits, self.sums, strict=True):
             # A carry adds the 1 that completes the two's complement.
-            gate = Mux(trit.nonzero, self.activation ^ trit.neg.replicate(FORMATS.act_bits), 0)
+            bits = self.activation.as_unsigned() ^ trit.neg.replicate(FORMATS.act_bits)
+            gate = Mux(trit.nonzero, bits, 0)
             with m.If(self.valid):
                 m.d.sync += total.eq(total + gate.as_signed() + trit.neg)
             with m.If(self.clear):

@@ -1,5 +1,6 @@
 """The micro machine, instruction by instruction: what its gates are held to."""
 
+import sys
 import zlib
 
 from tritstream_hw.micro.isa import DATA_BYTES, Jump, Op, Place, Region, Width
@@ -8,6 +9,8 @@ __all__ = ["Simulator"]
 
 _ONES = (1 << 32) - 1
 _RING = 2047
+_OUTSIDE = 4095             # an address where no function is
+_PROGRAM = "tritstream_hw.micro.program"
 
 
 def _signed(value: int, bits: int = 32) -> int:
@@ -58,6 +61,21 @@ class Simulator:
     def value(self, name: str) -> int:
         """Return a variable, signed."""
         return _signed(self.slots[self.program.places[name]])
+
+    def set(self, name: str, value: int) -> None:
+        """Give a variable, or an argument, a value."""
+        self.slots[self.program.places[name]] = value & _ONES
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Let a function run to its end, and return what it returns, signed."""
+        code = getattr(sys.modules[f"{_PROGRAM}.{name.partition('.')[0]}"],
+                       name.partition(".")[2]).__code__
+        for argument, value in zip(code.co_varnames, arguments, strict=False):
+            self.set(f"{name}.{argument}", value)
+        self.counter, self.a = self.program.functions[name], _OUTSIDE
+        while self.counter != _OUTSIDE:
+            self.step()
+        return _signed(self.a)
 
     def run(self, count: int) -> None:
         """Carry out so many instructions."""

@@ -26,7 +26,7 @@ __all__ = ["PadsTransport", "open_board"]
 
 SLICE_SECONDS = 2e-4        # of the board's time, which take a second: then the driver looks around
 MOST_SETTING = 1e9
-SPOKE = re.compile(r"(sdr|flash|EHXPLLL|rPLL|CLKDIVF): [^\n]*")
+SPOKE = re.compile(r"(sdr|flash|EHXPLLL|rPLL|CLKDIVF|SB_[A-Z0-9_]+): [^\n]*")
 START_SECONDS = 3e-4        # of the board's time, until its SDRAM can be written
 SPARE = 1.1                 # of the time that a model takes from the flash memory
 

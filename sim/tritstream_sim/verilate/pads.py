@@ -23,14 +23,17 @@ _ARGUMENTS = ["--timing", "--no-sched-zero-delay", "--timescale", "1ns/1fs",
               "--x-assign", "1",            # what a memory may give is not what is expected of it
               "-CFLAGS", "-std=c++20"]      # which the wheel's makefile does not ask for
 
-_LINES = {"uart_0__rx__io": "rx", "uart_0__tx__io": "tx"}
+# Some platforms have all their pads in both directions: what stands at one is a wire.
+_LINES = {"uart_0__rx__io": "rx_line", "uart_0__tx__io": "tx"}
 _WRAPPER = """
 module {name}(input rx, output tx);
+    wire rx_line = rx;
     {parts}
     {design} pads({connections});
 endmodule
 """
-_OSCILLATOR = "reg {pad} = 0; always #({half_period}) {pad} = ~{pad};"
+_OSCILLATOR = ("reg {pad}_level = 0; always #({half_period}) {pad}_level = ~{pad}_level; "
+               "wire {pad} = {pad}_level;")
 
 # Pins of the chip, by the names that boards give them.
 _SDR = {"clk": "clk", "clk_en": "cke", "cs": "cs_n", "ras": "ras_n", "cas": "cas_n", "we": "we_n",

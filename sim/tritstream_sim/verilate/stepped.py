@@ -64,9 +64,13 @@ class Bench(wiring.Component):
         return m
 
 
-def build_stepped(bench: Bench, name: str, cache: pathlib.Path) -> pathlib.Path:
-    """Compile devices for a `SteppedTransport`, as an executable of this name."""
-    return compile_model(export(bench, name), name, cache, sources=[SOURCE])
+def build_stepped(bench: Bench, name: str, cache: pathlib.Path, *,
+                  modules: str = "") -> pathlib.Path:
+    """Compile devices for a `SteppedTransport`, as an executable of this name.
+
+    Verilog of the `modules` that they instantiate joins them.
+    """
+    return compile_model(export(bench, name) + modules, name, cache, sources=[SOURCE])
 
 
 class SteppedTransport(Transport):
