@@ -109,8 +109,8 @@ class Target:
         Raises
         ------
         BadInput
-            There is no such build, or no other than the target's own, its clock is not the target's, or its memory is not what the
-            board has.
+            There is no such build, or no other than the target's own, its clock is not the
+            target's, or its memory is not what the board has.
         """
         if self.fixed:
             raise BadInput(f"The build of {self.name} is a program for its part, and has one size: "

@@ -563,7 +563,7 @@ class _Linker:
             function, name = slot.key
             self._numbers[slot] = (len(fixed) + self._bases[function]
                                    + self._functions[function].frame.index(name))
-        used = 1 + max(self._numbers.values())
+        used = 1 + max(self._numbers.values(), default=-1)
         if used > SLOTS:
             raise ValueError(f"the program has {used} variables and constants, of {SLOTS}")
         self._values += [0] * (used - len(self._values))

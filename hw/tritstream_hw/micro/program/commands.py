@@ -18,7 +18,6 @@ from tritstream_hw.micro.program.layout import (
     COUNTERS,
     MAX_STAGES,
     MAX_STATE,
-    MAX_VOCAB,
     RECORD_BYTES,
     RECORDS,
     STATE,
@@ -63,7 +62,7 @@ def command():
     elif code == Code.IDENTIFY:
         identify()
     elif code == Code.CONFIGURE:
-        configure()
+        reply(Code.CONFIGURE, run.configure())
     else:
         link.put(Code.UNKNOWN)
         while True:                     # until the host starts anew
@@ -87,16 +86,6 @@ def identify():
         left -= 2
     if left:
         link.put(next16(at) & 255)
-
-
-def configure():
-    """Learn where the image lies."""
-    run.configure()
-    status = Status.OK
-    if below(MAX_VOCAB, run.vocab):
-        run.forget()
-        status = Status.OUT_OF_RANGE
-    reply(Code.CONFIGURE, status)
 
 
 def write():
@@ -195,7 +184,7 @@ def read_one():
 def store():
     """Write words of a space."""
     status = access()
-    if status == Status.OK and space != Space.VECTORS and space != Space.STATE:
+    if space != Space.VECTORS and space != Space.STATE:
         status = Status.UNKNOWN_SPACE
     while words:
         store_one(status == Status.OK)

@@ -6,6 +6,7 @@ from tritstream_hw.micro.program import head, link, stage, tape, vectors
 from tritstream_hw.micro.program.layout import (
     CANDIDATES,
     MAX_STAGES,
+    MAX_VOCAB,
     MEMORY_UNITS,
     RECORDS,
     SCALES,
@@ -32,14 +33,23 @@ beats_upper = 0
 
 
 def configure():
-    """Take the arguments of CONFIGURE."""
+    """Take the arguments of CONFIGURE, if the vocabulary fits; return a status."""
     global rows_unit, tape_unit, lead_units, row_units, vocab, stop_token
-    rows_unit = link.get_word()
-    tape_unit = link.get_word()
-    lead_units = link.get_half()
-    row_units = link.get_half()
-    vocab = link.get_word()
-    stop_token = link.get_word()
+    new_rows_unit = link.get_word()
+    new_tape_unit = link.get_word()
+    new_lead_units = link.get_half()
+    new_row_units = link.get_half()
+    new_vocab = link.get_word()
+    new_stop_token = link.get_word()
+    if below(MAX_VOCAB, new_vocab):
+        return Status.OUT_OF_RANGE
+    rows_unit = new_rows_unit
+    tape_unit = new_tape_unit
+    lead_units = new_lead_units
+    row_units = new_row_units
+    vocab = new_vocab
+    stop_token = new_stop_token
+    return Status.OK
 
 
 def forget():

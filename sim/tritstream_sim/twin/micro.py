@@ -1,14 +1,26 @@
-"""The micro machine, instruction by instruction: what its gates are held to."""
+"""The micro machine, instruction by instruction: what its gates are held to, and a driver's device.
+
+It runs half a million instructions per second, two seconds a token of `tiny`.
+"""
 
 import sys
 import zlib
 
+from tritstream.build import BuildConfig
+from tritstream.image.trits import DECODE
+from tritstream.transport import Transport
+from tritstream_hw.micro.compiler import Program
+from tritstream_hw.micro.core import ACTIVATIONS, RECEIVED_BYTES
+from tritstream_hw.micro.device import program_of
 from tritstream_hw.micro.isa import DATA_BYTES, Jump, Op, Place, Region, Width
+from tritstream_hw.micro.multiplier import CYCLES
 
-__all__ = ["Simulator"]
+__all__ = ["MicroSimulator", "MicroTransport"]
 
 _ONES = (1 << 32) - 1
-_RING = 2047
+_RING = RECEIVED_BYTES - 1
+_TRITS = [[int(trit) for trit in trits] for trits in DECODE]
+_TURN = 50                  # instructions, between two of which a byte may come
 _OUTSIDE = 4095             # an address where no function is
 _PROGRAM = "tritstream_hw.micro.program"
 
@@ -17,15 +29,13 @@ def _signed(value: int, bits: int = 32) -> int:
     return value - (1 << bits) if value >> bits - 1 & 1 else value
 
 
-class Simulator:
+class MicroSimulator:
     """A machine with its memories, and bytes that come and go.
 
     Parameters
     ----------
     program : Program
         What it runs.
-    decode : sequence of sequence of int
-        Trits of each byte of a tape.
 
     Attributes
     ----------
@@ -36,21 +46,19 @@ class Simulator:
     sent : bytearray
         What has been sent.
     cycles : int
-        That have passed.
+        That have passed, but for those in which the UART's bytes are waited for.
     """
 
-    def __init__(self, program, decode):
+    def __init__(self, program: Program):
         self.program = program
         self._words = list(program.words)
         self.slots = list(program.slots)
         self.data = bytearray(DATA_BYTES)
-        self.activations = bytearray(512)
+        self.activations = bytearray(ACTIVATIONS)
         self.sums = [0] * 5
         self.sent, self._ring, self._arrived = bytearray(), bytearray(_RING + 1), 0
         self.counter = self.a = self.h = self.carry = self.less = 0
         self.cycles = 0
-        self.executed = 0
-        self._decode = [[int(trit) for trit in trits] for trits in decode]
 
     def receive(self, data: bytes) -> None:
         """Let bytes come."""
@@ -81,7 +89,6 @@ class Simulator:
         """Carry out so many instructions."""
         for _ in range(count):
             self.step()
-        self.executed += count
 
     def step(self) -> None:
         """Carry out one instruction."""
@@ -139,7 +146,7 @@ class Simulator:
             self.counter = x & 4095
         elif op == Op.MULTIPLY:
             self._set_pair(_signed(self.a) * _signed(x))
-            self.cycles += 2
+            self.cycles += CYCLES
         elif op == Op.DOT:
             self._dot(x)
         else:
@@ -173,7 +180,7 @@ class Simulator:
         for column in range(columns):
             activation = self.activations[first | column]
             activation -= (activation & 128) << 1
-            for n, trit in enumerate(self._decode[self.data[x + column & DATA_BYTES - 1]]):
+            for n, trit in enumerate(_TRITS[self.data[x + column & DATA_BYTES - 1]]):
                 sums[n] += trit * activation
         self.sums = sums
 
@@ -215,6 +222,55 @@ class Simulator:
             self.data[place:place + width.size] = (
                 self.a & (1 << 8 * width.size) - 1).to_bytes(width.size, "little")
         elif region == Region.ACTIVATIONS:
-            self.activations[x & 511] = self.a & 255
+            self.activations[x & ACTIVATIONS - 1] = self.a & 255
         elif region == Region.DEVICES:
             self.sent.append(self.a & 255)
+
+
+class MicroTransport(Transport):
+    """A driver's cable to a machine that runs the program of a build; its time is the machine's.
+
+    Parameters
+    ----------
+    config : BuildConfig
+        Whose identity is that of its configuration.
+
+    Attributes
+    ----------
+    machine : MicroSimulator
+        At the other end.
+    """
+
+    name = "micro simulator"
+    retry_seconds = 0.5
+
+    def __init__(self, config: BuildConfig):
+        self.rate = config.link_rate
+        self.machine = MicroSimulator(program_of(config, config.digest()))
+        self._hz, self._byte_cycles = config.clock_hz, config.clock_hz // config.link_rate
+        self._waiting, self._due = bytearray(), 0
+
+    def now(self) -> float:
+        return self.machine.cycles / self._hz
+
+    def nonce(self) -> int:
+        return 77
+
+    def write(self, data: bytes) -> None:
+        self._waiting += data
+
+    def close(self) -> None:
+        pass
+
+    def read(self, timeout: float) -> bytes:
+        machine = self.machine
+        end = machine.cycles + timeout * self._hz
+        while not machine.sent and machine.cycles <= end:
+            machine.run(_TURN)
+            if self._waiting and machine.cycles >= self._due:
+                machine.receive(self._waiting[:1])
+                del self._waiting[:1]
+                self._due = machine.cycles + self._byte_cycles
+        data = bytes(machine.sent)
+        machine.sent.clear()
+        return data
