@@ -23,7 +23,7 @@ ifneq ($(SIM),verilator)
 $(error SIM=$(SIM) is not known; the only simulator is verilator)
 endif
 
-.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve pictures clients cycles board mutants cost cost-xilinx ice40 clean
+.PHONY: help demo test fuzz test-gpu lowest sim lint waves bitstream bitstreams bench bench-full bench-serve pictures clients cycles board mutants cost cost-xilinx clean
 .DEFAULT_GOAL := help
 
 help:
@@ -42,13 +42,12 @@ help:
 	  '  bench-serve  measure the server with many clients; writes the tables of docs/serving.md' \
 	  '  pictures    the page of the server, and a session of chat, as docs/serving.md shows them' \
 	  '  cycles      measure the cycles per token in the README' \
-	  '  board       upload tiny to the simulated pads of ulx3s_85f and ecpix5_85f, and generate; the speed of demo' \
+	  '  board       upload tiny to the simulated pads of ulx3s_85f, ecpix5_85f and icebreaker, and generate; the speed of demo' \
 	  '  boards      write docs/boards.md and the boards of the README, from reports and estimates' \
   '  mutants     break the RTL in many ways; every one has to be caught' \
 	  '  fuzz        CASES inputs that nobody would write, from SEED on' \
 	  '  cost        synthesise and route every block alone' \
 	  '  cost-xilinx  synthesise every block, and whole accelerators, for 7-series and UltraScale+' \
-	  '  ice40       how far the smallest build is from an iCE40UP5K, block by block' \
 	  '  clean       remove build/ and .venv' \
 	  'Variables' \
 	  '  BOARD=$(BOARD)  MODEL=$(MODEL)  SIM=$(SIM)  the only simulator' \
@@ -160,6 +159,7 @@ board: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.board -m demo --write .
 	$(Q).venv/bin/python -m tritstream_sim.report.board -b ecpix5_85f -m tiny --upload --write .
 	$(Q).venv/bin/python -m tritstream_sim.report.board -b ecpix5_85f -m demo --write .
+	$(Q).venv/bin/python -m tritstream_sim.report.board -b icebreaker -m tiny --write .
 
 boards: $(TESTS)
 	$(Q).venv/bin/python -m tritstream_sim.report.boards --write .
@@ -175,10 +175,6 @@ cost: $(INSTALLED)
 
 cost-xilinx: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_hw.build.cost_xilinx
-
-ice40: $(INSTALLED)
-	$(Q)$(PIP) '.[ice40]'
-	$(Q).venv/bin/python -m tritstream_hw.build.ice40
 
 clean:
 	$(Q)rm -rf build .venv

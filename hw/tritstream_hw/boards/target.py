@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from amaranth.hdl import Elaboratable
 
+from tritstream.analysis.stage import StageEstimate
 from tritstream.build import BuildConfig
 from tritstream.errors import BadInput
 from tritstream.formats import FORMATS
@@ -58,6 +59,8 @@ class Target:
         What is built unless the user wants another clock, or another build.
     fixed : bool
         Whether there is no other build than `config`, at any clock.
+    stage_of : callable or None
+        Estimates a stage of it, where that is not the accelerator of other boards.
     nextpnr_options, synth_options : tuple of str
         What was found to help, see the comments of each target.
     evidence : str
@@ -82,6 +85,7 @@ class Target:
     baud: int | None
     config: BuildConfig
     fixed: bool = False
+    stage_of: Callable[..., StageEstimate] | None = None
     nextpnr_options: tuple[str, ...] = ()
     synth_options: tuple[str, ...] = ()
     evidence: str

@@ -18,14 +18,17 @@ RECEIVED_BYTES = 2048
 ACTIVATIONS = 512
 """Quantised activations that are kept."""
 
+BYTE = 8                    # places that are shifted at once, as long as there are as many
+
 
 class Core(wiring.Component):
     """Accumulator machine that runs a program which never ends.
 
     An instruction is read with the slot of its operand in mind: jumps take a cycle, everything else
-    two, while the next instruction is fetched. Longer take: a shift a cycle for each place, a
-    product two, memory one or, a word, two; what is read of the program one more; a DOT as many
-    as it has columns, and one. H keeps the upper half of products and of what is shifted in pairs.
+    two, while the next instruction is fetched. Longer take: a shift one, and one for each eight
+    places and each place that is left; a product two; memory one, or a word two, and what is read
+    of the program one; a DOT as many as it has columns, and one. H keeps the upper half of
+    products, and of what is shifted in pairs.
 
     Bytes that come are written to a ring whatever the program does: whoever reads them late finds
     newer ones in their place, and a frame with a wrong CRC.
@@ -227,17 +230,12 @@ class Core(wiring.Component):
                 go_on()
 
             with m.State("SHIFT"):
-                m.d.sync += left.eq(left - 1)
+                for step, condition in ((BYTE, left >= BYTE), (1, (left < BYTE) & (left != 0))):
+                    with m.If(condition):
+                        m.d.sync += left.eq(left - step)
+                        self._shift(m, op, a, h, carry, step)
                 with m.If(left == 0):
                     go_on()
-                with m.Elif(op == Op.LEFT):
-                    m.d.sync += [Cat(a, h).eq(Cat(C(0, 1), a, h)), carry.eq(h[-1])]
-                with m.Else():
-                    m.d.sync += [a.eq(Cat(a[1:], Mux(
-                        op == Op.RIGHT_PAIR, h[0], (op == Op.RIGHT_SIGNED) & a[-1]))),
-                        carry.eq(a[0])]
-                    with m.If(op == Op.RIGHT_PAIR):
-                        m.d.sync += h.eq(Cat(h[1:], h[-1]))
 
             with m.State("MULTIPLY"):
                 m.d.sync += left.eq(left - 1)
@@ -261,6 +259,17 @@ class Core(wiring.Component):
                      port.data.eq(self.rx.payload)]
         with m.If(self.rx.valid):
             m.d.sync += arrived.eq(arrived + 1)
+
+    def _shift(self, m, op, a, h, carry, step):
+        """Shift by some places."""
+        with m.If(op == Op.LEFT):
+            m.d.sync += Cat(a, h, carry).eq(Cat(C(0, step), a, h)[:65])
+        with m.Else():
+            enters = Mux(op == Op.RIGHT_PAIR, h[:step],
+                         ((op == Op.RIGHT_SIGNED) & a[-1]).replicate(step))
+            m.d.sync += [a.eq(Cat(a[step:], enters)), carry.eq(a[step - 1])]
+            with m.If(op == Op.RIGHT_PAIR):
+                m.d.sync += h.eq(h.as_signed() >> step)
 
     def _execute(self, m, op, x, a, h, carry, less, total, left, go_on, write_back, dot):
         """Carry out an operation that is not on memory."""

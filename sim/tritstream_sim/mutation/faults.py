@@ -69,6 +69,13 @@ FLASH_READER = "hw/tritstream_hw/flash/reader.py"
 FLASH_STARTER = "hw/tritstream_hw/flash/starter.py"
 RTL_FLASH = "tests/test_rtl_flash.py"
 
+MICRO_CORE = "hw/tritstream_hw/micro/core.py"
+MICRO_DOT = "hw/tritstream_hw/micro/dot.py"
+MULTIPLIER = "hw/tritstream_hw/micro/multiplier.py"
+MICRO_LINK = "hw/tritstream_hw/micro/program/link.py"
+MICRO_VECTORS = "hw/tritstream_hw/micro/program/vectors.py"
+MICRO_ABILITIES = "tests/test_rtl_micro.py::test_abilities[0]"
+
 STATISTICS = "hw/tritstream_hw/norm/statistics.py"
 ROW_STATISTICS = "hw/tritstream_hw/norm/row_statistics.py"
 SHIFTER = "hw/tritstream_hw/arithmetic/shifter.py"
@@ -733,4 +740,19 @@ MUTANTS = [
            SDR_PHY, '"ba": pads.bank', '"ba": pads.bank[::-1]', RTL_SDRAM),
     Mutant("crossing.room", "reads go on until there is no room for what is on its way",
            CROSSING, "self._beats - self._margin", "self._beats", SDR),
+    Mutant("micro.carry", "a sum does not take the carry of the one before",
+           MICRO_CORE, "(op == Op.ADD_CARRY) & carry", "(op == Op.ADD_CARRY) & 0",
+           MICRO_ABILITIES),
+    Mutant("micro.rounding", "a shift leaves no carry to round with",
+           MICRO_CORE, "carry.eq(a[step - 1])", "carry.eq(0)", MICRO_ABILITIES),
+    Mutant("micro.trit", "an activation times -1 is one less than it should be",
+           MICRO_DOT, "gate.as_signed() + trit.neg", "gate.as_signed()", MICRO_ABILITIES),
+    Mutant("micro.product", "a product with a second number below 0 is too large",
+           MULTIPLIER, " + Mux(self.b[-1], self.a, 0)", "", MICRO_ABILITIES),
+    Mutant("micro.square", "a sum of squares loses the carry into its last word",
+           MICRO_VECTORS, "second2 = add_carry(second2, 0)", "pass",
+           "tests/test_micro.py::test_statistics_and_activations"),
+    Mutant("micro.crc", "a frame is taken whatever its CRC is",
+           MICRO_LINK, "if next8(at) != (remainder & 255):", "if next8(at) > 255:",
+           "tests/test_micro.py::test_frames_that_are_damaged_come_again"),
 ]

