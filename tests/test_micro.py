@@ -6,6 +6,9 @@ import random
 import numpy as np
 import pytest
 
+from tritstream.analysis.micro import estimate_micro_stage
+from tritstream.analysis.stage import Limit
+from tritstream.cli.estimate import image_estimate
 from tritstream.driver import Device
 from tritstream.engines.golden import GoldenEngine
 from tritstream.errors import BadInput, DeviceError
@@ -238,6 +241,16 @@ def test_greedy_tokens_equal_golden(device, image):
     assert device.counters().frames_bad == device.statistics.resent == 0
     assert device.counters().beats == 4 * UNIT * (image.tape_units + image.row_units) - UNIT * (
         image.tape_units - image.body_units)
+
+
+def test_cycles_are_as_estimated(device, image):
+    device.load(image)
+    (result,) = device.run([11], fresh=True)
+    found = image_estimate(image, LIMITS, stage_of=estimate_micro_stage)
+    assert found.core_cycles == pytest.approx(result.cycles, rel=0.02)
+    assert found.limit is Limit.PROGRAM
+    assert [stage.beats for stage in found.stages][0] == image.lead_units * UNIT + (
+        image.row_units * UNIT)
 
 
 def test_a_streamed_pass_and_its_logits(device, image):
