@@ -8,4 +8,4 @@ __all__ = ["ICEBREAKER"]
 
 ICEBREAKER = micro_target(
     ICEBreakerPlatform, name="icebreaker", link="UART 1 Mbaud",
-    loader="openFPGALoader -b ice40_generic", evidence="simulated")
+    loader="openFPGALoader -b ice40_generic", evidence="routed")
