@@ -88,6 +88,8 @@ BLOCKS: dict[str, Callable[[], wiring.Component]] = {
     "TritDecoder": TritDecoder,
     **{f"TernaryCore P={width}": lambda width=width: construct(TernaryCore, _wide(width))
        for width in (4, 16, 64)},
+    "TernaryCore P=16 T=4": lambda: construct(
+        TernaryCore, dataclasses.replace(_wide(16), lanes=4)),
     **{f"Gemv P={width}": lambda width=width: construct(Gemv, _wide(width))
        for width in (4, 16)},
     "ActivationMemory": lambda: construct(ActivationMemory, CONFIG),
@@ -214,10 +216,16 @@ def _page(costs: dict[str, Cost]) -> str:
                  cost.multipliers]
         lines.append(f"| {name} | " + " | ".join(f"{cell:,}" for cell in cells)
                      + f" | {cost.mhz:.0f} |")
-    lines += ["", "LUT4 of the core per trit and cycle, decoders included: " + ", ".join(
-        f"{cost.luts / FORMATS.trits_per_byte / int(name.partition('=')[2]):.1f} at "
-        f"{name.partition(' ')[2]}" for name, cost in costs.items() if "TernaryCore" in name) + "."]
+    lines += ["", "LUT4 of the core per trit, cycle and token, decoders included: " + ", ".join(
+        f"{cost.luts / _trits(name):.1f} at {name.partition(' ')[2]}"
+        for name, cost in costs.items() if "TernaryCore" in name) + "."]
     return "\n".join(lines) + "\n"
+
+
+def _trits(name: str) -> int:
+    """Return how many trits a core of this name takes in a cycle, for each of its tokens."""
+    sizes = dict(size.split("=") for size in name.split(" ")[1:])
+    return FORMATS.trits_per_byte * int(sizes["P"]) * int(sizes.get("T", 1))
 
 
 def main(arguments: list[str] | None = None) -> int:
