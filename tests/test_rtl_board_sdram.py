@@ -161,6 +161,10 @@ def test_a_fault_is_named(connect_pads, tmp_path, settings, check, found):
     assert re.search(found, last.found)
 
 
-def test_a_stuck_data_line_is_named(connect_pads):
-    data_lines = next(examine_memory(connect_pads(sdr_stuck=3), 1))
-    assert data_lines.found.startswith("bit 3 of every 16 is stuck at 0")
+@pytest.mark.parametrize("settings, found", [
+    ({"sdr_stuck": 3}, "bit 3 of every 16 is stuck at 0"),
+    ({"sdr_swapped": 1}, "bytes 0 and 1 of every 2 are exchanged"),
+], ids=["stuck", "swapped"])
+def test_a_fault_of_data_lines_is_named(connect_pads, settings, found):
+    data_lines = next(examine_memory(connect_pads(**settings), 1))
+    assert data_lines.found.startswith(found)

@@ -107,6 +107,19 @@ def test_a_stuck_data_line_is_named(image):
     assert found["data lines"].startswith("bit 10 of every 16 is stuck at 1")
 
 
+@pytest.mark.parametrize("size, first, second", [(2, 0, 1), (4, 1, 2), (8, 3, 7)])
+def test_byte_lanes_in_each_other_s_place_are_named(image, size, first, second):
+    def exchanged(data):
+        changed = bytearray(data)
+        changed[first::size], changed[second::size] = data[second::size], data[first::size]
+        return bytes(changed)
+
+    verdicts, found = examined(image, memory=Memory(CONFIG.memory_bytes, exchanged))
+    assert verdicts["data lines"] is verdicts["memory"] is Verdict.FAIL
+    assert found["data lines"].startswith(
+        f"bytes {first} and {second} of every {size} are exchanged: look at those byte lanes")
+
+
 def test_a_missing_address_line_is_found(image):
     verdicts, found = examined(image, memory=Memory(CONFIG.memory_bytes, alias=1 << 15))
     assert verdicts["data lines"] is Verdict.PASS

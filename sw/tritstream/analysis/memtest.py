@@ -4,6 +4,7 @@ What is written comes from the host; what is found there is known by the CRC tha
 Where that differs, the faults that a board is likely to have are tried: which of them gives it?
 """
 
+import itertools
 import math
 import time
 import zlib
@@ -51,9 +52,21 @@ def _data_lines(device: Device) -> Check:
     if crc == zlib.crc32(data):
         return Check("data lines", Verdict.PASS, "each bit of 32 was 1 alone, and 0 alone", 32,
                      "bits")
-    return Check("data lines", Verdict.FAIL, _stuck(data, crc)
-                 or "words come back changed, and not by a bit that is stuck: look at the clock's "
-                 "phase, and at the supply")
+    return Check("data lines", Verdict.FAIL, _stuck(data, crc) or _exchanged(data, crc)
+                 or "words come back changed, and not by a bit that is stuck or bytes that are "
+                 "exchanged: look at the clock's phase, and at the supply")
+
+
+def _exchanged(data: bytes, crc: int) -> str | None:
+    """Say which bytes of each word must be in each other's place, as for `_stuck`."""
+    for size in (width // 8 for width in WORD_BITS):
+        for first, second in itertools.combinations(range(size), 2):
+            words = np.frombuffer(data, np.uint8).reshape(-1, size).copy()
+            words[:, [first, second]] = words[:, [second, first]]
+            if zlib.crc32(words.tobytes()) == crc:
+                return (f"bytes {first} and {second} of every {size} are exchanged: look at those "
+                        "byte lanes in the board's file")
+    return None
 
 
 def _stuck(data: bytes, crc: int) -> str | None:
@@ -108,7 +121,8 @@ def _content(device: Device, end: float) -> Check:
         if crc != zlib.crc32(data):
             return Check("memory", Verdict.FAIL, f"{count:,} bytes from byte "
                          f"{start:,} on are not as written{after}: "
-                         + (_stuck(data, crc) or "look at refresh, clock and supply"))
+                         + (_stuck(data, crc) or _exchanged(data, crc)
+                            or "look at refresh, clock and supply"))
     share = sum(units for _, units in places) / total
     return Check("memory", Verdict.PASS, f"{share:.2%} of {total * unit_bytes:,} bytes, in "
                  f"{len(places)} pieces, are as written{after}", share, "of all bytes")

@@ -5,7 +5,8 @@
 // than its data sheet. So can what the ways from the FPGA's flip-flops to the chip and back take,
 // with `+pads_out=NS` and `+pads_in=NS`: as a rule about as the FPGA's data sheet has it, with the
 // clock tree in the PLL's feedback. `+sdr_image=FILE` is what it holds from the first byte on, and
-// `+sdr_stuck=BIT` a data line that is 0 whatever is written.
+// `+sdr_stuck=BIT` a data line that is 0 whatever is written; with `+sdr_swapped=1` what is written
+// to the bytes of a word goes into each other's place.
 module sdr #(
     parameter WORD_BITS = 16,
     parameter COLUMN_BITS = 9,
@@ -66,8 +67,11 @@ module sdr #(
 
     // In the order of their addresses: the banks take turns.
     reg [WORD_BITS-1:0] cells [0:WORDS-1];
-    integer stuck = -1;
-    initial void'($value$plusargs("sdr_stuck=%d", stuck));
+    integer stuck = -1, swapped = 0;
+    initial begin
+        void'($value$plusargs("sdr_stuck=%d", stuck));
+        void'($value$plusargs("sdr_swapped=%d", swapped));
+    end
     string image;
     integer file, bytes;
     initial if ($value$plusargs("sdr_image=%s", image)) begin
@@ -188,7 +192,8 @@ module sdr #(
             apart(data_changed, setup, "tS of data");
             expect_that(!driven && coming == 0, "the data pins are driven twice");
             written = 1;
-            cells[place(a[COLUMN_BITS-1:0])] = stuck < 0 ? dq : dq & ~(WORD_BITS'(1) << stuck);
+            cells[place(a[COLUMN_BITS-1:0])] =
+                (swapped != 0 ? {<<8{dq}} : dq) & (stuck < 0 ? '1 : ~(WORD_BITS'(1) << stuck));
             wrote[ba] = $realtime;
         end
         3'b101: begin
