@@ -22,7 +22,10 @@ from tritstream.image.tape import MAX_FRACTION, Scalar
 from tritstream.link.protocol import Code, Space
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
+from tritstream_hw.boards import TARGETS
+from tritstream_hw.boards.ice40 import Ice40Dividers
 from tritstream_hw.boards.target import clocked
+from tritstream_hw.build.plan import plan
 from tritstream_hw.micro.compiler import compile_program
 from tritstream_hw.micro.device import LIMITS, program_of
 from tritstream_hw.micro.isa import SLOTS
@@ -36,6 +39,7 @@ from tritstream_hw.micro.program.layout import (
 )
 from tritstream_sim.twin.micro import MicroSimulator, MicroTransport
 
+BOARD = TARGETS["icebreaker"]
 CONFIG = clocked(LIMITS, 24_000_000, 1_000_000)
 EXTREME = 1 << FORMATS.element_bits - 1
 
@@ -109,6 +113,24 @@ def test_program_fits(program):
 def test_other_builds_are_refused():
     with pytest.raises(BadInput, match="has max_hidden = 128, not 64: only its clock"):
         program_of(dataclasses.replace(CONFIG, max_hidden=64), bytes(8))
+
+
+# The board that it is for.
+
+def test_the_board_s_pins_and_clock():
+    constraints = plan(BOARD, bytes(8)).files["top.pcf"].split("\n")
+    assert {"set_io clk12_0__io 35", "set_io uart_0__rx__io 6", "set_io uart_0__tx__io 9",
+            "set_frequency clk12_0__io 12.0"} <= {*constraints}
+    assert any(line.endswith(".clk 24.0") for line in constraints)
+
+
+def test_the_board_has_one_build_at_several_clocks():
+    assert Ice40Dividers.of(12_000_000, 24_000_000) == Ice40Dividers(feedback=64, output=5)
+    assert BOARD.at(12_000_000).config.clock_hz == 12_000_000
+    with pytest.raises(BadInput, match="cannot make 25 MHz .* one of 24.375, .* MHz, or the osc"):
+        BOARD.at(25_000_000)
+    with pytest.raises(BadInput, match="has one size: leave out --build"):
+        BOARD.built("p=1")
 
 
 # Its arithmetic, function by function.

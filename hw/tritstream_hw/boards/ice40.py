@@ -72,6 +72,8 @@ class Ice40Dividers:
 class Ice40Clock(Elaboratable):
     """Drives the clock of the domain ``sync``, and its reset until PLL and block RAM are ready.
 
+    Whoever defines the domain leaves both to it.
+
     Parameters
     ----------
     hz : int
@@ -97,10 +99,8 @@ class Ice40Clock(Elaboratable):
                 p_FILTER_RANGE=C(1 + sum(source_hz >= 1e6 * at for at in FILTERS), 3),
                 io_PACKAGEPIN=pin.io, i_RESETB=C(1, 1), i_BYPASS=C(0, 1),
                 o_PLLOUTGLOBAL=clock, o_LOCK=locked)
-        m.domains.sync = domain = ClockDomain()
         m.domains.start = start = ClockDomain(reset_less=True, local=True)
-        m.d.comb += [domain.clk.eq(clock), start.clk.eq(clock)]
-        platform.add_clock_constraint(domain.clk, self._hz)
+        m.d.comb += [ClockSignal().eq(clock), start.clk.eq(clock)]
 
         stable = Signal(2)
         cycles = int(BLOCK_RAM_SECONDS * self._hz)
@@ -112,7 +112,7 @@ class Ice40Clock(Elaboratable):
             m.d.start += ready.eq(1)
         with m.Else():
             m.d.start += waited.eq(waited + 1)
-        m.d.comb += domain.rst.eq(~ready)
+        m.d.comb += ResetSignal().eq(~ready)
         return m
 
 
@@ -121,6 +121,8 @@ class MicroTop(UartTop):
 
     def elaborate(self, platform):
         m = Module()
+        m.domains.sync = domain = ClockDomain()
+        platform.add_clock_constraint(domain.clk, self._config.clock_hz)
         m.submodules.clock = Ice40Clock(self._config.clock_hz)
         self._attach(m, platform, MicroDevice(self._config, self._build_id))
         return m
