@@ -119,6 +119,8 @@ def play():
     global began, beats, beats_upper
     began = link.clock()
     tape.waited = 0
+    if stage.fresh:
+        vectors.digest = 0
     head.candidates = 0
     head.logits = flags & RunFlag.LOGITS
     played = 0
