@@ -346,6 +346,15 @@ def test_reset_ends_a_run(device, image):
     assert len(list(device.run([3], 2, fresh=True))) == 2
 
 
+def test_what_is_enough_ends_a_run(device, image):
+    device.load(image)
+    taken = []
+    for result in device.run([3], 200, fresh=True, enough=lambda: len(taken) >= 2):
+        taken.append(result)
+    assert 2 <= len(taken) <= 4
+    assert len(list(device.run([3], 2, fresh=True))) == 2
+
+
 def test_frames_that_are_damaged_come_again(image):
     transport = MicroTransport(CONFIG)
     write, count = transport.write, 0

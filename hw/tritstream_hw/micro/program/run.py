@@ -151,7 +151,9 @@ def play():
 def answer():
     """Put what a pass has given; return whether it was the last one."""
     count = head.candidates
-    last = count == 0 or passes == 1 or tape.streamed != 0 or read32(CANDIDATES) == stop_token
+    link.poll()                         # a command that waits behind this one ends it
+    last = count == 0 or passes == 1 or tape.streamed != 0 or (
+        read32(CANDIDATES) == stop_token or link.fifo_in != link.fifo_out)
     if not flags & RunFlag.CANDIDATES and count:
         count = 1
     link.put(count)
