@@ -5,8 +5,10 @@ import random
 
 import pytest
 
-from tritstream.catalog import resolve
+from tritstream.catalog import Model, resolve
 from tritstream.driver import Device
+from tritstream.engines import open_engine
+from tritstream.engines.board import DeviceEngine
 from tritstream.engines.golden import GoldenEngine
 from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
@@ -43,6 +45,11 @@ from tritstream_hw.micro.language import (
     write8,
     write16,
     write32,
+)
+from tritstream_sim.twin.engine_contract import (
+    a_state_at_its_limits_goes_on,
+    contract_model,
+    feeding_is_stepping,
 )
 from tritstream_sim.twin.micro import MicroSimulator
 from tritstream_sim.verilate import stepped
@@ -222,13 +229,22 @@ def test_tiny_equals_golden(executable):
         assert device.load(image) == 0
 
 
-@pytest.mark.parametrize("stall", [10, 60])
-def test_with_pauses(executable, tmp_path, seed, stall):
+def test_with_pauses(executable, tmp_path, seed):
     model = ModelConfig(hidden=12, intermediate=20, layers=1, vocab=23)
     image = pack(DummyCheckpoint(model, seed=seed), tmp_path / "dummy.trit")
     golden = GoldenEngine(image).open()
-    with Device(SteppedTransport(executable, stall=stall, seed=seed)) as device:
+    with Device(SteppedTransport(executable, stall=40, seed=seed)) as device:
         device.load(image)
         results = list(device.run([3, 9], 2, fresh=True))
         expected = [*golden.feed([3]), *golden.run(9, 2)]
         assert [result.digest for result in results] == [entry.digest for entry in expected]
+
+
+@pytest.mark.parametrize("case", [feeding_is_stepping, a_state_at_its_limits_goes_on],
+                         ids=lambda case: case.__name__)
+def test_engine(executable, tmp_path, case):
+    model = Model("contract", contract_model(tmp_path).path)
+    device = Device(SteppedTransport(executable, patience=float("inf")))
+    with (DeviceEngine(device, model.image, simulated=True) as engine,
+          open_engine("golden", model) as twin):
+        case(engine, twin)
