@@ -110,6 +110,12 @@ def test_program_fits(program):
     assert program.functions["commands.main"] == 0
 
 
+def test_functions_come_in_the_order_of_their_calls(program):
+    """So that the same sources are the same program in every process."""
+    assert list(program.functions)[:5] == [
+        "commands.main", "commands.command", "link.put", "link.flush", "link.poll"]
+
+
 def test_other_builds_are_refused():
     with pytest.raises(BadInput, match="has max_hidden = 128, not 64: only its clock"):
         program_of(dataclasses.replace(CONFIG, max_hidden=64), bytes(8))

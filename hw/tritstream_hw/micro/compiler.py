@@ -128,7 +128,7 @@ class _Function:
         self._module = function.__module__.rpartition(".")[2]
         self._constants = constants
         self._main = main
-        self.code, self.calls = [], set()
+        self.code, self.calls = [], {}      # of functions, in the order of their first calls
         self._loops = []
         self._holds = set()             # slots whose word A has, too
         self._temporaries = 0           # in use
@@ -421,7 +421,7 @@ class _Function:
         names = list(inspect.signature(called).parameters)
         if len(names) != len(node.args):
             raise self._error(node, f"{called.__name__} has {len(names)} arguments")
-        self.calls.add(called)
+        self.calls[called] = None
         slots = [_Slot("frame", (called, name)) for name in names]
         # What calls functions itself may use the same slots, so that it comes first.
         first = [n for n, argument in enumerate(node.args) if self._has_call(argument)]
