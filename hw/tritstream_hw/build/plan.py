@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gc
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -23,7 +24,7 @@ from tritstream.errors import BadInput, ToolFailed, TritstreamError
 from tritstream.support.tools import run_bounded
 from tritstream_hw.boards import Target
 from tritstream_hw.boards.toolchains import TRELLIS
-from tritstream_hw.build.carries import shorten_file
+from tritstream_hw.build import carries
 from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
@@ -66,9 +67,12 @@ def _drop(error: TritstreamError) -> None:
 
 
 def build_id(prepared: BuildPlan, versions: dict[str, str]) -> bytes:
-    """Return the identity of a build: of its plan, prepared with an id of zeros, and its tools."""
+    """Return the identity of a build: of its plan, prepared with an id of zeros, and its tools.
+
+    What comes between these, and is ours, is known by its source.
+    """
     text = prepared.digest().hex() + json.dumps(versions, sort_keys=True)
-    return hashlib.sha256(text.encode()).digest()[:8]
+    return hashlib.sha256(text.encode() + inspect.getsource(carries).encode()).digest()[:8]
 
 
 def build(target: Target, directory: pathlib.Path | None = None, *,
@@ -132,7 +136,7 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
     with clock.step("synthesise"):
         _run(synthesis, scratch)
         if target.toolchain is TRELLIS:
-            shorten_file(scratch / f"{NAME}.json")      # as synthesis names it
+            carries.shorten_file(scratch / f"{NAME}.json")      # as synthesis names it
     with clock.step("place and route"):
         best, *others = place(target.name, routing, scratch, NAME, seeds, progress)
     report = Report(
