@@ -10,8 +10,9 @@ from tritstream_hw.memory.ddr3.chip import DDR3_512MB
 
 __all__ = ["ECPIX5_85F", "ECPIX5_85F_USB"]
 
-# 512 MB hold the published model of 2.7 G weights, and the block RAM its state, all but 6 of 208
-# blocks in use. That of 1.3 G leaves room for the buffers of a USB port.
+# The largest shape that the block RAM holds, 202 of 208 blocks in use: that of the published model
+# of 2.7 G weights, which with its embedding needs 608 MB, more than the memory has. That of 1.3 G
+# leaves room for the buffers of a USB port.
 LARGE = dataclasses.replace(DDR3_CONFIG, max_hidden=2560, max_intermediate=6912,
                             max_state=32 * 2560)
 MEDIUM = dataclasses.replace(DDR3_CONFIG, max_hidden=2048, max_intermediate=5632,
