@@ -31,7 +31,7 @@ def test_every_beat_of_the_tape_is_seen_and_every_row(tmp_path):
     waits = turnarounds(working, ends)
     assert len(waits) == len(sections) - 2
     assert max(waits) <= MOST_TURNAROUND
-    for wait, before, end in zip(waits, ends[1:], ends[2:], strict=True):
+    for wait, before, end in zip(waits, ends[1:-1], ends[2:], strict=True):
         last = max(cycle for cycle in range(before) if working["core: trits"][cycle])
         first = working["core: trits"].index(True, before)
         assert wait < first - last < end - last
