@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import FORMATS
+from tritstream_hw.arithmetic.magnitude import magnitude
 from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.elements.ports import gain_words_port, vector_words_port
 from tritstream_hw.gemv.activations import VECTORS, ActivationWrite
@@ -37,8 +38,6 @@ class ElementQuantiser(wiring.Component):
     -------
     value : :py:`In(signed(32))`, gain : :py:`In(signed(16))`
         Element and its gain.
-    odd : :py:`In(1)`
-        Whether the reciprocal's `up` is odd; with the element.
     up : :py:`In(6)`, factor : :py:`In(17)`
         From the reciprocal; `up_delay` and `factor_delay` cycles after the element that they are
         for.
@@ -50,13 +49,11 @@ class ElementQuantiser(wiring.Component):
         super().__init__({
             "value":  In(signed(FORMATS.vector_bits)),
             "gain":   In(signed(FORMATS.gain_bits)),
-            "odd":    In(1),
             "up":     In(6),
             "factor": In(FORMATS.amax_bits),
             "o":      Out(signed(FORMATS.act_bits)),
         })
-        # By the gain with another sign, and shifted by one, which are two bits more.
-        self._product = Multiplier(self.value.shape(), signed(FORMATS.gain_bits + 2))
+        self._product = Multiplier(self.value.shape(), self.gain.shape())
         self._scaled = Multiplier(FORMATS.amax_bits, FORMATS.amax_bits)
 
     @property
@@ -77,35 +74,22 @@ class ElementQuantiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.product, m.submodules.scaled = product, scaled = self._product, self._scaled
+        m.d.comb += [product.a.eq(self.value), product.b.eq(self.gain)]
 
-        # The gain gets the sign of the element, so that the product is a magnitude: a shorter carry
-        # chain than to negate that. The first place of the shift is free there, for -(g << 1) is
-        # ~g, shifted up with a 1 behind it, + 1.
-        element = Signal.like(self.value, reset_less=True)
-        gain = Signal(signed(FORMATS.gain_bits + 2), reset_less=True)
-        negated = Signal()
-        m.d.comb += negated.eq(self.value[-1] ^ self.gain[-1])
-        inverted = self.gain ^ negated.replicate(FORMATS.gain_bits).as_signed()
-        m.d.sync += [
-            element.eq(self.value),
-            gain.eq(Mux(self.odd, Cat(negated, inverted).as_signed(), inverted)
-                    + negated),
-        ]
-        m.d.comb += [product.a.eq(element), product.b.eq(gain)]
-        size = product.o[:FORMATS.product_bits]
+        size = Signal(_PRODUCT, reset_less=True)
+        m.d.sync += size.eq(magnitude(product.o))
 
         # Of 48 bits the top 17 are wanted. The first step keeps what the second can move there.
-        # A shift by 48 is that of a vector of zeros.
-        coarse, fine_up = Signal(32, reset_less=True), Signal(3, reset_less=True)
+        coarse, fine_up = Signal(32, reset_less=True), Signal(4, reset_less=True)
         fine = Signal(FORMATS.amax_bits, reset_less=True)
         m.d.sync += [
-            coarse.eq(Mux(self.up[5], size[:16] << 16, Mux(self.up[4], size[:32], size[16:]))),
-            fine_up.eq(self.up[1:4]),
-            fine.eq((coarse << Cat(C(0, 1), fine_up))[15:]),
+            coarse.eq((size << (self.up[4:] << 4))[16:FORMATS.product_bits]),
+            fine_up.eq(self.up),
+            fine.eq((coarse << fine_up)[15:32]),
         ]
         m.d.comb += [scaled.a.eq(fine), scaled.b.eq(self.factor)]
 
-        negative = delay(m, negated, self.latency - 1, name="negative")
+        negative = delay(m, product.o[-1], self.latency - product.latency - 1, name="negative")
         # Rounded and negated by one adder, for -(q + r) is ~q + 1 - r, and 1 - r the inverted bit.
         bits, width = FORMATS.reciprocal_bits, len(self.o)
         quotient, half = scaled.o[bits:bits + width], scaled.o[bits - 1]
@@ -227,20 +211,18 @@ class Quantiser(wiring.Component):
             places.eq(Cat(bank, lane, places)),
         ]
 
-        self._compute(m, bank, lane, places)
+        self._compute(m, places)
         self._write(m, valids[-1], places[self.latency - 1], last)
         return m
 
-    def _compute(self, m, bank, lane, places):
+    def _compute(self, m, places):
         first = self._elements[0]
-        odd = Signal(reset_less=True)
         up = Signal.like(first.up, reset_less=True)
         factor = Signal.like(first.factor, reset_less=True)
         numbers = self.reciprocals.numbers
         shifted, scaled = places[first.up_delay - 1], places[first.factor_delay - 1]
         # An element is there one cycle after its address; these registers take another.
         m.d.sync += [
-            odd.eq(numbers[lane][bank].up[0]),
             up.eq(numbers[shifted.lane][shifted.bank].up),
             factor.eq(numbers[scaled.lane][scaled.bank].factor),
         ]
@@ -249,7 +231,6 @@ class Quantiser(wiring.Component):
             m.d.comb += [
                 element.value.eq(self.vector.data[index]),
                 element.gain.eq(self.gain.data[index]),
-                element.odd.eq(odd),
                 element.up.eq(up),
                 element.factor.eq(factor),
                 self.write.data[index].eq(element.o),
