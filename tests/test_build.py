@@ -104,8 +104,6 @@ def write(option, text):
 
 for option in ("-l", "--log", "--textcfg", "--bit", "--svf", "-o"):
     write(option, name + option)
-if name == "yosys":
-    pathlib.Path("top.json").write_text(json.dumps({{"modules": {{}}}}))
 if name.startswith("nextpnr"):
     report = table["report"]
     seed = arguments[arguments.index("--seed") + 1]

@@ -23,7 +23,6 @@ from tritstream.formats import FORMATS, UNIT
 from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.toolchains import TRELLIS
-from tritstream_hw.build.carries import shorten_file
 from tritstream_hw.build.cost_harness import Harness
 from tritstream_hw.build.report import parse_cells
 from tritstream_hw.build.toolchain import WITHOUT_ASSERTIONS, ToolRun, version
@@ -146,7 +145,6 @@ def measure(name: str, directory: pathlib.Path) -> Cost:
         if _run(["yosys", "-q", "-p", SYNTHESIS.format(naming)], directory,
                 last=naming == NAMINGS[-1]):
             break
-    shorten_file(directory / "top.json")
     _run(["nextpnr-ecp5", *NEXTPNR, "--json", "top.json", "--report", "top.report"], directory)
     used, mhz = parse_cells((directory / "top.report").read_text())
     return Cost(luts=used["TRELLIS_COMB"] - harness.luts,

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import gc
 import hashlib
-import inspect
 import json
 import os
 import pathlib
@@ -23,8 +22,6 @@ from amaranth.hdl import UnusedElaboratable
 from tritstream.errors import BadInput, ToolFailed, TritstreamError
 from tritstream.support.tools import run_bounded
 from tritstream_hw.boards import Target
-from tritstream_hw.boards.toolchains import TRELLIS
-from tritstream_hw.build import carries
 from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
@@ -67,12 +64,9 @@ def _drop(error: TritstreamError) -> None:
 
 
 def build_id(prepared: BuildPlan, versions: dict[str, str]) -> bytes:
-    """Return the identity of a build: of its plan, prepared with an id of zeros, and its tools.
-
-    What comes between these, and is ours, is known by its source.
-    """
+    """Return the identity of a build: of its plan, prepared with an id of zeros, and its tools."""
     text = prepared.digest().hex() + json.dumps(versions, sort_keys=True)
-    return hashlib.sha256(text.encode() + inspect.getsource(carries).encode()).digest()[:8]
+    return hashlib.sha256(text.encode()).digest()[:8]
 
 
 def build(target: Target, directory: pathlib.Path | None = None, *,
@@ -135,8 +129,6 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
     synthesis, routing, packing = json.loads(prepared.files[f"build_{NAME}.json"])["commands"]
     with clock.step("synthesise"):
         _run(synthesis, scratch)
-        if target.toolchain is TRELLIS:
-            carries.shorten_file(scratch / f"{NAME}.json")      # as synthesis names it
     with clock.step("place and route"):
         best, *others = place(target.name, routing, scratch, NAME, seeds, progress)
     report = Report(

@@ -91,8 +91,6 @@ STATE = "hw/tritstream_hw/elements/state.py"
 
 RTL_STATISTICS = "tests/test_rtl_numbers.py::test_statistics"
 RTL_SCALARS = "tests/test_rtl_numbers.py::test_scalars"
-CARRIES = "hw/tritstream_hw/build/carries.py"
-PROVED_CARRIES = "tests/test_carries.py"
 RTL_QUANTISER = "tests/test_rtl_numbers.py::test_quantiser"
 RTL_BANKS = "tests/test_rtl_numbers.py::test_banks"
 
@@ -499,8 +497,6 @@ MUTANTS = [
            RTL_SCALARS),
     Mutant("quantiser.round", "activations are truncated",
            QUANTISER, "scaled.o[bits - 1]", "C(0, 1)", RTL_QUANTISER),
-    Mutant("carries.into", "a chain that begins with a carry begins without",
-           CARRIES, "_GENERATE = 0b1010", "_GENERATE = 0b1000", PROVED_CARRIES),
     Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
            QUANTISER, "places[first.factor_delay - 1]", "places[first.factor_delay - 2]",
            RTL_QUANTISER),
