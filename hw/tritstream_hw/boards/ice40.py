@@ -148,6 +148,6 @@ def micro_target(platform: Callable[[], SiliconBluePlatform], **board) -> Target
     return Target(
         fpga=f"{pins.device}-{pins.package}", luts=5_280, block_rams=30, toolchain=ICESTORM,
         platform=platform, top=MicroTop, check_clock=check_clock, baud=BAUD, fixed=True,
-        stage_of=estimate_micro_stage,         config=clocked(LIMITS, CLOCK_HZ, BAUD),
+        stage_of=estimate_micro_stage, config=clocked(LIMITS, CLOCK_HZ, BAUD),
         memory=f"{LIMITS.memory_bytes >> 10} KiB of SPRAM",
         synth_options=("-dsp", "-device", "u"), **board)

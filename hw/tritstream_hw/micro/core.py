@@ -7,16 +7,20 @@ from amaranth.lib.wiring import In, Out
 from tritstream_hw.arithmetic.crc import crc_after
 from tritstream_hw.micro.data_memory import DataMemory
 from tritstream_hw.micro.dot import Dot
-from tritstream_hw.micro.isa import PROGRAM_WORDS, SLOTS, Jump, Op, Place, Region, Width
+from tritstream_hw.micro.isa import (
+    ACTIVATIONS,
+    PROGRAM_WORDS,
+    RECEIVED_BYTES,
+    SLOTS,
+    Jump,
+    Op,
+    Place,
+    Region,
+    Width,
+)
 from tritstream_hw.micro.multiplier import CYCLES, Multiplier
 
-__all__ = ["ACTIVATIONS", "RECEIVED_BYTES", "Core"]
-
-RECEIVED_BYTES = 2048
-"""Of the ring of received bytes."""
-
-ACTIVATIONS = 512
-"""Quantised activations that are kept."""
+__all__ = ["Core"]
 
 BYTE = 8                    # places that are shifted at once, as long as there are as many
 

@@ -17,8 +17,10 @@ whether the slot is moved behind what was read or written::
 import enum
 
 __all__ = [
+    "ACTIVATIONS",
     "DATA_BYTES",
     "PROGRAM_WORDS",
+    "RECEIVED_BYTES",
     "SLOTS",
     "Jump",
     "Op",
@@ -38,6 +40,12 @@ PROGRAM_WORDS = 4096
 
 DATA_BYTES = 1 << 17
 """Of the large memory: image, vectors, state, buffers."""
+
+RECEIVED_BYTES = 2048
+"""Of the ring of received bytes."""
+
+ACTIVATIONS = 512
+"""Quantised activations that are kept."""
 
 
 class Jump(enum.IntEnum):

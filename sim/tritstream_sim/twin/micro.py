@@ -10,9 +10,18 @@ from tritstream.build import BuildConfig
 from tritstream.image.trits import DECODE
 from tritstream.transport import Transport
 from tritstream_hw.micro.compiler import Program
-from tritstream_hw.micro.core import ACTIVATIONS, BYTE, RECEIVED_BYTES
+from tritstream_hw.micro.core import BYTE
 from tritstream_hw.micro.device import program_of
-from tritstream_hw.micro.isa import DATA_BYTES, Jump, Op, Place, Region, Width
+from tritstream_hw.micro.isa import (
+    ACTIVATIONS,
+    DATA_BYTES,
+    RECEIVED_BYTES,
+    Jump,
+    Op,
+    Place,
+    Region,
+    Width,
+)
 from tritstream_hw.micro.multiplier import CYCLES
 
 __all__ = ["MicroSimulator", "MicroTransport"]

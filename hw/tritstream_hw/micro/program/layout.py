@@ -1,7 +1,7 @@
 """Where everything lies in the large memory behind the image, and how large a model may be."""
 
 from tritstream.build import BuildConfig
-from tritstream.formats import padded
+from tritstream.formats import UNIT, padded
 from tritstream.link.messages import RECORD_WORDS
 from tritstream_hw.micro.isa import DATA_BYTES
 
@@ -19,7 +19,7 @@ MAX_STAGES = LIMITS.max_stages
 MOST_CANDIDATES = LIMITS.candidates
 MEMORY_UNITS = LIMITS.memory_units
 
-UNIT_BYTES = 64
+UNIT_BYTES = UNIT
 
 # The link.
 FIFO_BYTES = 1024           # received, and not yet read: room for two frames

@@ -4,7 +4,7 @@
 """
 
 from tritstream.link.protocol import MAX_PAYLOAD, SYNC, Kind
-from tritstream_hw.micro.isa import Place, Region
+from tritstream_hw.micro.isa import RECEIVED_BYTES, Place, Region
 from tritstream_hw.micro.language import (
     below,
     crc,
@@ -27,10 +27,12 @@ from tritstream_hw.micro.program.layout import (
 )
 
 RING = Region.RECEIVED.base
-RING_MASK = 2047
+RING_MASK = RECEIVED_BYTES - 1
 HEADER_BYTES = 7
 CRC_BYTES = 4
 ROOM = FIFO_BYTES // MAX_PAYLOAD
+PAYLOAD_PLACES = MAX_PAYLOAD.bit_length() - 1
+FRAME_PLACES = FRAME_BYTES.bit_length() - 1
 ACK_CYCLES = 20_000             # the build has its own of both
 RETRY_CYCLES = 3_000_000
 
@@ -92,7 +94,7 @@ def put(byte):
     global filled
     while kept == WINDOW:
         poll()
-    write8((FRAMES + (((base + kept) & (WINDOW - 1)) << 9)) + filled, byte)
+    write8((FRAMES + (((base + kept) & (WINDOW - 1)) << FRAME_PLACES)) + filled, byte)
     filled += 1
     if filled == FRAME_BYTES:
         flush()
@@ -117,7 +119,7 @@ def poll():
 
 def room():
     """Frames that there is room for."""
-    return unsigned_right(FIFO_BYTES - (fifo_in - fifo_out), 9)
+    return unsigned_right(FIFO_BYTES - (fifo_in - fifo_out), PAYLOAD_PLACES)
 
 
 # Receiving.
@@ -309,7 +311,8 @@ def transmit():
         cursor += 1
         probing = 0
         place = number & (WINDOW - 1)
-        send_frame(Kind.DATA, number & 255, FRAMES + (place << 9), read16(LENGTHS + (place << 1)))
+        send_frame(Kind.DATA, number & 255, FRAMES + (place << FRAME_PLACES),
+                   read16(LENGTHS + (place << 1)))
     elif nak_owed:
         nak_owed = 0
         send_frame(Kind.NAK, 0, 0, 0)
