@@ -92,7 +92,7 @@ def test_a_model_is_stored_where_the_board_looks_for_it(built, load, capsys):
     assert code == 0 and path.read_bytes() == (
         b"trit" + (len(payload) // 64).to_bytes(4, "little") + payload
         + zlib.crc32(payload).to_bytes(4, "little"))
-    seconds = len(path.read_bytes()) * 16 / 83_333_333
+    seconds = len(path.read_bytes()) * 16 / TARGETS["ulx3s_85f"].config.clock_hz
     assert f"with tiny in {seconds:.2g} s (estimated)" in capsys.readouterr().out
     path.write_bytes(b"damaged")
     built()

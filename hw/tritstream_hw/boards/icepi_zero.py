@@ -9,4 +9,4 @@ __all__ = ["ICEPI_ZERO"]
 # The part of a ULX3S with the 25F, in another package. The system reached 83.2 MHz.
 ICEPI_ZERO = sdram_target(
     IcepiZero1_3Platform, name="icepi_zero", link="UART 3 Mbaud",
-    loader="openFPGALoader -b icepi-zero", evidence="routed", clock_hz=80_000_000)
+    loader="openFPGALoader -b icepi-zero", evidence="routed")

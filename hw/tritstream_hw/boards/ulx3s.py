@@ -13,14 +13,14 @@ __all__ = ["ULX3S_25F", "ULX3S_45F", "ULX3S_85F", "ULX3S_85F_BRAM"]
 
 BOARD = {"link": "UART 3 Mbaud", "loader": "openFPGALoader -b ulx3s"}
 
-ULX3S_85F = sdram_target(ULX3S_85F_Platform, name="ulx3s_85f", evidence="routed", flash=SPI_16MB,
-                         **BOARD)
 # From 72 MHz on the memory is the limit, of every bundled model. Asked for 80 MHz, the 45F reached
 # 85.3, and the 25F, with 51 of its 56 block RAMs and 20 of its 28 multipliers in use, 86.3.
-ULX3S_45F = sdram_target(ULX3S_45F_Platform, name="ulx3s_45f", evidence="routed",
-                         clock_hz=80_000_000, flash=SPI_16MB, **BOARD)
-ULX3S_25F = sdram_target(ULX3S_25F_Platform, name="ulx3s_25f", evidence="routed",
-                         clock_hz=80_000_000, flash=SPI_16MB, **BOARD)
+ULX3S_85F = sdram_target(ULX3S_85F_Platform, name="ulx3s_85f", evidence="routed", flash=SPI_16MB,
+                         **BOARD)
+ULX3S_45F = sdram_target(ULX3S_45F_Platform, name="ulx3s_45f", evidence="routed", flash=SPI_16MB,
+                         **BOARD)
+ULX3S_25F = sdram_target(ULX3S_25F_Platform, name="ulx3s_25f", evidence="routed", flash=SPI_16MB,
+                         **BOARD)
 
 # `tiny` lies in 128 KiB, and P = 16 makes 11,700 tok/s of it at 75 MHz, of which the UART carries
 # 6,500. Block RAM is spread over the whole part, and what is far away is slow: asked for 80 MHz,
