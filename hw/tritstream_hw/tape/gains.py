@@ -89,12 +89,18 @@ class GainBanks(wiring.Component):
             "keep_data":    Out(data.ArrayLayout(FORMATS.gain_bits, vector_width)),
         })
 
-    def _address_bits(self, bank: Bank) -> int:
-        """Bits of the address of a word within a half."""
-        size = self._gain_beats * self._flat_bytes
-        if bank is not Bank.GAIN0:
-            size = padded(_GAIN_BYTES * self._max_hidden, max(ALIGNMENT, self._flat_bytes))
-        return ceil_log2(-(-size // (_GAIN_BYTES * self._vector_width)))
+    def _words(self, bank: Bank) -> int:
+        """Words of a half.
+
+        The longest bank has a power of two of them: its block RAMs have few bits of each then, and
+        there is no choice among them, which takes time. The other four have as many as they need,
+        which with a hidden size of 2,560 saves eight block RAMs.
+        """
+        word_bytes = _GAIN_BYTES * self._vector_width
+        if bank is Bank.GAIN0:
+            return 1 << ceil_log2(-(-self._gain_beats * self._flat_bytes // word_bytes))
+        size = padded(_GAIN_BYTES * self._max_hidden, max(ALIGNMENT, self._flat_bytes))
+        return -(-size // word_bytes)
 
     def elaborate(self, platform):
         m = Module()
@@ -139,27 +145,25 @@ class GainBanks(wiring.Component):
         ]
 
         for index, bank in enumerate(Bank):
-            bits = self._address_bits(bank)
+            bits = ceil_log2(self._words(bank))
 
-            def word(address, bits=bits):
-                """Address within a half, of which the padding of a bank has the rest."""
-                return Cat(address, C(0, bits))[:bits]
+            def place(half, address, bits=bits):
+                """Where a word is; of both halves beside each other, so that none has a gap."""
+                return Cat(half, Cat(address, C(0, bits))[:bits])
 
-            # Of a power of two: block RAMs of few bits each need no choice among them, for which
-            # there would be no time before the quantiser negates a gain.
-            memory = Memory(shape=unsigned(8 * word_bytes), depth=2 << bits, init=[])
+            memory = Memory(shape=unsigned(8 * word_bytes), depth=2 * self._words(bank), init=[])
             m.submodules[bank.name.lower()] = memory
             write, read = memory.write_port(granularity=8 * chunk_bytes), memory.read_port()
             m.d.comb += [
-                write.addr.eq(Cat(address[len(part):][:bits], self.half)),
+                write.addr.eq(place(self.half, address[len(part):])),
                 write.data.eq(written.replicate(word_bytes // chunk_bytes)),
                 write.en.eq(enable[index] << address[:len(part)]),
             ]
             if bank is Bank.KEEP:
-                m.d.comb += [read.addr.eq(Cat(word(self.keep_address), self.keep_half)),
+                m.d.comb += [read.addr.eq(place(self.keep_half, self.keep_address)),
                              self.keep_data.eq(read.data)]
             else:
-                m.d.comb += [read.addr.eq(Cat(word(self.read_address), self.read_half)),
+                m.d.comb += [read.addr.eq(place(self.read_half, self.read_address)),
                              self.read_data[bank.name.lower()].eq(read.data)]
         return m
 

@@ -26,7 +26,7 @@ from tritstream_sim.agents.stream import (
 
 SIZES = [(1, 1), (1, 16), (4, 4), (8, 16), (8, 64), (64, 64)]       # V, P
 ELEMENT_WIDTHS = {1: 1, 4: 4, 8: 2, 64: 1}      # by V
-HIDDEN = 100
+HIDDEN = 150
 
 
 def config(vector_width: int, beat_bytes: int) -> BuildConfig:
