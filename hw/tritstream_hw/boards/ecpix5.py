@@ -10,18 +10,15 @@ from tritstream_hw.memory.ddr3.chip import DDR3_512MB
 
 __all__ = ["ECPIX5_85F", "ECPIX5_85F_USB"]
 
-# The published model of 2.7 G weights, with which the block RAM is full: that of 1.3 G leaves room
-# for the buffers of a USB port.
-LARGE = dataclasses.replace(DDR3_CONFIG, max_hidden=2560, max_intermediate=6912,
-                            max_state=32 * 2560)
-MEDIUM = dataclasses.replace(DDR3_CONFIG, max_hidden=2048, max_intermediate=5632,
-                             max_state=24 * 2048)
-BOARD = {"loader": "openFPGALoader -b ecpix5", "chip": DDR3_512MB,
+# The published model of 2.7 G weights, with which the block RAM is full.
+CONFIG = dataclasses.replace(DDR3_CONFIG, max_hidden=2560, max_intermediate=6912,
+                             max_state=32 * 2560)
+BOARD = {"config": CONFIG, "loader": "openFPGALoader -b ecpix5", "chip": DDR3_512MB,
          "memory_hz": 83_333_333, "clock_hz": 83_333_333, "nextpnr_options": ("--placer", "static")}
 
 # The memory's controller reached 99.5 MHz, the system 97.7.
 ECPIX5_85F = ddr3_target(ECPIX585Platform, name="ecpix5_85f", link="UART 3 Mbaud",
-                         config=LARGE, evidence="routed", **BOARD)
+                         evidence="routed", **BOARD)
 
 
 class UsbTop(HighSpeedUsb, Ddr3Top):
@@ -32,5 +29,4 @@ class UsbTop(HighSpeedUsb, Ddr3Top):
 
 # The domain of the PHY reached 93 MHz of 60, the system 102.5, and the memory's controller 86.7.
 ECPIX5_85F_USB = ddr3_target(ECPIX585Platform, name="ecpix5_85f_usb", link="USB, high speed",
-                             config=MEDIUM, link_rate=HIGH_SPEED_RATE, top=UsbTop,
-                             evidence="routed", **BOARD)
+                             link_rate=HIGH_SPEED_RATE, top=UsbTop, evidence="routed", **BOARD)
