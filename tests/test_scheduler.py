@@ -562,6 +562,30 @@ def test_candidates_are_there_if_asked_for(engine):
         assert [found.best for found in answers[1].candidates] == answers[1].tokens
 
 
+def test_what_is_called_behind_a_step(image, engine):
+    """Once for all texts that are told something in it, behind the last of them."""
+    told, ended = [], threading.Semaphore(0)
+
+    def tell(answer, event):
+        told.append(event)
+        if event is None:
+            return ended.release()
+        return behind
+
+    def behind():
+        told.append("behind")
+
+    with Scheduler(engine) as scheduler:
+        scheduler.between(lambda found: [scheduler.submit([1, 2], 3, tell=tell) for _ in range(4)])
+        for _ in range(4):
+            assert ended.acquire(timeout=WAIT)
+        scheduler.between(lambda found: None).result(WAIT)
+    steps = "".join("." if isinstance(event, int) else "e" if event is None else "b"
+                    for event in told)
+    count = len(alone(image, [1, 2], 3, 0.0, 0)[0])
+    assert steps == (count - 1) * "....b" + ".e.e.e.eb"
+
+
 def test_what_is_called_between_passes(image, engine):
     """In the scheduler's thread, with nothing under way, whether there are texts or not."""
     def where(found):

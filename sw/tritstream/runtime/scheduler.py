@@ -50,7 +50,7 @@ class Answer:
     def __init__(self, prompt: list[int], max_tokens: int, sampler: Sampler, *,
                  start: State | None, keep: bool, candidates: bool,
                  stop: Callable[[int], bool] | None, changed: Callable[[], None],
-                 tell: "Callable[[Answer, int | None | BaseException], None] | None"):
+                 tell: "Tell | None"):
         self.tokens: list[int] = []
         self.candidates: list[Candidates] = []
         self.digest = None if start is None else start.digest
@@ -129,6 +129,10 @@ class Answer:
         self._tell(token)
         return (len(self.tokens) == self._max_tokens or token in stop_tokens
                 or self._stop is not None and self._stop(token))
+
+
+Tell = Callable[[Answer, int | None | BaseException], Callable[[], None] | None]
+"""What is told of a text, see `Scheduler.submit`."""
 
 
 class _Replay(Answer):
@@ -210,6 +214,7 @@ class Scheduler:
         self._reopen = reopen
         self._broken = False                # the engine has to be opened again
         self._fault: Exception | None = None    # why, until the texts that it has are told
+        self._behind: dict[Callable[[], None], None] = {}   # what is called when a step is told
         # Conversations between two texts, by where they are; the one that was used last is last.
         self._resting: collections.OrderedDict[int, tuple[State, Conversation]] = (
             collections.OrderedDict())
@@ -236,7 +241,7 @@ class Scheduler:
     def submit(self, prompt: Sequence[int], max_tokens: int, sampler: Sampler | None = None, *,
                start: State | None = None, keep: bool = False, candidates: bool = False,
                stop: Callable[[int], bool] | None = None,
-               tell: Callable[[Answer, int | None | BaseException], None] | None = None) -> Answer:
+               tell: Tell | None = None) -> Answer:
         """Ask for a text.
 
         Parameters
@@ -257,7 +262,8 @@ class Scheduler:
             Called in the scheduler's thread with each token; what is true ends the text behind it.
         tell : callable or None
             Called in the scheduler's thread with the answer and each token, or None or an error at
-            the end; None: the answer is an iterator of its tokens.
+            the end; None: the answer is an iterator of its tokens. What it returns for a token, if
+            it does, is called once all texts of the step are told, and once for all that return it.
 
         Raises
         ------
@@ -273,10 +279,11 @@ class Scheduler:
         if max_tokens < 1:
             raise BadInput(f"The number of tokens must be at least 1, not {max_tokens}.")
         sampler.check(self._engine.kept, self._engine.name)
+        checked_tokens(sampler.logit_bias, self._engine.vocab)
         sampler.begin(prompt if start is None else itertools.chain(start.tokens, prompt))
         return self._enqueue(Answer(
             prompt, max_tokens, sampler, start=start, keep=keep, candidates=candidates, stop=stop,
-            changed=self._notify, tell=tell))
+            changed=self._notify, tell=None if tell is None else self._noting(tell)))
 
     def replay(self, tokens: Sequence[int], heads: bytes, *, start: State,
                pending: Sequence[int] = ()) -> Answer:
@@ -466,6 +473,16 @@ class Scheduler:
                     self._leave(answer)
             except Exception as error:          # of whoever is told, and nobody else's
                 self._leave(answer, error)
+        while self._behind:
+            self._behind.popitem()[0]()
+
+    def _noting(self, tell: Tell) -> Callable[[Answer, int | None | BaseException], None]:
+        """Return what tells, and notes what is to be called behind the step."""
+        def told(answer: Answer, event: int | None | BaseException) -> None:
+            behind = tell(answer, event)
+            if behind is not None:
+                self._behind[behind] = None
+        return told
 
     def _take_turns(self, works: list[Work]) -> None:
         """Put the texts that have had their turns behind all others.

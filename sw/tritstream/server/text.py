@@ -42,7 +42,7 @@ class Text:
     resident : Resident
         The model, which stays on the device until the text has ended.
     tell : callable
-        Called, in any thread, when there is more of it to read.
+        Called, in any thread, when there is more of it to read; returns what wakes the reader.
     asked : TextRequest
         What the client wants.
     prompt : list of int
@@ -60,8 +60,8 @@ class Text:
         Too many texts wait.
     """
 
-    def __init__(self, resident: Resident, tell: Callable[[], None], asked: TextRequest,
-                 prompt: list[int], number: int, turn: Turn | None = None):
+    def __init__(self, resident: Resident, tell: Callable[[], Callable[[], None]],
+                 asked: TextRequest, prompt: list[int], number: int, turn: Turn | None = None):
         scheduler, tokenizer = resident.scheduler, resident.served.tokenizer
         self._resident = resident
         self.number = number
@@ -140,23 +140,27 @@ class Text:
 
     # In the scheduler's thread, or the store's.
 
-    def _tell(self, answer: Answer, event: int | None | BaseException) -> None:
-        """Pass on what happens; the end of a turn is told when it is kept."""
+    def _tell(self, answer: Answer,
+              event: int | None | BaseException) -> Callable[[], None] | None:
+        """Pass on what happens; the end of a turn is told when it is kept.
+
+        Readers are woken behind the step, all of its texts together.
+        """
         if isinstance(event, int):
-            self._more()
-            return
+            return self._more()
         self._resident.leave()
         if self.turn is None:
             self._end(event)
-            return
+            return None
         store, kept, _ = self.turn
         store.end(kept, answer.state,
                   lambda error: self._end(event if error is None else _not_kept(error)))
+        return None
 
     def _end(self, error: BaseException | None) -> None:
         self._error = Refused.of(error) if isinstance(error, TritstreamError) else error
         self._ended = True
-        self._more()
+        self._more()()
 
 
 def _not_kept(error: Exception) -> Exception:

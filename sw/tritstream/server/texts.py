@@ -1,7 +1,7 @@
 """All texts of a response, read side by side as they are made."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tritstream.server.text import Text
 from tritstream.server.waker import Waker
@@ -34,9 +34,16 @@ class Texts(list[Text]):
         """Whether all have ended, and are read."""
         return all(text.read_out for text in self)
 
-    def tell(self) -> None:
-        """Say, in any thread, that there is more of one of them."""
-        self._waker.set(self.news)
+    def tell(self) -> Callable[[], None]:
+        """Note, in any thread, that there is more of one of them.
+
+        Returns
+        -------
+        callable
+            Has all that is noted looked at; the same for all texts.
+        """
+        self._waker.note(self.news)
+        return self._waker.wake
 
     def arrivals(self) -> Iterator[Text | None]:
         """Yield each text that has something to read, in turns, until all are read out.
@@ -52,5 +59,5 @@ class Texts(list[Text]):
             left = [text for text in left if not text.read_out]
             if left:
                 if any(text.waits for text in left):    # more than was read at a time
-                    self.tell()
+                    self.tell()()
                 yield None

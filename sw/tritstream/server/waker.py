@@ -33,7 +33,15 @@ class Waker:
 
     def set(self, event: Settable) -> None:
         """Set an event soon; where the loop has ended, nobody waits for it."""
+        self.note(event)
+        self.wake()
+
+    def note(self, event: Settable) -> None:
+        """Have an event set when the loop is woken next."""
         self._events[event] = None
+
+    def wake(self) -> None:
+        """Have all that is noted set soon."""
         if not self._woken:
             self._woken = True
             with contextlib.suppress(RuntimeError):
