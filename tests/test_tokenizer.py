@@ -1,7 +1,10 @@
 """Text to tokens and back, in pieces."""
 
 import json
+import operator
 import os
+import threading
+import time
 
 import hypothesis
 import hypothesis.strategies as st
@@ -60,6 +63,26 @@ def test_ends_count_the_bytes_of_the_text(text):
     first = next(n for n, end in enumerate(ends) if end)
     assert ends[first] == len(text[0].encode())
     assert (ends[1:] >= ends[:-1]).all()
+
+
+def test_others_go_on_while_a_long_text_is_encoded():
+    """The interpreter is theirs meanwhile; the tokens are those of its parts."""
+    moments, ended = [], threading.Event()
+
+    def live():
+        while not ended.wait(0.001):
+            moments.append(time.perf_counter())
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    began = time.perf_counter()
+    tokens = BYTES.encode("Once upon " * 100_000)
+    ends = time.perf_counter()
+    ended.set()
+    thread.join()
+    assert tokens == [BYTES.bos, *100_000 * BYTES.encode_more("Once upon ")]
+    # But for the list of tokens, which is made at one go.
+    assert max(map(operator.sub, [*moments, ends], [began, *moments])) < 0.7 * (ends - began)
 
 
 def test_broken_characters_wait_for_the_end():

@@ -18,6 +18,7 @@ __all__ = ["MOST_BYTES", "Detokenizer", "Tokenizer", "decode_utf8"]
 MOST_BYTES = 64 << 20
 """Length of a `tokenizer.json` at most; a vocabulary of 250,000 tokens takes about 17 MB."""
 
+LONG = 1 << 14              # letters of a text that others would wait for
 PAIRS = 1 << 14             # of tokens whose text is kept
 INCOMPLETE = "\ufffd"       # what decoding gives for bytes that are not yet a character
 
@@ -156,7 +157,11 @@ class Tokenizer:
         if not text:
             raise BadInput("The text is empty; give at least one character.")
         with self._panics_told:
-            return self._tokenizer.encode(text, add_special_tokens=False)
+            if len(text) <= LONG:
+                return self._tokenizer.encode(text, add_special_tokens=False)
+            # As a batch it lets other threads of Python run meanwhile.
+            (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
+            return encoding
 
 
 def _parsed(data: bytes, name: str) -> tokenizers.Tokenizer:
