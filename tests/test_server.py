@@ -90,6 +90,16 @@ def test_choices_and_prompts(client):
         for number, prompt in enumerate(prompts)]
 
 
+def test_prompts_of_tokens(client, model):
+    tokens = [model.tokenizer.encode(prompt) for prompt in (PROMPT, "Once")]
+    for prompts in (tokens, tokens[1:]):
+        answer = client.completions.create(model="tiny", prompt=prompts, max_tokens=6, seed=5,
+                                           temperature=0.7)
+        assert [choice.text for choice in answer.choices] == [
+            alone(seed=5 + number, count=6, prompt=prompt).text
+            for number, prompt in enumerate(prompts)]
+
+
 def test_stop_texts_biases_and_log_probabilities(client, model):
     whole = alone(seed=1, count=20)
     stop = whole.text[8:11]
@@ -99,6 +109,7 @@ def test_stop_texts_biases_and_log_probabilities(client, model):
     assert choice.text == whole.text[:whole.text.index(stop)] and choice.finish_reason == "stop"
     assert len(choice.logprobs.tokens) == answer.usage.completion_tokens
     assert all(len(best) == 2 and max(best.values()) <= 0 for best in choice.logprobs.top_logprobs)
+    assert answer.logprobs_among == "16 candidates"
     first = whole.tokens[0]
     biased = client.completions.create(model="tiny", prompt=PROMPT, max_tokens=1, temperature=0,
                                        logit_bias={str(first): -100}, logprobs=1)
@@ -235,6 +246,9 @@ def test_what_is_refused(client):
                            (dict(stop=[""]), "stop text is empty"),
                            (dict(extra_body={"top_k": 17}), "top-k is 17"),
                            (dict(prompt=["a"] * 257), "257 prompts: give at most 256"),
+                           (dict(prompt=["a"] * 17, n=16), "are 272 texts: ask for at most 256"),
+                           (dict(stop=["a"] * 65), "65 stop texts: give at most 64"),
+                           (dict(logit_bias={"-1": 5}), "Token -1 is out of range"),
                            (dict(max_tokens=10_001, logprobs=1), "at most 10,000 tokens")):
         with pytest.raises(openai.BadRequestError, match=words):
             create(**{"model": "tiny", "prompt": PROMPT, **options})
@@ -254,6 +268,9 @@ def test_bodies_that_nobody_should_send(served, body, words):
 def test_what_else_there_is(served, client):
     port, _ = served
     assert [entry.id for entry in client.models.list()] == ["tiny"]
+    assert client.models.retrieve("tiny").resident
+    with pytest.raises(openai.NotFoundError, match="no model 'a/b' here"):
+        client.models.retrieve("a/b")
     assert asked(port, "GET", "/health") == (200, b'{"status":"ok","device":"ok"}')
     assert json.loads(asked(port, "GET", "/props")[1])["device"] == "golden"
     assert json.loads(asked(port, "GET", "/slots")[1])["lanes"] == 64

@@ -5,7 +5,8 @@ import urllib.parse
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from tritstream.errors import TritstreamError
@@ -49,6 +50,7 @@ def application(residence: Residence, store: Store, *, key: str | None = None) -
         Route("/health", status.health), Route("/metrics", status.metrics),
         Route("/props", status.props), Route("/slots", status.slots),
         Route("/stages", status.stages), Route("/v1/models", status.models),
+        Route("/v1/models/{id:path}", status.model),
         Route("/v1/completions", completions.complete, methods=["POST"]),
         Route("/v1/chat/completions", completions.chat, methods=["POST"]),
         Route("/v1/conversations", conversations.all, methods=["GET", "POST"]),
@@ -60,10 +62,19 @@ def application(residence: Residence, store: Store, *, key: str | None = None) -
     return Starlette(routes=[_guarded(route, key) for route in routes], exception_handlers={
         Refused: lambda request, error: refusal(error),
         TritstreamError: lambda request, error: refusal(Refused.of(error)),
-        HTTPException: lambda request, error: refusal(Refused(error.status_code, error.detail)),
+        HTTPException: _nowhere,
+        ClientDisconnect: lambda request, error: Response(status_code=499),     # nobody reads it
         Exception: lambda request, error: refusal(Refused(500, "This is a fault of the server: "
                                                           f"{type(error).__name__}.")),
     })
+
+
+def _nowhere(request: Request, error: HTTPException) -> Response:
+    """Answer what leads to no route, or is asked of one that does not do it."""
+    path = request.url.path[:100]
+    return refusal(Refused(error.status_code, f"There is nothing at {path}."
+                           if error.status_code == 404 else
+                           f"{path} does not take {request.method[:20]}."))
 
 
 def _host_of(request: Request) -> str:

@@ -20,7 +20,8 @@ from tritstream.server.forms import ChatForm, CompletionForm, Form
 from tritstream.server.metrics import Metrics
 from tritstream.server.request import (
     MOST_LOGGED,
-    MOST_PROMPTS,
+    MOST_STOPS,
+    MOST_TEXTS,
     ChatRequest,
     CompletionRequest,
     TextRequest,
@@ -73,9 +74,13 @@ class Completions:
         """Answer a request for texts that go on from prompts."""
         asked = await read_body(request, CompletionRequest)
         _check(asked)
-        if len(asked.prompts) > MOST_PROMPTS:
-            raise Refused(400, f"There are {len(asked.prompts):,} prompts: give at most "
-                          f"{MOST_PROMPTS}.", "prompt")
+        count = len(asked.prompts)
+        if count > MOST_TEXTS:
+            raise Refused(400, f"There are {count:,} prompts: give at most {MOST_TEXTS}.",
+                          "prompt")
+        if count * asked.n > MOST_TEXTS:
+            raise Refused(400, f"{count} prompts with {asked.n} texts each are "
+                          f"{count * asked.n:,} texts: ask for at most {MOST_TEXTS}.", "n")
         if asked.conversation is not None and len(asked.prompts) > 1:
             raise Refused(400, ONE_TEXT, "prompt")
         async with self._place(asked) as (use, turn):
@@ -143,6 +148,8 @@ class Completions:
         head = {"id": f"{form.prefix}-{random.getrandbits(128):032x}", "created": int(time.time()),
                 "model": use.resident.served.name,
                 "object": form.part if asked.stream else form.whole}
+        if asked.log_probabilities is not None:
+            head["logprobs_among"] = f"{use.resident.scheduler.engine.kept} candidates"
         clock = Clock(use)
         if asked.stream:
             texts.news = EventStream(self._stream(asked, texts, head, clock, form, echo))
@@ -229,6 +236,9 @@ def _check(asked: TextRequest) -> None:
     if asked.log_probabilities is not None and asked.max_tokens > MOST_LOGGED:
         raise Refused(400, f"Log probabilities are given for at most {MOST_LOGGED:,} tokens of a "
                       f"text, not {asked.max_tokens:,}.", "max_tokens")
+    if len(asked.stop_texts) > MOST_STOPS:
+        raise Refused(400, f"There are {len(asked.stop_texts):,} stop texts: give at most "
+                      f"{MOST_STOPS}.", "stop")
 
 
 def _check_template(served: Served, chat: bool) -> None:

@@ -37,5 +37,5 @@ class Metrics:
                       f"# TYPE tritstream_{name}_total counter",
                       f"tritstream_{name}_total {value}"]
         for name, value in gauges.items():
-            lines += [f"# TYPE tritstream_{name} gauge", f"tritstream_{name} {value:g}"]
+            lines += [f"# TYPE tritstream_{name} gauge", f"tritstream_{name} {value:.15g}"]
         return "\n".join(lines) + "\n"

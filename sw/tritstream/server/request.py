@@ -18,7 +18,8 @@ __all__ = ["ChatRequest", "CompletionRequest", "ConversationRequest", "ForkReque
 MOST_BYTES = 4 << 20        # of a body
 BODY_SECONDS = 30.0         # in which it has to come
 MOST_CHOICES = 16
-MOST_PROMPTS = 256
+MOST_TEXTS = 256            # of a request, which has them made side by side
+MOST_STOPS = 64             # each is looked for behind every token
 MOST_MESSAGES = 10_000
 MOST_TOKENS = 1_000_000
 MOST_LOGGED = 10_000        # of a text with log probabilities, each a kilobyte of them
@@ -79,7 +80,8 @@ class TextRequest(pydantic.BaseModel, abc.ABC):
 class CompletionRequest(TextRequest):
     """The body of ``/v1/completions``."""
 
-    prompt: str | list[int] | list[str] = pydantic.Field(default="", union_mode="left_to_right")
+    prompt: str | list[int] | list[str] | list[list[int]] = pydantic.Field(
+        default="", union_mode="left_to_right")
     max_tokens: int = pydantic.Field(default=16, ge=1, le=MOST_TOKENS)
     echo: bool = False
     logprobs: int | None = pydantic.Field(default=None, ge=0, le=CANDIDATES)
@@ -87,8 +89,9 @@ class CompletionRequest(TextRequest):
     @property
     def prompts(self) -> list[str | list[int]]:
         """Each of the prompts."""
-        texts = isinstance(self.prompt, list) and self.prompt and isinstance(self.prompt[0], str)
-        return self.prompt if texts else [self.prompt]
+        several = isinstance(self.prompt, list) and not all(
+            isinstance(token, int) for token in self.prompt[:1])
+        return self.prompt if several else [self.prompt]
 
     @property
     def log_probabilities(self) -> int | None:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from tritstream.analysis.kinds import KINDS, kind_of
 from tritstream.analysis.profile import StageProfile, latest
 from tritstream.server.metrics import Metrics
-from tritstream.server.residence import Residence
+from tritstream.server.residence import Residence, Served
 
 __all__ = ["Status"]
 
@@ -40,12 +40,18 @@ class Status:
 
     async def models(self, request: Request):
         """List the models: whether they have a chat template, and which is on the device."""
+        return JSONResponse({"object": "list", "data": list(map(
+            self._entry, self._residence.served.values()))})
+
+    async def model(self, request: Request):
+        """Tell the same of one model."""
+        return JSONResponse(self._entry(self._residence.find(request.path_params["id"])))
+
+    def _entry(self, served: Served) -> dict:
         resident = self._residence.resident
-        return JSONResponse({"object": "list", "data": [
-            {"id": name, "object": "model", "created": 0, "owned_by": "tritstream",
-             "chat": served.source.chat_template is not None,
-             "resident": resident is not None and resident.served is served}
-            for name, served in self._residence.served.items()]})
+        return {"id": served.name, "object": "model", "created": 0, "owned_by": "tritstream",
+                "chat": served.source.chat_template is not None,
+                "resident": resident is not None and resident.served is served}
 
     async def props(self, request: Request):
         """Describe the device, and the model that is on it."""
