@@ -498,12 +498,15 @@ def test_builds_that_cannot_be(refused, arguments, sentence):
 def test_servers_that_cannot_be(refused, tmp_path):
     key = tmp_path / "key"
     key.write_text("short\n")
+    odd = tmp_path / "odd"
+    odd.write_text("schlüssel\n", encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"127.0.0.1:{port} cannot be listened at" in refused(2, "serve", "--port", port)
     for arguments, words in ((["--host", "0.0.0.0"], "give --api-key-file FILE"),
                              (["--port", 70_000], "0 to 65535, not 70000"),
                              (["--api-key-file", key], "key of 5 letters"),
+                             (["--api-key-file", odd], "letters that a header of HTTP cannot have"),
                              (["--api-key-file", tmp_path / "none"], "cannot be read"),
                              (["--slots", 0], "active must be at least 1, not 0"),
                              (["--host", "::1::", "--api-key-file", __file__], "listened at")):

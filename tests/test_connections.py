@@ -1,9 +1,11 @@
 """Clients that wait, stall, vanish, or speak something else."""
 
+import concurrent.futures
 import contextlib
 import json
 import logging
 import re
+import resource
 import socket
 import time
 
@@ -101,9 +103,13 @@ def test_what_is_no_http(served):
     assert healthy(port)
 
 
-def test_more_connections_than_there_may_be(served, monkeypatch):
+@pytest.mark.parametrize("few", [
+    lambda patch: patch.setattr(connections, "MOST_CONNECTIONS", 3),
+    lambda patch: patch.setattr(resource, "getrlimit", lambda what: (13, 13))])
+def test_more_connections_than_there_may_be(served, monkeypatch, few):
+    """As the server has it, or as the system lets it have files."""
     port, _ = served
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 3)
+    few(monkeypatch)
     with contextlib.ExitStack() as stack:
         for _ in range(3):
             client = stack.enter_context(connected(port))
@@ -139,6 +145,26 @@ def test_a_half_closed_connection(served, stream):
         client.shutdown(socket.SHUT_WR)
         everything(client)
         until(lambda: scheduler.load == (0, 0))
+
+
+def test_who_is_still_there_when_the_server_ends(model, serving, tmp_path, caplog, monkeypatch):
+    """They are told, and it is no fault of the server."""
+    with contextlib.ExitStack() as clients:
+        with serving(tmp_path, model) as (port, scheduler):
+            monkeypatch.setattr(logging.getLogger("uvicorn.error"), "handlers", [caplog.handler])
+            waiting = [clients.enter_context(connected(port)) for _ in range(2)]
+            for stream, client in enumerate(waiting):
+                client.sendall(completion(stream=bool(stream), **ENDLESS))
+            until(lambda: scheduler.load[0] == 2)
+            assert waiting[1].recv(9) == b"HTTP/1.1 "
+            whole = clients.enter_context(concurrent.futures.ThreadPoolExecutor(1)).submit(
+                everything, waiting[1])
+        head, _, body = everything(waiting[0]).partition(b"\r\n\r\n")
+        assert b" 503 " in head and "server ends" in json.loads(body)["error"]["message"]
+        event = whole.result(WAIT).split(b"data: ")[-1]
+        assert "server ends" in json.loads(event.split(b"\r\n")[0])["error"]["message"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Cancel 2 running task(s), timeout graceful shutdown exceeded"]
 
 
 def test_clients_that_vanish_at_every_moment(served, caplog, monkeypatch):

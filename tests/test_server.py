@@ -332,6 +332,7 @@ def test_a_key(model, serving, tmp_path):
             headers = {} if key is None else {"Authorization": f"Bearer {key}"}
             found, answer = asked(port, "GET", "/v1/models", **headers)
             assert found == status and KEY not in answer.decode()
+        assert asked(port, "GET", "/v1/models", authorization=f"bearer {KEY}")[0] == 200
         assert asked(port, "GET", "/health")[0] == asked(port, "GET", "/")[0] == 200
 
 

@@ -60,7 +60,7 @@ def serve(
             announce=notes().print))
         store = stack.enter_context(Store(conversations, residence.served.values()))
         stack.callback(residence.close)     # before the store, which keeps what texts have come to
-        where = f"http://{host}:{listener.getsockname()[1]}"
+        where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         notes().print(f"{', '.join(residence.served)} on {device} at {where}/v1 and, as a page, at "
                       f"{where} (Ctrl-C ends it)")
         run(application(residence, store, key=key), listener)
@@ -74,6 +74,9 @@ def _read_key(path: Path) -> str:
     if len(key) < LEAST_KEY:
         raise BadInput(f"{path} has a key of {len(key)} letters in its first line: give at least "
                        f"{LEAST_KEY}.")
+    if not (key.isascii() and key.isprintable()):
+        raise BadInput(f"{path} has a key with letters that a header of HTTP cannot have: give one "
+                       "of letters and digits of ASCII.")
     return key
 
 

@@ -1,5 +1,6 @@
 """The routes of the server."""
 
+import asyncio
 import hmac
 import urllib.parse
 
@@ -12,7 +13,7 @@ from starlette.routing import Route
 from tritstream.errors import TritstreamError
 from tritstream.server.completions import Completions
 from tritstream.server.conversations import Conversations
-from tritstream.server.errors import Refused, refusal
+from tritstream.server.errors import Refused, refusal, server_ends
 from tritstream.server.metrics import Metrics
 from tritstream.server.page import PAGE, Page
 from tritstream.server.residence import Residence
@@ -59,22 +60,30 @@ def application(residence: Residence, store: Store, *, key: str | None = None) -
         Route("/v1/conversations/{id}/fork", conversations.fork, methods=["POST"]),
         *(Route(path, page.file) for path in PAGE),
     ]
-    return Starlette(routes=[_guarded(route, key) for route in routes], exception_handlers={
-        Refused: lambda request, error: refusal(error),
-        TritstreamError: lambda request, error: refusal(Refused.of(error)),
-        HTTPException: _nowhere,
-        ClientDisconnect: lambda request, error: Response(status_code=499),     # nobody reads it
-        Exception: lambda request, error: refusal(Refused(500, "This is a fault of the server: "
-                                                          f"{type(error).__name__}.")),
-    })
+    errors = Refused, TritstreamError, HTTPException, ClientDisconnect, Exception
+    return Starlette(routes=[_guarded(route, key) for route in routes],
+                     exception_handlers=dict.fromkeys(errors, _told))
 
 
-def _nowhere(request: Request, error: HTTPException) -> Response:
-    """Answer what leads to no route, or is asked of one that does not do it."""
+async def _told(request: Request, error: Exception) -> Response:
+    """Answer a request that ends with an error; were this no coroutine, a thread would run it."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)        # nobody reads it
+    return refusal(_refused(request, error))
+
+
+def _refused(request: Request, error: Exception) -> Refused:
+    """Return what a client is told of an error."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, TritstreamError):
+        return Refused.of(error)
+    if not isinstance(error, HTTPException):
+        return Refused(500, f"This is a fault of the server: {type(error).__name__}.")
     path = request.url.path[:100]
-    return refusal(Refused(error.status_code, f"There is nothing at {path}."
-                           if error.status_code == 404 else
-                           f"{path} does not take {request.method[:20]}."))
+    if error.status_code == 404:
+        return Refused(404, f"There is nothing at {path}.")
+    return Refused(error.status_code, f"{path} does not take {request.method[:20]}.")
 
 
 def _host_of(request: Request) -> str:
@@ -97,9 +106,14 @@ def _guarded(route: Route, key: str | None) -> Route:
         if key is None and not is_loopback(_host_of(request)):
             raise Refused(403, OTHER_NAME)
         if key is not None and route.path not in OPEN:
-            given = request.headers.get("authorization", "").removeprefix("Bearer ")
+            given = request.headers.get("authorization", "")
+            if given[:7].lower() == "bearer ":
+                given = given[7:]
             if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), key.encode()):
                 raise Refused(401, WRONG_KEY)
-        return await endpoint(request)
+        try:
+            return await endpoint(request)
+        except asyncio.CancelledError:
+            raise server_ends() from None
 
     return Route(route.path, guarded, methods=route.methods)

@@ -7,7 +7,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tritstream.server.errors import Refused
 
-__all__ = ["CONNECTION", "Connection", "allow_connections"]
+__all__ = ["CONNECTION", "Connection", "allow_connections", "most_connections"]
 
 CONNECTION = "connection"
 """Under which name a request has its connection in the state of its scope."""
@@ -18,12 +18,25 @@ STALL_SECONDS = 30.0        # for which a client may take nothing of what is sen
 OTHER_FILES = 256           # that the process may have open besides connections
 
 
+def most_connections() -> int:
+    """Return how many connections there may be, so that there is always room to refuse more.
+
+    As many again may have come before the first of them is looked at, and each is an open file.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, (files - min(OTHER_FILES, files // 2)) // 2)
+
+
 def allow_connections() -> None:
     """Let this process have as many files open as there may be connections, if the system does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + OTHER_FILES
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    wanted = 2 * MOST_CONNECTIONS + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Connection(H11Protocol):
@@ -38,9 +51,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
         self.app_state = self.app_state | {CONNECTION: self}    # for responses
-        if len(self.connections) > MOST_CONNECTIONS:
-            self._refuse(Refused(503, f"There are {MOST_CONNECTIONS:,} connections already: try "
-                                 "again later."))
+        most = most_connections()
+        if len(self.connections) > most:
+            self._refuse(Refused(503, f"There are {most:,} connections already: try again later."))
         else:
             self._wait_for_request()
 

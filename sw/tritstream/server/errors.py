@@ -4,7 +4,7 @@ from starlette.responses import JSONResponse
 
 from tritstream.errors import BadInput, DeviceBusy, DeviceError, TritstreamError
 
-__all__ = ["Refused", "refusal"]
+__all__ = ["Refused", "refusal", "server_ends"]
 
 _KINDS = {400: "invalid_request_error", 401: "authentication_error",
           403: "permission_error", 404: "not_found_error",
@@ -44,6 +44,11 @@ class Refused(Exception):
         """The error as a JSON object."""
         return {"error": {"message": str(self), "type": _KINDS.get(self.status, "server_error"),
                           "param": self.field, "code": None}}
+
+
+def server_ends() -> Refused:
+    """Return what is told where something is still under way when the server has to end."""
+    return Refused(503, "The server ends: start it again, and repeat the request.")
 
 
 def refusal(error: Refused) -> JSONResponse:

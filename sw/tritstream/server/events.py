@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tritstream.server.connection import CONNECTION
+from tritstream.server.errors import Refused, server_ends
 
 __all__ = ["EventStream", "gone"]
 
@@ -43,14 +44,23 @@ class EventStream(Response):
         self._connection = scope.get("state", {}).get(CONNECTION)
         await send({"type": "http.response.start", "status": self.status_code,
                     "headers": self.raw_headers})
+        with contextlib.closing(self._events):
+            try:
+                await self._all(receive, send)
+            except asyncio.CancelledError:
+                # Who does not take this either is left alone.
+                with contextlib.suppress(asyncio.CancelledError, Refused):
+                    await self._send(send, self._events.throw(server_ends()), more=False)
+
+    async def _all(self, receive: Receive, send: Send) -> None:
+        """Send what comes until it ends, or the client goes away."""
         watching = None
         try:
-            with contextlib.closing(self._events):
-                async with asyncio.timeout(None) as there:
-                    watching = asyncio.create_task(self._watch(receive, send, there))
-                    while (part := await self._next()) is not None:
-                        await self._send(send, part)
-                    await self._send(send, b"", more=False)
+            async with asyncio.timeout(None) as there:
+                watching = asyncio.create_task(self._watch(receive, send, there))
+                while (part := await self._next()) is not None:
+                    await self._send(send, part)
+                await self._send(send, b"", more=False)
         except TimeoutError:
             if not there.expired():
                 raise

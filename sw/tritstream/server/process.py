@@ -6,7 +6,7 @@ import sys
 import uvicorn
 from starlette.applications import Starlette
 
-from tritstream.server.connection import Connection, allow_connections
+from tritstream.server.connection import Connection, allow_connections, most_connections
 
 __all__ = ["run"]
 
@@ -30,5 +30,6 @@ def run(app: Starlette, listener: socket.socket) -> None:
     allow_connections()
     config = uvicorn.Config(
         app, http=Connection, ws="none", log_level="error", access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, backlog=BACKLOG)
+        proxy_headers=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        backlog=min(BACKLOG, most_connections()))
     uvicorn.Server(config).run(sockets=[listener])
