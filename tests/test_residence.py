@@ -237,6 +237,30 @@ def test_closing_while_one_waits(models):
         pass
 
 
+def test_a_device_is_prepared_before_anybody_asks(models, monkeypatch):
+    """For all numbers of texts that it says, with each model, and nothing of that is left."""
+    steps, said = [], []
+    engine = type(models[0].engine)
+    monkeypatch.setattr(engine, "prepares", (1, 4))
+    together = engine._together
+    monkeypatch.setattr(engine, "_together", lambda self, works: steps.append(
+        (self, [len(work.tokens) for work in works])) or together(self, works))
+    opened = {model.source: model for model in models}
+    before = {text for model in models for text in model.engine._open}
+    with Residence(list(opened), lambda source: contextlib.nullcontext(opened[source]),
+                   announce=said.append) as residence:
+        for model in models:
+            found = [lengths for each, lengths in steps if each is model.engine]
+            assert {len(lengths) for lengths in found} == {1, 4} and [4] in found
+            assert all(text.closed for text in {*model.engine._open} - before)
+        answer = residence.here.scheduler.submit(models[0].tokenizer.encode(PROMPT), 8)
+        text = list(answer)
+    generation = models[0].generate(PROMPT, 8)
+    assert "".join(generation) and (text, answer.digest) == (generation.tokens, generation.digest)
+    assert [sentence.split(" ")[0] for sentence in said] == 2 * ["golden", "that"]
+    assert "prepared for tiny, and up to 4 texts in a pass" in said[2]
+
+
 def test_the_program_says_which_model_is_there():
     command = [sys.executable, "-m", "tritstream", "serve", "-m", "tiny", "-m", "demo", "--port",
                "0"]

@@ -92,6 +92,7 @@ class CudaEngine(Engine):
     runs_ahead = True
     lanes = LANES
     uniform = False             # each number of tokens of a prompt is a graph of its own
+    prepares = tuple(1 << n for n in range(LANES.bit_length()))    # each is a program of its own
     prefill = 256               # takes less time than a few passes
     quantum = ahead = PASSES    # between runs of so many, the GPU waits for the host
 

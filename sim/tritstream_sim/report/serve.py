@@ -52,7 +52,7 @@ __all__ = ["Alone", "Load", "Server", "Speed", "load", "main", "served"]
 MARKS = "<!-- figures: written by `make bench-serve` -->", "<!-- end of figures -->"
 GPU_MARKS = ("<!-- figures with a GPU: written by `make bench-serve` where there is one -->",
              "<!-- end of figures with a GPU -->")
-TARGETS = "demo:golden", "tiny:sim:p16?t=8"
+TARGETS = "demo:golden", "story-30m:golden", "tiny:sim:p16?t=8"
 GPU_TARGETS = "demo:cuda", "370M:cuda", "1.3B:cuda"
 PROMPT = "It was a dark night, and"
 PROMPT_TOKENS = 8           # of it

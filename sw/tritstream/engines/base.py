@@ -115,6 +115,9 @@ class Engine(abc.ABC):
     stop_tokens: tuple[int, ...]
     """Tokens behind which a run does not go on."""
 
+    prepares: tuple[int, ...] = ()
+    """Numbers of texts side by side whose first steps take long, see `prepare`."""
+
     runs_ahead: bool = False
     """Whether a run computes passes before they are asked for."""
 
@@ -285,6 +288,21 @@ class Engine(abc.ABC):
         if not all(work.tokens for work in works):
             raise BadInput("A work has no tokens: give at least one, or leave it out.")
         return works
+
+    def prepare(self, count: int) -> None:
+        """Take steps such as a server asks for, with `count` texts side by side; none is left.
+
+        What an engine makes for so many when it first has them is there then, and nobody waits for
+        it: a GPU compiles in a first step, and records in a second one.
+        """
+        for turn in range(2):
+            with contextlib.ExitStack() as stack:
+                texts = [stack.enter_context(self.open()) for _ in range(count)]
+                self.step([Work(text, [0]) for text in texts])
+                for length in (count, 2 * self.lanes + 1 + turn):   # a short prompt, and a long one
+                    self.step([Work(texts[0], length * [0])])
+                for _ in self.run(dict.fromkeys(texts, 0), self.ahead, lambda: False):
+                    pass
 
     def stage_digests(self, tokens: Sequence[int], *, head: bool) -> list[int]:
         """Take tokens afresh, and return the digests after each stage of the last pass."""

@@ -136,7 +136,7 @@ class Residence:
     active : int
         Texts that take turns.
     announce : callable
-        Called with a sentence when another model is on the device.
+        Called with a sentence when a device is prepared, or another model is on it.
 
     Raises
     ------
@@ -167,6 +167,7 @@ class Residence:
             for model in reversed(models):
                 self._leave()
                 self._enter(model)
+                self._prepare()
         except BaseException:
             self._stack.close()
             raise
@@ -260,6 +261,20 @@ class Residence:
             place = f" in the place of {before.served.name}" if before else ""
             self._announce(f"{served.name} is on {served.device}{place}, loaded in {seconds:.1f} s")
             return seconds
+
+    def _prepare(self) -> None:
+        """Let no request wait for what a device makes when it first has so many texts."""
+        resident = self.resident
+        counts = resident.scheduler.engine.prepares
+        if not counts:
+            return
+        served = resident.served
+        self._announce(f"{served.device} is being prepared for {served.name}, and up to "
+                       f"{max(counts)} texts in a pass")
+        began = time.perf_counter()
+        for count in counts:
+            resident.scheduler.between(lambda engine, count=count: engine.prepare(count)).result()
+        self._announce(f"that took {time.perf_counter() - began:.1f} s")
 
     def _leave(self) -> None:
         resident, self.resident = self.resident, None
