@@ -112,7 +112,7 @@ def test_bundled_model_fits_the_default_board():
 
 def test_larger_models_get_a_larger_board(image):
     large = Needs(max_hidden=1000, max_intermediate=2816, max_state=24_000, max_vocab=32_000,
-                  max_stages=98, memory_bytes=8 << 20, token_bytes=6 << 20)
+                  max_stages=98, memory_bytes=8 << 20, row_bytes=1 << 10, token_bytes=6 << 20)
     config = config_for(large, "p64")
     assert (config.beat_bytes, config.max_hidden, config.max_intermediate) == (64, 1024, 2816)
     assert (config.max_state, config.max_vocab, config.max_stages) == (24_000, 32_000, 98)
@@ -226,6 +226,7 @@ def boards(monkeypatch):
     ("sim?g=4", {"groups": 4, "vector_width": 16, "element_width": 2}, {}),
     ("sim?prefetch=0&latency=100", {"prefetch_beats": 0}, {"latency": 100}),
     ("sim?bandwidth=25.6&refresh=640:16", {}, {"bandwidth": 25.6, "refresh": (640, 16)}),
+    ("sim?t=2&memory=6400", {"lanes": 2, "vector_width": 8, "memory_bytes": 6400}, {}),
 ])
 def test_an_address_says_what_is_simulated(boards, address, parts, memory):
     with pytest.raises(DeviceError, match="no board is started"):

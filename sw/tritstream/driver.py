@@ -18,7 +18,7 @@ from tritstream.errors import BadInput, DeviceError
 from tritstream.flash import Stored
 from tritstream.formats import FORMATS, MOST_BEAT_BYTES
 from tritstream.image.layout import lay_out
-from tritstream.image.needs import Needs
+from tritstream.image.needs import Needs, Residence
 from tritstream.link.activity import StageActivity
 from tritstream.link.endpoint import LinkOptions
 from tritstream.link.messages import (
@@ -38,6 +38,7 @@ from tritstream.link.messages import (
 )
 from tritstream.link.protocol import NO_STOP, PROTOCOL, Code, LaneFlag, RunFlag, Space, Status
 from tritstream.link.stream import LinkStream
+from tritstream.row_cache import RowCache
 from tritstream.transport import Address, RecordingTransport, Transport, open_transport
 
 __all__ = ["Device"]
@@ -86,7 +87,8 @@ class Device:
             dead_seconds=dead_seconds, patience_seconds=patience_seconds)
         self.name = transport.name
         self._image = self.layout = None
-        self._streamed = False
+        self._residence: Residence | None = None
+        self._rows: RowCache | None = None      # where not all embedding rows are in the memory
         self._configured = False
         self._windows = None
         self._unanswered = 0
@@ -193,7 +195,12 @@ class Device:
     @property
     def streamed(self) -> bool:
         """Whether the weights are sent for every token rather than kept in the device's memory."""
-        return self._streamed
+        return self._residence is Residence.NOTHING
+
+    @property
+    def goes_on_alone(self) -> bool:
+        """Whether it makes many passes of one command: the rows of all tokens are in its memory."""
+        return self._residence is Residence.WHOLE
 
     def load(self, image, *, streamed: bool | None = None, progress=None) -> int:
         """Make `image` the model that is run.
@@ -203,7 +210,8 @@ class Device:
         image
             Packed model, see `tritstream.image.image`.
         streamed : bool or None
-            Whether to send the weights for every token; None: only if the memory is too small.
+            Whether to send the weights for every token; None: only if the memory is too small. One
+            that has no room for all embedding rows is given them as they are needed.
         progress : callable or None
             Called with bytes done and bytes in all during an upload.
 
@@ -212,21 +220,24 @@ class Device:
         int
             Bytes that had to be written: 0 if the device had them already, or if streamed.
         """
-        stripes = self.identity.stripes
+        stripes, lanes = self.identity.stripes, self.identity.lanes
         needs, room = Needs.of(image, stripes), self.identity.memory_units * self.unit_bytes
         lack = needs.lack(self.identity)
         if lack:
             raise BadInput(f"The image does not fit the device at {self.name}: its {lack}; use "
                            "another build.")
-        if streamed is None:
-            streamed = not needs.resident(room)
-        if not streamed and not needs.resident(room):
-            raise BadInput(f"The image needs {needs.memory_bytes} bytes of memory, and the device "
-                           f"at {self.name} has {room}: stream the weights, or use a larger board.")
+        residence = Residence.NOTHING if streamed else needs.residence(room, lanes)
+        if streamed is False and residence is Residence.NOTHING:
+            raise BadInput(f"The image needs {needs.least_memory(lanes)} bytes of memory, and the "
+                           f"device at {self.name} has {room}: stream the weights, or use a larger "
+                           "board.")
         layout = lay_out(image, stripes)
-        written = 0 if streamed else self.upload(layout.payload, progress)
-        self._image, self.layout = image, layout
-        self._streamed = streamed
+        content = residence.content(layout)
+        written = 0 if content is None else self.upload(content, progress)
+        self._image, self.layout, self._residence = image, layout, residence
+        self._rows = None
+        if residence is Residence.TAPE:
+            self._rows = RowCache(needs.rows_beside(room))
         self._configured = False
         return written
 
@@ -301,11 +312,7 @@ class Device:
                 crc = zlib.crc32(chunk)
                 if written or self._digest(start, len(chunk)) != crc:
                     self._write(start, chunk)
-                    found = self._digest(start, len(chunk))
-                    if found != crc:
-                        raise DeviceError(f"The memory of the device at {self.name} does not hold "
-                                          f"what was written from byte {start} on (CRC "
-                                          f"{found:08x}, not {crc:08x}): test the board's memory.")
+                    self._compare(start, self._digest(start, len(chunk)), crc)
                     written += len(chunk)
                 if progress is not None:
                     progress(start + len(chunk), len(view))
@@ -348,6 +355,9 @@ class Device:
 
     def _digest(self, start: int, size: int) -> int:
         self._command(Code.DIGEST, self._extent(start, size).pack())
+        return self._answer_of_digest(start, size)
+
+    def _answer_of_digest(self, start: int, size: int) -> int:
         self._expect(Code.DIGEST)
         status, *crc = self._stream.read(5)
         self._check(status, f"to read {size} bytes of its memory from byte {start} on")
@@ -355,9 +365,18 @@ class Device:
 
     def _write(self, start: int, chunk: memoryview) -> None:
         self._command(Code.WRITE, self._extent(start, len(chunk)).pack(), chunk)
+        self._answer_of_write(start, len(chunk))
+
+    def _answer_of_write(self, start: int, size: int) -> None:
         self._expect(Code.WRITE)
         self._check(self._stream.read(1)[0],
-                    f"to write {len(chunk)} bytes of its memory from byte {start} on")
+                    f"to write {size} bytes of its memory from byte {start} on")
+
+    def _compare(self, start: int, found: int, crc: int) -> None:
+        if found != crc:
+            raise DeviceError(f"The memory of the device at {self.name} does not hold what was "
+                              f"written from byte {start} on (CRC {found:08x}, not {crc:08x}): "
+                              "test the board's memory.")
 
     def _extent(self, start: int, size: int) -> Extent:
         return Extent(unit=start // self.unit_bytes, units=size // self.unit_bytes)
@@ -366,11 +385,14 @@ class Device:
         image, layout = self._loaded(), self.layout
         if self._configured:
             return
+        rows_unit, tape_unit = layout.rows_unit, layout.tape_unit
+        if self._rows is not None:
+            rows_unit, tape_unit = layout.tape_units, 0
+            self._rows.forget()         # rows that were on their way may not have come
         stop = NO_STOP if image.stop_token is None else image.stop_token
         configuration = Configuration(
-            rows_unit=layout.rows_unit, tape_unit=layout.tape_unit,
-            lead_units=layout.lead_units, row_units=layout.row_units, vocab=image.vocab,
-            stop_token=stop)
+            rows_unit=rows_unit, tape_unit=tape_unit, lead_units=layout.lead_units,
+            row_units=layout.row_units, vocab=image.vocab, stop_token=stop)
         self._command(Code.CONFIGURE, configuration.pack())
         self._expect(Code.CONFIGURE)
         self._check(self._stream.read(1)[0], f"a vocabulary of {image.vocab}")
@@ -512,7 +534,7 @@ class Device:
 
     def _length(self, count: int) -> int:
         """Return how many of `count` passes one command may ask for."""
-        return min(count, 1 if self._streamed else Run.MOST)
+        return min(count, Run.MOST if self.goes_on_alone else 1)
 
     def _loaded(self):
         """Return the image; there has to be one."""
@@ -557,8 +579,7 @@ class Device:
             self._configure()
             waiting = collections.deque()
             for play, lanes in plays:
-                self._send(play, lanes)
-                waiting.append((play, lanes))
+                waiting.append((self._send(play, lanes), play, lanes))
                 # Of several passes that one command asks for, another would end the run.
                 while waiting and (play.count > 1 or len(waiting) == DEPTH or self._stream.poll()):
                     results = yield from self._answers(*waiting.popleft(), enough)
@@ -567,28 +588,57 @@ class Device:
             self._stream.settle()
         return results
 
-    def _send(self, play: Run, lanes=()) -> None:
+    def _send(self, play: Run, lanes=()) -> dict[int, bytes]:
+        """Send a command; return the rows that are written in front of it, by their first bytes."""
         self._unanswered += 1
-        weights, table = (), b"".join(lane.pack() for lane in lanes)
-        if self._streamed:
+        tokens, weights, written = _tokens(play, lanes), (), {}
+        if self.streamed:
             layout = self.layout
             tape = memoryview(layout.tape(play.tape_units))
             lead = layout.lead_units * self.unit_bytes
-            rows = [layout.row(token) for token in [lane.token for lane in lanes] or [play.token]]
-            weights = (tape[:lead], *rows, tape[lead:])
+            weights = (tape[:lead], *map(layout.row, tokens), tape[lead:])
             play = dataclasses.replace(play, flags=play.flags | RunFlag.STREAMED)
-        play = dataclasses.replace(play, lanes=len(lanes))
-        with self._stream.limited(sum(memoryview(part).nbytes for part in weights)):
+        elif self._rows is not None:
+            tokens = [self._place(token, written) for token in tokens]
+            play = dataclasses.replace(play, token=tokens[0])
+            lanes = [dataclasses.replace(lane, token=token)
+                     for lane, token in zip(lanes, tokens, strict=False)]
+        play, table = dataclasses.replace(play, lanes=len(lanes)), b"".join(
+            lane.pack() for lane in lanes)
+        with self._stream.limited(sum(memoryview(part).nbytes
+                                      for part in (*weights, *written.values()))):
+            for start, row in written.items():
+                extent = self._extent(start, len(row)).pack()
+                self._command(Code.WRITE, extent, row)
+                self._command(Code.DIGEST, extent)
             self._command(Code.RUN, play.pack(), table, *weights)
             self._stream.flush()
+        return written
 
-    def _answers(self, play: Run, lanes, enough):
+    def _place(self, token: int, written: dict[int, bytes]) -> int:
+        """Return the place of a token's row in the memory; add to `written` a row that is absent.
+
+        One that is not in the vocabulary has no row: the device refuses it as it is.
+        """
+        if token >= self._image.vocab:
+            return token
+        place, absent = self._rows.find(token)
+        if absent:
+            unit = self.layout.tape_units + place * self.layout.row_units
+            written[unit * self.unit_bytes] = self.layout.row(token)
+        return place
+
+    def _answers(self, written: dict[int, bytes], play: Run, lanes, enough):
         """Read what a command gave to its tokens, pass by pass; return that of the last."""
-        tokens = [lane.token for lane in lanes] or [play.token]
+        tokens = _tokens(play, lanes)
         head = play.stages == self._image.stages
         heads = [head and LaneFlag.BODY not in lane.flags for lane in lanes] or [head]
         once = any(LaneFlag.FOLLOWS in lane.flags for lane in lanes)
         told = False                        # to end
+        with self._stream.limited(sum(map(len, written.values()))):
+            for start, row in written.items():
+                self._answer_of_write(start, len(row))
+                self._compare(start, self._answer_of_digest(start, len(row)), zlib.crc32(row))
         for index in itertools.count(1):
             results = self._answer(play, tokens, heads)
             ended = self._ends(play, index, results, once) or told and results[0].last
@@ -789,6 +839,11 @@ class Device:
     def _stop_if_possible(self) -> None:
         with contextlib.suppress(DeviceError), self._stream.impatient(STOP_SECONDS):
             self.stop()
+
+
+def _tokens(play: Run, lanes) -> list[int]:
+    """Return the tokens of a command's first pass."""
+    return [lane.token for lane in lanes] or [play.token]
 
 
 def _by_lane(numbers: np.ndarray, lanes: int) -> list[np.ndarray]:

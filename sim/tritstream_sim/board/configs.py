@@ -6,7 +6,7 @@ import math
 from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
 from tritstream.errors import BadInput
 from tritstream.formats import padded
-from tritstream.image.needs import Needs
+from tritstream.image.needs import Needs, Residence
 from tritstream.stripes import Stripes
 from tritstream.support.checks import closest
 
@@ -32,7 +32,7 @@ def board_config(board: str | None = None, **parts: int) -> BuildConfig:
         One of `BOARDS`; None is `DEFAULT`.
     parts
         What is other than usual: `groups`, `vector_width`, `element_width`, `prefetch_beats`,
-        `lanes`.
+        `lanes`, `memory_bytes`.
 
     Raises
     ------
@@ -47,10 +47,10 @@ def board_config(board: str | None = None, **parts: int) -> BuildConfig:
     groups, lanes = parts.get("groups", 1), parts.get("lanes", 1)
     usual = {"vector_width": usual_vector_width(width, groups, lanes),
              "element_width": usual_element_width(width * groups, lanes),
-             "prefetch_beats": PREFETCH_BEATS}
+             "prefetch_beats": PREFETCH_BEATS,
+             "memory_bytes": _memory_bytes(4 * _MEBIBYTE, Stripes(width, groups))}
     return BuildConfig(beat_bytes=width, **(usual | parts), max_hidden=256, max_intermediate=768,
-                       max_vocab=4096, max_state=7 * 256, max_stages=32,
-                       memory_bytes=_memory_bytes(4 * _MEBIBYTE, Stripes(width, groups)))
+                       max_vocab=4096, max_state=7 * 256, max_stages=32)
 
 
 def _memory_bytes(least: int, stripes: Stripes) -> int:
@@ -61,7 +61,8 @@ def _memory_bytes(least: int, stripes: Stripes) -> int:
 def config_for(needs: Needs, board: str | None = None, **parts: int) -> BuildConfig:
     """Return the build of a simulated board that holds a model.
 
-    It is that of `board_config` if the model fits, so that most models share one build.
+    It is that of `board_config` if the model fits, so that most models share one build. A memory
+    of a size that is given has that, whatever of the model it holds.
 
     Parameters
     ----------
@@ -78,8 +79,11 @@ def config_for(needs: Needs, board: str | None = None, **parts: int) -> BuildCon
         There is no such board, or no build can hold the model.
     """
     config = board_config(board, **parts)
-    if needs.lack(config) is None and needs.resident(config.memory_bytes):
+    given = "memory_bytes" in parts
+    holds = given or needs.residence(config.memory_bytes) is Residence.WHOLE
+    if needs.lack(config) is None and holds:
         return config
+    least = _memory_bytes(needs.memory_bytes, config.stripes)
     return dataclasses.replace(
         config,
         max_hidden=padded(needs.max_hidden),
@@ -87,5 +91,5 @@ def config_for(needs: Needs, board: str | None = None, **parts: int) -> BuildCon
         max_state=needs.max_state,
         max_vocab=needs.max_vocab,
         max_stages=needs.max_stages,
-        memory_bytes=_memory_bytes(needs.memory_bytes, config.stripes),
+        memory_bytes=config.memory_bytes if given else least,
     )

@@ -81,12 +81,13 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
     ----------
     address : Address or str
         ``sim[:BOARD][?KEY=VALUE...]``, where the board is one of `configs.BOARDS`, ``p1`` to
-        ``p256`` by the bytes per beat; ``sim`` is ``sim:p16``. ``v``, ``e``, ``g`` and ``prefetch``
-        are what of its build is other than usual, ``bandwidth`` (bytes per cycle), ``latency``
-        (cycles) and ``refresh`` (``INTERVAL:CYCLES``) those of `Board`. The board ends with the
-        transport; with ``keep`` it stays for the next that wants the same one, and ends when nobody
-        has used it for so many seconds. With the name of a board that is built it is that board, up
-        to its pads, see `tritstream_sim.board.pads`.
+        ``p256`` by the bytes per beat; ``sim`` is ``sim:p16``. ``v``, ``e``, ``g``, ``t``,
+        ``prefetch`` and ``memory`` (bytes) are what of its build is other than usual,
+        ``bandwidth`` (bytes per cycle), ``latency`` (cycles) and ``refresh`` (``INTERVAL:CYCLES``)
+        those of `Board`. The board ends with the transport; with ``keep`` it stays for the next
+        that wants the same one, and ends when nobody has used it for so many seconds. With the
+        name of a board that is built it is that board, up to its pads, see
+        `tritstream_sim.board.pads`.
     image : Image or None
         The model that has to fit; None: the bundled one, and the memory is empty.
     cache : path or None
@@ -114,9 +115,12 @@ def launch(address: Address | str, image=None, *, cache: pathlib.Path | None = N
     config = board_config(board, **parts)
     if image is not None:
         stripes = config.stripes
-        config = config_for(Needs.of(image, stripes), board, **parts)
-        if config.memory_bytes:
-            options["preload"] = lay_out(image, stripes).payload
+        needs = Needs.of(image, stripes)
+        config = config_for(needs, board, **parts)
+        content = needs.residence(config.memory_bytes, config.lanes).content(
+            lay_out(image, stripes))
+        if content is not None:
+            options["preload"] = content
     if "keep" not in address.options:
         board = Board(config, cache=cache, **options)
         return _BoardTransport(board.uri, address.text, options.get("preload"), board=board)

@@ -16,11 +16,12 @@ __all__ = [
 
 MOST_RATE = MOST_BEAT_BYTES * MOST_GROUPS     # bytes per cycle: no port takes more than a beat
 MOST_CYCLES = 10 ** 9
+MOST_MEMORY = 1 << 32           # bytes, of which only those that are written take any
 MOST_PREFETCH = 1 << 16         # beats; they cost the simulation memory, and a board block RAM
 
 BUILD = {"v": ("vector_width", 1, MOST_BEAT_BYTES), "e": ("element_width", 1, MOST_BEAT_BYTES),
          "prefetch": ("prefetch_beats", 0, MOST_PREFETCH), "t": ("lanes", 1, MOST_LANES),
-         "g": ("groups", 1, MOST_GROUPS)}
+         "g": ("groups", 1, MOST_GROUPS), "memory": ("memory_bytes", 0, MOST_MEMORY)}
 """Options of the build: its parameter, least and most."""
 
 

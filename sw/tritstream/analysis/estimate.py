@@ -7,9 +7,9 @@ from collections.abc import Callable
 from tritstream.analysis.stage import Limit, StageEstimate, estimate_stage, padding_cycles
 from tritstream.build import BuildConfig
 from tritstream.image.stages import plans
-from tritstream.image.tape import Header, Op
+from tritstream.image.tape import Header, Op, row_bytes
 from tritstream.link.frames import MAX_FRAME
-from tritstream.link.messages import answer_size
+from tritstream.link.messages import Run, answer_size, row_messages_size
 from tritstream.link.protocol import MAX_PAYLOAD
 from tritstream.model.config import ModelConfig
 
@@ -34,6 +34,9 @@ class Estimate:
         Bytes per second of the link; 0: unknown.
     streamed : bool
         Whether the link brings the weights; otherwise they lie in the memory.
+    row_bytes : int
+        What the link brings of the embedding for each token, the weights of which lie in the
+        memory without it; 0: nothing.
     head : bool
         Whether the pass has logits, so that its answer names next tokens.
     """
@@ -45,6 +48,7 @@ class Estimate:
     memory_rate: float
     link_rate: int
     streamed: bool
+    row_bytes: int
     head: bool
 
     @property
@@ -65,15 +69,27 @@ class Estimate:
     @property
     def answer_bytes(self) -> int:
         """What the link carries to the host: the answer to a pass of a greedy run, in frames."""
-        size = answer_size(self.tokens, int(self.head))
-        return size + math.ceil(size / MAX_PAYLOAD) * (MAX_FRAME - MAX_PAYLOAD)
+        return _in_frames(answer_size(self.tokens, int(self.head)))
+
+    @property
+    def sent_bytes(self) -> int:
+        """What the link carries to the device for a pass, in frames; of a greedy run nothing."""
+        if self.streamed:
+            return self.tape_bytes
+        if self.row_bytes:
+            return _in_frames(row_messages_size(self.tokens, self.row_bytes) + 1 + Run.SIZE)
+        return 0
 
     @property
     def link_cycles(self) -> float:
-        """Cycles in which the link carries that, and the weights the other way if it has to."""
+        """Cycles in which the link carries both.
+
+        Both at a time, but for rows of tokens that the host knows only from the answer.
+        """
         if not self.link_rate:
             return 0.0
-        carried = max(self.answer_bytes, self.tape_bytes if self.streamed else 0)
+        carried = (self.answer_bytes + self.sent_bytes if self._waits_for_answer
+                   else max(self.answer_bytes, self.sent_bytes))
         return carried * self.clock_hz / self.link_rate
 
     @property
@@ -81,12 +97,23 @@ class Estimate:
         return self.streamed and self.link_rate > 0
 
     @property
+    def _waits_for_answer(self) -> bool:
+        """Whether the host sends rows when a pass is over; those of a prompt come meanwhile."""
+        return self.row_bytes > 0 and self.head
+
+    @property
+    def _played_cycles(self) -> float:
+        return max(self.core_cycles, self.memory_cycles)
+
+    @property
     def cycles(self) -> float:
         """Cycles of a pass: a queue of beats in front of the tape reader hides the core's pauses.
 
         It has to hold what the memory delivers in the longest of them.
         """
-        return max(self.core_cycles, self.memory_cycles, self.link_cycles)
+        if self._waits_for_answer:
+            return self._played_cycles + self.link_cycles
+        return max(self._played_cycles, self.link_cycles)
 
     @property
     def tokens_per_second(self) -> float:
@@ -119,8 +146,10 @@ class Estimate:
     @property
     def limit(self) -> Limit:
         """What most of a pass's cycles go into."""
-        if self.cycles > self.core_cycles:
-            return Limit.LINK if self.cycles == self.link_cycles else Limit.MEMORY
+        if self.link_cycles > self._played_cycles:
+            return Limit.LINK
+        if self.memory_cycles > self.core_cycles:
+            return Limit.MEMORY
         if all(stage.limit is Limit.PROGRAM for stage in self.stages):
             return Limit.PROGRAM
         spent = dict.fromkeys((Limit.CORE, Limit.ELEMENTS, Limit.TURNAROUND), 0)
@@ -131,9 +160,13 @@ class Estimate:
         return max(spent, key=spent.get)
 
 
+def _in_frames(size: int) -> int:
+    return size + math.ceil(size / MAX_PAYLOAD) * (MAX_FRAME - MAX_PAYLOAD)
+
+
 def estimate(model: ModelConfig, build: BuildConfig, *, tokens: int = 1, consecutive: bool = False,
              head: bool = True, wide_rows: bool = False, memory_rate: float | None = None,
-             streamed: bool = False,
+             streamed: bool = False, rows_sent: bool = False,
              stage_of: Callable[..., StageEstimate] | None = None) -> Estimate:
     """Estimate a pass.
 
@@ -155,6 +188,8 @@ def estimate(model: ModelConfig, build: BuildConfig, *, tokens: int = 1, consecu
         Bytes per cycle that the memory delivers in the long run; None: a beat.
     streamed : bool
         Whether the weights are sent for every pass.
+    rows_sent : bool
+        Whether the embedding row of every token is sent, and the other weights are in the memory.
     stage_of : callable or None
         Estimates a stage in place of `estimate_stage`, for a build of another kind.
     """
@@ -173,4 +208,11 @@ def estimate(model: ModelConfig, build: BuildConfig, *, tokens: int = 1, consecu
     return Estimate(tokens=tokens, head=head, stages=tuple(stages),
                     stripe_bytes=build.stripe_bytes,
                     clock_hz=build.clock_hz, link_rate=build.link_rate, streamed=streamed,
+                    row_bytes=_row_bytes(model, build, wide_rows) if rows_sent else 0,
                     memory_rate=build.stripe_bytes if memory_rate is None else memory_rate)
+
+
+def _row_bytes(model: ModelConfig, build: BuildConfig, wide: bool) -> int:
+    """Return the bytes of an embedding row in the memory."""
+    stripes = build.stripes
+    return stripes.flat_units(row_bytes(model.hidden, wide=wide)) * stripes.unit_bytes

@@ -19,7 +19,7 @@ import numpy as np
 from tritstream.analysis.ranking import contender_cycles, ranking_cycles
 from tritstream.build import BuildConfig
 from tritstream.formats import FORMATS, padded
-from tritstream.image.tape import ROW_PREFIX, WIDE_BYTES, Header, Op
+from tritstream.image.tape import ROW_PREFIX, Header, Op, row_bytes
 
 __all__ = ["Limit", "StageEstimate", "estimate_stage", "padding_cycles"]
 
@@ -332,7 +332,7 @@ class _Product:
 def _embed(name: str, header: Header, build: BuildConfig, wide_rows: bool,
            tokens: int) -> StageEstimate:
     """The embedding rows, of which E bytes are taken per cycle, and a beat in one in between."""
-    count, words = _row_bytes(header, wide_rows), ceil(header.rows / build.element_width)
+    count, words = row_bytes(header.rows, wide=wide_rows), ceil(header.rows / build.element_width)
     elements = ROW_PREFIX // _row_rate(build) + build.element_cycles * words
 
     def of_row(size):
@@ -352,7 +352,7 @@ def padding_cycles(header: Header, build: BuildConfig, *, wide_rows: bool) -> in
 
     Of the padding a chunk is taken per cycle, and its beats in one each in between.
     """
-    count = _row_bytes(header, wide_rows)
+    count = row_bytes(header.rows, wide=wide_rows)
     padded_row = _padded_row(count, build)
     chunks = (padded_row - count) // _row_rate(build)
     beats = padded_row // build.flat_bytes - ceil(count / build.flat_bytes)
@@ -372,10 +372,6 @@ def _padded_row(count: int, build: BuildConfig) -> int:
 def _row_rate(build: BuildConfig) -> int:
     """Bytes of a row that are taken per cycle, no more than its prefix has."""
     return min(build.element_width, ROW_PREFIX)
-
-
-def _row_bytes(header: Header, wide_rows: bool) -> int:
-    return ROW_PREFIX + header.rows * (WIDE_BYTES if wide_rows else 1)
 
 
 def _gain_cycles(header: Header, build: BuildConfig) -> int:

@@ -1,5 +1,6 @@
 """`tritstream boards`: what is supported."""
 
+import functools
 from collections.abc import Mapping
 
 from rich.table import Table
@@ -10,9 +11,10 @@ from tritstream.cli.console import output, print_json, quantity, speed
 from tritstream.cli.estimate import image_estimate
 from tritstream.cli.gateware import all_targets, gateware
 from tritstream.cli.options import JsonArray
-from tritstream.formats import FORMATS
+from tritstream.formats import FORMATS, padded
 from tritstream.image.image import Image
-from tritstream.image.needs import Needs
+from tritstream.image.needs import Needs, Residence
+from tritstream.image.tape import row_bytes
 from tritstream.model.dummy import PRESETS
 
 __all__ = ["boards", "describe_board"]
@@ -65,28 +67,30 @@ def describe_board(target, models: Mapping[str, Image]) -> dict:
 
 def _rate(image: Image, target) -> float | None:
     """Return tokens per second, None if the model does not fit, or nobody knows."""
-    needs = Needs.of(image)
-    if needs.lack(target.config) or (
-            target.stage_of and not needs.resident(target.config.memory_bytes)):
+    needs, config = Needs.of(image), target.config
+    residence = needs.residence(config.memory_bytes, config.lanes)
+    if needs.lack(config) or target.stage_of and residence is Residence.NOTHING:
         return None
-    return round(image_estimate(image, target.config, memory_rate=target.memory_bytes_per_cycle,
+    return round(image_estimate(image, config, memory_rate=target.memory_bytes_per_cycle,
                                 stage_of=target.stage_of).tokens_per_second, 3)
 
 
 def _shape(name: str, target) -> float | str:
     """Return tokens per second of a published shape, or why it does not fit."""
-    shape = PRESETS[name]
-    found = estimate(shape, target.config, memory_rate=target.memory_bytes_per_cycle,
-                     stage_of=target.stage_of)
+    shape, config = PRESETS[name], target.config
+    of_board = functools.partial(estimate, shape, config, stage_of=target.stage_of,
+                                 memory_rate=target.memory_bytes_per_cycle)
+    tape_bytes, row = of_board().tape_bytes, padded(row_bytes(shape.hidden))
     needs = Needs(max_hidden=shape.hidden, max_intermediate=shape.intermediate,
                   max_state=shape.layers * shape.hidden, max_vocab=shape.vocab,
-                  max_stages=4 * shape.layers + 2, token_bytes=found.tape_bytes,
-                  memory_bytes=found.tape_bytes + shape.vocab * shape.hidden)
-    if lack := needs.lack(target.config):
+                  max_stages=4 * shape.layers + 2, token_bytes=tape_bytes, row_bytes=row,
+                  memory_bytes=tape_bytes + (shape.vocab - 1) * row)
+    if lack := needs.lack(config):
         return f"no: its {lack}"
-    if not needs.resident(target.config.memory_bytes):
-        return f"no: it needs {quantity(needs.memory_bytes, 'B')} of memory"
-    return round(found.tokens_per_second, 3)
+    residence = needs.residence(config.memory_bytes, config.lanes)
+    if residence is Residence.NOTHING:
+        return f"no: it needs {quantity(needs.least_memory(config.lanes), 'B')} of memory"
+    return round(of_board(rows_sent=residence is Residence.TAPE).tokens_per_second, 3)
 
 
 def _table(row: dict) -> Table:

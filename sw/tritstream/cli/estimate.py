@@ -21,7 +21,7 @@ from tritstream.cli.gateware import all_targets, find_target
 from tritstream.cli.options import Json, open_model
 from tritstream.errors import BadInput, MissingTool
 from tritstream.formats import FORMATS
-from tritstream.image.needs import Needs
+from tritstream.image.needs import Needs, Residence
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS
 from tritstream.support import picture
@@ -134,7 +134,7 @@ def _board_estimate(model: str, target) -> Callable[..., Estimate]:
     if lack := Needs.of(image).lack(target.config):
         raise BadInput(f"{model} does not fit {target.name}: its {lack}; "
                        f"{_remedy(image, target)}.")
-    if target.stage_of and not Needs.of(image).resident(target.config.memory_bytes):
+    if target.stage_of and _residence(image, target.config) is Residence.NOTHING:
         raise BadInput(f"{model} does not fit the memory of {target.name}, and of weights that are "
                        "sent to that board there is no estimate; choose a smaller model.")
     return functools.partial(image_estimate, image, target.config,
@@ -176,9 +176,15 @@ def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = No
     tokens
         What `estimate` takes of the tokens of a pass; one alone if nothing is said.
     """
-    resident = Needs.of(image, config.stripes).resident(config.memory_bytes)
-    return estimate(_shape(image), config, wide_rows=image.wide_rows, streamed=not resident,
-                    memory_rate=memory_rate if resident else None, **tokens)
+    residence = _residence(image, config)
+    streamed = residence is Residence.NOTHING
+    return estimate(_shape(image), config, wide_rows=image.wide_rows, streamed=streamed,
+                    rows_sent=residence is Residence.TAPE,
+                    memory_rate=None if streamed else memory_rate, **tokens)
+
+
+def _residence(image, config: BuildConfig) -> Residence:
+    return Needs.of(image, config.stripes).residence(config.memory_bytes, config.lanes)
 
 
 def _shape(image) -> ModelConfig:
@@ -195,7 +201,7 @@ def describe(passes: _Passes) -> dict:
         "limit": found.limit, "bytes_per_token": found.tape_bytes,
         "memory_bytes_per_cycle": found.memory_rate,
         "link_bytes_per_second": found.link_rate or None, "streamed": found.streamed,
-        "answer_bytes": found.answer_bytes,
+        "row_bytes": found.row_bytes, "answer_bytes": found.answer_bytes,
         "roofs": _roofs(found), "stripe_bytes": found.stripe_bytes, "clock_hz": found.clock_hz,
         "lanes": passes.together.tokens, "stages": _stages(found),
         "together": _describe_pass(passes.together), "prompt": _describe_pass(passes.prompt),
@@ -231,8 +237,7 @@ def _show(result: dict) -> None:
     console.print(f"{result['model']} on {result['build']}, {result['clock_hz'] / 1e6:g} MHz "
                   f"({result['evidence']})")
     together, prompt = result["together"], result["prompt"]
-    limits = {**_LIMITS, Limit.LINK: "the link, over which the weights come for every pass"
-              if result["streamed"] else "the link, over which the answers go to the host"}
+    limits = {**_LIMITS, Limit.LINK: _carried(result)}
     peak = FORMATS.trits_per_byte * result["stripe_bytes"]
     console.print(_table(result["stages"], peak, "token"))
     console.print(f"{_speed_of_roof(result)} with which the tape could be read; limited by "
@@ -242,8 +247,20 @@ def _show(result: dict) -> None:
         times = together["tokens_per_second"] / result["tokens_per_second"]
         console.print(f"{together['tokens']} conversations together: {_speed_of_roof(together)}, "
                       f"{times:.2f} times one; limited by {limits[together['limit']]}")
+    if result["row_bytes"]:
+        console.print(f"the memory has no room for all embedding rows: the time that the link "
+                      f"takes for one of {result['row_bytes']:,} bytes is counted for each token")
     share = f", {prompt['tokens']} tokens share a pass" if result["lanes"] > 1 else ""
     console.print(f"prompts: {speed(prompt['tokens_per_second'])} tok/s{share}")
+
+
+def _carried(result: dict) -> str:
+    """Say what the link is there for."""
+    if result["streamed"]:
+        return "the link, over which the weights come for every pass"
+    if result["row_bytes"]:
+        return "the link, over which embedding rows come, and the answers go to the host"
+    return "the link, over which the answers go to the host"
 
 
 def _table(stages: Mapping[str, dict], peak: int, of: str) -> Table:

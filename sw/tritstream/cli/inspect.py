@@ -13,7 +13,7 @@ from tritstream.cli.options import Json, open_model
 from tritstream.errors import BadInput, MissingTool
 from tritstream.formats import HEADER_BYTES, UNIT
 from tritstream.image.image import Image
-from tritstream.image.needs import Needs
+from tritstream.image.needs import Needs, Residence
 from tritstream.image.tape import Op
 from tritstream.image.unpack import ImageCheckpoint
 from tritstream.model.config import count_parameters
@@ -63,7 +63,7 @@ def describe(image: Image) -> dict:
         "bytes_per_token": needs.token_bytes,
         "matrices": matrices,
         "needs": {name: value for name, value in dataclasses.asdict(needs).items()
-                  if name != "token_bytes"},
+                  if name not in ("token_bytes", "row_bytes")},
         "fits": _boards(needs),
     }
 
@@ -73,8 +73,11 @@ def fit(needs: Needs, config: BuildConfig) -> str:
     lack = needs.lack(config)
     if lack:
         return f"no: its {lack}"
-    if needs.resident(config.memory_bytes):
+    residence = needs.residence(config.memory_bytes, config.lanes)
+    if residence is Residence.WHOLE:
         return "yes, in its memory"
+    if residence is Residence.TAPE:
+        return "yes, in its memory, with embedding rows from the host as they are needed"
     if not config.link_rate:
         return "streamed from the host"
     seconds = needs.token_bytes / config.link_rate
@@ -127,7 +130,8 @@ def _show(table: dict, layers: bool) -> None:
         console.print(f"{name:10}{count:14,} bytes")
     needs = table["needs"]
     console.print(f"needs {quantity(needs['memory_bytes'], 'B')} of memory, or "
-                  f"{quantity(table['bytes_per_token'], 'B')} over the link per token; a build "
+                  f"{quantity(table['bytes_per_token'], 'B')} with embedding rows over the link, "
+                  f"or {quantity(table['bytes_per_token'], 'B')} over the link per token; a build "
                   "with " + ", ".join(f"{name} >= {value}" for name, value in needs.items()
                               if name != "memory_bytes"))
     fits = table["fits"] or {}

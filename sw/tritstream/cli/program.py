@@ -14,7 +14,7 @@ from tritstream.cli.options import open_model
 from tritstream.errors import BadInput
 from tritstream.flash import stored
 from tritstream.image.layout import lay_out
-from tritstream.image.needs import Needs
+from tritstream.image.needs import Needs, Residence
 from tritstream.support.cache import get_or_make
 from tritstream.support.loader import run_loader
 from tritstream.support.manifest import read_manifest
@@ -110,7 +110,7 @@ def _stored(target, model: Model) -> bytes:
         raise BadInput(f"{model.name} does not fit {target.name}: its {lack}; choose a smaller "
                        "model.")
     for what, room in (("memory", config.memory_bytes), ("flash memory", target.flash.most)):
-        if not needs.resident(room):
+        if needs.residence(room) is not Residence.WHOLE:
             raise BadInput(f"{model.name} has {needs.memory_bytes:,} bytes, and the {what} of "
                            f"{target.name} has room for {room:,}: choose a smaller model.")
     return stored(lay_out(image, config.stripes).payload, config.stripes)

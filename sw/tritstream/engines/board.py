@@ -33,7 +33,7 @@ class DeviceEngine(Engine):
     device : Device
         Opened; it is closed with the engine.
     image : Image
-        Packed model; it is uploaded if the device's memory holds it, otherwise streamed.
+        Packed model; it is uploaded if the device's memory holds its tape, otherwise streamed.
     simulated : bool
         Whether time is told by the accelerator's cycles rather than by this computer's clock.
     progress : callable or None
@@ -59,7 +59,7 @@ class DeviceEngine(Engine):
         self._pace = Pace(self.lanes)       # the state of another comes over the link
         self._device = device
         device.load(image, progress=progress)
-        self.runs_ahead = not device.streamed
+        self.runs_ahead = device.goes_on_alone
         self._fresh = True              # the next pass finds no state, and the digest 0
         self._earlier = 0               # digest of the vectors before those that the device has
 

@@ -1,12 +1,13 @@
 """What an image needs of the device that runs it: whether it fits is said here, and only here."""
 
 import dataclasses
+import enum
 
 from tritstream.build import BuildConfig, usual_element_width, usual_vector_width
 from tritstream.image.layout import lay_out
 from tritstream.stripes import PLAIN, Stripes
 
-__all__ = ["Needs"]
+__all__ = ["Needs", "Residence"]
 
 _NAMES = {
     "max_hidden": "hidden size",
@@ -15,6 +16,26 @@ _NAMES = {
     "max_vocab": "vocabulary",
     "max_stages": "number of stages",
 }
+
+
+class Residence(enum.Enum):
+    """What of an image lies in a device's memory."""
+
+    WHOLE = "all of it"
+    TAPE = "the tape, and embedding rows as they are needed"
+    NOTHING = "nothing: the host sends the tape with every token"
+
+    def content(self, layout):
+        """Return what that memory has from its first byte on, bytes-like; None: nothing.
+
+        Parameters
+        ----------
+        layout : Image or Layout
+            From `tritstream.image.layout.lay_out`.
+        """
+        if self is Residence.NOTHING:
+            return None
+        return layout.payload if self is Residence.WHOLE else layout.tape(layout.tape_units)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,9 +51,12 @@ class Needs:
     max_stages : int
         Stages of a pass.
     memory_bytes : int
-        Size of the payload; a device with less takes the weights with every token.
+        Size of the payload.
+    row_bytes : int
+        Size of an embedding row. A device without the room for all has the tape in its memory, and
+        rows as they are needed.
     token_bytes : int
-        What such a device takes for one token.
+        Size of the tape and a row: what a device without the room for that takes for each token.
     """
 
     max_hidden: int
@@ -41,6 +65,7 @@ class Needs:
     max_vocab: int
     max_stages: int
     memory_bytes: int
+    row_bytes: int
     token_bytes: int
 
     @classmethod
@@ -51,7 +76,7 @@ class Needs:
         return cls(max_hidden=image.hidden, max_intermediate=image.intermediate,
                    max_state=image.layers * image.hidden, max_vocab=image.vocab,
                    max_stages=image.stages, memory_bytes=(laid.tape_unit + tape) * size,
-                   token_bytes=(tape + row) * size)
+                   row_bytes=row * size, token_bytes=(tape + row) * size)
 
     def lack(self, limits) -> str | None:
         """Say what is too large for a device, as in ``hidden size of 65 exceeds 64``.
@@ -75,6 +100,17 @@ class Needs:
             element_width=usual_element_width(beat_bytes, lanes),
             **{field: getattr(self, field) for field in _NAMES})
 
-    def resident(self, memory_bytes: int) -> bool:
-        """Whether a memory of that size holds the weights."""
-        return self.memory_bytes <= memory_bytes
+    def least_memory(self, lanes: int = 1) -> int:
+        """Return the bytes of the tape, and of a row for each token that shares a pass."""
+        return self.token_bytes + (lanes - 1) * self.row_bytes
+
+    def residence(self, memory_bytes: int, lanes: int = 1) -> Residence:
+        """Return what of the image a memory of that size holds, on a device with so many lanes."""
+        if self.memory_bytes <= memory_bytes:
+            return Residence.WHOLE
+        fits = self.least_memory(lanes) <= memory_bytes
+        return Residence.TAPE if fits else Residence.NOTHING
+
+    def rows_beside(self, memory_bytes: int) -> int:
+        """Return how many embedding rows a memory of that size has room for beside the tape."""
+        return max(0, memory_bytes - self.token_bytes + self.row_bytes) // self.row_bytes

@@ -27,6 +27,7 @@ from tritstream.image.tape import (
     Op,
     Scalar,
     blocks,
+    row_bytes,
     units_of,
 )
 from tritstream.image.trits import encode
@@ -304,7 +305,7 @@ class _Embedding:
                 np.divide(peak, 127 * typical, out=np.zeros_like(peak), where=typical > 0), 0.99)))
         self.wide = coarsest > self.COARSE
         self.element_bytes = WIDE_BYTES if self.wide else 1
-        self.row_bytes = padded(ROW_PREFIX + self.config.hidden * self.element_bytes)
+        self.row_bytes = padded(row_bytes(self.config.hidden, wide=self.wide))
 
     def _chunks(self):
         for start in range(0, self.config.vocab, self.CHUNK):

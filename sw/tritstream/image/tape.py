@@ -29,6 +29,7 @@ __all__ = [
     "Op",
     "Scalar",
     "blocks",
+    "row_bytes",
     "units_of",
 ]
 
@@ -43,6 +44,12 @@ int8, 1 if they are 24 bits wide."""
 
 WIDE_BYTES = 3
 """Bytes of a wide element."""
+
+
+def row_bytes(hidden: int, *, wide: bool = False) -> int:
+    """Return the bytes of an embedding row of so many elements, its padding apart."""
+    return ROW_PREFIX + hidden * (WIDE_BYTES if wide else 1)
+
 
 
 class Op(enum.IntEnum):

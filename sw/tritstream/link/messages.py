@@ -295,6 +295,11 @@ def answer_size(tokens: int, candidates: int = 1) -> int:
     return 2 + tokens * (PassToken.SIZE + candidates * Candidate.SIZE) + PassEnd.SIZE
 
 
+def row_messages_size(rows: int, row_bytes: int) -> int:
+    """Return the bytes of the messages that write embedding rows of a size, and compare them."""
+    return rows * (row_bytes + 2 * (1 + Extent.SIZE))
+
+
 def read_answer(read: Callable[[int], bytes], tokens: Sequence[int]) -> list[PassResult]:
     """Inverse of `pack_answer`.
 
