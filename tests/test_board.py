@@ -20,6 +20,9 @@ import pytest
 from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL, resolve
 from tritstream.driver import Device
+from tritstream.engines.base import Work
+from tritstream.engines.golden import GoldenEngine
+from tritstream.engines.lanes import LanesEngine
 from tritstream.errors import BadInput, DeviceBusy, DeviceError, MissingTool
 from tritstream.formats import UNIT
 from tritstream.golden import GoldenModel, candidates, chain
@@ -661,3 +664,26 @@ def test_streamed_weights_equal_golden(cache, image):
         stepwise(device, image, TOKENS)
         with pytest.raises(DeviceError, match="refused"):
             device.upload(bytes(64))
+
+
+# A board whose memory has no room for all embedding rows.
+
+@pytest.mark.verilator
+def test_embedding_rows_as_they_are_needed_equal_golden(cache, image):
+    """Two tokens share a pass, and four rows are in the memory at a time."""
+    needs = Needs.of(image)
+    room = needs.token_bytes + 3 * needs.row_bytes
+    transport = launch(f"sim:p4?t=2&memory={room}", image, cache=cache)
+    with LanesEngine(Device(transport), image, simulated=True) as board, \
+            GoldenEngine(image) as golden:
+        assert not board.runs_ahead
+        results = []
+        for engine in board, golden:
+            texts = [engine.open() for _ in range(2)]
+            engine.step([Work(texts[0], TOKENS), Work(texts[1], TOKENS[::-1])])
+            steps = [step for start in (5, 6)
+                     for step in engine.run(dict.fromkeys(texts, start), 4)]
+            results.append([[(result.candidates.best, result.digest) for result in step]
+                            for step in steps])
+        assert results[0] == results[1]
+        assert len({token for step in results[0] for token, _ in step}) > 4

@@ -23,7 +23,10 @@ from tritstream_sim.twin.golden_board import GoldenBoard
 
 EMULATED_BOARDS = {"emulated": {"memory_bytes": 1 << 16}, "emulated-streamed": {},
                    "emulated-lanes": {"memory_bytes": 1 << 16, "lanes": 3},
-                   "emulated-streamed-lanes": {"lanes": 2}}
+                   "emulated-streamed-lanes": {"lanes": 2},
+                   # Of 41 embedding rows, two and three have room.
+                   "emulated-rows": {"memory_bytes": 6720 + 2 * 64},
+                   "emulated-rows-lanes": {"memory_bytes": 6720 + 3 * 64, "lanes": 3}}
 ENGINES = ["golden", "float", *EMULATED_BOARDS,
            pytest.param("sim", marks=pytest.mark.verilator)]
 EMULATED = functools.partial(BuildConfig, max_hidden=64, max_intermediate=64, max_state=128,
@@ -71,7 +74,10 @@ def engine(request, model):
         transport = open_transport(request.getfixturevalue("emulated")[name].uri)
         transport.retry_seconds = RETRY_SECONDS
         board = LanesEngine if "lanes" in name else DeviceEngine
-        opened = board(Device(transport), model.image, simulated=True)
+        device = Device(transport)
+        opened = board(device, model.image, simulated=True)
+        assert device.streamed == ("streamed" in name)
+        assert device.goes_on_alone == (name in ("emulated", "emulated-lanes"))
     if name not in ("golden", "float"):
         opened.beyond = LENGTH          # passes that go by while a socket carries the word
     with opened:

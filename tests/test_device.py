@@ -171,6 +171,116 @@ def test_streamed_equals_uploaded(image):
     assert len(results[0]) == 2 + 6
 
 
+# Embedding rows as they are needed.
+
+def rows_of(image, count, **shape):
+    """A build with room for a tape and so many embedding rows."""
+    return BuildConfig(memory_bytes=(image.tape_units + count) * UNIT, **(SHAPE | shape))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 31])
+def test_rows_as_they_are_needed_equal_all_of_them(image, count):
+    results = []
+    for config in CONFIG, rows_of(image, count):
+        with served(image, config) as server, Device.open(server.uri) as device:
+            device.load(image)
+            assert not device.streamed and device.goes_on_alone == (config is CONFIG)
+            results.append([digests(device.run([*range(20), 3, 3, 4, 19], 40, fresh=True)),
+                            digests(device.run([5, 6, 5], 3, heads=True))])
+    assert results[0] == results[1]
+
+
+def test_a_row_that_is_there_is_not_written_again(image):
+    config, places = rows_of(image, 4), []
+
+    class Noting(bytearray):
+        """Memory that notes which places for rows are written."""
+
+        def __setitem__(self, key, value):
+            if isinstance(key, slice) and key.start >= image.tape_units * UNIT:
+                places.append(key.start // UNIT - image.tape_units)
+            super().__setitem__(key, value)
+
+    with served(image, config) as server, Device.open(server.uri) as device:
+        server.emulator.memory = Noting(config.memory_bytes)
+        device.load(image)
+        first = digests(device.run([1, 2, 3, 4], 0, fresh=True))
+        assert digests(device.run([1, 2, 3, 4], 0, fresh=True)) == first
+        assert places == [0, 1, 2, 3]
+        list(device.run([1, 9, 1, 2], 0))       # 9 comes in the place of 2, and that in that of 3
+        assert places[4:] == [1, 2]
+
+
+def test_rows_of_tokens_that_share_a_pass(image):
+    lanes = [Lane(slot=n, token=n + 1, flags=LaneFlag.FRESH) for n in range(3)]
+    prompt = [Lane(slot=0, token=token, flags=LaneFlag.FOLLOWS | LaneFlag.BODY)
+              for token in (7, 7, 8, 9, 10, 7, 11)]
+    results = []
+    for config in LANES, rows_of(image, 3, lanes=3):
+        with served(image, config) as server, Device.open(server.uri) as device:
+            device.load(image)
+            results.append([
+                *map(digests, device.run_together(lanes, 30)), digests(device.together(prompt)),
+                digests(device.run([1, 2], 5, fresh=True))])
+    assert results[0] == results[1]
+
+
+def test_room_for_fewer_rows_than_share_a_pass(image):
+    with served(image, rows_of(image, 2, lanes=3)) as server, Device.open(server.uri) as device:
+        with pytest.raises(BadInput, match="needs 12992 bytes of memory, and .* has 12928"):
+            device.load(image, streamed=False)
+        assert device.load(image) == 0 and device.streamed
+
+
+def test_an_upload_without_rows_goes_on_where_it_stopped():
+    image = FakeImage(tape_units=3 * CHUNK_UNITS + 5)
+    config = rows_of(image, 4)
+    tape = image.tape_units * UNIT
+
+    def stop(done, total):
+        assert total == tape
+        if done > CHUNK_UNITS * UNIT:
+            raise KeyboardInterrupt
+
+    with served(image, config) as server, Device.open(server.uri) as device:
+        with pytest.raises(KeyboardInterrupt):
+            device.load(image, progress=stop)
+        assert device.load(image) == tape - 2 * CHUNK_UNITS * UNIT
+        whole = digests(device.run([1, 2, 3], 5, fresh=True))
+        assert device.load(image) == 0
+        assert digests(device.run([1, 2, 3], 5, fresh=True)) == whole
+
+
+def test_another_model_has_other_rows(image):
+    other = FakeImage(seed=2, tape_units=210)
+    config = rows_of(other, 3)
+    with served(image, config) as server, Device.open(server.uri) as device:
+        device.load(image)
+        assert device.goes_on_alone is False
+        first = digests(device.run([1, 2, 3], 5, fresh=True))
+        device.load(other)
+        list(device.run([1, 2, 3], 5, fresh=True))
+        assert device.load(image) > 0
+        assert digests(device.run([1, 2, 3], 5, fresh=True)) == first
+
+
+def test_a_row_into_bad_memory(image):
+    class Stuck(bytearray):
+        """Memory with a bit that stays, behind the tape."""
+
+        def __setitem__(self, key, value):
+            if isinstance(key, slice) and key.start == image.tape_units * UNIT:
+                value = bytes([value[0] ^ 4]) + value[1:]
+            super().__setitem__(key, value)
+
+    config = rows_of(image, 2)
+    with served(image, config) as server, Device.open(server.uri) as device:
+        server.emulator.memory = Stuck(config.memory_bytes)
+        device.load(image)
+        with pytest.raises(DeviceError, match="does not hold what was written from byte 12800 on"):
+            list(device.run([1, 2, 3], 2))
+
+
 # Passes.
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -285,10 +395,14 @@ def test_prompts_that_cannot_be_run(device, image, tokens, count, sentence):
         list(device.run(tokens, count))
 
 
-def test_a_token_that_the_device_refuses(device, image):
-    device.load(image)
-    with pytest.raises(DeviceError, match="refused to run token 32: the token is not in the voc"):
-        list(device.run([32]))
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_token_that_the_device_refuses(image, whole):
+    with served(image, CONFIG if whole else rows_of(image, 3)) as server, \
+            Device.open(server.uri) as device:
+        device.load(image)
+        with pytest.raises(DeviceError, match="refused to run token 32: the token is not in the v"):
+            list(device.run([1, 2, 32]))
+        assert len(list(device.run([1, 2], 3))) == 4
 
 
 def test_run_without_a_model(device):
@@ -550,10 +664,11 @@ def test_interrupt_leaves_a_device_that_can_go_on(device, server, image):
 
 
 @pytest.mark.parametrize("call", ["read", "write"])
-@pytest.mark.parametrize("streamed", [False, True])
-def test_interrupt_at_any_byte(server, image, streamed, call, monkeypatch):
-    with Device.open(server.uri) as device:
-        device.load(image, streamed=streamed)
+@pytest.mark.parametrize("held", ["whole", "rows", "nothing"])
+def test_interrupt_at_any_byte(image, held, call, monkeypatch):
+    config = rows_of(image, 3) if held == "rows" else CONFIG
+    with served(image, config) as server, Device.open(server.uri) as device:
+        device.load(image, streamed=held == "nothing")
         whole = digests(device.run([1, 2], 5, fresh=True))
         for nth in range(1, 12):
             with monkeypatch.context() as patch:
