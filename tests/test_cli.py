@@ -22,6 +22,7 @@ import pytest
 from tritstream.build import BuildConfig
 from tritstream.catalog import resolve
 from tritstream.cli.app import run
+from tritstream.cli.estimate import image_estimate
 from tritstream.cli.gateware import find_target
 from tritstream.cli.inspect import fit
 from tritstream.cli.plugins import plugin_verbs
@@ -34,6 +35,7 @@ from tritstream.image.needs import Needs
 from tritstream.image.pack import pack
 from tritstream.image.tape import Op
 from tritstream.link.activity import BLOCKS
+from tritstream.link.messages import Run
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.support.doctor import Check, Status
@@ -453,6 +455,14 @@ def test_where_an_image_fits(image, changes, verdict):
     assert fit(Needs.of(Image(image)), dataclasses.replace(BUILD, **changes)) == verdict
 
 
+def test_where_the_tape_of_an_image_fits(image):
+    needs = Needs.of(Image(image))
+    for room, verdict in ((needs.token_bytes, "yes, in its memory, with embedding rows from the "
+                           "host as they are needed"),
+                          (needs.token_bytes - UNIT, "streamed from the host")):
+        assert fit(needs, dataclasses.replace(BUILD, memory_bytes=room)).startswith(verdict)
+
+
 def test_inspect_without_gateware(good, image, monkeypatch):
     monkeypatch.setitem(sys.modules, "tritstream_hw.boards", None)
     assert json.loads(good("inspect", image, "--json"))["fits"] is None
@@ -611,6 +621,29 @@ def test_estimate_of_answers_that_a_slow_link_carries(good, monkeypatch):
     assert board["tokens_per_second"] == pytest.approx(11_520 / 46)
     assert board["prompt"]["tokens_per_second"] == pytest.approx(11_520 / 38)
     assert "the link, over which the answers go" in good(*arguments)
+
+
+def test_estimate_of_embedding_rows_from_the_host(good, image, monkeypatch):
+    """A pass begins when its row has come, and that is asked for when the one before is over."""
+    needs = Needs.of(Image(image))
+    target, whole = find_target("ulx3s_85f"), image_estimate(
+        Image(image), find_target("ulx3s_85f").config)
+    tight = dataclasses.replace(target.config, memory_bytes=needs.token_bytes)
+    monkeypatch.setattr("tritstream.cli.estimate.find_target",
+                        lambda name: dataclasses.replace(target, config=tight, memory_rate=None))
+    arguments = "estimate", "-m", image, "--board", "ulx3s_85f"
+    found = json.loads(good(*arguments, "--json"))
+    assert not found["streamed"] and found["row_bytes"] == needs.row_bytes == 64
+    # The row, WRITE, DIGEST and RUN in a frame of 11 bytes more, and the answer in another.
+    link = (64 + 2 * 9 + 1 + Run.SIZE + 11 + 46) * tight.clock_hz / tight.link_rate
+    assert found["cycles_per_token"] == pytest.approx(whole.core_cycles + link)
+    assert "takes for one of 64 bytes is counted" in good(*arguments)
+
+
+def test_the_board_with_512_mb_holds_the_published_model_of_2_7_g_weights(good):
+    rows = {row["name"]: row for row in json.loads(good("boards", "--json"))}
+    assert 1.0 < rows["ecpix5_85f"]["shapes"]["2.7B"] < 1.3
+    assert rows["butterstick"]["shapes"]["2.7B"].startswith("no: ")
 
 
 def test_estimate_of_tokens_that_share_a_pass(good, image):

@@ -47,7 +47,9 @@ def page(rows: list[dict], simulated: Mapping) -> str:
         "[adding-a-board.md](adding-a-board.md) how another board is added.",
         _boards(rows), "## What the bitstreams take", _cells(rows),
         "## Models on boards",
-        "Tokens per second; the shapes are those of the published models.", _speeds(rows)]
+        "Tokens per second; the shapes are those of the published models. Where a memory has room "
+        "for all but the embedding (*), rows of it come from the host as they are needed, and the "
+        "time of the link for one is counted for each token.", _speeds(rows)]
     if simulated:
         parts += ["Simulated up to the pads, by `make board`:", _simulated(simulated)]
     parts += [f"## Roofline of `{FIRST}`", "![Roofline](images/roofline.svg)"]
@@ -106,7 +108,7 @@ def _speeds(rows) -> str:
     for row in rows:
         speeds = row["tokens_per_second"] | row["shapes"]
         table.append([f"`{row['name']}`", *(
-            _speed(speeds[name]) for name in names)])
+            _speed(speeds[name]) + "*" * (name in row["rows_from_host"]) for name in names)])
     return _table(["board", *names], "l" + "r" * len(names), table)
 
 

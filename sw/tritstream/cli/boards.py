@@ -1,11 +1,11 @@
 """`tritstream boards`: what is supported."""
 
-import functools
 from collections.abc import Mapping
 
 from rich.table import Table
 
 from tritstream.analysis.estimate import estimate
+from tritstream.build import BuildConfig
 from tritstream.catalog import bundled_models, resolve
 from tritstream.cli.console import output, print_json, quantity, speed
 from tritstream.cli.estimate import image_estimate
@@ -15,6 +15,7 @@ from tritstream.formats import FORMATS, padded
 from tritstream.image.image import Image
 from tritstream.image.needs import Needs, Residence
 from tritstream.image.tape import row_bytes
+from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import PRESETS
 
 __all__ = ["boards", "describe_board"]
@@ -36,6 +37,8 @@ def describe_board(target, models: Mapping[str, Image]) -> dict:
     with gateware():
         from tritstream_hw.build.report import committed_report
     config, report = target.config, committed_report(target.name)
+    needs = {name: Needs.of(image) for name, image in models.items()} | {
+        name: _needs_of(shape) for name, shape in PRESETS.items()}
     return {
         "name": target.name,
         "fpga": target.fpga,
@@ -61,36 +64,46 @@ def describe_board(target, models: Mapping[str, Image]) -> dict:
                       for resource in report.resources}},
         "tokens_per_second": {name: _rate(image, target) for name, image in models.items()},
         "tokens_per_second_evidence": "estimated",
-        "shapes": {name: _shape(name, target) for name in PRESETS},
+        "shapes": {name: _shape(PRESETS[name], needs[name], target) for name in PRESETS},
+        "rows_from_host": [name for name, need in needs.items() if not need.lack(config)
+                           and _residence(need, config) is Residence.TAPE],
     }
+
+
+def _residence(needs: Needs, config: BuildConfig) -> Residence:
+    return needs.residence(config.memory_bytes, config.lanes)
+
+
+def _needs_of(shape: ModelConfig) -> Needs:
+    """Return what an image of a published shape needs."""
+    tape_and_row, row = estimate(shape, BuildConfig()).tape_bytes, padded(row_bytes(shape.hidden))
+    return Needs(max_hidden=shape.hidden, max_intermediate=shape.intermediate,
+                 max_state=shape.layers * shape.hidden, max_vocab=shape.vocab,
+                 max_stages=4 * shape.layers + 2, token_bytes=tape_and_row, row_bytes=row,
+                 memory_bytes=tape_and_row + (shape.vocab - 1) * row)
 
 
 def _rate(image: Image, target) -> float | None:
     """Return tokens per second, None if the model does not fit, or nobody knows."""
     needs, config = Needs.of(image), target.config
-    residence = needs.residence(config.memory_bytes, config.lanes)
-    if needs.lack(config) or target.stage_of and residence is Residence.NOTHING:
+    if needs.lack(config) or (
+            target.stage_of and _residence(needs, config) is Residence.NOTHING):
         return None
     return round(image_estimate(image, config, memory_rate=target.memory_bytes_per_cycle,
                                 stage_of=target.stage_of).tokens_per_second, 3)
 
 
-def _shape(name: str, target) -> float | str:
+def _shape(shape: ModelConfig, needs: Needs, target) -> float | str:
     """Return tokens per second of a published shape, or why it does not fit."""
-    shape, config = PRESETS[name], target.config
-    of_board = functools.partial(estimate, shape, config, stage_of=target.stage_of,
-                                 memory_rate=target.memory_bytes_per_cycle)
-    tape_bytes, row = of_board().tape_bytes, padded(row_bytes(shape.hidden))
-    needs = Needs(max_hidden=shape.hidden, max_intermediate=shape.intermediate,
-                  max_state=shape.layers * shape.hidden, max_vocab=shape.vocab,
-                  max_stages=4 * shape.layers + 2, token_bytes=tape_bytes, row_bytes=row,
-                  memory_bytes=tape_bytes + (shape.vocab - 1) * row)
+    config = target.config
     if lack := needs.lack(config):
         return f"no: its {lack}"
-    residence = needs.residence(config.memory_bytes, config.lanes)
+    residence = _residence(needs, config)
     if residence is Residence.NOTHING:
         return f"no: it needs {quantity(needs.least_memory(config.lanes), 'B')} of memory"
-    return round(of_board(rows_sent=residence is Residence.TAPE).tokens_per_second, 3)
+    found = estimate(shape, config, memory_rate=target.memory_bytes_per_cycle,
+                     stage_of=target.stage_of, rows_sent=residence is Residence.TAPE)
+    return round(found.tokens_per_second, 3)
 
 
 def _table(row: dict) -> Table:
@@ -110,6 +123,7 @@ def _table(row: dict) -> Table:
                          f"vocabulary {row['max_vocab']}, layers x hidden {row['max_state']}",
         **{f"tok/s of {model}": "no: it is too large" if rate is None else rate
            if isinstance(rate, str) else f"{speed(rate)} ({row['tokens_per_second_evidence']})"
+           + ", with embedding rows from the host" * (model in row["rows_from_host"])
            for model, rate in speeds.items()},
     }.items():
         table.add_row(name, text)
