@@ -10,6 +10,7 @@ import tempfile
 
 from tritstream.errors import BadInput, DeviceError
 from tritstream.image.image import Image
+from tritstream.image.needs import Needs
 from tritstream.support.cache import get_or_make
 from tritstream.support.inputs import check_input
 from tritstream.transport import Address
@@ -127,10 +128,12 @@ def open_board(target: Target, address: Address, image: Image | None,
     told = digest(f"{target.name} {target.config.to_json()}",
                   [pathlib.Path(pads.__file__), SOURCE, *pads.MODELS])
     executable = get_or_make("boards", f"pads-{told}", make, directory=cache)
-    holds = image is not None and target.chip is not None and not seconds
+    content = None
+    if image is not None and target.chip is not None and not seconds:
+        content = Needs.of(image).residence(target.config.memory_bytes).content(image)
     with elapsed(f"starting {target.name} from its flash memory"):
         return PadsTransport(executable, address.text, baud=baud, settings=settings,
-                             content=image.payload if holds else None,
+                             content=content,
                              levelled=isinstance(target.chip, Ddr3Chip), seconds=seconds)
 
 
