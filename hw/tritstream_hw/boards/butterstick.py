@@ -1,11 +1,11 @@
 """ButterStick r1.0 with the 85F: an open board with an ECP5-5G, DDR3 SDRAMs and a USB PHY."""
 
 from amaranth import *
-from amaranth.build import Attrs, DiffPairs, Pins, PinsN, Resource, Subsignal
+from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
 from amaranth.lib import io
 from amaranth_boards.butterstick import ButterStickPlatform as PublishedPlatform
 
-from tritstream_hw.boards.ecp5 import Ddr3Top, ddr3_target
+from tritstream_hw.boards.ecp5 import Ddr3Top, ddr3_resource, ddr3_target
 from tritstream_hw.boards.usb_top import HIGH_SPEED_RATE, ClockedHighSpeedUsb
 from tritstream_hw.memory.ddr3.chip import DDR3_128MB
 from tritstream_hw.phy.supply import Supply
@@ -14,25 +14,11 @@ __all__ = ["BUTTERSTICK", "SHARES", "VOLTS", "ButterStickUsb"]
 
 # Two chips share all wires but these of the other one, which is never selected. The board's own
 # file has them as one resource.
-DDR3 = Resource(
-    "ddr3", 0,
-    Subsignal("rst", PinsN("E17", dir="o")),
-    Subsignal("clk", DiffPairs("C20", "D19", dir="o"), Attrs(IO_TYPE="SSTL135D_I")),
-    Subsignal("clk_en", Pins("F18", dir="o")),
-    Subsignal("cs", PinsN("J20", dir="o")),
-    Subsignal("we", PinsN("G19", dir="o")),
-    Subsignal("ras", PinsN("K18", dir="o")),
-    Subsignal("cas", PinsN("J17", dir="o")),
-    Subsignal("a", Pins("G16 E19 E20 F16 F19 E16 F17 L20 M20 E18 G18 D18 H18 C18 D17 G20",
-                        dir="o")),
-    Subsignal("ba", Pins("H16 F20 H20", dir="o")),
-    Subsignal("dqs", DiffPairs("T19 N16", "R18 M17", dir="io"),
-              Attrs(IO_TYPE="SSTL135D_I", TERMINATION="OFF", DIFFRESISTOR="100")),
-    Subsignal("dq", Pins("U19 T18 U18 R20 P18 P19 P20 N20 L19 L17 L16 R16 N18 R17 N17 P17",
-                         dir="io"), Attrs(TERMINATION="75")),
-    Subsignal("dm", Pins("U20 L18", dir="o")),
-    Subsignal("odt", Pins("K20", dir="o")),
-    Attrs(IO_TYPE="SSTL135_I", SLEWRATE="FAST"))
+DDR3 = ddr3_resource(
+    rst="E17", clk=("C20", "D19"), clk_en="F18", cs="J20", we="G19", ras="K18", cas="J17",
+    a="G16 E19 E20 F16 F19 E16 F17 L20 M20 E18 G18 D18 H18 C18 D17 G20", ba="H16 F20 H20",
+    dqs=("T19 N16", "R18 M17"), dm="U20 L18", odt="K20", termination="75",
+    dq="U19 T18 U18 R20 P18 P19 P20 N20 L19 L17 L16 R16 N18 R17 N17 P17")
 OTHER = Resource(
     "other_ddr3", 0,
     Subsignal("clk_en", Pins("J18", dir="o")),

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from amaranth import *
+from amaranth.build import Attrs, DiffPairs, Pins, PinsN, Resource, Subsignal
 from amaranth.lib import io, wiring
 from amaranth.vendor import LatticeECP5Platform
 
@@ -25,8 +26,8 @@ from tritstream_hw.phy.ddr3 import Ddr3Phy
 from tritstream_hw.phy.flash import FlashPhy
 from tritstream_hw.phy.sdr import PAD_CYCLES, SdrPhy
 
-__all__ = ["DDR3_CONFIG", "BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target", "ddr3_target",
-           "sdram_target"]
+__all__ = ["DDR3_CONFIG", "BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target",
+           "ddr3_resource", "ddr3_target", "sdram_target"]
 
 BAUD = 3_000_000
 MEMORY_HZ = 133_333_333     # 25 MHz / 3 x 16
@@ -229,6 +230,39 @@ def ddr3_target(platform: Callable[[], LatticeECP5Platform], *, chip: Ddr3Chip, 
         config=clocked(config, clock_hz, baud), baud=baud, chip=chip,
         memory=f"{chip.bytes >> 20} MiB DDR3 at {2 * memory_hz / 1e6:.4g} MHz",
         memory_rate=int(DDR3_SHARE * peak), **board)
+
+
+def ddr3_resource(*, rst: str, clk: tuple[str, str], clk_en: str, cs: str, we: str, ras: str,
+                  cas: str, a: str, ba: str, dqs: tuple[str, str], dq: str, dm: str, odt: str,
+                  termination: str) -> Resource:
+    """Return the resource ``ddr3`` of a board whose own file has none that can be used.
+
+    Parameters
+    ----------
+    rst, clk_en, cs, we, ras, cas, a, ba, dq, dm, odt : str
+        Pins of the signals, the lowest first; those that are low when active included.
+    clk, dqs : tuple of str
+        Pins of pairs, the positive ones first.
+    termination : str
+        Ohms at the FPGA's end of the data lines, or ``OFF``.
+    """
+    return Resource(
+        "ddr3", 0,
+        Subsignal("rst", PinsN(rst, dir="o")),
+        Subsignal("clk", DiffPairs(*clk, dir="o"), Attrs(IO_TYPE="SSTL135D_I")),
+        Subsignal("clk_en", Pins(clk_en, dir="o")),
+        Subsignal("cs", PinsN(cs, dir="o")),
+        Subsignal("we", PinsN(we, dir="o")),
+        Subsignal("ras", PinsN(ras, dir="o")),
+        Subsignal("cas", PinsN(cas, dir="o")),
+        Subsignal("a", Pins(a, dir="o")),
+        Subsignal("ba", Pins(ba, dir="o")),
+        Subsignal("dqs", DiffPairs(*dqs, dir="io"),
+                  Attrs(IO_TYPE="SSTL135D_I", TERMINATION="OFF", DIFFRESISTOR="100")),
+        Subsignal("dq", Pins(dq, dir="io"), Attrs(TERMINATION=termination)),
+        Subsignal("dm", Pins(dm, dir="o")),
+        Subsignal("odt", Pins(odt, dir="o")),
+        Attrs(IO_TYPE="SSTL135_I", SLEWRATE="FAST"))
 
 
 def block_ram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int,

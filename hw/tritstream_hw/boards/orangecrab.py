@@ -1,11 +1,10 @@
 """OrangeCrab r0.2, a small open board with an ECP5 and a DDR3 SDRAM."""
 
-from amaranth.build import Attrs, DiffPairs, Pins, PinsN, Resource, Subsignal
 from amaranth.lib import io
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_85FPlatform
 
-from tritstream_hw.boards.ecp5 import Ddr3Top, ddr3_target
+from tritstream_hw.boards.ecp5 import Ddr3Top, ddr3_resource, ddr3_target
 from tritstream_hw.boards.usb_top import FULL_SPEED_RATE, FullSpeedUsb
 from tritstream_hw.memory.ddr3.chip import DDR3_128MB
 
@@ -13,24 +12,11 @@ __all__ = ["ORANGECRAB_85F"]
 
 # Of the board's own file, the bank's pins are wrong, and pairs of the strobes. A pad of the mask is
 # in the group of its byte lane here, as the PHY wants it: the board has crossed these two.
-DDR3 = Resource(
-    "ddr3", 0,
-    Subsignal("rst", PinsN("L18", dir="o")),
-    Subsignal("clk", DiffPairs("J18", "K18", dir="o"), Attrs(IO_TYPE="SSTL135D_I")),
-    Subsignal("clk_en", Pins("D18", dir="o")),
-    Subsignal("cs", PinsN("A12", dir="o")),
-    Subsignal("we", PinsN("B12", dir="o")),
-    Subsignal("ras", PinsN("C12", dir="o")),
-    Subsignal("cas", PinsN("D13", dir="o")),
-    Subsignal("a", Pins("C4 D2 D3 A3 A4 D4 C3 B2 B1 D1 A7 C2 B6 C1 A2 C7", dir="o")),
-    Subsignal("ba", Pins("D6 B7 A6", dir="o")),
-    Subsignal("dqs", DiffPairs("B15 G18", "A16 H17", dir="io"),
-              Attrs(IO_TYPE="SSTL135D_I", TERMINATION="OFF", DIFFRESISTOR="100")),
-    Subsignal("dq", Pins("C17 D15 B17 C16 A15 B13 A17 A13 F17 F16 G15 F15 J16 C18 H16 F18",
-                         dir="io"), Attrs(TERMINATION="OFF")),
-    Subsignal("dm", Pins("D16 G16", dir="o")),
-    Subsignal("odt", Pins("C13", dir="o")),
-    Attrs(IO_TYPE="SSTL135_I", SLEWRATE="FAST"))
+DDR3 = ddr3_resource(
+    rst="L18", clk=("J18", "K18"), clk_en="D18", cs="A12", we="B12", ras="C12", cas="D13",
+    a="C4 D2 D3 A3 A4 D4 C3 B2 B1 D1 A7 C2 B6 C1 A2 C7", ba="D6 B7 A6",
+    dqs=("B15 G18", "A16 H17"), dm="D16 G16", odt="C13", termination="OFF",
+    dq="C17 D15 B17 C16 A15 B13 A17 A13 F17 F16 G15 F15 J16 C18 H16 F18")
 MASKS = (1, 0)
 
 
