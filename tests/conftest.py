@@ -76,7 +76,7 @@ def simulate(request, seed):
 
 
 @contextlib.contextmanager
-def _serving(directory, *models, key=None, send_buffer=None):
+def _serving(directory, *models, key=None, origins=(), send_buffer=None):
     import uvicorn
 
     from tritstream.server.app import application
@@ -92,7 +92,7 @@ def _serving(directory, *models, key=None, send_buffer=None):
         if send_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         server = uvicorn.Server(uvicorn.Config(
-            application(residence, store, key=key), http=Connection, ws="none",
+            application(residence, store, key=key, origins=origins), http=Connection, ws="none",
             log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -107,7 +107,7 @@ def _serving(directory, *models, key=None, send_buffer=None):
 def serving():
     """What serves open models in a thread.
 
-    ``with serving(directory, model, …, key=, send_buffer=) as (port, scheduler)``
+    ``with serving(directory, model, …, key=, origins=, send_buffer=) as (port, scheduler)``
     """
     return _serving
 

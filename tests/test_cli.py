@@ -515,6 +515,7 @@ def test_servers_that_cannot_be(refused, tmp_path):
         assert f"127.0.0.1:{port} cannot be listened at" in refused(2, "serve", "--port", port)
     for arguments, words in ((["--host", "0.0.0.0"], "give --api-key-file FILE"),
                              (["--port", 70_000], "0 to 65535, not 70000"),
+                             (["--allow-origin", "*"], "not how browsers name a server"),
                              (["--api-key-file", key], "key of 5 letters"),
                              (["--api-key-file", odd], "letters that a header of HTTP cannot have"),
                              (["--api-key-file", tmp_path / "none"], "cannot be read"),

@@ -336,6 +336,30 @@ def test_a_key(model, serving, tmp_path):
         assert asked(port, "GET", "/health")[0] == asked(port, "GET", "/")[0] == 200
 
 
+def test_pages_of_others_that_may(model, serving, tmp_path):
+    """A browser asks first, and shows an answer to a page whose server it names."""
+    page, other = "https://page.example:444", "https://other.example"
+    with serving(tmp_path, model, key=KEY, origins=[page]) as (port, _):
+        def heard(origin, method, path, **headers):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method,
+                                             headers={"Origin": origin} | headers)
+            try:
+                response = urllib.request.urlopen(request)
+            except urllib.error.HTTPError as error:
+                response = error
+            with response:
+                return response.status, response.headers["Access-Control-Allow-Origin"]
+
+        asks = {"Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "authorization,content-type"}
+        key = {"Authorization": f"Bearer {KEY}"}
+        assert heard(page, "OPTIONS", "/v1/completions", **asks) == (200, page)
+        assert heard(other, "OPTIONS", "/v1/completions", **asks) == (400, None)
+        assert heard(page, "GET", "/v1/models", **key) == (200, page)
+        assert heard(page, "GET", "/v1/models") == (401, page)
+        assert heard(other, "GET", "/v1/models", **key) == (403, None)
+
+
 def test_what_threads_tell_is_heard():
     """All of it, also what is told while the loop looks at what was told before."""
     async def collect():
@@ -426,6 +450,6 @@ def test_each_machine_writes_its_own_table(tmp_path, capsys, monkeypatch):
     report.main(asked)
     whole, (out, err) = document.read_text(), capsys.readouterr()
     assert "cuda is left out: There is no GPU here." in err
-    assert "| speed | demo:golden | tiny:sim:p16?t=8 |" in whole
+    assert "| speed | demo:golden | story-30m:golden | tiny:sim:p16?t=8 |" in whole
     assert "clock" not in whole and "memory" not in whole and "| 70 us |" in out
     assert whole.partition(report.GPU_MARKS[0])[2] == with_gpu.partition(report.GPU_MARKS[0])[2]

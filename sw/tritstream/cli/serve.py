@@ -1,6 +1,7 @@
 """`tritstream serve`: a model behind OpenAI's interface."""
 
 import contextlib
+import re
 import socket
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from tritstream.support.checks import is_loopback
 __all__ = ["serve"]
 
 LEAST_KEY = 8               # letters of a key
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:]+\](:[0-9]+)?")
 
 
 def serve(
@@ -32,6 +34,9 @@ def serve(
     slots: Annotated[int, typer.Option(help="Texts that are made side by side.")] = 64,
     conversations: Annotated[Path | None, typer.Option(
         metavar="DIR", help="Keeps conversations when the server ends.")] = None,
+    allow_origin: Annotated[list[str] | None, typer.Option(
+        metavar="ORIGIN", help="Pages of this server, as https://example.org, may use this one; "
+        "may be given again.")] = None,
 ):
     """Serve models to clients of OpenAI's interface, and on a page."""
     try:
@@ -49,6 +54,10 @@ def serve(
                        "at 127.0.0.1.")
     if not 0 <= port <= 65_535:
         raise BadInput(f"--port must be 0 to 65535, not {port}.")
+    for origin in allow_origin or ():
+        if not ORIGIN.fullmatch(origin):
+            raise BadInput(f"--allow-origin {origin[:100]} is not how browsers name a server: "
+                           "write it as https://example.org, with its port if it has one.")
     opened = [open_model(name) for name in model]
     listener = _listen(host, port, BACKLOG)
     with contextlib.ExitStack() as stack:
@@ -63,7 +72,7 @@ def serve(
         where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         notes().print(f"{', '.join(residence.served)} on {device} at {where}/v1 and, as a page, at "
                       f"{where} (Ctrl-C ends it)")
-        run(application(residence, store, key=key), listener)
+        run(application(residence, store, key=key, origins=allow_origin or ()), listener)
 
 
 def _read_key(path: Path) -> str:

@@ -3,9 +3,12 @@
 import asyncio
 import hmac
 import urllib.parse
+from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,13 +27,16 @@ from tritstream.support.checks import is_loopback
 __all__ = ["application"]
 
 OPEN = ("/health", *PAGE)   # what needs no key: those who watch over a server have none
+METHODS = "GET", "POST", "DELETE"
 WRONG_KEY = "The key is missing or wrong: give it as Authorization: Bearer KEY."
-OTHER_PAGE = "Pages of other servers may not use this one."
+OTHER_PAGE = ("Pages of other servers may not use this one, but for those that --allow-origin "
+              "names.")
 OTHER_NAME = ("Without a key this server answers to names of its own machine only, as localhost: "
               "call it by one, or start it with --api-key-file.")
 
 
-def application(residence: Residence, store: Store, *, key: str | None = None) -> Starlette:
+def application(residence: Residence, store: Store, *, key: str | None = None,
+                origins: Collection[str] = ()) -> Starlette:
     """Return the application that serves models.
 
     Parameters
@@ -41,6 +47,8 @@ def application(residence: Residence, store: Store, *, key: str | None = None) -
         Has the conversations, and outlives the residence.
     key : str or None
         What clients have to know; None: nothing.
+    origins : collection of str
+        Other servers whose pages may use this one, as browsers name them.
     """
     metrics, page = Metrics(), Page()
     completions = Completions(residence, store, metrics)
@@ -61,7 +69,10 @@ def application(residence: Residence, store: Store, *, key: str | None = None) -
         *(Route(path, page.file) for path in PAGE),
     ]
     errors = Refused, TritstreamError, HTTPException, ClientDisconnect, Exception
-    return Starlette(routes=[_guarded(route, key) for route in routes],
+    others = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=METHODS,
+                        allow_headers=["Authorization"])
+    return Starlette(routes=[_guarded(route, key, origins) for route in routes],
+                     middleware=[others] if origins else [],
                      exception_handlers=dict.fromkeys(errors, _told))
 
 
@@ -94,13 +105,14 @@ def _host_of(request: Request) -> str:
         return ""
 
 
-def _guarded(route: Route, key: str | None) -> Route:
-    """Return a route that asks for the key, and that no page of another server can use."""
+def _guarded(route: Route, key: str | None, origins: Collection[str]) -> Route:
+    """Return a route that asks for the key, and that pages of no others but `origins` can use."""
     endpoint = route.endpoint
 
     async def guarded(request: Request):
         origin = request.headers.get("origin")
-        if origin and origin.partition("://")[2] != request.headers.get("host"):
+        own = request.headers.get("host")
+        if origin and origin not in origins and origin.partition("://")[2] != own:
             raise Refused(403, OTHER_PAGE)
         # A page elsewhere may have had its own name lead here meanwhile.
         if key is None and not is_loopback(_host_of(request)):
