@@ -362,6 +362,15 @@ def test_a_phone_and_the_dark(page):
                 "(each) => each.getBoundingClientRect().right <= innerWidth + 1)")
         button.click()
         assert not panel.is_displayed() and page["prompt"].is_displayed()
+        for _ in range(3):
+            page.click("go")
+        # A keyboard comes, and the end of the text stays in view.
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+            "width": 360, "height": 380, "deviceScaleFactor": 2, "mobile": True})
+        rest = ("const text = document.getElementById('text');"
+                "return [text.scrollHeight - text.clientHeight, text.scrollTop]")
+        page.until(lambda: driver.execute_script(rest)[0] > 40)
+        page.until(lambda: abs(float.__sub__(*map(float, driver.execute_script(rest)))) < 2)
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -23,6 +23,7 @@ let conversation = null;    // as the server shows it; null: none yet
 let turns = [];             // of this visit: tokens before each, and before its answer
 let running = null;         // ends the text that is being made
 let busy = false;
+let follows = true;         // whether the end of the text is in view, and stays there
 
 const model = () => models.find((each) => each.id === element("model").value);
 
@@ -116,11 +117,15 @@ async function measure() {
 }
 
 function add(piece) {
-  const text = element("text");
-  const follows = text.scrollHeight - text.scrollTop - text.clientHeight < 40;
   story.append(piece, true);
-  if (follows) text.scrollTop = text.scrollHeight;
+  showEnd();
   announce(piece);
+}
+
+/** Keep the end of the text in view, unless somebody looks at what comes before it. */
+function showEnd() {
+  const text = element("text");
+  if (follows) text.scrollTop = text.scrollHeight;
 }
 
 function report(timings) {
@@ -227,7 +232,8 @@ function latestTurn() {
 async function shown() {
   const {pieces = [], made = [], tokens = 0, digest = null, id = ""} = conversation ?? {};
   story.show(pieces, made);
-  element("text").scrollTop = element("text").scrollHeight;
+  follows = true;
+  showEnd();
   element("digest").textContent = digest ?? "–";
   element("tokens").textContent = tokens;
   element("at").max = tokens;
@@ -358,6 +364,11 @@ function listen() {
     element("composer").requestSubmit();
   });
   element("stop").addEventListener("click", () => running?.abort());
+  const text = element("text");
+  text.addEventListener("scroll", () => {
+    follows = text.scrollHeight - text.scrollTop - text.clientHeight < 40;
+  });
+  new ResizeObserver(showEnd).observe(text);       // a keyboard comes, or a phone is turned
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") running?.abort();
   });
