@@ -44,12 +44,12 @@ class CoreContract(Contract):
 
     def invariants(self, m):
         core = self.dut
-        places = len(core.promised)
+        places = len(core.written)
         held, promised = Signal(places), Signal(places)
         ended = sum(core.lanes[0][0].lasts) + (core.live & core.last) + core.lanes[0][0].done
         m.d.comb += [
             held.eq(core.written - core.read),
-            promised.eq(core.promised - core.read),
+            promised.eq(core.promised),
             Assert(promised == held + ended),
             Assert(promised <= core.places),
         ]

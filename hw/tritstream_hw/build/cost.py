@@ -140,7 +140,8 @@ class Cost:
 def measure(name: str, directory: pathlib.Path) -> Cost:
     """Synthesise, place and route one of `BLOCKS` in a directory."""
     harness = Harness(BLOCKS[name]())
-    (directory / "top.il").write_text(rtlil.convert(harness, name="top", emit_src=False))
+    (directory / "top.il").write_text(rtlil.convert(
+        harness, name="top", platform=BOARD.platform(), emit_src=False))
     for naming in NAMINGS:
         if _run(["yosys", "-q", "-p", SYNTHESIS.format(naming)], directory,
                 last=naming == NAMINGS[-1]):

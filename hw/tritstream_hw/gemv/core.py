@@ -1,17 +1,22 @@
 """The multiplier-free core: beats of the tape times activations, summed up into five rows."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tritstream.formats import FORMATS
-from tritstream_hw.gemv.trit import TRIT, TritDecoder
+from tritstream_hw.arithmetic.add_subtract import AddSubtract
+from tritstream_hw.gemv.trit import TritDecoder
 
 __all__ = ["TernaryCore", "TernaryLane", "TernaryTree", "groups_layout", "operands_layout"]
 
 ROWS = FORMATS.trits_per_byte
+
+WEIGHT = data.StructLayout({"neg": 1, "zero": 1})
+"""A trit as the trees want it: `neg` is not set in 0."""
 
 
 def operands_layout(beat_bytes: int, lanes: int = 1, groups: int = 1) -> data.StructLayout:
@@ -33,20 +38,12 @@ def groups_layout(acc_bits: int, lanes: int = 1, groups: int = 1) -> data.Struct
     return data.StructLayout({"sums": data.ArrayLayout(of_group, groups)})
 
 
-def _add(a, b, carry):
-    """Return `a + b + carry`; the position below the lowest makes the carry.
-
-    Written as two additions it would become two carry chains.
-    """
-    return (Cat(C(1, 1), a).as_signed() + Cat(carry, b).as_signed())[1:].as_signed()
-
-
 class TernaryTree(wiring.Component):
     """Sum of one row over one beat: `P` activations, each times a trit.
 
-    A negative trit inverts its activation and leaves a carry of 1 to be added. Each adder takes one
-    carry of the two that its operands come with and hands on the other, so a tree of `P - 1` adders
-    ends with one, which the accumulator takes. `P` values of `-128 .. 127` and `P - 1` carries fit
+    A negative trit's sign goes up the tree beside its activation. Each adder takes the difference
+    of operands whose signs differ, and hands on the sign of the first, so a tree of `P - 1` adders
+    ends with one sign, which the accumulator takes. `P` values of `-128 .. 127` fit
     :py:`8 + log2(P)` bits. Latency is :py:`1 + log2(P)` cycles, throughput one beat per cycle.
 
     Parameters
@@ -56,45 +53,52 @@ class TernaryTree(wiring.Component):
 
     Members
     -------
-    trits : :py:`In(data.ArrayLayout(TRIT, P))`
+    weights : :py:`In(data.ArrayLayout(WEIGHT, P))`
         Weights.
     acts : :py:`In(data.ArrayLayout(signed(8), P))`
         Activations.
-    total : :py:`Out(signed(8 + log2(P)))`, carry : :py:`Out(1)`
-        The sum is :py:`total + carry`.
+    total : :py:`Out(signed(8 + log2(P)))`, negative : :py:`Out(1)`
+        The sum is `total`, or :py:`-total`.
     """
 
     def __init__(self, *, beat_bytes: int):
         super().__init__({
-            "trits": In(data.ArrayLayout(TRIT, beat_bytes)),
-            "acts":  In(data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes)),
-            "total": Out(signed(FORMATS.act_bits + exact_log2(beat_bytes))),
-            "carry": Out(1),
+            "weights":  In(data.ArrayLayout(WEIGHT, beat_bytes)),
+            "acts":     In(data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes)),
+            "total":    Out(signed(FORMATS.act_bits + exact_log2(beat_bytes))),
+            "negative": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
 
-        terms = []
-        for trit, act in zip(self.trits, self.acts, strict=True):
-            product = Signal(signed(len(act)), name=f"product_{len(terms)}", reset_less=True)
-            carry = Signal(name=f"negated_{len(terms)}", reset_less=True)
-            ones = trit.neg.replicate(len(act)), trit.nonzero.replicate(len(act))
-            m.d.sync += [product.eq((act ^ ones[0]) & ones[1]), carry.eq(trit.neg)]
-            terms.append((product, carry))
+        values = [Signal(signed(len(act)), name=f"product_{n}", reset_less=True)
+                  for n, act in enumerate(self.acts)]
+        for value, weight, act in zip(values, self.weights, self.acts, strict=True):
+            # A flip-flop's own reset does it, without a lookup table.
+            m.d.sync += value.eq(Mux(weight.zero, 0, act))
 
-        while len(terms) > 1:
-            sums = []
-            for (a, taken), (b, handed_on) in zip(terms[0::2], terms[1::2], strict=True):
-                where = f"{len(terms) // 2}_{len(sums)}"
-                total = Signal(signed(len(a) + 1), name=f"total_{where}", reset_less=True)
-                carry = Signal(name=f"carry_{where}", reset_less=True)
-                m.d.sync += [total.eq(_add(a, b, taken)), carry.eq(handed_on)]
-                sums.append((total, carry))
-            terms = sums
+        # A cycle ahead of the values: an adder has to know in time whether it subtracts.
+        signs = [weight.neg for weight in self.weights]
+        while len(values) > 1:
+            totals, handed_on = [], []
+            for n in range(0, len(values), 2):
+                where = f"{len(values) // 2}_{n // 2}"
+                m.submodules[f"adder_{where}"] = adder = AddSubtract(
+                    a_bits=len(values[n]), b_bits=len(values[n]), bits=len(values[n]) + 1)
+                subtract = Signal(name=f"subtract_{where}", reset_less=True)
+                sign = Signal(name=f"sign_{where}", reset_less=True)
+                total = Signal(adder.total.shape(), name=f"total_{where}", reset_less=True)
+                m.d.comb += [adder.a.eq(values[n]), adder.b.eq(values[n + 1]),
+                             adder.subtract.eq(subtract)]
+                m.d.sync += [subtract.eq(signs[n] ^ signs[n + 1]), sign.eq(signs[n]),
+                             total.eq(adder.total)]
+                totals.append(total)
+                handed_on.append(sign)
+            values, signs = totals, handed_on
 
-        [(total, carry)] = terms
-        m.d.comb += [self.total.eq(total), self.carry.eq(carry)]
+        m.d.sync += self.negative.eq(signs[0])
+        m.d.comb += self.total.eq(values[0])
         return m
 
 
@@ -114,7 +118,7 @@ class TernaryLane(wiring.Component):
 
     Members
     -------
-    trits : :py:`In(data.ArrayLayout(data.ArrayLayout(TRIT, 5), P))`
+    weights : :py:`In(data.ArrayLayout(data.ArrayLayout(WEIGHT, 5), P))`
         Weights, column by column.
     acts : :py:`In(data.ArrayLayout(signed(8), P))`
         Activations, one per column.
@@ -129,12 +133,12 @@ class TernaryLane(wiring.Component):
     def __init__(self, *, beat_bytes: int, acc_bits: int):
         self._beat_bytes = beat_bytes
         super().__init__({
-            "trits": In(data.ArrayLayout(data.ArrayLayout(TRIT, ROWS), beat_bytes)),
-            "acts":  In(data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes)),
-            "live":  In(1),
-            "last":  In(1),
-            "sums":  Out(data.ArrayLayout(signed(acc_bits), ROWS)),
-            "done":  Out(1),
+            "weights": In(data.ArrayLayout(data.ArrayLayout(WEIGHT, ROWS), beat_bytes)),
+            "acts":    In(data.ArrayLayout(signed(FORMATS.act_bits), beat_bytes)),
+            "live":    In(1),
+            "last":    In(1),
+            "sums":    Out(data.ArrayLayout(signed(acc_bits), ROWS)),
+            "done":    Out(1),
         })
         depth = 1 + exact_log2(beat_bytes)
         # Attributes, because a proof has to count what is under way.
@@ -151,18 +155,19 @@ class TernaryLane(wiring.Component):
         for row in range(ROWS):
             m.submodules[f"tree_{row}"] = tree = TernaryTree(beat_bytes=self._beat_bytes)
             m.d.comb += tree.acts.eq(self.acts)
-            for column, trits in enumerate(self.trits):
-                m.d.comb += tree.trits[column].eq(trits[row])
+            for column, weights in enumerate(self.weights):
+                m.d.comb += tree.weights[column].eq(weights[row])
 
             acc = Signal.like(self.sums[row], name=f"acc_{row}")
-            total = Signal.like(acc, name=f"total_{row}")
-            m.d.comb += total.eq(_add(acc, tree.total, tree.carry))
+            m.submodules[f"adder_{row}"] = adder = AddSubtract(
+                a_bits=len(acc), b_bits=len(tree.total), bits=len(acc))
+            m.d.comb += [adder.a.eq(acc), adder.b.eq(tree.total), adder.subtract.eq(tree.negative)]
             # Clearing after a group, not before the next, is free: a flip-flop's own reset does it.
             with m.If(self.lasts[-1]):
                 m.d.sync += acc.eq(0)
             with m.Elif(self.lives[-1]):
-                m.d.sync += acc.eq(total)
-            m.d.sync += self.sums[row].eq(total)
+                m.d.sync += acc.eq(adder.total)
+            m.d.sync += self.sums[row].eq(adder.total)
         return m
 
 
@@ -208,8 +213,9 @@ class TernaryCore(wiring.Component):
                       for _ in range(groups)]
         address_bits = self.latency.bit_length()
         self.places = 1 << address_bits
-        # Positions in the queue, one bit wider than an address, so that full and empty differ.
-        # Attributes, like those of the lane, because a proof has to relate them.
+        # Places that are promised or taken, and positions in the queue, one bit wider than an
+        # address, so that full and empty differ. Attributes, like those of the lane, because a
+        # proof has to relate them.
         self.promised, self.written, self.read = (
             Signal(address_bits + 1, name=name) for name in ("promised", "written", "read"))
         self.live, self.last = Signal(), Signal()
@@ -221,22 +227,25 @@ class TernaryCore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        taken = Signal()
+        taken, promises, frees = Signal(), Signal(), Signal()
         # Registered, so one place is held back for what may be promised in this cycle.
-        m.d.sync += self.i.ready.eq(
-            (self.promised - self.read)[:len(self.promised)] < self.places - 1)
-        m.d.comb += taken.eq(self.i.valid & self.i.ready)
-        with m.If(taken & self.i.p.last):
+        m.d.sync += self.i.ready.eq(self.promised < self.places - 1)
+        m.d.comb += [taken.eq(self.i.valid & self.i.ready), promises.eq(taken & self.i.p.last),
+                     frees.eq(self.o.valid & self.o.ready)]
+        with m.If(promises & ~frees):
             m.d.sync += self.promised.eq(self.promised + 1)
+        with m.Elif(frees & ~promises):
+            m.d.sync += self.promised.eq(self.promised - 1)
 
-        beats = data.ArrayLayout(self.lanes[0][0].trits.shape(), self._groups)
-        trits = Signal(beats, reset_less=True)
+        beats = data.ArrayLayout(self.lanes[0][0].weights.shape(), self._groups)
+        weights = Signal(beats, reset_less=True)
         acts = Signal(self.i.p.acts.shape(), reset_less=True)
         for place, code in enumerate(self.i.p.codes):
             m.submodules[f"decoder_{place}"] = decoder = TritDecoder()
             group, column = divmod(place, self._beat_bytes)
             m.d.comb += decoder.code.eq(code)
-            m.d.sync += trits[group][column].eq(decoder.trits)
+            for weight, trit in zip(weights[group][column], decoder.trits, strict=True):
+                m.d.sync += [weight.neg.eq(trit.neg), weight.zero.eq(~trit.nonzero)]
         m.d.sync += [acts.eq(self.i.p.acts), self.live.eq(taken), self.last.eq(self.i.p.last)]
 
         m.submodules.queue = queue = Memory(shape=self.o.payload.shape(), depth=self.places,
@@ -245,7 +254,7 @@ class TernaryCore(wiring.Component):
         for group, lanes in enumerate(self.lanes):
             for n, lane in enumerate(lanes):
                 m.submodules[f"lane{group}_{n}"] = lane
-                m.d.comb += [lane.trits.eq(trits[group]), lane.acts.eq(acts[n]),
+                m.d.comb += [lane.weights.eq(weights[group]), lane.acts.eq(acts[n]),
                              lane.live.eq(self.live), lane.last.eq(self.last),
                              write.data.sums[group][n].eq(lane.sums)]
         done = self.lanes[0][0].done        # all are in step
@@ -254,9 +263,23 @@ class TernaryCore(wiring.Component):
             write.en.eq(done),
             read.addr.eq(self.read),
             self.o.payload.eq(read.data),
-            self.o.valid.eq(self.written != self.read),
         ]
         m.d.sync += self.written.eq(self.written + done)
-        with m.If(self.o.valid & self.o.ready):
+        # Registered, like the position behind the one that is read: comparisons take their time.
+        following = Signal.like(self.read, init=1)
+        with m.If(done):
+            m.d.sync += self.o.valid.eq(1)
+        with m.Elif(frees & (self.written == following)):
+            m.d.sync += self.o.valid.eq(0)
+        under_way = sum(self.lanes[0][0].lasts) + (self.live & self.last) + done
+        held = (self.written - self.read)[:len(self.written)]
+        m.d.sync += [
+            Assert(following == (self.read + 1)[:len(following)], "another position follows"),
+            Assert(self.o.valid == (held != 0), "sums are offered that are not there, or not all"),
+            Assert(self.promised == held + under_way, "a place is lost, or promised twice"),
+            Assert(self.promised <= self.places, "more places are promised than there are"),
+        ]
+        with m.If(frees):
+            m.d.sync += following.eq(following + 1)
             m.d.sync += self.read.eq(self.read + 1)
         return m

@@ -6,6 +6,7 @@ __all__ = ["MUTANTS"]
 
 TRIT = "hw/tritstream_hw/gemv/trit.py"
 CORE = "hw/tritstream_hw/gemv/core.py"
+ADDER = "hw/tritstream_hw/arithmetic/add_subtract.py"
 ACTIVATIONS = "hw/tritstream_hw/gemv/activations.py"
 FEEDER = "hw/tritstream_hw/gemv/feeder.py"
 SERIALISER = "hw/tritstream_hw/gemv/serialiser.py"
@@ -18,6 +19,7 @@ CRC = "hw/tritstream_hw/arithmetic/crc.py"
 TALLY = "hw/tritstream_hw/link/tally.py"
 
 RTL_CORE = "tests/test_rtl_core.py::test_core[4-3-3]"
+PROVED_ADDER = "tests/test_add_subtract.py"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
 RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-4-3-192]"
 RTL_JOINED_GEMV = "tests/test_rtl_gemv.py::test_gemv[2-2-2-1-3-192]"
@@ -144,23 +146,34 @@ MUTANTS = [
            TRIT, "escape & (~q[2] | p[:2].all())", "escape & ~q[2]", RTL_DECODER),
     Mutant("trit.pair-index", "the escaped pair Q loses its high bit",
            TRIT, "Mux(p_ninth, p[2], q[2])", "q[2]", RTL_DECODER),
-    Mutant("core.carry-lost", "an adder keeps only one of its operands' two carries",
-           CORE, "carry.eq(handed_on)", "carry.eq(0)", RTL_CORE),
+    Mutant("adder.carry", "a difference is one too low",
+           ADDER, "Cat(self.subtract, b)", "Cat(C(0, 1), b)", PROVED_ADDER),
+    Mutant("adder.chain-carry", "so it is in the chain of an ECP5",
+           ADDER, "carry = self.subtract", "carry = C(0, 1)", PROVED_ADDER),
+    Mutant("adder.chain-table", "the chain of an ECP5 inverts the operand that it adds",
+           ADDER, "_TABLE = 0b1001_0110", "_TABLE = 0b0110_1001", PROVED_ADDER),
+    Mutant("core.sign-lost", "an adder does not hand on the sign of its operands",
+           CORE, "sign.eq(signs[n])", "sign.eq(0)", RTL_CORE),
+    Mutant("core.sign-of-one", "an adder subtracts what is negative, whatever it is added to",
+           CORE, "subtract.eq(signs[n] ^ signs[n + 1])", "subtract.eq(signs[n + 1])", RTL_CORE),
     Mutant("core.adder-width", "the sums of a tree do not grow",
-           CORE, "Signal(signed(len(a) + 1), name=f\"total_{where}\"",
-           "Signal(signed(len(a)), name=f\"total_{where}\"", RTL_CORE),
+           CORE, "bits=len(values[n]) + 1)", "bits=len(values[n]))", RTL_CORE),
     Mutant("core.zero-trit", "a zero trit lets its activation through",
-           CORE, "(act ^ ones[0]) & ones[1]", "act ^ ones[0]", RTL_CORE),
+           CORE, "Mux(weight.zero, 0, act)", "act", RTL_CORE),
     Mutant("core.rows-swapped", "the rows of a byte come out in reverse",
-           CORE, "tree.trits[column].eq(trits[row])",
-           "tree.trits[column].eq(trits[ROWS - 1 - row])", RTL_CORE),
+           CORE, "tree.weights[column].eq(weights[row])",
+           "tree.weights[column].eq(weights[ROWS - 1 - row])", RTL_CORE),
     Mutant("core.columns-swapped", "the columns of a beat meet the wrong activations",
-           CORE, "m.d.sync += trits[group][column].eq(decoder.trits)",
-           "m.d.sync += trits[group][-1 - column].eq(decoder.trits)", RTL_CORE),
+           CORE, "zip(weights[group][column], decoder.trits",
+           "zip(weights[group][-1 - column], decoder.trits", RTL_CORE),
     Mutant("core.groups-swapped", "row groups side by side have each other's trits",
-           CORE, "lane.trits.eq(trits[group])", "lane.trits.eq(trits[-1 - group])", RTL_CORE),
+           CORE, "lane.weights.eq(weights[group])", "lane.weights.eq(weights[-1 - group])",
+           RTL_CORE),
+    Mutant("core.offer-ends", "sums are offered once more than they are there",
+           CORE, "frees & (self.written == following)", "frees & (self.written == self.read)",
+           FORMAL_CORE),
     Mutant("core.acc-kept", "a group begins with the sum of the one before",
-           CORE, "m.d.sync += acc.eq(0)", "m.d.sync += acc.eq(total)", RTL_CORE),
+           CORE, "m.d.sync += acc.eq(0)", "m.d.sync += acc.eq(adder.total)", RTL_CORE),
     Mutant("core.idle-counted", "the accumulators also add in cycles without a beat",
            CORE, "with m.Elif(self.lives[-1]):", "with m.Else():", RTL_CORE),
     Mutant("core.place-too-many", "one group more is promised than the queue holds",

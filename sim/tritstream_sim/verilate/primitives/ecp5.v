@@ -13,6 +13,22 @@ module BB(input I, input T, output O, inout B);
     assign O = B;
 endmodule
 
+// Two bits of a carry chain: a bit either hands the carry on or makes one of its inputs A and B.
+module CCU2C #(
+    parameter [15:0] INIT0 = 0, INIT1 = 0,
+    parameter INJECT1_0 = "YES", INJECT1_1 = "YES"
+) (
+    input CIN, A0, B0, C0, D0, A1, B1, C1, D1,
+    output S0, S1, COUT
+);
+    initial if (INJECT1_0 != "NO" || INJECT1_1 != "NO")
+        $fatal(1, "CCU2C: only chains whose carries go on are modelled");
+    wire hands_on_0 = INIT0[{D0, C0, B0, A0}], hands_on_1 = INIT1[{D1, C1, B1, A1}];
+    wire carry = hands_on_0 ? CIN : INIT0[{2'b00, B0, A0}];
+    assign S0 = hands_on_0 ^ CIN, S1 = hands_on_1 ^ carry;
+    assign COUT = hands_on_1 ? carry : INIT1[{2'b00, B1, A1}];
+endmodule
+
 // Flip-flops of pads. The time that their ways to and from the chip take is modelled there.
 module OFS1P3DX(input SCLK, input SP, input CD, input D, output reg Q = 0);
     always @(posedge SCLK) if (SP) Q <= D && !CD;
