@@ -543,8 +543,8 @@ def test_committed_cost_of_the_core_is_within_bounds():
 
 
 @pytest.mark.parametrize("luts, mhz, sentence", [
-    (2561, 200.0, "32.0 TRELLIS_COMB .* more than 32"),
-    (2000, 149.9, "149.9 MHz, less than 150"),
+    (2081, 200.0, "26.0 TRELLIS_COMB .* more than 26"),
+    (2000, 199.9, "199.9 MHz, less than 200"),
 ])
 def test_a_core_that_is_too_large_or_too_slow(luts, mhz, sentence):
     core = cost.Cost(luts=luts, flip_flops=0, distributed_rams=0, block_rams=0, multipliers=0,

@@ -518,6 +518,28 @@ def test_spaces_wait_for_the_end_of_a_pass():
     run(dut, host, accelerator)
 
 
+def test_counters_are_of_frames_and_then_of_beats():
+    dut = Spaces(vector_elements=64, max_state=64, max_stages=4)
+    frames, beats = [7, 8, 9, 10], 0x12_3456_89AB_CDEF
+
+    async def host(ctx):
+        ctx.set(dut.debug.idle, 1)
+        ctx.set(dut.beats, beats)
+        await feed(ctx, dut.request, [
+            {"address": n, "data": 0, "space": Space.COUNTERS, "write": 0} for n in range(6)],
+            NEVER)
+
+    async def link(ctx):
+        async for _, _, asked, place in ctx.tick().sample(dut.counters.en, dut.counters.addr):
+            ctx.set(dut.counters.data, frames[place] if asked else 0)
+
+    async def listener(ctx):
+        assert await collect(ctx, dut.word, 6, stalls(1, 0.5)) == [
+            *frames, beats & 0xFFFF_FFFF, beats >> 32]
+
+    run(dut, host, listener, background=[link])
+
+
 # Proofs.
 
 

@@ -20,8 +20,10 @@ from tritstream_hw.gemv.layouts import lanes_layout
 from tritstream_hw.memory.port import played_layout
 
 __all__ = [
+    "BEATS_BITS",
     "BEST",
     "DONE",
+    "PASS_BITS",
 
     "AcceleratorSignature",
     "ControlledSignature",
@@ -33,6 +35,10 @@ __all__ = [
     "to_host_layout",
 ]
 
+
+PASS_BITS, BEATS_BITS = 48, 56
+"""Bits of cycles and beats that are counted: no pass takes three days, not at 1 GHz either, nor all
+of them two years."""
 
 DONE = data.StructLayout({"status": 8, "head": 1})
 """End of a pass: a status of `docs/link.md`, and whether the head was played."""
@@ -109,7 +115,7 @@ class PassSignature(wiring.Signature):
         Of its logits.
     digest : :py:`In(32)`
         Running CRC-32 of all stage vectors in its lane.
-    cycles, stalls : :py:`In(64)`
+    cycles, stalls : :py:`In(PASS_BITS)`
         Of the latest pass.
     """
 
@@ -123,8 +129,8 @@ class PassSignature(wiring.Signature):
             "best": In(BEST),
             "scale": In(SCALE),
             "digest": In(32),
-            "cycles": In(64),
-            "stalls": In(64),
+            "cycles": In(PASS_BITS),
+            "stalls": In(PASS_BITS),
         })
 
 
@@ -142,7 +148,7 @@ class ControlledSignature(wiring.Signature):
         See :class:`PassSignature`.
     clear_digest : :py:`Out(1)`
         Strobe that restarts the digests of all lanes.
-    beats_taken : :py:`In(64)`
+    beats_taken : :py:`In(BEATS_BITS)`
         Since reset.
     debug : :py:`Out(DebugSignature(...))`
         The memories, while no pass runs.
@@ -153,7 +159,7 @@ class ControlledSignature(wiring.Signature):
         super().__init__({
             **PassSignature(lanes=lanes, slots=slots).members,
             "clear_digest": Out(1),
-            "beats_taken": In(64),
+            "beats_taken": In(BEATS_BITS),
             "debug": Out(DebugSignature(
                 vector_elements=vector_elements, max_state=max_state, max_stages=max_stages,
                 lanes=lanes, slots=slots)),

@@ -12,7 +12,7 @@ from tritstream.link.messages import RECORD_WORDS, Measures
 from tritstream.link.protocol import Status
 from tritstream_hw.gemv.layouts import lanes_layout
 from tritstream_hw.layouts import table_layout
-from tritstream_hw.ports import DONE, record_port, start_layout
+from tritstream_hw.ports import BEATS_BITS, DONE, PASS_BITS, record_port, start_layout
 from tritstream_hw.stage import StageDecoder, stage_layout
 from tritstream_hw.stream.transfer import taken
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
@@ -23,10 +23,7 @@ COMMANDS = "gains", "quantiser", "scalars", "row", "gemv", "elements", "head"
 """Streams of commands by the names of the blocks that take them, which are those of the control
 word's members."""
 
-# Bits that are counted. No pass takes three days, not at 1 GHz either, nor all of them two years.
-_PASS_BITS, _BEATS_BITS = 48, 56
-
-_RECORD = data.StructLayout({"digest": 32, "cycles": _PASS_BITS, "stalls": _PASS_BITS})
+_RECORD = data.StructLayout({"digest": 32, "cycles": PASS_BITS, "stalls": PASS_BITS})
 
 
 class Sequencer(wiring.Component):
@@ -71,10 +68,10 @@ class Sequencer(wiring.Component):
         A beat is taken; in the cycle before, one was wanted and none was there.
     digest : :py:`In(32)`
         Running digest of the first token's lane.
-    cycles, stalls : :py:`Out(64)`
+    cycles, stalls : :py:`Out(PASS_BITS)`
         Of this pass so far, or of the one that ended last. A stall is a cycle in which the source
         has nothing where something is needed.
-    beats_taken : :py:`Out(64)`
+    beats_taken : :py:`Out(BEATS_BITS)`
         Since reset.
     records : :py:`Out(ReadPort.Signature(...))`
         Words of the records; reads whether it is enabled or not.
@@ -99,9 +96,9 @@ class Sequencer(wiring.Component):
             "takes":   In(1),
             "stalled": In(1),
             "digest":  In(32),
-            "cycles":  Out(64),
-            "stalls":  Out(64),
-            "beats_taken": Out(64),
+            "cycles":  Out(PASS_BITS),
+            "stalls":  Out(PASS_BITS),
+            "beats_taken": Out(BEATS_BITS),
             "records": Out(record_port(config.max_stages)),
         })
 
@@ -198,8 +195,8 @@ class Sequencer(wiring.Component):
         m.submodules.records = memory = Memory(
             shape=_RECORD, depth=self._config.max_stages, init=[])
         write, read = memory.write_port(), memory.read_port()
-        cycles, stalls = Signal(_PASS_BITS), Signal(_PASS_BITS)
-        beats_taken = Signal(_BEATS_BITS)
+        cycles, stalls = Signal(PASS_BITS), Signal(PASS_BITS)
+        beats_taken = Signal(BEATS_BITS)
         measures, words = Signal(table_layout(Measures)), Signal(32 * RECORD_WORDS)
         word = Signal(range(RECORD_WORDS))
         m.d.comb += [

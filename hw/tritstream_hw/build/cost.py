@@ -65,8 +65,8 @@ SYNTHESIS = (f"read_rtlil top.il; {WITHOUT_ASSERTIONS}; {{}}synth_ecp5 -nowidelu
 # Yosys 0.70 stops at some designs, as names that it makes up for nets meet: then with others.
 NAMINGS = "", "autoname; "
 
-MOST_PER_TRIT = 32          # TRELLIS_COMB of the core per trit and cycle, at P = 16
-LEAST_MHZ = 150             # of the core, at P = 16
+MOST_PER_TRIT = 26          # TRELLIS_COMB of the core per trit and cycle, at P = 16
+LEAST_MHZ = 200             # of the core, at P = 16
 CORE = "TernaryCore P=16"
 
 CONFIG = BuildConfig()

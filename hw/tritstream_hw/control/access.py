@@ -79,21 +79,23 @@ class Access(wiring.Component):
         ok = status == Status.OK
         judgement = Mux(known != Status.OK, known, Mux(
             beyond(named.address, named.words, size), C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
-        address, left = Signal(range(max(self._space_words.values()))), Signal(32)
-        more = Signal()                             # `left` is not 0; bytes are taken by it
+        address, nth = Signal(range(max(self._space_words.values()))), Signal(32, init=1)
+        more = Signal()                             # there is an `nth` word; bytes are taken by it
         word, count = Signal(32), Signal(2)         # to be written, and its bytes
         m.d.comb += code.eq(Mux(self.write.valid, Code.WRITE, Mux(
             self.digest.valid, Code.DIGEST, Mux(self.read.valid, Code.READ, Code.STORE))))
         self._move_units(m, named, ok)
 
-        def advance():
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1), more.eq(left != 1)]
+        # Apart from the states, so that a flip-flop's own reset lets `nth` begin.
+        begins, advances = Signal(), Signal()
+        with m.If(begins):
+            m.d.sync += [address.eq(named.address), nth.eq(1), more.eq(named.words != 0)]
+        with m.Elif(advances):
+            m.d.sync += [address.eq(address + 1), nth.eq(nth + 1), more.eq(nth != named.words)]
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += checksum.clear.eq(1)
-                m.d.sync += [address.eq(named.address), left.eq(named.words),
-                             more.eq(named.words != 0)]
+                m.d.comb += [checksum.clear.eq(1), begins.eq(1)]
                 with m.If(self.write.valid | self.digest.valid
                           | self.read.valid | self.store.valid):
                     m.next = "CHECK"
@@ -128,7 +130,7 @@ class Access(wiring.Component):
             with m.State("PUT"):
                 m.d.comb += self.request.valid.eq(ok)
                 with m.If(self.request.ready | ~ok):
-                    advance()
+                    m.d.comb += advances.eq(1)
                     m.next = "TAKE"
 
             with m.State("STATUS"):
@@ -145,8 +147,7 @@ class Access(wiring.Component):
                 with m.If(self.word.valid):
                     sent = reply.send(self.word.payload)
                     m.d.comb += self.word.ready.eq(sent)
-                    with m.If(sent):
-                        advance()
+                    m.d.comb += advances.eq(sent)
                 with m.If(~more):
                     m.next = "END"
             with m.State("END"):

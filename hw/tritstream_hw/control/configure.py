@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from tritstream.link.protocol import Code, Status
+from tritstream_hw.arithmetic.bounds import at_most
 from tritstream_hw.control.messages import CONFIGURATION, command_members
 from tritstream_hw.control.reply import Reply
 
@@ -34,7 +35,7 @@ class Configure(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         reply = Reply(m, self.reply, longest=2)
-        fits = self.command.p.vocab <= self._max_vocab
+        fits = at_most(self.command.p.vocab, self._max_vocab)
         status = Mux(fits, C(Status.OK, 8), C(Status.OUT_OF_RANGE, 8))
         with m.If(self.command.valid):
             with m.If(fits):

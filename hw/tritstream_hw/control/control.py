@@ -152,8 +152,9 @@ class Control(wiring.Component):
     def _join_replies(self, m, parser, reply, handlers):
         """Send what the command that is carried out has to say."""
         refused = Signal()
+        # Who has nothing to say has a payload of 0.
         offers = [
-            (parser.unknown & ~refused, C(Code.UNKNOWN, 8)),
+            (parser.unknown & ~refused, Mux(parser.unknown, C(Code.UNKNOWN, 8), 0)),
             *((handler.reply.valid, handler.reply.payload) for handler in handlers),
         ]
         speaks = Cat(valid for valid, _ in offers)
@@ -161,7 +162,7 @@ class Control(wiring.Component):
         m.d.comb += [
             reply.i.valid.eq(speaks.any()),
             reply.i.payload.eq(functools.reduce(
-                operator.or_, (Mux(valid, payload, 0) for valid, payload in offers))),
+                operator.or_, (payload for _, payload in offers))),
             *(handler.reply.ready.eq(reply.i.ready) for handler in handlers),
         ]
         with m.If(parser.unknown & reply.i.ready):

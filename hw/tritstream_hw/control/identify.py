@@ -6,7 +6,6 @@ from amaranth.lib import wiring
 from tritstream.link.messages import Identity
 from tritstream.link.protocol import Code
 from tritstream_hw.control.messages import command_members
-from tritstream_hw.control.reply import Reply
 
 __all__ = ["Identify"]
 
@@ -28,7 +27,15 @@ class Identify(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        reply = Reply(m, self.reply, longest=len(self._message))
+        # A number chooses the byte: of constants that takes less than a `Reply`.
+        index = Signal(range(len(self._message)))
+        ends = index == len(self._message) - 1
         with m.If(self.command.valid):
-            m.d.comb += self.command.ready.eq(reply.send(*(C(byte, 8) for byte in self._message)))
+            m.d.comb += [
+                self.reply.valid.eq(1),
+                self.reply.payload.eq(Array(self._message)[index]),
+                self.command.ready.eq(self.reply.ready & ends),
+            ]
+            with m.If(self.reply.ready):
+                m.d.sync += index.eq(Mux(ends, 0, index + 1))
         return m

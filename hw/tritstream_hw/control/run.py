@@ -8,13 +8,13 @@ from amaranth.utils import exact_log2
 
 from tritstream.link.messages import Lane, PassEnd
 from tritstream.link.protocol import Code, LaneFlag, RunFlag, Status
-from tritstream_hw.arithmetic.bounds import beyond
+from tritstream_hw.arithmetic.bounds import at_most, beyond
 from tritstream_hw.control.messages import CONFIGURATION, command_members, has
 from tritstream_hw.control.playlist import Playlist
 from tritstream_hw.control.reply import Reply
 from tritstream_hw.layouts import table_layout
 from tritstream_hw.memory.player import move_layout
-from tritstream_hw.ports import PassSignature
+from tritstream_hw.ports import PASS_BITS, PassSignature
 
 __all__ = ["Run"]
 
@@ -97,7 +97,7 @@ class Run(wiring.Component):
                                                     lanes=self._lanes)
         wiring.connect(m, playlist.o, wiring.flipped(self.move))
         play = playlist.i
-        token, left = Signal(32), Signal(16)
+        token, nth = Signal(32), Signal(16, init=1)     # of the run's passes
         tokens = Signal.like(accelerator.start.p.lanes)     # of a pass
         lane = Signal.like(tokens.last)                     # which is looked at, or answered
         together = command.lanes != 0 if self._lanes > 1 else C(0, 1)
@@ -106,7 +106,9 @@ class Run(wiring.Component):
         row = Signal(33)
         status, head, last = Signal(8), Signal(), Signal()
         ranked = head & ~tokens.table[lane].body.any()
-        candidates = Signal(8)
+        candidates = Signal(range(self._candidates + 1))
+        candidate = Signal.like(candidates)             # which is asked for
+        following = Signal.like(candidate)
         most = Mux(has(command.flags, RunFlag.CANDIDATES), self._candidates, 1)
         named, played = Signal(), Signal()   # all of the pass has been asked for; it has gone
         goes_on = Signal()                   # behind the first pass of a run
@@ -115,10 +117,11 @@ class Run(wiring.Component):
         m.d.sync += offset.eq(token[:self._token_bits] * configuration.row_units)
         m.d.sync += row.eq(configuration.rows_unit + offset)
 
-        impossible = Signal()
+        impossible, lead_bits = Signal(), len(configuration.lead_units)
         m.d.sync += impossible.eq((command.stages == 0)
-                                  | (command.stages > self._max_stages)
-                                  | (command.tape_units < configuration.lead_units))
+                                  | ~at_most(command.stages, self._max_stages)
+                                  | (~command.tape_units[lead_bits:].any() & (
+                                      command.tape_units[:lead_bits] < configuration.lead_units)))
 
         m.d.comb += [
             play.p.streamed.eq(has(command.flags, RunFlag.STREAMED)),
@@ -129,6 +132,8 @@ class Run(wiring.Component):
             play.p.tape_units.eq(command.tape_units),
             accelerator.start.p.lanes.eq(tokens),
             accelerator.lane.eq(lane),
+            accelerator.candidate.eq(candidate),
+            following.eq(candidate + 1),
             accelerator.start.p.logits.eq(has(command.flags, RunFlag.LOGITS)),
             accelerator.start.p.stages.eq(command.stages),
         ]
@@ -140,22 +145,32 @@ class Run(wiring.Component):
         with m.If(play.valid & play.ready):
             m.d.sync += named.eq(1)
         m.d.comb += played.eq(named & self.idle)
-        looked = Signal(8)                   # which candidate `best` is
+        looked = Signal.like(candidates)     # which candidate `best` is
         m.d.sync += [
-            looked.eq(accelerator.candidate),
+            looked.eq(candidate),
             Assert(~accelerator.logits.valid | ~accelerator.done.valid,
                    "a pass has ended before its last logit was taken"),
         ]
 
         reply = Reply(m, self.reply, longest=PassEnd.SIZE)
 
+        above = C(0, 64 - PASS_BITS)        # of a number of cycles
+
         def answer(*values, then):
             with m.If(reply.send(*values)):
                 m.next = then
 
+        # Apart from the states, so that a flip-flop's own reset lets `nth` begin.
+        begins, next_begins = Signal(), Signal()
+        with m.If(begins):
+            m.d.sync += nth.eq(1)
+        with m.Elif(next_begins):
+            m.d.sync += nth.eq(nth + 1)
+
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [token.eq(command.token), left.eq(command.count), lane.eq(0),
+                m.d.comb += begins.eq(1)
+                m.d.sync += [token.eq(command.token), lane.eq(0),
                              tokens.eq(0), goes_on.eq(0)]
                 m.d.sync += tokens.table[0].fresh.eq(has(command.flags, RunFlag.FRESH))
                 with m.If(self.command.valid):
@@ -225,9 +240,9 @@ class Run(wiring.Component):
                 with m.If(played):
                     # A command that waits ends the run: so a host ends one that it has enough of.
                     m.d.sync += [
-                        last.eq((left == 1) | has(command.flags, RunFlag.STREAMED)
+                        last.eq((nth == command.count) | has(command.flags, RunFlag.STREAMED)
                                 | self.bytes.valid),
-                        accelerator.candidate.eq(0), candidates.eq(0), lane.eq(0)]
+                        candidate.eq(0), candidates.eq(0), lane.eq(0)]
                     m.next = "STATUS"
             with m.State("STATUS"):
                 with m.If(reply.send(C(Code.RUN, 8), status)):
@@ -242,42 +257,44 @@ class Run(wiring.Component):
             with m.State("LOOK"):
                 m.next = "COUNT"
             with m.State("COUNT"):
-                m.d.sync += Assert(looked == accelerator.candidate, "an old candidate is counted")
+                m.d.sync += Assert(looked == candidate, "an old candidate is counted")
                 # A token that does not choose the next one of its conversation ends the run.
                 with m.If((candidates == 0) & (
                         ~ranked | ~accelerator.best.valid | tokens.table[lane].follows.any()
                         | (accelerator.best.token == configuration.stop_token))):
                     m.d.sync += last.eq(1)
                 with m.If(ranked & accelerator.best.valid & (candidates != most)):
-                    m.d.sync += [candidates.eq(candidates + 1),
-                                 accelerator.candidate.eq(candidates + 1)]
+                    m.d.sync += [candidates.eq(following), candidate.eq(following)]
                     m.next = "LOOK"
                 with m.Else():
-                    m.d.sync += accelerator.candidate.eq(0)
+                    m.d.sync += candidate.eq(0)
                     m.next = "ANSWER"
             with m.State("ANSWER"):
-                answer(candidates, accelerator.scale.mantissa, accelerator.scale.shift,
+                answer(candidates, C(0, 8 - len(candidates)),
+                       accelerator.scale.mantissa, accelerator.scale.shift,
                        C(0, 8 - len(accelerator.scale.shift)), accelerator.digest, then="LIST")
             with m.State("LIST"):
                 m.next = "BEST"
             with m.State("BEST"):
-                with m.If(accelerator.candidate == candidates):
+                with m.If(candidate == candidates):
                     # Where the tokens of the next pass are looked up, too.
-                    m.d.sync += [accelerator.candidate.eq(0), candidates.eq(0), lane.eq(0)]
+                    m.d.sync += [candidate.eq(0), candidates.eq(0), lane.eq(0)]
                     m.next = "CLOSE"
                     if self._lanes > 1:
                         with m.If(lane != tokens.last):
                             m.d.sync += lane.eq(lane + 1)
                             m.next = "LOOK"
                 with m.Else():
-                    m.d.sync += Assert(looked == accelerator.candidate, "an old candidate is sent")
+                    m.d.sync += Assert(looked == candidate, "an old candidate is sent")
                     with m.If(reply.send(accelerator.best.token, accelerator.best.acc)):
-                        m.d.sync += accelerator.candidate.eq(accelerator.candidate + 1)
+                        m.d.sync += candidate.eq(following)
                         m.next = "LIST"
             with m.State("CLOSE"):
-                answer(last, C(0, 7), accelerator.cycles, accelerator.stalls, then="NEXT")
+                answer(last, C(0, 7), accelerator.cycles, above, accelerator.stalls, above,
+                       then="NEXT")
             with m.State("NEXT"):
-                m.d.sync += [left.eq(left - 1), goes_on.eq(1), token.eq(accelerator.best.token)]
+                m.d.comb += next_begins.eq(1)
+                m.d.sync += [goes_on.eq(1), token.eq(accelerator.best.token)]
                 m.d.sync += [known.fresh.eq(0) for known in tokens.table]
                 m.next = "OFFSET"
                 with m.If(last):

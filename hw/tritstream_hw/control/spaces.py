@@ -12,7 +12,7 @@ from tritstream.flash import Stored
 from tritstream.link.protocol import Space
 from tritstream_hw.link import COUNTERS
 from tritstream_hw.memory.access import AccessSignature
-from tritstream_hw.ports import DebugSignature
+from tritstream_hw.ports import BEATS_BITS, DebugSignature
 
 __all__ = ["WORD", "Spaces"]
 
@@ -45,7 +45,7 @@ class Spaces(wiring.Component):
         The word of each read.
     debug : :py:`Out(DebugSignature(...))`
         The memories of the accelerator.
-    counters : :py:`In(COUNTERS)`, beats : :py:`In(64)`
+    counters : :py:`In(COUNTERS)`, beats : :py:`In(BEATS_BITS)`
         Content of the space of counters.
     registers : :py:`Out(AccessSignature())`
         Those of the memory, which take their time; only if there are any.
@@ -64,7 +64,7 @@ class Spaces(wiring.Component):
                 vector_elements=vector_elements, max_state=max_state, max_stages=max_stages,
                 lanes=lanes, slots=slots)),
             "counters": In(COUNTERS),
-            "beats": In(64),
+            "beats": In(BEATS_BITS),
             **({"registers": Out(AccessSignature())} if memory_registers else {}),
             **({"found": In(Stored)} if flash_offset else {}),
         })
@@ -73,7 +73,7 @@ class Spaces(wiring.Component):
         m = Module()
         request, debug = self.request, self.debug
         serves, comes = Signal(), Signal()
-        kept = {space: Signal(32, name=f"{space.name.lower()}_word") for space in Space}
+        registers_word = Signal(32)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(request.valid & debug.idle):
@@ -82,7 +82,7 @@ class Spaces(wiring.Component):
                         with m.If(request.p.space == Space.REGISTERS):
                             m.next = "ASK"
             if self._memory_registers:
-                self._ask_registers(m, kept[Space.REGISTERS])
+                self._ask_registers(m, registers_word)
             with m.State("SERVE"):
                 m.d.comb += [serves.eq(1), request.ready.eq(request.p.write)]
                 m.d.sync += Assert(debug.idle, "a pass has begun while a word is asked for")
@@ -115,16 +115,22 @@ class Spaces(wiring.Component):
             words[space] = read.data
         if self._flash_offset:
             words[Space.FLASH] = self.found
-        frames, address = len(self.counters.addr), request.p.address
-        words[Space.COUNTERS] = Mux(address[frames], self.beats.word_select(address[0], 32),
-                                    self.counters.data)
 
-        # Each where its memory is, and 0 but for one of them.
-        for space, word in words.items():
+        # Each where its memory is, and 0 but for one of them. Beats follow behind the frames.
+        address, beats = request.p.address, request.p.address[len(self.counters.addr)]
+        chosen = {space.name: request.p.space == space for space in Space}
+        sources = {space.name: word for space, word in words.items()}
+        for half, name in enumerate(("LOW", "HIGH")):
+            chosen[name] = chosen[Space.COUNTERS.name] & beats & (address[0] == half)
+            sources[name] = self.beats[32 * half:32 * (half + 1)]
+        chosen[Space.COUNTERS.name] &= ~beats
+        kept = {name: Signal(32, name=f"{name.lower()}_word") for name in sources}
+        kept[Space.REGISTERS.name] = registers_word
+        for name, word in sources.items():
             with m.If(comes):
-                m.d.sync += kept[space].eq(word)
-        for space, word in kept.items():
-            with m.If(request.p.space != space):
+                m.d.sync += kept[name].eq(word)
+        for name, word in kept.items():
+            with m.If(~chosen[name]):
                 m.d.sync += word.eq(0)
         m.d.comb += self.word.payload.eq(functools.reduce(operator.or_, kept.values()))
         return m

@@ -1,5 +1,8 @@
 """CRC-32 of beats."""
 
+import functools
+import operator
+
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -44,15 +47,22 @@ class Checksum(wiring.Component):
         step = min(4, self._beat_bytes)
         parts = self._beat_bytes // step
         m.submodules.crc = crc = Crc32(data_bits=8 * step)
-        part = Signal(range(max(2, parts)))             # of a beat, which stands till its last one
+        at = Signal(parts, init=1)                      # which part of a beat, till its last one
         bits = self.i.p.data.as_value()
-        m.d.sync += [crc.data.eq(bits.word_select(part, 8 * step)), crc.valid.eq(self.i.valid)]
         with m.If(self.i.valid):
-            m.d.sync += part.eq(Mux(self.i.ready, 0, part + 1))
+            m.d.sync += at.eq(Mux(self.i.ready, 1, at << 1))
+        # Added up in two halves, for the LUTs that add the CRC have an input to spare.
+        halves = [Signal(8 * step, name=f"half_{n}") for n in range(min(2, parts))]
+        for n, half in enumerate(halves):
+            m.d.sync += half.eq(functools.reduce(operator.or_, (
+                bits.word_select(part, 8 * step) & at[part].replicate(8 * step)
+                for part in range(n, parts, 2))))
+        m.d.sync += crc.valid.eq(self.i.valid)
         m.d.comb += [
+            crc.data.eq(functools.reduce(operator.or_, halves)),
             crc.clear.eq(self.clear),
             self.crc.eq(crc.value[0]),
             self.busy.eq(crc.valid),
-            self.i.ready.eq(part == parts - 1),
+            self.i.ready.eq(at[-1]),
         ]
         return m
