@@ -9,8 +9,7 @@ from tritstream.formats import FORMATS
 __all__ = ["TRIT", "TritDecoder"]
 
 TRIT = data.StructLayout({"neg": 1, "nonzero": 1})
-"""A trit as the adder trees want it: `neg` inverts an activation, `nonzero` lets it through. `neg`
-is only set in -1, so it is also the carry that completes the two's complement."""
+"""A trit: `neg` is only set in -1."""
 
 _ORDER = (0, 1, -1)
 _PAIRS = [(first, second) for first in _ORDER for second in _ORDER]
