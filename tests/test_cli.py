@@ -489,7 +489,7 @@ def test_boards(good):
     (["ulx3s_85f", "--freq", "33.333"], "cannot make 33.333 MHz"),
     (["ulx3s_85f", "--build", "p=3"], "power of two, not 3"),
     (["ulx3s_85f", "--build", "p=4,q=1"], "'q=1': write whole numbers"),
-    (["ulx3s_85f", "--build", "clock=80"], "choose that with --freq"),
+    (["ulx3s_85f", "--build", "clock=70"], "choose that with --freq"),
     (["ulx3s_85f", "--build", "memory=128k"], "a chip of 33554432 bytes, not 131072: leave it out"),
     (["ulx3s_85f", "--build", "p=1"], "gives 2 to 64 bytes at a time, not p=1"),
     (["ecpix5_85f", "--build", "p=4"], "gives 8 to 16 bytes at a time, not p=4"),
