@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import FORMATS
-from tritstream_hw.arithmetic.magnitude import magnitude
 from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.elements.ports import gain_words_port, vector_words_port
 from tritstream_hw.gemv.activations import VECTORS, ActivationWrite
@@ -15,8 +14,6 @@ from tritstream_hw.norm.scalars import ReciprocalsSignature
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["Quantiser", "ElementQuantiser", "quantise_layout"]
-
-_PRODUCT = FORMATS.product_bits - 1     # of a magnitude
 
 
 def quantise_layout(*, vector_width: int, vector_elements: int,
@@ -38,6 +35,8 @@ class ElementQuantiser(wiring.Component):
     -------
     value : :py:`In(signed(32))`, gain : :py:`In(signed(16))`
         Element and its gain.
+    odd : :py:`In(1)`
+        Whether the reciprocal's `up` is odd; `odd_delay` cycles after the element.
     up : :py:`In(6)`, factor : :py:`In(17)`
         From the reciprocal; `up_delay` and `factor_delay` cycles after the element that they are
         for.
@@ -49,17 +48,24 @@ class ElementQuantiser(wiring.Component):
         super().__init__({
             "value":  In(signed(FORMATS.vector_bits)),
             "gain":   In(signed(FORMATS.gain_bits)),
+            "odd":    In(1),
             "up":     In(6),
             "factor": In(FORMATS.amax_bits),
             "o":      Out(signed(FORMATS.act_bits)),
         })
-        self._product = Multiplier(self.value.shape(), self.gain.shape())
+        # By the gain with another sign, and shifted by one, which are two bits more.
+        self._product = Multiplier(self.value.shape(), signed(FORMATS.gain_bits + 2))
         self._scaled = Multiplier(FORMATS.amax_bits, FORMATS.amax_bits)
+
+    @property
+    def odd_delay(self) -> int:
+        """Cycles from the element until its gain gets its sign."""
+        return 1
 
     @property
     def up_delay(self) -> int:
         """Cycles from the element until its shift begins, which takes two."""
-        return self._product.latency + 1
+        return self.odd_delay + self._product.latency
 
     @property
     def factor_delay(self) -> int:
@@ -74,22 +80,41 @@ class ElementQuantiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.product, m.submodules.scaled = product, scaled = self._product, self._scaled
-        m.d.comb += [product.a.eq(self.value), product.b.eq(self.gain)]
 
-        size = Signal(_PRODUCT, reset_less=True)
-        m.d.sync += size.eq(magnitude(product.o))
-
-        # Of 48 bits the top 17 are wanted. The first step keeps what the second can move there.
-        coarse, fine_up = Signal(32, reset_less=True), Signal(4, reset_less=True)
-        fine = Signal(FORMATS.amax_bits, reset_less=True)
-        m.d.sync += [
-            coarse.eq((size << (self.up[4:] << 4))[16:FORMATS.product_bits]),
-            fine_up.eq(self.up),
-            fine.eq((coarse << fine_up)[15:32]),
+        # The gain gets the sign of the element, so that the product is a magnitude: a shorter carry
+        # chain than to negate that. The first place of the shift is free there, for -(g << 1) is
+        # ~g, shifted up with a 1 behind it, + 1. Registered before, for memories are slow.
+        value = Signal.like(self.value, reset_less=True)
+        gain = Signal.like(self.gain, reset_less=True)
+        negated = Signal()
+        m.d.sync += [value.eq(self.value), gain.eq(self.gain)]
+        m.d.comb += negated.eq(value[-1] ^ gain[-1])
+        inverted = gain ^ negated.replicate(FORMATS.gain_bits).as_signed()
+        m.d.comb += [
+            product.a.eq(value),
+            product.b.eq(Mux(self.odd, Cat(negated, inverted).as_signed(), inverted) + negated),
         ]
-        m.d.comb += [scaled.a.eq(fine), scaled.b.eq(self.factor)]
+        size = product.o[:FORMATS.product_bits]
 
-        negative = delay(m, product.o[-1], self.latency - product.latency - 1, name="negative")
+        # Of 48 bits the top 17 are wanted: by the largest step first, as each keeps only what those
+        # behind can move there. In the first a reset does most. The last two have no register of
+        # their own. A shift by 48 is that of a vector of zeros.
+        coarse, medium = Signal(48, reset_less=True), Signal(23, reset_less=True)
+        medium_up, fine_up, fine_up_then = Signal(2), Signal(2), Signal(2)
+        by_16 = Mux(medium_up[1], coarse[1:32], coarse[17:48])
+        by_4 = Mux(fine_up_then[1], medium[:19], medium[4:])
+        m.d.sync += [
+            coarse.eq(Mux(self.up[5], size << 32, size)),
+            Cat(fine_up, medium_up).eq(self.up[1:5]),
+            medium.eq(Mux(medium_up[0], by_16[:23], by_16[8:])),
+            fine_up_then.eq(fine_up),
+        ]
+        m.d.comb += [
+            scaled.a.eq(Mux(fine_up_then[0], by_4[:17], by_4[2:])),
+            scaled.b.eq(self.factor),
+        ]
+
+        negative = delay(m, negated, self.latency - self.odd_delay - 1, name="negative")
         # Rounded and negated by one adder, for -(q + r) is ~q + 1 - r, and 1 - r the inverted bit.
         bits, width = FORMATS.reciprocal_bits, len(self.o)
         quotient, half = scaled.o[bits:bits + width], scaled.o[bits - 1]
@@ -217,12 +242,15 @@ class Quantiser(wiring.Component):
 
     def _compute(self, m, places):
         first = self._elements[0]
+        odd = Signal(reset_less=True)
         up = Signal.like(first.up, reset_less=True)
         factor = Signal.like(first.factor, reset_less=True)
         numbers = self.reciprocals.numbers
-        shifted, scaled = places[first.up_delay - 1], places[first.factor_delay - 1]
+        negated, shifted = places[first.odd_delay - 1], places[first.up_delay - 1]
+        scaled = places[first.factor_delay - 1]
         # An element is there one cycle after its address; these registers take another.
         m.d.sync += [
+            odd.eq(numbers[negated.lane][negated.bank].up[0]),
             up.eq(numbers[shifted.lane][shifted.bank].up),
             factor.eq(numbers[scaled.lane][scaled.bank].factor),
         ]
@@ -231,6 +259,7 @@ class Quantiser(wiring.Component):
             m.d.comb += [
                 element.value.eq(self.vector.data[index]),
                 element.gain.eq(self.gain.data[index]),
+                element.odd.eq(odd),
                 element.up.eq(up),
                 element.factor.eq(factor),
                 self.write.data[index].eq(element.o),
