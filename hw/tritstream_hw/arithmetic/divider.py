@@ -28,12 +28,14 @@ class Divider(wiring.Component):
     Members
     -------
     start : :py:`In(1)`
-        Strobe: take the numerator.
+        Strobe: take numerator and denominator.
     numerator, denominator : :py:`In(17)`
     factor : :py:`In(16)`
-        Has to be stable from `start` on while `busy`, as has `denominator`.
+        Has to be stable from `start` on while `busy`.
+    shift : :py:`In(1)`
+        Strobe: shift the result up by a place. Not while `busy`.
     o : :py:`Out(34)`
-        Stays until the next start.
+        Stays until the next start or shift.
     busy : :py:`Out(1)`, left : :py:`Out(...)`
         From the cycle after `start` on, for as many cycles as it takes; and how many are left.
     """
@@ -45,6 +47,7 @@ class Divider(wiring.Component):
             "numerator":   In(_BITS),
             "denominator": In(_BITS),
             "factor":      In(FORMATS.mantissa_bits),
+            "shift":       In(1),
             "o":           Out(_QUOTIENT + FORMATS.mantissa_bits),
             "busy":        Out(1),
             "left":        Out(range(_QUOTIENT // digit_bits + 1)),
@@ -56,28 +59,29 @@ class Divider(wiring.Component):
 
         remainder = Signal(_BITS + bits)        # less than 2**bits times the denominator
         m.d.comb += self.busy.eq(self.left != 0)
+        # Registers of the denominator and of three times as much: a digit is the longest path.
+        once, thrice = Signal(_BITS), Signal(_BITS + 2)
+        with m.If(self.start):
+            m.d.sync += [once.eq(self.denominator),
+                         thrice.eq(self.denominator + (self.denominator << 1))]
+        factor = Signal(len(self.factor) + 2)       # three times as much
+        m.d.sync += factor.eq(self.factor + (self.factor << 1))
+        multiples = {1: (once, self.factor), 2: (once << 1, self.factor << 1), 3: (thrice, factor)}
+
         following, multiple = remainder, C(0)
         for digit in range(1, 1 << bits):
             difference = Signal(signed(_BITS + bits + 1), name=f"difference_{digit}")
-            m.d.comb += difference.eq(remainder - _times(m, self.denominator, digit))
+            taken, added = multiples[digit]
+            m.d.comb += difference.eq(remainder - taken)
             following = Mux(difference >= 0, difference[:_BITS + bits], following)
-            multiple = Mux(difference >= 0, _times(m, self.factor, digit), multiple)
+            multiple = Mux(difference >= 0, added, multiple)
         with m.If(self.start):
             m.d.sync += [self.left.eq(digits), remainder.eq(self.numerator << bits - 1),
                          self.o.eq(0)]
-        with m.Elif(self.busy):
-            m.d.sync += [
-                self.left.eq(self.left - 1),
-                remainder.eq(following << bits),
-                self.o.eq((self.o << bits) + multiple),
-            ]
+        with m.Else():
+            with m.If(self.busy):
+                m.d.sync += [self.left.eq(self.left - 1), remainder.eq(following << bits)]
+            with m.If(self.busy | self.shift):
+                m.d.sync += self.o.eq(Mux(self.busy, self.o << bits, self.o << 1)
+                                      + Mux(self.busy, multiple, 0))
         return m
-
-
-def _times(m, value, digit: int) -> Value:
-    """Return a multiple; that of three was added up in the cycle before."""
-    if digit < 3:
-        return value << digit - 1
-    triple = Signal(len(value) + 2, name=f"triple_{value.name}")
-    m.d.sync += triple.eq(value + (value << 1))
-    return triple

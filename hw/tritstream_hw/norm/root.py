@@ -10,7 +10,7 @@ from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.arithmetic.shifter import Shifter
 from tritstream_hw.arithmetic.square_root import SquareRoot
 
-__all__ = ["ROOT_BITS", "SCALAR", "NormRoot"]
+__all__ = ["ROOT", "ROOT_BITS", "ROOT_EXPONENT", "SCALAR", "NormRoot"]
 
 SCALAR = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "exponent": signed(16)})
 """A number as a section's header has it: `mantissa * 2**exponent`."""
@@ -18,16 +18,31 @@ SCALAR = data.StructLayout({"mantissa": FORMATS.mantissa_bits, "exponent": signe
 ROOT_BITS = FORMATS.amax_bits
 
 _MANTISSA = FORMATS.mantissa_bits
-# Places of the shifter behind the binary point. A product of two mantissas that is shifted to the
-# right by all of them, or by more, leaves nothing.
-_FRACTION = 2 * _MANTISSA
+# Places of the shifter behind the binary point. A product, of which both mantissas may have been
+# doubled, leaves nothing when it is shifted to the right by all of them but one. They are odd, for
+# then what is added to exponents is even.
+_FRACTION = 2 * _MANTISSA + 3
+# What `left` counts down from, for S1: then it is what the exponent of its product has more than
+# that of the ratio. For the sum: then it is not negative for a number of a single bit.
+_FROM_S1 = NORM_BITS + _FRACTION - _MANTISSA - 1
+_FROM_SUM = NORM_BITS + 2 * (ROOT_BITS - 1)
+
+ROOT_EXPONENT = (_FROM_SUM - NORM_BITS) // 2
+"""By how much the exponent of a `ROOT` is larger than the power of two that it stands for."""
+
+ROOT = data.StructLayout({"mantissa": ROOT_BITS, "exponent": 6})
+"""A norm, `mantissa * 2**(exponent - ROOT_EXPONENT)`, the top bit of its mantissa set."""
 
 
 class NormRoot(wiring.Component):
     """:py:`sqrt(s2 + ratio * s1 + floor)`, see `golden.scalars.squared_norm` and `.dequantiser`.
 
-    Takes at most 67 cycles from `go` on, if that comes 16 cycles after `start`. The sum under the
+    Takes at most 62 cycles from `go` on, if that comes 16 cycles after `start`. The sum under the
     root has to be below :py:`2 ** 80`, which `pack` guarantees.
+
+    Everything is shifted by pairs of places, as the root takes its operand. Where there is an odd
+    one, a mantissa is doubled: that of `s1` if no place is left of it, that of ratio or floor if
+    its exponent is odd.
 
     Members
     -------
@@ -39,11 +54,11 @@ class NormRoot(wiring.Component):
     go : :py:`In(1)`
         The rest is there, until `valid`.
     ratio, floor : :py:`In(SCALAR)`
-        Stable from `go` on until `valid`.
-    root : :py:`Out(17)`, exponent : :py:`Out(signed(6))`
-        The result is :py:`root * 2 ** exponent`, the top bit of `root` set.
+        Stable from the cycle before `go` until `valid`.
+    o : :py:`Out(ROOT)`
+        The result.
     valid : :py:`Out(1)`
-        They are there, until the next `start`.
+        It is there, until the next `start`.
     """
 
     start: In(1)
@@ -52,88 +67,90 @@ class NormRoot(wiring.Component):
     go: In(1)
     ratio: In(SCALAR)
     floor: In(SCALAR)
-    root: Out(ROOT_BITS)
-    exponent: Out(signed(6))
+    o: Out(ROOT)
     valid: Out(1)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.shifter = shifter = Shifter(NORM_BITS + _FRACTION)
-        m.submodules.multiplier = multiplier = Multiplier(unsigned(_MANTISSA), unsigned(_MANTISSA))
+        m.submodules.shifter = shifter = Shifter(NORM_BITS + _FRACTION, coarse=16)
         m.submodules.square_root = square_root = SquareRoot(ROOT_BITS)
-
-        # Terms are added one after the other, all by one adder.
-        total = Signal(NORM_BITS)
-        shifted = shifter.o[_FRACTION:]
-        places = Signal(signed(18))         # of the next term, from below the binary point
+        root_ends, keeps, stops = Signal(), Signal(), Signal()
         m.d.comb += [
-            multiplier.a.eq(shifter.o[-_MANTISSA:]),
-            multiplier.b.eq(self.ratio.mantissa),
-            self.root.eq(square_root.o),
-            # An even number of places is left out, which halves under the root.
-            square_root.i.eq(Mux(shifter.left[0], shifter.o[-2 * ROOT_BITS:] >> 1,
-                                 shifter.o[-2 * ROOT_BITS:])),
+            root_ends.eq(square_root.o[-1]),
+            square_root.i.eq(shifter.o[-2:]),
+            square_root.step.eq(~root_ends),
+            self.o.mantissa.eq(square_root.o),
+            shifter.keeps.eq(keeps),
+            shifter.stops.eq(stops),
         ]
 
-        adds = Signal()
-        with m.If(adds):
-            m.d.sync += total.eq(total + shifted)
-
-        def normalise(number):
-            m.d.comb += [shifter.start.eq(1), shifter.i.eq(number << _FRACTION),
-                         shifter.normalise.eq(1), shifter.distance.eq(NORM_BITS + _FRACTION)]
-
-        def shift(number):
-            """Shift left by `places`; too far left and too far right both come to an end."""
-            m.d.comb += [shifter.start.eq(1), shifter.i.eq(number), shifter.normalise.eq(0)]
-            with m.If(places > NORM_BITS + _FRACTION):
-                m.d.comb += shifter.distance.eq(NORM_BITS + _FRACTION)
-            with m.Elif(places > 0):
-                m.d.comb += shifter.distance.eq(places)
-
-        def begin():
-            with m.If(self.start):
-                normalise(self.s1)
-                m.d.sync += self.valid.eq(0)
-                m.next = "NORMALISE"
-
-        with m.FSM():
+        with m.FSM() as fsm:
             with m.State("IDLE"):
-                begin()
-            with m.State("NORMALISE"):
                 with m.If(self.start):
-                    begin()         # no stage reads the vector before
-                with m.Elif(shifter.settled & self.go):
-                    m.next = "MULTIPLY"
-            with m.State("MULTIPLY"):
-                # `left` counts the places of the fraction too, hence nothing to add for them.
-                m.d.sync += places.eq(shifter.left - _MANTISSA + self.ratio.exponent)
-                m.d.sync += total.eq(self.s2)
-                m.next = "PRODUCT"
+                    m.next = "NORMALISE"
+            with m.State("NORMALISE"):
+                # If it starts again, no stage reads the vector before.
+                with m.If(~self.start & shifter.settled & self.go):
+                    m.next = "PRODUCT"
             with m.State("PRODUCT"):
-                shift(multiplier.o)
-                m.d.sync += places.eq(self.floor.exponent + _FRACTION)
                 m.next = "RATIO"
             with m.State("RATIO"):
                 with m.If(shifter.settled):
-                    m.d.comb += adds.eq(1)
-                    shift(self.floor.mantissa)
                     m.next = "FLOOR"
             with m.State("FLOOR"):
                 with m.If(shifter.settled):
-                    m.d.comb += adds.eq(1)
                     m.next = "TOTAL"
             with m.State("TOTAL"):
-                normalise(total)
-                m.next = "EVEN"
-            with m.State("EVEN"):
-                with m.If(shifter.settled):
-                    m.d.comb += square_root.start.eq(1)
-                    length = shifter.left - _FRACTION
-                    m.d.sync += self.exponent.eq((length - (2 * ROOT_BITS - 1)) >> 1)
-                    m.next = "ROOT"
+                m.next = "ROOT"
             with m.State("ROOT"):
-                with m.If(~square_root.busy):
-                    m.d.sync += self.valid.eq(1)
+                # A sum of 0, of which there is no root, ends too.
+                with m.If(root_ends | shifter.settled):
+                    m.d.sync += [self.valid.eq(1), self.o.exponent.eq(shifter.left >> 1)]
                     m.next = "IDLE"
+        of_s1, sums = fsm.ongoing("NORMALISE"), fsm.ongoing("TOTAL")
+        product, pairs = self._multiply(m, shifter, of_s1)
+
+        # Terms are added one after the other, all by one adder.
+        total, added = Signal(NORM_BITS), Signal()
+        m.d.comb += added.eq(shifter.settled & (fsm.ongoing("RATIO") | fsm.ongoing("FLOOR")))
+        with m.If(of_s1):
+            m.d.sync += total.eq(self.s2)
+        with m.Elif(added):
+            m.d.sync += total.eq(total + shifter.o[_FRACTION:])
+
+        shifted = fsm.ongoing("PRODUCT") | fsm.ongoing("RATIO") & shifter.settled
+        m.d.comb += [
+            shifter.start.eq(self.start | shifted | sums),
+            square_root.start.eq(sums),
+            shifter.i[_FRACTION:].eq(Mux(self.start, self.s1, Mux(sums, total, 0))),
+            shifter.i[:_FRACTION].eq(Mux(self.start | sums, 0, product)),
+            shifter.distance.eq(Mux(self.start, _FROM_S1, Mux(sums, _FROM_SUM, pairs << 1))),
+        ]
+        with m.If(self.start):
+            m.d.sync += [keeps.eq(1), stops.eq(1), self.valid.eq(0)]
+        with m.If(shifted):
+            m.d.sync += [keeps.eq(0), stops.eq(0)]
+        with m.If(sums):
+            m.d.sync += keeps.eq(1)
         return m
+
+    def _multiply(self, m, shifter, of_s1):
+        """Return the product of ratio and S1, or the floor, and pairs of places to shift it by.
+
+        Both two cycles later; but one for the pairs.
+        """
+        operand = unsigned(_MANTISSA + 1)
+        m.submodules.multiplier = multiplier = Multiplier(operand, operand)
+        top = shifter.o[-1 - _MANTISSA:]
+        exponent = Mux(of_s1, self.ratio.exponent, self.floor.exponent)
+        pairs = Signal(signed(16))
+        distance = Signal(6)
+        m.d.sync += pairs.eq((exponent >> 1)
+                             + Mux(of_s1, shifter.left >> 1, (_FRACTION - 1) // 2))
+        m.d.comb += [
+            multiplier.a.eq(Mux(of_s1, self.ratio.mantissa, 2) << exponent[0]),
+            multiplier.b.eq(Mux(of_s1, Cat(top[0] & ~top[-1], top[1:]), self.floor.mantissa)),
+            # Too far to the left and too far to the right both come to an end.
+            distance.eq(Mux(pairs < 0, 0, pairs[:6] | pairs[6:].any().replicate(6))),
+        ]
+        return multiplier.o, distance

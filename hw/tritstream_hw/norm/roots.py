@@ -1,17 +1,14 @@
 """Roots of the squared norms of all tokens of a pass, ahead of their use."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from tritstream_hw.norm.root import ROOT_BITS, SCALAR, NormRoot
+from tritstream_hw.norm.root import ROOT, SCALAR, NormRoot
 from tritstream_hw.norm.statistics import StatisticsSignature
 
-__all__ = ["ROOT", "Roots"]
-
-ROOT = data.StructLayout({"root": ROOT_BITS, "exponent": signed(6)})
-"""A norm, `root * 2**exponent`."""
+__all__ = ["Roots"]
 
 
 class Roots(wiring.Component):
@@ -37,13 +34,13 @@ class Roots(wiring.Component):
     statistics : :py:`In(StatisticsSignature(T))`
         Their sums are used, likewise.
     go : :py:`In(1)`
-        Ratio and floor are there, until all norms are.
+        Ratio and floor are there, and have been for a cycle, until all norms are.
     ratio, floor : :py:`In(SCALAR)`
         As those of `NormRoot`.
     lane : :py:`In(range(T))`
         Whose norm is wanted.
     o : :py:`Out(ROOT)`, valid : :py:`Out(1)`
-        It, and that it is there, in the same cycle; until the next `start`. At most 68 cycles
+        It, and that it is there, in the same cycle; until the next `start`. At most 63 cycles
         after `go`, and for each :py:`root_units` tokens as many more.
     """
 
@@ -73,8 +70,7 @@ class Roots(wiring.Component):
                 unit.start.eq(self.start),
                 unit.s1.eq(self.statistics.s1[0]),
                 unit.s2.eq(self.statistics.s2[0]),
-                self.o.root.eq(unit.root),
-                self.o.exponent.eq(unit.exponent),
+                self.o.eq(unit.o),
                 self.valid.eq(unit.valid),
             ]
         else:
@@ -109,8 +105,7 @@ class Roots(wiring.Component):
             ]
             m.d.sync += again.eq(0)
             with m.If(collected):
-                m.d.comb += [write.en.eq(1), write.data.root.eq(unit.root),
-                             write.data.exponent.eq(unit.exponent)]
+                m.d.comb += [write.en.eq(1), write.data.eq(unit.o)]
                 m.d.sync += [made.eq(made + 1), turn.eq(Mux(ends, 0, turn + 1)),
                              lane.eq(lane + step), again.eq(lane + step <= self.last)]
             with m.If(~self.go):

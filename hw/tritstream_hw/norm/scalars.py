@@ -11,7 +11,7 @@ from tritstream_hw.arithmetic.divider import Divider
 from tritstream_hw.arithmetic.shifter import Shifter
 from tritstream_hw.elements.layouts import SCALE, scales_layout
 from tritstream_hw.gemv.activations import VECTORS
-from tritstream_hw.norm.root import ROOT_BITS, SCALAR
+from tritstream_hw.norm.root import ROOT, ROOT_EXPONENT, SCALAR
 from tritstream_hw.norm.roots import Roots
 from tritstream_hw.norm.row_statistics import AMAX_BITS
 from tritstream_hw.norm.statistics import StatisticsSignature
@@ -45,8 +45,8 @@ class ReciprocalsSignature(wiring.Signature):
                           "coming":  Out(data.ArrayLayout(VECTORS, lanes))})
 
 
-NORMALISED = data.StructLayout({"top": FORMATS.amax_bits, "length": range(AMAX_BITS + 1)})
-"""Top bits of a maximum, and its length in bits; both 0 if it is 0."""
+NORMALISED = data.StructLayout({"top": FORMATS.amax_bits, "up": 6})
+"""Top bits of a maximum, and how far it was shifted up to 48 bits; `top` is 0 if it is."""
 
 FACTORS = data.StructLayout({
     "factors":  data.ArrayLayout(SCALAR, VECTORS),  # constant part of each projection's scale
@@ -59,6 +59,7 @@ FACTORS = data.StructLayout({
 _NOTHING = {"mantissa": 0, "shift": FORMATS.max_shift}
 
 _TOP = FORMATS.amax_bits
+_MOST_PAIRS = (AMAX_BITS - 1) // 2      # of places that a maximum is shifted up; and one is left
 # The divider makes `numerator << 17` of it; 26 fraction bits are wanted of numbers below 2**17.
 _NUMERATOR = 127 << FORMATS.reciprocal_bits - 17
 
@@ -93,22 +94,23 @@ class ScalarUnit(wiring.Component):
     coming : :py:`Out(data.ArrayLayout(n, T))`
         The factor is there `lead` cycles after `coming`, which is at most 25 or, without `lead`, 31
         cycles after `start`, or after the one before; until the next start.
-    own : :py:`Out(data.ArrayLayout(data.ArrayLayout(NORMALISED, n), T))`
-        The maxima, from `ready` until the next start.
     ready : :py:`Out(1)`
         All reciprocals are there.
     scales : :py:`In(1)`, lane : :py:`In(range(T))`
         Strobe: the rest is there, of this token, which is stable until `done`. Not before `ready`.
     factors : :py:`In(data.ArrayLayout(SCALAR, n))`
-        Constant parts of the scales. Stable from a cycle before `scales` until `done`.
-    peaks : :py:`In(data.ArrayLayout(NORMALISED, n))`
-        The maxima that the scales are made of. Stable from `scales` until `done`, as is
-    root : :py:`In(17)`, root_exponent : :py:`In(signed(6))`
-        the norm of the vector.
+        Constant parts of the scales, whose mantissas have their top bit set or are 0. Stable from a
+        cycle before `scales` until `done`.
+    separate : :py:`In(1)`
+        Each scale is made of a maximum of its own. Stable from `scales` until `done`, as are
+    own : :py:`Out(NORMALISED)`, peak : :py:`In(NORMALISED)`
+        the maximum whose turn it is, the first one if they are not separate; the one that is used;
+    root : :py:`In(ROOT)`
+        and the norm of the vector.
     results : :py:`Out(data.ArrayLayout(data.ArrayLayout(SCALE, n), T))`
         Scales, until those of the same token are made again.
     done : :py:`Out(1)`
-        Those of the token are there, at most 33 cycles after `scales` for each, or one where the
+        Those of the token are there, at most 24 cycles after `scales` for each, or one where the
         constant part is 0. Until the next `scales` or start.
     """
 
@@ -122,133 +124,157 @@ class ScalarUnit(wiring.Component):
             return data.ArrayLayout(each(shape), lanes)
 
         super().__init__({
-            "start":         In(1),
-            "last":          In(range(lanes)),
-            "amax":          In(of_all(AMAX_BITS)),
-            "reciprocals":   Out(of_all(RECIPROCAL)),
-            "coming":        Out(data.ArrayLayout(projections, lanes)),
-            "own":           Out(of_all(NORMALISED)),
-            "ready":         Out(1),
-            "scales":        In(1),
-            "lane":          In(range(lanes)),
-            "peaks":         In(each(NORMALISED)),
-            "factors":       In(each(SCALAR)),
-            "root":          In(ROOT_BITS),
-            "root_exponent": In(signed(6)),
-            "results":       Out(of_all(SCALE)),
-            "done":          Out(1),
+            "start":       In(1),
+            "last":        In(range(lanes)),
+            "amax":        In(of_all(AMAX_BITS)),
+            "reciprocals": Out(of_all(RECIPROCAL)),
+            "coming":      Out(data.ArrayLayout(projections, lanes)),
+            "ready":       Out(1),
+            "scales":      In(1),
+            "lane":        In(range(lanes)),
+            "factors":     In(each(SCALAR)),
+            "separate":    In(1),
+            "own":         Out(NORMALISED),
+            "peak":        In(NORMALISED),
+            "root":        In(ROOT),
+            "results":     Out(of_all(SCALE)),
+            "done":        Out(1),
         })
+        self._maxima = Signal(of_all(NORMALISED))
         self._divider = Divider(digit_bits=digit_bits)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.shifter = shifter = Shifter(AMAX_BITS)
+        m.submodules.shifter = shifter = Shifter(FORMATS.product_bits, coarse=8)
         m.submodules.divider = divider = self._divider
 
-        index, dividing_root = Signal(range(max(2, self._count))), Signal()
+        index = Signal(range(max(2, self._count)))
         place = index[:ceil_log2(self._count)]
         is_last = index == self._count - 1
-        peak, factor, result = (
-            self.peaks[place], self.factors[place], self.results[self.lane][place])
+        factor = self.factors[place]
         lane = Signal.like(self.last)       # whose reciprocals are made
+        maximum, is_odd = Signal(NORMALISED), ~shifter.o[-1]
         m.d.comb += [
-            shifter.normalise.eq(1),
-            shifter.distance.eq(AMAX_BITS),
-            divider.numerator.eq(Mux(dividing_root, peak.top, _NUMERATOR)),
-            divider.denominator.eq(Mux(dividing_root, self.root, shifter.o[-_TOP:])),
-            divider.factor.eq(Mux(dividing_root, factor.mantissa, 1)),
+            shifter.i.eq(self.amax[lane][place]),
+            shifter.keeps.eq(1),
+            shifter.stops.eq(1),
+            shifter.distance.eq(2 * _MOST_PAIRS),
+            maximum.top.eq(Mux(is_odd, shifter.o[-1 - _TOP:-1], shifter.o[-_TOP:])),
+            maximum.up.eq(Cat(is_odd, _MOST_PAIRS - (shifter.left >> 1))),
+            divider.numerator.eq(Mux(self.ready, self.peak.top, _NUMERATOR)),
+            divider.denominator.eq(Mux(self.ready, self.root.mantissa, maximum.top)),
+            # A maximum of 0 has the reciprocal 0.
+            divider.factor.eq(Mux(self.ready, factor.mantissa, maximum.top[-1])),
         ]
-        # The shift of the scale, of which one exponent after the other is taken; the small ones go
-        # first, for an adder of three terms is more than two adders.
-        padding = AMAX_BITS - len(divider.o)
-        none = FORMATS.dequant_up + padding + FORMATS.mantissa_bits + 2 * _TOP
-        gap, shift = Signal(signed(8)), Signal(signed(18))
-        m.d.sync += gap.eq(none + self.root_exponent - peak.length)
+        shifts = Signal(range(3))           # of the product, until its top bit is set
+        shift = self._add_exponents(m, shifts, factor.exponent)
         # Known before it is asked: whether there is anything to divide decides all that goes on.
         absent = Signal(self._count)
-        m.d.sync += absent.eq(Cat(constant.mantissa == 0 for constant in self.factors))
+        m.d.sync += absent.eq(~Cat(factor.mantissa[-1] for factor in self.factors))
 
-        def normalise(amax):
-            m.d.comb += [shifter.i.eq(amax), shifter.start.eq(1)]
-            m.next = "AMAX"
+        normalised, scaled = Signal(), Signal()
 
-        def begin():
-            with m.If(self.start):
-                normalise(self.amax[0][0])
-                m.d.sync += [self.ready.eq(0), self.coming.eq(0), self.done.eq(0), index.eq(0),
-                             dividing_root.eq(0)]
+        def ends():
+            m.d.comb += scaled.eq(1)
+            m.next = "SCALE"
+            with m.If(is_last):
+                m.next = "IDLE"
 
         def scale():
             with m.If(absent.bit_select(place, 1)):
-                m.d.sync += result.eq(SCALE.const(_NOTHING))
-                scaled()
+                ends()
             with m.Else():
                 m.d.comb += divider.start.eq(1)
+                m.d.sync += shifts.eq(0)
                 m.next = "RATIO"
-
-        def scaled():
-            m.d.sync += index.eq(index + 1)
-            m.next = "SCALE"
-            with m.If(is_last):
-                m.d.sync += [self.done.eq(1), index.eq(0)]
-                m.next = "NORM"
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
-                begin()
+                with m.If(self.scales):
+                    m.d.sync += self.done.eq(0)
+                    scale()
+                with m.Elif(self.start):
+                    m.d.comb += shifter.start.eq(1)
+                    m.d.sync += [self.ready.eq(0), self.coming.eq(0), self.done.eq(0)]
+                    m.next = "AMAX"
             with m.State("AMAX"):
                 with m.If(shifter.settled):
-                    m.d.comb += divider.start.eq(1)
-                    m.d.sync += [
-                        self.own[lane][place].top.eq(shifter.o[-_TOP:]),
-                        self.own[lane][place].length.eq(shifter.left),
-                        self.reciprocals[lane][place].up.eq(FORMATS.product_bits - shifter.left),
-                    ]
+                    m.d.comb += [divider.start.eq(1), normalised.eq(1)]
+                    m.d.sync += self.reciprocals[lane][place].up.eq(maximum.up)
                     m.next = "RECIPROCAL"
             with m.State("RECIPROCAL"):
                 # A register too, as the factor is, which follows when nothing is left.
                 with m.If(divider.left == self._lead):
                     m.d.sync += self.coming[lane].eq(self.coming[lane] | (1 << index))
                 with m.If(~divider.busy):
-                    m.d.sync += self.reciprocals[lane][place].factor.eq(
-                        Mux(shifter.left == 0, 0, divider.o))
+                    m.d.sync += self.reciprocals[lane][place].factor.eq(divider.o)
                     m.d.sync += index.eq(index + 1)
                     m.next = "NEXT"
                     with m.If(is_last):
                         m.d.sync += [index.eq(0), lane.eq(lane + 1)]
                         with m.If(lane == self.last):
-                            m.d.sync += [self.ready.eq(1), lane.eq(0), dividing_root.eq(1)]
-                            m.next = "NORM"
+                            m.d.sync += [self.ready.eq(1), lane.eq(0)]
+                            m.next = "IDLE"
             with m.State("NEXT"):
-                normalise(self.amax[lane][place])
-            with m.State("NORM"):
-                with m.If(self.scales):
-                    m.d.sync += self.done.eq(0)
-                    scale()
-                with m.Else():
-                    begin()
+                m.d.comb += shifter.start.eq(1)
+                m.next = "AMAX"
             with m.State("SCALE"):
                 scale()
             with m.State("RATIO"):
-                m.d.comb += shifter.i.eq(divider.o << padding)
-                m.d.sync += shift.eq(gap - factor.exponent)
                 with m.If(~divider.busy):
-                    m.d.comb += shifter.start.eq(1)
-                    m.next = "PRODUCT"
-            with m.State("PRODUCT"):
-                with m.If(shifter.settled):
-                    m.d.sync += shift.eq(shift - shifter.left)
-                    m.next = "SHIFT"
+                    # Numbers with their top bit set have a quotient, and that a product, of which
+                    # one of the top three bits is; 0 has none.
+                    with m.If(divider.o[-1] | ~self.peak.top[-1]):
+                        m.next = "GAP"
+                    with m.Else():
+                        m.d.comb += divider.shift.eq(1)
+                        m.d.sync += shifts.eq(shifts + 1)
+            with m.State("GAP"):
+                m.next = "SHIFT"
             with m.State("SHIFT"):
-                m.d.sync += [
-                    result.mantissa.eq(shifter.o[-FORMATS.mantissa_bits:]),
-                    result.shift.eq(Mux((shifter.left == 0) | (shift > FORMATS.max_shift),
-                                        FORMATS.max_shift, shift)),
-                ]
-                scaled()
-        m.d.sync += Assert(~self.start | fsm.ongoing("IDLE") | fsm.ongoing("NORM"),
+                ends()
+        # Maxima are used in the order in which they came, so they go round.
+        maxima = self._maxima[Mux(self.ready, self.lane, lane)]
+        m.d.comb += self.own.eq(maxima[0])
+        with m.If(normalised):
+            m.d.sync += maxima.eq(_append(maxima, maximum))
+        with m.If(scaled & self.separate):
+            m.d.sync += maxima.eq(_append(maxima, self.own))
+
+        result, results = Signal(SCALE, init=_NOTHING), self.results[self.lane]
+        with m.If(fsm.ongoing("SHIFT")):
+            m.d.comb += result.mantissa.eq(divider.o[-FORMATS.mantissa_bits:])
+            with m.If(self.peak.top[-1] & (shift <= FORMATS.max_shift)):
+                m.d.comb += result.shift.eq(shift)
+        with m.If(scaled):
+            m.d.sync += [results.eq(_append(results, result)), index.eq(index + 1)]
+            with m.If(is_last):
+                m.d.sync += [self.done.eq(1), index.eq(0)]
+        m.d.sync += Assert(~self.start | fsm.ongoing("IDLE"),
                            "maxima are there before the reciprocals of those before")
         return m
+
+    def _add_exponents(self, m, shifts, exponent):
+        """Return the shift of a scale, two cycles after what it is made of.
+
+        One exponent is taken after the other, the small ones first, for an adder of three terms is
+        more than two adders.
+        """
+        least = (FORMATS.dequant_up + FORMATS.mantissa_bits + 2 * _TOP - len(self._divider.o)
+                 - FORMATS.product_bits - ROOT_EXPONENT)
+        gap, shift = Signal(signed(8)), Signal(signed(18))
+        m.d.sync += [
+            gap.eq(self.peak.up + self.root.exponent
+                   + Mux(shifts[1], least + 2, Mux(shifts[0], least + 1, least))),
+            shift.eq(gap - exponent),
+        ]
+        return shift
+
+
+def _append(several: data.View, last) -> Value:
+    """Return an array without its first element, and with another behind it."""
+    elements = [several[n] for n in range(1, several.shape().length)]
+    return Cat(*elements, last)
 
 
 class Scalars(wiring.Component):
@@ -283,7 +309,7 @@ class Scalars(wiring.Component):
         Each of a gain of its own, in order, token by token. Each at most 31 cycles after `start` or
         the one before, until the next `start`.
     scales : :py:`Out(stream.Signature(scales_layout(T)))`
-        There at most 68 cycles after command or reciprocals, and 33 for each that a unit works on;
+        There at most 63 cycles after command or reciprocals, and 24 for each that a unit works on;
         for each token more as many of these again, and one, or until its norm is there, if that
         is later. The payload stays until the next `start`.
     """
@@ -329,11 +355,12 @@ class Scalars(wiring.Component):
                 unit.last.eq(self.last),
                 unit.scales.eq(scales),
                 unit.lane.eq(lane),
-                unit.root.eq(roots.o.root),
-                unit.root_exponent.eq(roots.o.exponent),
+                unit.root.eq(roots.o),
+                unit.separate.eq(self.command.p.separate),
+                unit.peak.eq(Mux(self.command.p.separate, unit.own, self._units[0].own)),
             ]
-            for place in range(len(unit.peaks)):
-                self._connect(m, unit, place, number * len(unit.peaks) + place, lane)
+            for place in range(len(unit.factors)):
+                self._connect(m, unit, place, number * len(unit.factors) + place)
         m.d.comb += [
             ends.eq(scaling & Cat(unit.done for unit in self._units).all()),
             self.command.ready.eq(ends & (lane == self.last)),
@@ -352,13 +379,9 @@ class Scalars(wiring.Component):
                            "statistics are there before the scales of those before")
         return m
 
-    def _connect(self, m, unit, place: int, index: int, lane):
+    def _connect(self, m, unit, place: int, index: int):
         """Connect a place of a unit, which has the projection of this index."""
-        first = self._units[0].own[lane][0]
-        m.d.comb += [
-            unit.peaks[place].eq(Mux(self.command.p.separate, unit.own[lane][place], first)),
-            unit.factors[place].eq(self.command.p.factors[index]),
-        ]
+        m.d.comb += unit.factors[place].eq(self.command.p.factors[index])
         for n in self._lanes:
             m.d.comb += [
                 unit.amax[n][place].eq(self.statistics.amax[n][index]),

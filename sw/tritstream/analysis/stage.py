@@ -27,12 +27,12 @@ ROWS = FORMATS.trits_per_byte
 VECTORS = Op.MLGRU.vectors
 
 QUOTIENT = FORMATS.amax_bits + 1    # bits of a quotient
-RECIPROCAL = 8.3            # of a reciprocal, but for its digits; its maximum is shifted
-ABSENT = 5                  # more, where there are no gains: a maximum of 0 is shifted farthest
-ROOT, STACKED = 47, 2       # from the begin to the first token's root; more of two stacked norms
-NEXT_ROOT, KEPT = 52, 1     # from a root of a unit to its next; later, where they are kept
-SCALE = 7                   # of a scale, but for its digits
-QUANTISER = 12              # latency of the quantiser, and of what tells the feeder of its beats
+RECIPROCAL = 6.8            # of a reciprocal, but for its digits; its maximum is shifted
+ABSENT = 6                  # more, where there are no gains: a maximum of 0 is shifted farthest
+ROOT, STACKED = 46, 2       # from the begin to the first token's root; more of two stacked norms
+NEXT_ROOT, KEPT = 51, 1     # from a root of a unit to its next; later, where they are kept
+SCALE = 5                   # of a scale, but for its digits
+QUANTISER = 3.7             # from a reciprocal to the beat that the feeder is told of
 GAINS = 3                   # latency of the gain loader
 CORE = 5                    # core and serialiser, apart from the adder tree and the last words
 RESUMES = -3                # from a block's last word to the beat that its place is for
@@ -289,7 +289,7 @@ class _Product:
         reciprocal = RECIPROCAL + self._digits
         step = max(words, reciprocal) if self._serial > 1 and vectors > 1 else words
         of_token = max((vectors - 1) * step + words, self._serial * reciprocal)
-        last = self._digits - 1 + (self.tokens - 1) * of_token
+        last = reciprocal - 1 + (self.tokens - 1) * of_token
         ahead = (vectors - 1) * step + words - vectors * self._group
         return max(_gain_cycles(self.header, self.build), round(last + QUANTISER + ahead))
 

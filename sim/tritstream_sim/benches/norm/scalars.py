@@ -25,7 +25,7 @@ from tritstream_sim.agents.stream import PERIOD, Source, reset, start_clock
 MOST = (1 << FORMATS.product_bits - 1) - 1
 DIGIT_BITS, UNITS = [1, 2], {1: 1, 2: 3}
 LEAD = 6
-RECIPROCAL_BUDGET, SCALES_BUDGET = {1: 31, 2: 22}, {1: 192, 2: 89}
+RECIPROCAL_BUDGET, SCALES_BUDGET = {1: 31, 2: 22}, {1: 168, 2: 89}
 
 
 def components() -> dict[str, Scalars]:
