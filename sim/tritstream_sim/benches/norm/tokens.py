@@ -18,9 +18,9 @@ from tritstream_sim.benches.norm.scalars import LEAD, RECIPROCAL_BUDGET, expecte
 UNITS = {2: (1, 1), 3: (3, 1), 5: (3, 2)}
 """Units for the scalars, and for the norms, by lanes of the device."""
 
-ROOT = 64                       # cycles of a norm, and into where it is kept
+ROOT = 69                       # cycles of a norm, and into where it is kept
 RECIPROCALS = {1: 3 * 22, 3: RECIPROCAL_BUDGET[2]}      # of a token, by units
-SCALES = {1: 3 * 15 + 1, 3: 16}
+SCALES = {1: 3 * 22 + 1, 3: 23}
 
 
 def components() -> dict[str, Scalars]:
