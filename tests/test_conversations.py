@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -161,6 +162,24 @@ def test_fork_and_rewind(client):
     assert client.state(name) == whole
     message = client.refused(400, "POST", f"/v1/conversations/{name}/fork", {"tokens": 10 ** 6})
     assert f"give a number of 0 to {len(whole.text)}" in message
+
+
+def test_nobody_waits_for_a_fork_any_more(served, model, monkeypatch):
+    """So the way back to its place ends behind the pass that is under way."""
+    client, scheduler = served
+    name = client.new()
+    client.go_on(name, PROMPT, 40, temperature=0, logit_bias={"0": -100, "1": -100})
+    passes, together = [], model.engine._together
+    monkeypatch.setattr(model.engine, "_together",
+                        lambda works: passes.append(time.sleep(0.1)) or together(works))
+    body = json.dumps({"tokens": 45}).encode()
+    with socket.create_connection(("127.0.0.1", client.port), WAIT) as leaves:
+        leaves.sendall(b"POST /v1/conversations/%b/fork HTTP/1.1\r\nHost: localhost\r\n"
+                       b"Content-Length: %d\r\n\r\n%b" % (name.encode(), len(body), body))
+        until(lambda: len(passes) > 1)
+    until(lambda: scheduler.load == (0, 0))
+    assert len(passes) < 20
+    assert client.json("POST", f"/v1/conversations/{name}/fork", {"tokens": 8})["tokens"] == 8
 
 
 def test_list_and_delete(client):

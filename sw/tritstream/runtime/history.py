@@ -2,12 +2,13 @@
 
 import collections
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from tritstream.engines.state import State
 from tritstream.errors import BadInput
-from tritstream.runtime.scheduler import Scheduler
+from tritstream.runtime.scheduler import Answer, Scheduler
 
 __all__ = ["History"]
 
@@ -46,16 +47,26 @@ class History:
         for mark in [mark for mark in self._marks if mark > len(self.state.tokens)]:
             del self._marks[mark]
 
-    def before(self, count: int, scheduler: Scheduler) -> State:
+    def before(self, count: int, scheduler: Scheduler, *,
+               begun: Callable[[Answer], None] = lambda answer: None) -> State:
         """Return the state of the conversation when its text had `count` tokens.
 
         The last of them is pending, so that what came next can come again, or something else. It
         waits for the scheduler if tokens have to be taken again.
 
+        Parameters
+        ----------
+        count : int
+            Tokens of its text.
+        scheduler : Scheduler
+            Takes tokens again.
+        begun : callable
+            Called when it does, with what can be cancelled.
+
         Raises
         ------
         BadInput
-            It has not so many tokens.
+            It has not so many tokens, or was cancelled.
         DeviceError
             The device fails.
         """
@@ -72,11 +83,12 @@ class History:
             return dataclasses.replace(start, pending=pending)
         answer = scheduler.replay(tokens, state.heads[len(start.tokens):taken], start=start,
                                   pending=pending)
+        begun(answer)
         for _ in answer:
             pass
         if answer.state is None:
-            raise BadInput("The scheduler was closed before the way back was at its end: try again "
-                           "with another.")
+            raise BadInput("The way back was ended, or the scheduler closed, before its end: try "
+                           "again.")
         return answer.state
 
     def _nearest(self, taken: int) -> State:

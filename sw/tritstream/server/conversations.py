@@ -1,12 +1,17 @@
 """``/v1/conversations``: those that are kept, as files that go on anywhere."""
 
 import asyncio
+import contextlib
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from tritstream.engines.state import State, digest_text
+from tritstream.errors import TritstreamError
 from tritstream.model.tokenizer import Detokenizer, Tokenizer
+from tritstream.runtime.history import History
+from tritstream.runtime.scheduler import Answer, Scheduler
+from tritstream.server.events import gone
 from tritstream.server.request import ConversationRequest, ForkRequest, read_body, read_bytes
 from tritstream.server.residence import Residence, Served
 from tritstream.server.store import Kept, Store
@@ -71,8 +76,7 @@ class Conversations:
         state = history.state
         if asked.tokens is not None:
             async with self._forks, self._residence.use(self._served(kept)) as use:
-                state = await asyncio.to_thread(history.before, asked.tokens,
-                                                use.resident.scheduler)
+                state = await _before(request, history, asked.tokens, use.resident.scheduler)
         return self._entry_of(await asyncio.to_thread(self._store.create, state))
 
     def _found(self, request: Request) -> Kept:
@@ -91,6 +95,33 @@ class Conversations:
                 "used_at": int(kept.used), "model": None if served is None else served.name,
                 "tokens": kept.tokens, "digest": digest_text(kept.digest), "busy": kept.busy,
                 "begins": "" if tokenizer is None else tokenizer.decode(kept.beginning)}
+
+
+async def _before(request: Request, history: History, count: int,
+                  scheduler: Scheduler) -> State:
+    """Look for an earlier place in a thread, which ends early if nobody waits for it any more."""
+    left, begun = False, []
+
+    def begins(answer: Answer) -> None:
+        begun.append(answer)
+        if left:
+            answer.cancel()
+
+    looking = asyncio.create_task(asyncio.to_thread(history.before, count, scheduler,
+                                                    begun=begins))
+    watching = asyncio.create_task(gone(request.receive))
+    try:
+        await asyncio.wait((looking, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not looking.done():
+            raise ClientDisconnect
+        return await looking
+    finally:
+        watching.cancel()
+        left = True
+        for answer in begun:
+            answer.cancel()
+        with contextlib.suppress(TritstreamError):
+            await looking
 
 
 def _contents(state: State, tokenizer: Tokenizer | None) -> dict:
