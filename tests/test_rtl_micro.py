@@ -13,6 +13,7 @@ from tritstream.engines.golden import GoldenEngine
 from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
+from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.target import clocked
 from tritstream_hw.micro.compiler import compile_program
 from tritstream_hw.micro.core import Core
@@ -53,8 +54,10 @@ from tritstream_sim.twin.engine_contract import (
 )
 from tritstream_sim.twin.micro import MicroSimulator
 from tritstream_sim.verilate import stepped
+from tritstream_sim.verilate.pads import build_board
 from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
+BOARD = TARGETS["icebreaker"]
 CONFIG = clocked(LIMITS, 24_000_000, 1_000_000)
 SPRAM = pathlib.Path(stepped.__file__).parent / "primitives" / "ice40_spram.v"
 PAIRS = 60                  # fewer bytes than the ring has
@@ -248,3 +251,19 @@ def test_engine(executable, tmp_path, case):
     with (DeviceEngine(device, model.image, simulated=True) as engine,
           open_engine("golden", model) as twin):
         case(engine, twin)
+
+
+def test_a_model_up_to_the_pads_of_the_board(request, tmp_path, seed):
+    """The whole top, with models of its PLL and its memory: uploaded over the UART, and run."""
+    build = bytes(range(1, 9))
+    executable = build_board(BOARD, build, request.config.rootpath / "build" / "sim")
+    model = ModelConfig(hidden=12, intermediate=20, layers=1, vocab=23)
+    image = pack(DummyCheckpoint(model, seed=seed), tmp_path / "dummy.trit")
+    golden = GoldenEngine(image).open()
+    with Device(SteppedTransport(executable, baud=BOARD.baud, seed=seed), build=build,
+                dead_seconds=1e9, patience_seconds=1e9) as device:
+        assert device.load(image) == len(image.payload)
+        results = list(device.run([3, 9], 2, fresh=True))
+        expected = [*golden.feed([3]), *golden.run(9, 2)]
+        assert [result.digest for result in results] == [entry.digest for entry in expected]
+        assert device.statistics.bad == device.statistics.resent == 0
