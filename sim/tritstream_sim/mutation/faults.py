@@ -730,7 +730,7 @@ MUTANTS = [
     Mutant("reply.gap", "a byte that is not taken counts as sent",
            REPLY, "with m.If(stream.valid & stream.ready):", "with m.If(stream.valid):",
            RTL_MEMORY + "::test_digest_is_the_crc_of_the_bytes"),
-    Mutant("reply.place", "the last byte of a message is sent once more",
+    Mutant("reply.place", "a message behind one of two bytes begins in its middle",
            REPLY, "Mux(self._ends, 1, self._at << 1)",
            "Mux(self._ends & ~self._at[1], 1, self._at << 1)",
            RTL_CONTROL + "::test_spaces"),
