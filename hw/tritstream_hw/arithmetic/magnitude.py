@@ -2,13 +2,13 @@
 
 from amaranth import *
 
+from tritstream_hw.arithmetic.add_subtract import AddSubtract
+
 __all__ = ["magnitude"]
 
 
-def magnitude(value: Value) -> Value:
-    """Absolute value of a signed `value`, in a bit less: the lowest number wraps to 0.
-
-    One carry chain: negative numbers are inverted, and their sign is added.
-    """
-    sign = value[-1]
-    return ((value[:-1] ^ sign.replicate(len(value) - 1)) + sign)[:len(value) - 1]
+def magnitude(m: Module, value: Value, bits: int) -> Value:
+    """Absolute value of a signed `value` in so many bits, to which it wraps. Combinational."""
+    m.submodules += (adder := AddSubtract(a_bits=1, b_bits=len(value), bits=bits))
+    m.d.comb += [adder.a.eq(0), adder.b.eq(value), adder.subtract.eq(value[-1])]
+    return adder.total.as_unsigned()

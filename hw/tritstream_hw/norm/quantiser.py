@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from tritstream.formats import FORMATS
+from tritstream_hw.arithmetic.add_subtract import AddSubtract
 from tritstream_hw.arithmetic.multiply import Multiplier
 from tritstream_hw.elements.ports import gain_words_port, vector_words_port
 from tritstream_hw.gemv.activations import VECTORS, ActivationWrite
@@ -115,10 +116,16 @@ class ElementQuantiser(wiring.Component):
         ]
 
         negative = delay(m, negated, self.latency - self.odd_delay - 1, name="negative")
-        # Rounded and negated by one adder, for -(q + r) is ~q + 1 - r, and 1 - r the inverted bit.
+        # Rounded and negated by one adder: 0 - (q + r) is -r - q.
         bits, width = FORMATS.reciprocal_bits, len(self.o)
         quotient, half = scaled.o[bits:bits + width], scaled.o[bits - 1]
-        m.d.sync += self.o.eq((quotient ^ negative.replicate(width)) + (half ^ negative))
+        m.submodules.rounding = rounding = AddSubtract(a_bits=2, b_bits=width, bits=width)
+        m.d.comb += [
+            rounding.a.eq(Cat(half, half & negative)),
+            rounding.b.eq(quotient),
+            rounding.subtract.eq(negative),
+        ]
+        m.d.sync += self.o.eq(rounding.total)
         return m
 
 

@@ -100,7 +100,7 @@ class RowStatistics(wiring.Component):
             m.submodules[f"gain{index}"] = multiplier
             m.d.comb += [multiplier.a.eq(value), multiplier.b.eq(self.gains[f"gain{index}"])]
             size = Signal(AMAX_BITS, name=f"size_{index}", reset_less=True)
-            m.d.sync += size.eq(magnitude(multiplier.o))
+            m.d.sync += size.eq(magnitude(m, multiplier.o, AMAX_BITS))
             m.d.comb += self.amax[index].eq(size)
         return m
 
@@ -166,7 +166,7 @@ class SharedRowStatistics(wiring.Component):
         ]
 
         size = Signal(AMAX_BITS, reset_less=True)
-        m.d.sync += size.eq(magnitude(product.o)[:AMAX_BITS])
+        m.d.sync += size.eq(magnitude(m, product.o, AMAX_BITS))
         m.d.comb += [amax.eq(size) for amax in self.amax]
 
         squared, upper = Signal.like(value), Signal()
