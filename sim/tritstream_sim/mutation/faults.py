@@ -490,7 +490,7 @@ MUTANTS = [
            NORM, " << exponent[0]", "", RTL_SCALARS),
     Mutant("norm.right", "a ratio that shifts S1 far to the right shifts it to the left",
            NORM, "Mux(pairs < 0, 0, pairs[:6] | pairs[6:].any().replicate(6))",
-           "pairs[:6] | pairs[6:].any().replicate(6)", RTL_SCALARS),
+           "pairs[:6]", RTL_SCALARS),
     Mutant("roots.kept", "the first norm is made again, of the last token",
            ROOTS, "(turn == number) & (made <= self.last)", "(turn == number)", RTL_SCALARS),
     Mutant("roots.turn", "norms are kept in the order in which they come",
