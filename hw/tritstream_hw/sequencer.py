@@ -3,7 +3,6 @@
 from amaranth import *
 from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -13,6 +12,7 @@ from tritstream.link.protocol import Status
 from tritstream_hw.gemv.layouts import lanes_layout
 from tritstream_hw.layouts import table_layout
 from tritstream_hw.ports import BEATS_BITS, DONE, PASS_BITS, record_port, start_layout
+from tritstream_hw.ram import Ram
 from tritstream_hw.stage import StageDecoder, stage_layout
 from tritstream_hw.stream.transfer import taken
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
@@ -192,8 +192,8 @@ class Sequencer(wiring.Component):
 
     def _count(self, m, runs, records, index):
         """Count while a pass runs, and keep a record of each stage."""
-        m.submodules.records = memory = Memory(
-            shape=_RECORD, depth=self._config.max_stages, init=[])
+        m.submodules.records = memory = Ram(
+            shape=_RECORD, depth=self._config.max_stages)
         write, read = memory.write_port(), memory.read_port()
         cycles, stalls = Signal(PASS_BITS), Signal(PASS_BITS)
         beats_taken = Signal(BEATS_BITS)

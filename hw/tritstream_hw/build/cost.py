@@ -25,7 +25,7 @@ from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.toolchains import TRELLIS
 from tritstream_hw.build.cost_harness import Harness
 from tritstream_hw.build.report import parse_cells
-from tritstream_hw.build.toolchain import WITHOUT_ASSERTIONS, ToolRun, version
+from tritstream_hw.build.toolchain import PREPARE, ToolRun, version
 from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
 from tritstream_hw.elements.dequantise import Dequantise
@@ -60,7 +60,7 @@ __all__ = ["BLOCKS", "Cost", "check", "main", "measure"]
 PART = "LFE5U-85F-6BG381C"
 NEXTPNR = ["--85k", "--package", "CABGA381", "--speed", "6", "--freq", "200", "--seed", "1",
            "--timing-allow-fail", "--lpf-allow-unconstrained"]
-SYNTHESIS = (f"read_rtlil top.il; {WITHOUT_ASSERTIONS}; {{}}synth_ecp5 -nowidelut -top top; "
+SYNTHESIS = (f"read_rtlil top.il; {PREPARE}; {{}}synth_ecp5 -nowidelut -top top; "
              "write_json top.json")
 # Yosys 0.70 stops at some designs, as names that it makes up for nets meet: then with others.
 NAMINGS = "", "autoname; "

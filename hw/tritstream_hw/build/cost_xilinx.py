@@ -27,7 +27,7 @@ from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.build.cost import BLOCKS as ALONE
 from tritstream_hw.build.cost import CONFIG
 from tritstream_hw.build.parts import PARTS, Part
-from tritstream_hw.build.toolchain import WITHOUT_ASSERTIONS, ToolRun, version
+from tritstream_hw.build.toolchain import PREPARE, ToolRun, version
 from tritstream_hw.soc import Soc
 
 __all__ = ["BLOCKS", "FAMILIES", "Cost", "count_cells", "main", "measure", "page"]
@@ -40,7 +40,7 @@ FAMILIES = {"xc7": ("7-series", ""), "xcup": ("UltraScale+", "-uram")}
 # delay less, takes up to 7 % fewer LUTs.
 SYNTHESIS = """
 read_rtlil top.il
-{without_assertions}
+{prepare}
 synth_xilinx -family {family} -flatten -noiopad -noclkbuf {options} -top top -run begin:map_luts
 opt_expr -mux_undef -noclkinv
 abc -luts 2:2,3,6:5
@@ -167,7 +167,7 @@ def measure(name: str, family: str, directory: pathlib.Path) -> Cost:
         block, name="top", emit_src=False,
         ports=[port for port in ports if not isinstance(port, Const)]))    # `ready` that always is
     (directory / "top.ys").write_text(SYNTHESIS.format(
-        family=family, options=FAMILIES[family][1], without_assertions=WITHOUT_ASSERTIONS))
+        family=family, options=FAMILIES[family][1], prepare=PREPARE))
     run = ToolRun(["yosys", "-q", "-s", "top.ys"], directory, "yosys.out")
     try:
         if not run.succeeded:

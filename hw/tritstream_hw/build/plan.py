@@ -25,7 +25,7 @@ from tritstream_hw.boards import Target
 from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
-from tritstream_hw.build.toolchain import WITHOUT_ASSERTIONS, ToolRun, find_tool, version
+from tritstream_hw.build.toolchain import PREPARE, ToolRun, find_tool, version
 
 __all__ = ["SEEDS", "bitstream", "build", "build_id", "plan", "sha256"]
 
@@ -48,7 +48,7 @@ def plan(target: Target, identity: bytes) -> BuildPlan:
     try:
         return target.platform().prepare(
             target.top(target.config, identity, target.baud), NAME, emit_src=False,
-            script_after_read=WITHOUT_ASSERTIONS,
+            script_after_read=PREPARE,
             synth_opts=list(target.synth_options), nextpnr_opts=list(target.nextpnr_options))
     except TritstreamError as error:
         _drop(error)

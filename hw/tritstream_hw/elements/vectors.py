@@ -3,7 +3,6 @@
 from amaranth import *
 from amaranth.hdl import Assert
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2, exact_log2
 
@@ -16,6 +15,7 @@ from tritstream_hw.elements.ports import (
     vector_words_port,
     vector_write_port,
 )
+from tritstream_hw.ram import Ram
 from tritstream_hw.stream.delay import delay
 
 __all__ = ["VectorMemory", "VectorPorts"]
@@ -59,8 +59,8 @@ class VectorMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         words = len(self.read.data) // self._width      # of `E` elements, in one of `V`
-        m.submodules.memory = memory = Memory(
-            shape=self.read.data.shape(), depth=self._depth, init=[])
+        m.submodules.memory = memory = Ram(
+            shape=self.read.data.shape(), depth=self._depth)
         write, read = memory.write_port(granularity=1), memory.read_port()
 
         word = self.write.addr[:exact_log2(words)]

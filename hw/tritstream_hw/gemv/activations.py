@@ -2,10 +2,10 @@
 
 from amaranth import *
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from tritstream.formats import FORMATS
+from tritstream_hw.ram import Ram
 
 __all__ = ["VECTORS", "ActivationMemory", "ActivationRead", "ActivationWrite"]
 
@@ -118,8 +118,8 @@ class ActivationMemory(wiring.Component):
         # The vector is the upper part of the address, so that none of it has to be computed.
         beats = 1 << (self._column_beats - 1).bit_length()
         bits = len(Value.cast(self.write.data))
-        m.submodules.memory = memory = Memory(
-            shape=unsigned(len(Value.cast(self.read.data))), depth=VECTORS * beats, init=[])
+        m.submodules.memory = memory = Ram(
+            shape=unsigned(len(Value.cast(self.read.data))), depth=VECTORS * beats)
         write, read = memory.write_port(granularity=bits), memory.read_port()
 
         part = self.write.address[:(self._parts - 1).bit_length()]

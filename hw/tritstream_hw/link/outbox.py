@@ -1,11 +1,12 @@
 """Cuts the outgoing stream into payloads, and keeps them until they have been acknowledged."""
 
 from amaranth import *
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import DEVICE_WINDOW, MAX_PAYLOAD
 from tritstream_hw.link.frame import LENGTH_BITS
+from tritstream_hw.ram import Ram
 from tritstream_hw.stream.reader import Reader
 
 __all__ = ["Outbox"]
@@ -55,8 +56,7 @@ class Outbox(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.store = store = memory.Memory(
-            shape=8, depth=DEVICE_WINDOW * MAX_PAYLOAD, init=[])
+        m.submodules.store = store = Ram(shape=8, depth=DEVICE_WINDOW * MAX_PAYLOAD)
         write, read = store.write_port(), store.read_port()
         slot_bits = (DEVICE_WINDOW - 1).bit_length()
         byte_bits = (MAX_PAYLOAD - 1).bit_length()

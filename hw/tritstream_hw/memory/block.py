@@ -1,10 +1,11 @@
 """On-chip memory behind the memory port."""
 
 from amaranth import *
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from tritstream_hw.memory.port import MOST_BEATS, MemorySignature, beat_layout
+from tritstream_hw.ram import Ram
 from tritstream_hw.stream.reader import Reader
 from tritstream_hw.stream.skid import Skid
 
@@ -37,7 +38,7 @@ class BlockMemory(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.store = store = memory.Memory(shape=self._layout, depth=self._beats, init=[])
+        m.submodules.store = store = Ram(shape=self._layout, depth=self._beats)
         write, read = store.write_port(), store.read_port()
 
         # The memory is spread over the chip: what comes out of it is registered at once.

@@ -3,9 +3,9 @@
 from amaranth import *
 from amaranth.hdl import Assert
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from tritstream_hw.ram import Ram
 from tritstream_hw.stream.reader import Reader
 
 __all__ = ["PacketQueue"]
@@ -56,7 +56,7 @@ class PacketQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         depth = self._depth
-        m.submodules.memory = memory = Memory(shape=self._shape, depth=depth, init=[])
+        m.submodules.memory = memory = Ram(shape=self._shape, depth=depth)
         write, read = memory.write_port(), memory.read_port()
 
         # Positions have one bit more than an address: full and empty are told apart.

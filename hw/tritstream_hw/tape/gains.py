@@ -3,7 +3,6 @@
 from amaranth import *
 from amaranth.hdl import Assert
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
@@ -12,6 +11,7 @@ from tritstream.image.tape import Bank
 from tritstream_hw.elements.ports import gain_words_port, rows_of, rows_port
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.norm.row_statistics import GAINS
+from tritstream_hw.ram import Ram
 
 __all__ = ["GainBanks", "GainPorts", "banks_layout", "load_layout"]
 
@@ -151,7 +151,7 @@ class GainBanks(wiring.Component):
                 """Where a word is; of both halves beside each other, so that none has a gap."""
                 return Cat(half, Cat(address, C(0, bits))[:bits])
 
-            memory = Memory(shape=unsigned(8 * word_bytes), depth=2 * self._words(bank), init=[])
+            memory = Ram(shape=unsigned(8 * word_bytes), depth=2 * self._words(bank))
             m.submodules[bank.name.lower()] = memory
             write, read = memory.write_port(granularity=8 * chunk_bytes), memory.read_port()
             m.d.comb += [

@@ -24,8 +24,9 @@ __all__ = ["FST", "compile_model"]
 LINT = ["-Wno-UNOPTFLAT", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CASEOVERLAP",
         "-Wno-CASEINCOMPLETE", "-Wno-COMBDLY", "-Wno-ASCRANGE"]
 
-# All that has no initial value begins at zero: `export` relies on it.
-ZEROS = ["--x-initial", "fast"]
+# All that has no initial value begins at zero: `export` relies on it. What a memory may give is not
+# what is expected of it.
+UNKNOWN = ["--x-initial", "fast", "--x-assign", "1"]
 
 VERSION_SECONDS = 60.0
 STEP_SECONDS = 3600.0       # for Verilator, and for make; the largest model takes minutes
@@ -94,7 +95,7 @@ def compile_model(verilog_text: str, name: str, cache: pathlib.Path, *,
     """
     tool = find_verilator()
     tools = tool.version, _compiler_version(), list(arguments)
-    digest = _digest(*tools, LINT, ZEROS, optimise, verilog_text, name, control,
+    digest = _digest(*tools, LINT, UNKNOWN, optimise, verilog_text, name, control,
                      [path.read_bytes() for path in sources], list(map(str, libraries)))
     cache = cache.absolute()
     directory = cache / f"{name}-{digest}"
@@ -205,7 +206,7 @@ def _compiler_version() -> str:
 
 def _verilate(tool: Verilator, place: pathlib.Path, name: str, arguments: list[str], log):
     _run([str(tool.binary), "--cc", "--exe", "--no-MMD", "--top-module", name, "--prefix", "Vtop",
-          "-Mdir", ".", "-o", f"../{name}", *LINT, *ZEROS, f"../design/{name}.vlt",
+          "-Mdir", ".", "-o", f"../{name}", *LINT, *UNKNOWN, f"../design/{name}.vlt",
           f"../design/{name}.v", *arguments],
          what=f"Verilator on {name}", log=log, directory=place / "objects",
          env={**os.environ, "VERILATOR_ROOT": "../verilator"})

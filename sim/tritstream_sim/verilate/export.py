@@ -9,6 +9,7 @@ from amaranth.back import rtlil
 
 from tritstream.errors import MissingTool, ToolFailed
 from tritstream.support.tools import complaint, find_yosys, install_command, run_bounded
+from tritstream_hw.ram import ANY_WORD
 
 __all__ = ["export", "ports"]
 
@@ -18,6 +19,7 @@ SECONDS = 3600.0            # for Yosys; the largest model takes one, its first 
 SCRIPT = """read_rtlil <<rtlil
 {}
 rtlil
+{}
 {}
 proc -nomux -norom
 memory_collect
@@ -61,8 +63,8 @@ def export(component, name: str, platform=None) -> str:
     with _collecting_nothing():
         text = rtlil.convert(component, name=name, platform=platform, emit_src=False,
                              ports=None if platform is None else ())
-    script = SCRIPT.format(ZERO_MEMORY.sub("", text), getattr(platform, "script_after_read", ""),
-                           REMOVED, REMOVED)
+    script = SCRIPT.format(ZERO_MEMORY.sub("", text), ANY_WORD,
+                           getattr(platform, "script_after_read", ""), REMOVED, REMOVED)
     try:
         done = run_bounded([program, "-q", "-"], SECONDS, text=script,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -20,7 +20,6 @@ MODELS = sorted([*_HERE.glob("primitives/*.v"), *_HERE.glob("chips/*.v")])
 
 _ARGUMENTS = ["--timing", "--no-sched-zero-delay", "--timescale", "1ns/1fs",
               "-Wno-PINMISSING",            # a PLL need not have all its outputs
-              "--x-assign", "1",            # what a memory may give is not what is expected of it
               "-CFLAGS", "-std=c++20"]      # which the wheel's makefile does not ask for
 
 # Some platforms have all their pads in both directions: what stands at one is a wire.
