@@ -37,7 +37,7 @@ class Contenders(wiring.Component):
     least, full
         As those of `TopK`.
     o : :py:`Out(stream.Signature(logit_layout(acc_bits, T)))`
-        Logits, rows of a token ascending; one cycle later.
+        Logits, rows of a token ascending; one cycle later, or two if `E` is more than 1.
     """
 
     def __init__(self, *, acc_bits: int, element_width: int, lanes: int = 1):
@@ -52,34 +52,36 @@ class Contenders(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.register = register = Register(self.o.payload.shape())
-        wiring.connect(m, register.o, wiring.flipped(self.o))
+        o = self.o
+        if self._width > 1:         # a choice among rows is not in the way of the ranking
+            m.submodules.register = register = Register(o.payload.shape())
+            wiring.connect(m, register.o, wiring.flipped(o))
+            o = register.i
 
-        # Rows of the word that still have to pass, and those that have passed already.
-        wanted, passed = Signal(self._width), Signal(self._width)
-        first, more = Signal(self._width), Signal()
-        last_row = self.i.p.live & ~(self.i.p.live >> 1)
-        lane = self.i.p.lane
-        least, full = self.least[lane], self.full.bit_select(lane, 1)
-        for n, row in enumerate(self.i.p.rows):
-            ends = self.i.p.last & last_row[n]
-            m.d.comb += wanted[n].eq(
-                self.i.p.live[n] & ~passed[n]
-                & (self.every | ~full | (row[0] > least) | ends))
+        # The rows of a word that still have to pass. Whether they are wanted is found before the
+        # word is kept: whoever offers it learns only whether the one before has passed.
+        kept = Signal.like(self.i.payload, reset_less=True)
+        wanted, first, more = Signal(self._width), Signal(self._width), Signal()
         m.d.comb += [
             first.eq(wanted & -wanted),
             more.eq((wanted & ~first).any()),
-            register.i.valid.eq(self.i.valid & wanted.any()),
-            self.i.ready.eq(~more & (register.i.ready | ~wanted.any())),
-            register.i.p.lane.eq(lane),
-            register.i.p.last.eq(self.i.p.last & ~more),
+            o.valid.eq(wanted.any()),
+            o.p.lane.eq(kept.lane),
+            o.p.last.eq(kept.last & ~more),
+            self.i.ready.eq(~wanted.any() | (~more & o.ready)),
         ]
-        for n, row in enumerate(self.i.p.rows):
+        for n, row in enumerate(kept.rows):
             with m.If(first[n]):
-                m.d.comb += [register.i.p.acc.eq(row[0]),
-                             register.i.p.row.eq(self.i.p.word * self._width + n)]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += passed.eq(0)
-        with m.Elif(self.i.valid & register.i.ready):
-            m.d.sync += passed.eq(passed | first)
+                m.d.comb += [o.p.acc.eq(row[0]), o.p.row.eq(kept.word * self._width + n)]
+
+        least, full = self.least[self.i.p.lane], self.full.bit_select(self.i.p.lane, 1)
+        last_row = self.i.p.live & ~(self.i.p.live >> 1)
+        with m.If(o.ready):
+            m.d.sync += wanted.eq(wanted & ~first)
+        with m.If(self.i.ready):
+            m.d.sync += kept.eq(self.i.p)
+            for n, row in enumerate(self.i.p.rows):
+                ends = self.i.p.last & last_row[n]
+                m.d.sync += wanted[n].eq(self.i.valid & self.i.p.live[n]
+                                         & (self.every | ~full | (row[0] > least) | ends))
         return m

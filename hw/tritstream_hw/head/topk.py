@@ -93,13 +93,15 @@ class TopK(wiring.Component):
         self.sorting = Signal()
         self.fresh = Signal(shape, reset_less=True)         # what is sorted in
         self.place = Signal(range(places))                  # the free one
+        self.before = Signal(range(places))                 # the one before it
         self.owner = Signal.like(self.lane)                 # whose list that is in
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.list = self.list
         write, read = self.list.write_port(), self.list.read_port(domain="comb")
-        most, fresh, place, owner = self._candidates, self.fresh, self.place, self.owner
+        most, fresh, owner = self._candidates, self.fresh, self.owner
+        place, before = self.place, self.before
 
         taken, better, rests, ended = (Signal() for _ in range(4))
         lane = self.i.p.lane
@@ -119,9 +121,10 @@ class TopK(wiring.Component):
                 fresh.token.eq(self.i.p.row),
                 owner.eq(lane),
                 place.eq(Mux(full, most - 1, self.counts[lane])),
+                before.eq(Mux(full, most - 2, self.counts[lane] - 1)),
             ]
 
-        before, shown = (place - 1)[:len(place)], self.index[:len(place)]
+        shown = self.index[:len(place)]
         m.d.comb += [
             read.addr.eq(Mux(self.sorting, Cat(before, owner), Cat(shown, self.lane))),
             rests.eq((place == 0) | ~_less(read.data.acc, fresh.acc)),
@@ -130,7 +133,7 @@ class TopK(wiring.Component):
             write.data.eq(Mux(rests, fresh, read.data)),
         ]
         with m.If(self.sorting):
-            m.d.sync += place.eq(place - 1)
+            m.d.sync += [place.eq(before), before.eq(before - 1)]
             with m.If(place == most - 1):
                 m.d.sync += self.least[owner].eq(write.data.acc)
             with m.If(rests):
