@@ -17,6 +17,7 @@ from tritstream_hw.memory.player import Player
 from tritstream_hw.memory.port import MemorySignature
 from tritstream_hw.memory.prefetch import Prefetch
 from tritstream_hw.ports import ControlledSignature, part
+from tritstream_hw.stream.register import Register
 
 __all__ = ["Soc"]
 
@@ -88,7 +89,11 @@ class Soc(wiring.Component):
         commands, replies = control.i, control.o
         if config.flash_offset > 0:
             commands, replies = self._start_from_flash(m, control, reset)
-        for source, sink in ((link.o, commands), (replies, link.i)):
+        # A byte comes out of a block RAM half a cycle late.
+        received = Register(8)
+        m.submodules.received = ResetInserter(reset)(received)
+        wiring.connect(m, received.o, commands)
+        for source, sink in ((link.o, received.i), (replies, link.i)):
             m.d.comb += [
                 sink.payload.eq(source.payload),
                 sink.valid.eq(source.valid & ~reset),

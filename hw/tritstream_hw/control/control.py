@@ -24,6 +24,7 @@ from tritstream_hw.link import COUNTERS
 from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.memory.player import PlayerSignature
 from tritstream_hw.ports import ControlledSignature, PassSignature, part
+from tritstream_hw.stream.register import Register
 from tritstream_hw.stream.skid import Skid
 
 __all__ = ["Control"]
@@ -126,14 +127,17 @@ class Control(wiring.Component):
         """Moves of the command that is carried out, and its data to whoever takes them."""
         player = self.player
         wiring.connect(m, wiring.flipped(player.digest), access.beats)
+        # Whether a move may begin takes the player a cycle to find.
+        m.submodules.moves = moves = Register(player.command.payload.shape())
+        wiring.connect(m, moves.o, wiring.flipped(player.command))
+        idle = player.idle & ~moves.o.valid
         m.d.comb += [
-            player.command.valid.eq(run.move.valid | access.move.valid),
-            player.command.payload.eq(Mux(parser.run.valid, run.move.payload, access.move.payload)),
-            run.move.ready.eq(player.command.ready),
-            access.move.ready.eq(player.command.ready),
-            player.drop.eq(run.drop | access.drop),
-            run.idle.eq(player.idle),
-            access.idle.eq(player.idle),
+            moves.i.valid.eq(run.move.valid | access.move.valid),
+            moves.i.payload.eq(Mux(parser.run.valid, run.move.payload, access.move.payload)),
+            run.move.ready.eq(moves.i.ready),
+            access.move.ready.eq(moves.i.ready),
+            run.idle.eq(idle),
+            access.idle.eq(idle),
             player.bytes.payload.eq(parser.o.payload),
             access.bytes.payload.eq(parser.o.payload),
             run.bytes.payload.eq(parser.o.payload),
@@ -142,6 +146,8 @@ class Control(wiring.Component):
             run.bytes.valid.eq(parser.o.valid),
             parser.o.ready.eq(player.bytes.ready | access.bytes.ready | run.bytes.ready),
         ]
+        # A flip-flop in a path that leads to every byte; beats are dropped a cycle later.
+        m.d.sync += player.drop.eq(run.drop | access.drop)
         m.d.sync += [
             Assert(~run.move.valid | parser.run.valid, "a move of no RUN"),
             Assert(~run.move.valid | ~access.move.valid, "moves of two commands at once"),

@@ -74,9 +74,11 @@ class Serialiser(wiring.Component):
         waiting, running = Signal(), Signal()
         following = Signal(self.command.payload.shape())
         projection, last_projection = Signal(range(VECTORS)), Signal(range(VECTORS))
-        word, last_row = Signal(16), Signal(16)
+        word = Signal(16)
         # Which of the blocks side by side is emitted, rows behind it, and that there are none.
         side, rows_left, is_last_block = Signal(range(self._sides)), Signal(17), Signal()
+        # Where in the last block the last row is, and in its word.
+        last_place, last_row = Signal(range(block)), Signal(exact_log2(width))
         # Where in the block the word begins, plus E - 1: it may begin in the block before.
         place = Signal(range(block + width - 1), init=width - 1)
         # The token whose rows are emitted, and where in the block the first one's began.
@@ -90,7 +92,7 @@ class Serialiser(wiring.Component):
         m.d.comb += [
             collects.eq(projection != last_projection),
             emits.eq(running & ~collects & self.i.valid & register.i.ready),
-            last_word.eq(is_last_block & (word == last_row >> exact_log2(width))),
+            last_word.eq(is_last_block & (place >= last_place)),
             # A word that ends behind the block is not over yet.
             word_ends.eq((place <= block - 1) | last_word),
             through.eq((place >= block - 1) | last_word),
@@ -123,7 +125,7 @@ class Serialiser(wiring.Component):
             with m.If(block_ends):
                 following_place = Mux(word_ends, width - 1, place - block)
                 m.d.sync += [side.eq(side + 1), lane.eq(0), rows_left.eq(rows_left - block),
-                             is_last_block.eq(rows_left <= block),
+                             is_last_block.eq(rows_left <= block), last_place.eq(rows_left - 1),
                              word.eq(word + word_ends), first_word.eq(word + word_ends),
                              place.eq(following_place), first_place.eq(following_place)]
             with m.If(taken):
@@ -137,6 +139,7 @@ class Serialiser(wiring.Component):
                 waiting.eq(0),
                 running.eq(1),
                 last_row.eq(following.rows - 1),
+                last_place.eq(following.rows - 1),
                 last_projection.eq(following.projections - 1),
                 rows_left.eq(following.rows - block),
                 is_last_block.eq(following.rows <= block),
@@ -145,7 +148,7 @@ class Serialiser(wiring.Component):
             m.d.sync += [waiting.eq(1), following.eq(self.command.p)]
 
         live = Signal(width)
-        there = (1 << last_row[:exact_log2(width)] + 1) - 1     # in the last word
+        there = (1 << last_row + 1) - 1     # in the last word
         m.d.comb += [
             register.i.valid.eq(running & ~collects & self.i.valid & ~rests),
             register.i.p.live.eq(live & Mux(last_word, there, -1)),

@@ -76,6 +76,8 @@ class Deframer(wiring.Component):
                         (self.header.length != 0) & (self.header.length <= MAX_PAYLOAD),
                         (self.header.kind <= max(Kind)) & (self.header.length == 0))
 
+        # What follows from a frame is not in the way of its CRC: the next header is not there yet.
+        m.d.sync += [self.good.eq(0), self.bad.eq(0)]
         with m.FSM():
             with m.State("HUNT"):
                 m.d.comb += self.i.ready.eq(1)
@@ -95,7 +97,7 @@ class Deframer(wiring.Component):
                     m.next = "DROP"
             with m.State("JUDGE"):
                 m.d.comb += self.begin.eq(plausible)
-                m.d.comb += self.bad.eq(~plausible)
+                m.d.sync += self.bad.eq(~plausible)
                 with m.If(~plausible):
                     m.next = "HUNT"
                 with m.Elif(is_data):
@@ -123,10 +125,9 @@ class Deframer(wiring.Component):
                 with m.Elif(given_up):
                     m.next = "DROP"
             with m.State("CHECK"):
-                m.d.comb += self.good.eq(whole)
-                m.d.comb += self.bad.eq(~whole)
+                m.d.sync += [self.good.eq(whole), self.bad.eq(~whole)]
                 m.next = "HUNT"
             with m.State("DROP"):
-                m.d.comb += self.bad.eq(1)
+                m.d.sync += self.bad.eq(1)
                 m.next = "HUNT"
         return m

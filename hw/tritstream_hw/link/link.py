@@ -21,7 +21,7 @@ class Link(wiring.Component):
     """Reliable, ordered byte stream in each direction over a PHY that may lose, flip or add bytes.
 
     `docs/link.md` describes the frames. One byte per cycle in each direction, less 2 % for framing;
-    a payload comes out of `o` two cycles after its CRC.
+    a payload comes out of `o` three cycles after its CRC.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ class Fetcher(wiring.Component):
     last : :py:`Out(1)`
         The beat on `o` is the last of all that has been asked for.
     idle : :py:`Out(1)`
-        Every beat of every region has been taken.
+        Every beat of every region has been taken, and that since a cycle ago.
     abandon : :py:`In(1)`
         Strobe: forget the regions. Beats already requested are dropped when they come, and no
         region is taken before.
@@ -55,7 +55,7 @@ class Fetcher(wiring.Component):
             "data": In(beats),
             "o": Out(beats),
             "last": Out(1),
-            "idle": Out(1),
+            "idle": Out(1, init=1),
             "abandon": In(1),
         })
         # Attributes, so that a proof can hold them to what they owe each other.
@@ -87,8 +87,8 @@ class Fetcher(wiring.Component):
             self.data.ready.eq(self.o.ready | dropping),
             comes.eq(self.data.valid & self.data.ready),
             self.last.eq(asked & (under_way == 1)),
-            self.idle.eq(asked & (under_way == 0)),
         ]
+        m.d.sync += self.idle.eq(asked & (under_way == 0) & ~loads)
         m.d.sync += under_way.eq(under_way + Mux(asks, count, 0) - comes)
         with m.If(request.ready):
             m.d.sync += request.valid.eq(0)

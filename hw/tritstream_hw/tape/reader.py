@@ -157,14 +157,14 @@ class TapeReader(wiring.Component):
                         m.next = "ROW"
                 with m.Else():
                     m.d.comb += forward(self.banks)
-                    m.d.sync += banks_left.eq(banks_left - taken)
                     with m.If(taken):
-                        m.d.sync += banks_more.eq(banks_left != 1)
+                        m.d.sync += [banks_left.eq(banks_left - 1), banks_more.eq(banks_left != 1)]
             with m.State("BODY"):
                 m.d.comb += forward(self.trits)
-                m.d.sync += body_left.eq(body_left - taken)
-                with m.If(taken & (body_left == 1)):
-                    m.next = "HEADER"
+                with m.If(taken):
+                    m.d.sync += body_left.eq(body_left - 1)
+                    with m.If(body_left == 1):
+                        m.next = "HEADER"
             with m.State("ROW"):
                 m.d.comb += forward(self.row)
                 with m.If(self.row_done):
