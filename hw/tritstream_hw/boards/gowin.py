@@ -49,7 +49,6 @@ FEWEST = 32
 FLIP_FLOPS = "-cell $_DFF_?_ 0 -cell $_DFFE_?P_ 0 -cell $_SDFF_?P?_ r -cell $_SDFFE_?P?P_ r"
 _SYNTH = 'synth_gowin {{get_override("synth_opts")|options}} -top {{name}}'
 _SYNTH_IN_PARTS = "\n            ".join([
-    "{{platform.script_after_read}}",
     "scratchpad -copy abc9.script.flow3 abc9.script",
     _SYNTH.replace("synth_gowin", "synth_gowin -run begin:map_ffs"),
     "opt_clean",
@@ -66,10 +65,6 @@ class ApiculaPlatform(GowinPlatform):
 
     die = "GW2A-18C"
     required_tools = APICULA.tools
-    # A block RAM of a GW2A that is read where it is written gives anything. That it gives what was
-    # there before, as Amaranth's memories do, would take a twentieth of the part; and no word that
-    # is read in such a cycle is used, which the simulation up to the pads shows: there it is false.
-    script_after_read = "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i"
     command_templates = [
         GowinPlatform._apicula_command_templates[0],
         r"""

@@ -37,7 +37,7 @@ class Contenders(wiring.Component):
     least, full
         As those of `TopK`.
     o : :py:`Out(stream.Signature(logit_layout(acc_bits, T)))`
-        Logits, rows of a token ascending; one cycle later, or two if `E` is more than 1.
+        Logits, rows of a token ascending; two cycles later.
     """
 
     def __init__(self, *, acc_bits: int, element_width: int, lanes: int = 1):
@@ -52,11 +52,10 @@ class Contenders(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        o = self.o
-        if self._width > 1:         # a choice among rows is not in the way of the ranking
-            m.submodules.register = register = Register(o.payload.shape())
-            wiring.connect(m, register.o, wiring.flipped(o))
-            o = register.i
+        # While one waits here to be ranked, words pass of which none is wanted.
+        m.submodules.register = register = Register(self.o.payload.shape())
+        wiring.connect(m, register.o, wiring.flipped(self.o))
+        o = register.i
 
         # The rows of a word that still have to pass. Whether they are wanted is found before the
         # word is kept: whoever offers it learns only whether the one before has passed.
