@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import lzma
+import math
 import os
 import re
 import shlex
@@ -230,6 +231,24 @@ def test_generate_json(good, image):
     assert timings["prompt_tokens"] == 14
     assert timings["generated_tokens"] == len(result["tokens"])
     assert timings["tokens_per_second"] > 0 and timings["prompt_tokens_per_second"] > 0
+
+
+@pytest.mark.parametrize("how", [[], ["--temp", 0.8, "--seed", 3]])
+def test_log_probabilities_of_a_text(good, image, how):
+    """Those of the candidates add up to one, as they say among what they are."""
+    plain, told, whole = (json.loads(good("generate", "-m", image, *PROMPT, "-n", 6, *how, *more,
+                                          "--json"))
+                          for more in ([], ["--logprobs", 2], ["--logprobs", 16]))
+    assert plain["tokens"] == told["tokens"] == whole["tokens"] and "logprobs" not in plain
+    assert told["logprobs_among"] == "16 candidates" and told["logprobs"] == whole["logprobs"]
+    for token, found, best, every in zip(told["tokens"], told["logprobs"], told["top_logprobs"],
+                                         whole["top_logprobs"], strict=True):
+        assert best == every[:2] and dict(map(tuple, every))[token] == found
+        assert sum(math.exp(number) for _, number in every) == pytest.approx(1)
+
+
+def test_log_probabilities_are_told_with_json(refused, image):
+    assert "add it" in refused(2, "generate", "-m", image, *PROMPT, "--logprobs", 2)
 
 
 def test_generate_writes_text_and_timings_apart(tritstream, image):

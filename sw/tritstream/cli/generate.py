@@ -23,6 +23,7 @@ from tritstream.cli.options import (
 from tritstream.cli.sampling import (
     FrequencyPenalty,
     LogitBias,
+    LogProbabilities,
     MinP,
     PresencePenalty,
     RepeatPenalty,
@@ -35,7 +36,7 @@ from tritstream.cli.sampling import (
 )
 from tritstream.engines.candidates import CANDIDATES
 from tritstream.engines.state import digest_text
-from tritstream.errors import INTERRUPTED
+from tritstream.errors import INTERRUPTED, BadInput
 from tritstream.runtime.generate import Generation, Timings
 from tritstream.runtime.sampling import Sampler
 from tritstream.runtime.stop import StopTexts
@@ -60,6 +61,7 @@ def generate(
     logit_bias: LogitBias = None,
     stop: Stop = None,
     seed: Seed = 0,
+    logprobs: LogProbabilities = 0,
     json: Json = False,
 ):
     """Go on from a prompt; the text appears as it is made."""
@@ -72,6 +74,8 @@ def generate(
     stop = stop or []
     Sampler(**sampling)
     StopTexts(stop)
+    if logprobs and not json:
+        raise BadInput("--logprobs are told with --json; add it.")
     opened = open_model(model)
     text, numbers = read_prompt(opened, prompt, file, tokens)
     speaks = opened.tokenizer_if_any is not None
@@ -80,7 +84,8 @@ def generate(
     with open_device(device, opened) as loaded, contextlib.ExitStack() as reading:
         long = len(numbers) > loaded.engine.piece
         show = reading.enter_context(progress("reading the prompt")) if long else None
-        generation = loaded.generate(numbers, count, stop=stop, progress=show, **sampling)
+        generation = loaded.generate(numbers, count, stop=stop, progress=show,
+                                     candidates=bool(logprobs), **sampling)
         try:
             if not long:
                 writer.begin()
@@ -95,14 +100,25 @@ def generate(
             writer.finish(generation.text)
     if json:
         settings = {"count": count, "stop": stop, **sampling}
+        table = _log_probabilities(generation, logprobs, loaded.engine.kept) if logprobs else {}
         print_json(result_of(opened, device, settings, {
-            "text": generation.text if speaks else None, "tokens": generation.tokens,
+            "text": generation.text if speaks else None, "tokens": generation.tokens, **table,
             "finish_reason": generation.finish_reason,
             "digest": digest_text(generation.digest), "timings": generation.timings.to_json()}))
     else:
         _report(generation, device, interrupted)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _log_probabilities(generation: Generation, count: int, kept: int) -> dict:
+    """Of each token, and of so many of the best ones that it was chosen from."""
+    pairs = [list(zip(candidates.tokens, candidates.log_probabilities, strict=True))
+             for candidates in generation.candidates]
+    return {"logprobs_among": f"{kept} candidates",
+            "logprobs": [dict(best)[token]
+                         for token, best in zip(generation.tokens, pairs, strict=True)],
+            "top_logprobs": [best[:count] for best in pairs]}
 
 
 class _Writer:

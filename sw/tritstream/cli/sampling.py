@@ -10,6 +10,7 @@ from tritstream.errors import BadInput
 __all__ = [
     "FrequencyPenalty",
     "LogitBias",
+    "LogProbabilities",
     "MinP",
     "PresencePenalty",
     "RepeatPenalty",
@@ -26,6 +27,9 @@ Temperature = Annotated[float, typer.Option(
 TopK = Annotated[int, typer.Option(
     help=f"Best candidates that take part, of the {CANDIDATES} that a device reports.")]
 TopP = Annotated[float, typer.Option(help="Probability that suffices.")]
+LogProbabilities = Annotated[int, typer.Option(
+    "--logprobs", min=0, max=CANDIDATES, help="With --json: log probabilities of the tokens, among "
+    "the candidates, and of so many of the best of these.")]
 MinP = Annotated[float, typer.Option(
     help="Share of the best one's probability that a candidate needs.")]
 RepeatPenalty = Annotated[float, typer.Option(

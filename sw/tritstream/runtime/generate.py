@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from tritstream.engines import Conversation, Engine
+from tritstream.engines.candidates import Candidates
 from tritstream.errors import BadInput
 from tritstream.model.tokenizer import Tokenizer
 from tritstream.runtime.pieces import Pieces
@@ -88,6 +89,8 @@ class Generation:
         with the piece that shows that it is none.
     progress : callable or None
         Called with the tokens of the prompt that are done, and with all, while it is read.
+    candidates : bool
+        Whether what each token was chosen from is kept, in `candidates`: a list beside `tokens`.
 
     Raises
     ------
@@ -99,7 +102,7 @@ class Generation:
     def __init__(self, conversation: Conversation, engine: Engine, prompt: Sequence[int],
                  max_tokens: int, sampler: Sampler, *, tokenizer: Tokenizer | None = None,
                  stop: Sequence[str] = (),
-                 progress: Callable[[int, int], None] | None = None):
+                 progress: Callable[[int, int], None] | None = None, candidates: bool = False):
         if not len(prompt):
             raise BadInput("The prompt is empty; give at least one token.")
         if max_tokens < 1:
@@ -110,6 +113,8 @@ class Generation:
         sampler.begin(self.prompt)
         self.max_tokens = max_tokens
         self.tokens: list[int] = []
+        self.candidates: list[Candidates] = []
+        self._keeps = candidates
         self.timings = Timings(engine.evidence, prompt_tokens=len(self.prompt),
                                clock_hz=engine.clock_hz)
         self._conversation = conversation
@@ -168,12 +173,14 @@ class Generation:
         try:
             with self._conversation:
                 self._feed()
-                for token in self._choices():
+                for token, candidates in self._choices():
                     elapsed = engine.seconds - began
                     if not self.tokens:
                         timings.prompt_seconds = elapsed
                     timings.generated_seconds = elapsed - timings.prompt_seconds
                     self.tokens.append(token)
+                    if self._keeps:
+                        self.candidates.append(candidates)
                     timings.generated_tokens = len(self.tokens)
                     measure()
                     yield self._text.push(token)
@@ -191,14 +198,15 @@ class Generation:
             self._progress(start, len(before))
             self._conversation.feed(before[start:start + piece])
 
-    def _choices(self) -> Iterator[int]:
+    def _choices(self) -> Iterator[tuple[int, Candidates]]:
         token = self.prompt[-1]
         if self._sampler.greedy:
-            for result in self._conversation.run(token, self.max_tokens):
-                yield result.candidates.best
+            for result in self._conversation.run(token, self.max_tokens, candidates=self._keeps):
+                yield result.candidates.best, result.candidates
             return
         for _ in range(self.max_tokens):
-            token = self._sampler.choose(self._conversation.step(token).candidates)
-            yield token
+            candidates = self._conversation.step(token).candidates
+            token = self._sampler.choose(candidates)
+            yield token, candidates
             if token in self._engine.stop_tokens:
                 return

@@ -57,7 +57,8 @@ class LanguageModel:
     def generate(self, prompt: str | Sequence[int], max_tokens: int = 64,
                  temperature: float = 0.0, top_k: int = CANDIDATES, top_p: float = 1.0,
                  seed: int = 0, *, stop: str | Sequence[str] = (),
-                 progress: Callable[[int, int], None] | None = None, **sampling) -> Generation:
+                 progress: Callable[[int, int], None] | None = None, candidates: bool = False,
+                 **sampling) -> Generation:
         """Go on from a prompt.
 
         Parameters
@@ -78,6 +79,8 @@ class LanguageModel:
             Texts that end the text, which does not have them.
         progress : callable or None
             Called with the tokens of the prompt that are done, and with all, while it is read.
+        candidates : bool
+            Whether what each token was chosen from is kept, in `Generation.candidates`.
         sampling
             `min_p`, `repetition_penalty`, `presence_penalty`, `frequency_penalty`, `logit_bias`,
             see `tritstream.runtime.sampling.Sampler`.
@@ -96,7 +99,8 @@ class LanguageModel:
         tokens = self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
         generation = Generation(self.open(), self.engine, tokens, max_tokens, sampler,
                                 tokenizer=self.source.tokenizer_if_any,
-                                stop=(stop,) if isinstance(stop, str) else stop, progress=progress)
+                                stop=(stop,) if isinstance(stop, str) else stop, progress=progress,
+                                candidates=candidates)
         generation.timings.load_seconds = self.load_seconds
         return generation
 
