@@ -12,8 +12,8 @@ class Ram(Memory):
     """Memory with one write port, whose reads promise nothing of a word that is being written.
 
     Nor does an ECP5's block RAM. But of a plain `Memory` Amaranth promises the word that was there
-    before, for which Yosys puts two flip-flops and two LUTs beside each of its bits, one of them in
-    the path of what is read. In a simulation such a read gives unknown bits, so that every test
+    before, for which Yosys puts flip-flops and LUTs beside each of its bits, some in the path of
+    what is read. In a simulation such a read gives unknown bits, so that every test
     would notice one that matters.
     """
 
