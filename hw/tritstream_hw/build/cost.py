@@ -25,7 +25,8 @@ from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.toolchains import TRELLIS
 from tritstream_hw.build.cost_harness import Harness
 from tritstream_hw.build.report import parse_cells
-from tritstream_hw.build.toolchain import PREPARE, ToolRun, version
+from tritstream_hw.build.synthesis import PREPARE, synthesise
+from tritstream_hw.build.toolchain import run_tool, version
 from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
 from tritstream_hw.elements.dequantise import Dequantise
@@ -60,10 +61,11 @@ __all__ = ["BLOCKS", "Cost", "check", "main", "measure"]
 PART = "LFE5U-85F-6BG381C"
 NEXTPNR = ["--85k", "--package", "CABGA381", "--speed", "6", "--freq", "200", "--seed", "1",
            "--timing-allow-fail", "--lpf-allow-unconstrained"]
-SYNTHESIS = (f"read_rtlil top.il; {PREPARE}; {{}}synth_ecp5 -nowidelut -top top; "
-             "write_json top.json")
-# Yosys 0.70 stops at some designs, as names that it makes up for nets meet: then with others.
-NAMINGS = "", "autoname; "
+SYNTHESIS = f"""
+read_rtlil top.il
+{PREPARE}
+synth_ecp5 -nowidelut -top top -json top.json
+"""
 
 MOST_PER_TRIT = 26          # TRELLIS_COMB of the core per trit and cycle, at P = 16
 LEAST_MHZ = 200             # of the core, at P = 16
@@ -142,27 +144,14 @@ def measure(name: str, directory: pathlib.Path) -> Cost:
     harness = Harness(BLOCKS[name]())
     (directory / "top.il").write_text(rtlil.convert(
         harness, name="top", platform=BOARD.platform(), emit_src=False))
-    for naming in NAMINGS:
-        if _run(["yosys", "-q", "-p", SYNTHESIS.format(naming)], directory,
-                last=naming == NAMINGS[-1]):
-            break
-    _run(["nextpnr-ecp5", *NEXTPNR, "--json", "top.json", "--report", "top.report"], directory)
+    (directory / "top.ys").write_text(SYNTHESIS)
+    synthesise(["yosys", "-q", "top.ys"], directory)
+    run_tool(["nextpnr-ecp5", *NEXTPNR, "--json", "top.json", "--report", "top.report"], directory)
     used, mhz = parse_cells((directory / "top.report").read_text())
     return Cost(luts=used["TRELLIS_COMB"] - harness.luts,
                 flip_flops=used["TRELLIS_FF"] - harness.flip_flops,
                 distributed_rams=used["TRELLIS_RAMW"], block_rams=used["DP16KD"],
                 multipliers=used["MULT18X18D"], mhz=mhz)
-
-
-def _run(command: list[str], directory: pathlib.Path, *, last: bool = True) -> bool:
-    """Run a tool, and return whether it did its work; if it was the last attempt, it did."""
-    run = ToolRun(command, directory, f"{command[0]}.out")
-    try:
-        if last and not run.succeeded:
-            raise run.failure()
-        return run.succeeded
-    finally:
-        run.stop()
 
 
 def check(costs: dict[str, Cost]) -> None:

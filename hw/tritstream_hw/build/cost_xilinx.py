@@ -27,7 +27,8 @@ from tritstream_hw.accelerator import Accelerator
 from tritstream_hw.build.cost import BLOCKS as ALONE
 from tritstream_hw.build.cost import CONFIG
 from tritstream_hw.build.parts import PARTS, Part
-from tritstream_hw.build.toolchain import PREPARE, ToolRun, version
+from tritstream_hw.build.synthesis import PREPARE, synthesise
+from tritstream_hw.build.toolchain import version
 from tritstream_hw.soc import Soc
 
 __all__ = ["BLOCKS", "FAMILIES", "Cost", "count_cells", "main", "measure", "page"]
@@ -168,12 +169,7 @@ def measure(name: str, family: str, directory: pathlib.Path) -> Cost:
         ports=[port for port in ports if not isinstance(port, Const)]))    # `ready` that always is
     (directory / "top.ys").write_text(SYNTHESIS.format(
         family=family, options=FAMILIES[family][1], prepare=PREPARE))
-    run = ToolRun(["yosys", "-q", "-s", "top.ys"], directory, "yosys.out")
-    try:
-        if not run.succeeded:
-            raise run.failure()
-    finally:
-        run.stop()
+    synthesise(["yosys", "-q", "top.ys"], directory)
     (module,) = json.loads((directory / "cells.json").read_text())["modules"].values()
     return count_cells(module["num_cells_by_type"])
 

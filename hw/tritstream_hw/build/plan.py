@@ -25,7 +25,8 @@ from tritstream_hw.boards import Target
 from tritstream_hw.build.floorplan import draw, read_places
 from tritstream_hw.build.placement import place
 from tritstream_hw.build.report import Report, check_timing
-from tritstream_hw.build.toolchain import PREPARE, ToolRun, find_tool, version
+from tritstream_hw.build.synthesis import PREPARE, synthesise
+from tritstream_hw.build.toolchain import find_tool, run_tool, version
 
 __all__ = ["SEEDS", "bitstream", "build", "build_id", "plan", "sha256"]
 
@@ -128,7 +129,7 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
     prepared.extract(scratch)
     synthesis, routing, packing = json.loads(prepared.files[f"build_{NAME}.json"])["commands"]
     with clock.step("synthesise"):
-        _run(synthesis, scratch)
+        synthesise(synthesis, scratch)
     with clock.step("place and route"):
         best, *others = place(target.name, routing, scratch, NAME, seeds, progress)
     report = Report(
@@ -143,7 +144,7 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
         (scratch / "report.json").write_text(report.to_json())
         check_timing(report)
     with clock.step("pack"):
-        _run(packing, scratch)
+        run_tool(packing, scratch)
     _finish(target, report, versions, scratch, directory)
     return report
 
@@ -204,15 +205,6 @@ class _Stopwatch:
         finally:
             ended.set()
             thread.join()
-
-
-def _run(command: Sequence[str], directory: pathlib.Path) -> None:
-    run = ToolRun(command, directory, f"{command[0]}.out")
-    try:
-        if not run.succeeded:
-            raise run.failure()
-    finally:
-        run.stop()
 
 
 def _cached(directory: pathlib.Path, identity: bytes) -> Report | None:

