@@ -36,7 +36,7 @@ help:
 	  '  sim         the RTL benches in Verilator; JUnit results in build/sim/results.xml' \
 	  '  lint        ruff' \
 	  '  waves       sim with WAVES=1' \
-	  '  bitstream   synthesise, place and route for BOARD; bitstreams: for all, and keep the reports' \
+	  '  bitstream   synthesise, place and route for BOARD; bitstreams: for all, JOBS=N at a time, and keep the reports' \
 	  '  bench       speed of MODEL on the simulated board' \
 	  '  bench-full  the same on every device, and docs/performance.md: an hour, and 6 GB' \
 	  '  bench-serve  measure the server with many clients; writes the tables of docs/serving.md' \
@@ -132,9 +132,7 @@ bitstream: $(INSTALLED)
 	$(Q)$(TRITSTREAM) build '$(BOARD)' $(if $(FREQ),--freq $(FREQ))
 
 bitstreams: $(INSTALLED)
-	$(Q)$(TRITSTREAM) boards --json | .venv/bin/python -c \
-	  'import json, sys; print(*(board["name"] for board in json.load(sys.stdin)))' | \
-	  xargs -n 1 $(TRITSTREAM) build --reports bitstreams
+	$(Q).venv/bin/python -m tritstream_hw.build.bitstreams $(if $(JOBS),--jobs $(JOBS))
 
 bench: $(INSTALLED)
 	$(Q)$(TRITSTREAM) bench -m $(MODEL)

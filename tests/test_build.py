@@ -198,6 +198,12 @@ def test_a_build_is_whole_and_tells_what_it_is(toolchain, directory):
     assert any(step.startswith("place and route") for step in steps)
 
 
+def test_placements_one_at_a_time(toolchain, directory):
+    toolchain.set(mhz=(70.0, 90.0, 95.0))
+    assert build(TARGET, directory, seeds=[1, 2, 3], jobs=1).seeds_mhz == {"1": 70.0, "2": 90.0}
+    assert toolchain.calls == ["yosys", "nextpnr-ecp5", "nextpnr-ecp5", "ecppack"]
+
+
 def test_a_build_is_never_silent(toolchain, directory, monkeypatch):
     monkeypatch.setattr(plan_module, "SILENCE_SECONDS", 0.005)
     steps = []

@@ -1,4 +1,4 @@
-"""Place and route with several seeds, two at a time, until one meets timing."""
+"""Place and route with several seeds, some at a time, until one meets timing."""
 
 import dataclasses
 import pathlib
@@ -16,7 +16,6 @@ from tritstream_hw.build.toolchain import ToolRun
 
 __all__ = ["Placement", "place"]
 
-AT_A_TIME = 2               # nextpnr uses one core and about 1 GB
 POLL_SECONDS = 0.5
 
 
@@ -49,7 +48,7 @@ class Placement:
 
 
 def place(board: str, command: Sequence[str], directory: pathlib.Path, name: str,
-          seeds: Iterable[int], progress: Callable[[str], None]) -> list[Placement]:
+          seeds: Iterable[int], jobs: int, progress: Callable[[str], None]) -> list[Placement]:
     """Run nextpnr with each seed until one meets timing; return all that ended, the best first.
 
     Parameters
@@ -64,6 +63,8 @@ def place(board: str, command: Sequence[str], directory: pathlib.Path, name: str
         Of the design.
     seeds : iterable of int
         Tried in this order.
+    jobs : int
+        Seeds at a time; nextpnr uses one core and about 1 GB for each.
     progress : callable
         Called with a few words when a seed has ended.
 
@@ -77,7 +78,7 @@ def place(board: str, command: Sequence[str], directory: pathlib.Path, name: str
     waiting, running, ended = list(seeds), {}, []
     try:
         while (waiting or running) and not any(placement.met for placement in ended):
-            while waiting and len(running) < AT_A_TIME:
+            while waiting and len(running) < jobs:
                 seed = waiting.pop(0)
                 running[seed] = ToolRun(_seeded(command, name, seed), directory, f"{seed}.out")
             time.sleep(POLL_SECONDS)

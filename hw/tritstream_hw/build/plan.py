@@ -28,10 +28,11 @@ from tritstream_hw.build.report import Report, check_timing
 from tritstream_hw.build.synthesis import PREPARE, synthesise
 from tritstream_hw.build.toolchain import find_tool, run_tool, version
 
-__all__ = ["SEEDS", "bitstream", "build", "build_id", "plan", "sha256"]
+__all__ = ["JOBS", "SEEDS", "bitstream", "build", "build_id", "plan", "sha256"]
 
 NAME = "top"
 SEEDS = range(1, 5)
+JOBS = 2                    # placements at a time
 GIT_SECONDS = 60.0          # what it says is not worth more
 SILENCE_SECONDS = 8.0       # between two words of progress
 LOGS = ("rpt", "tim")        # of synthesis, and of place and route
@@ -71,7 +72,8 @@ def build_id(prepared: BuildPlan, versions: dict[str, str]) -> bytes:
 
 
 def build(target: Target, directory: pathlib.Path | None = None, *,
-          seeds: Sequence[int] = SEEDS, progress: Progress = lambda text: None) -> Report:
+          seeds: Sequence[int] = SEEDS, jobs: int = JOBS,
+          progress: Progress = lambda text: None) -> Report:
     """Build the bitstream of a board, unless the same is there already.
 
     Parameters
@@ -84,6 +86,8 @@ def build(target: Target, directory: pathlib.Path | None = None, *,
         which stays there when a step fails.
     seeds : sequence of int
         Of placements that are tried until one meets timing.
+    jobs : int
+        Placements at a time.
     progress : callable
         Called with a few words after each step, and during one that takes long, then from a thread.
 
@@ -104,7 +108,7 @@ def build(target: Target, directory: pathlib.Path | None = None, *,
     try:
         directory = directory.resolve()
         _check_place(target, directory)
-        return _build(target, directory, seeds, progress)
+        return _build(target, directory, seeds, jobs, progress)
     except BrokenPipeError:             # of `progress`
         raise
     except OSError as error:
@@ -112,7 +116,7 @@ def build(target: Target, directory: pathlib.Path | None = None, *,
                        "another directory with -o.") from error
 
 
-def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
+def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int], jobs: int,
            progress: Progress) -> Report:
     clock = _Stopwatch(progress)
     with clock.step("versions"):
@@ -131,7 +135,7 @@ def _build(target: Target, directory: pathlib.Path, seeds: Sequence[int],
     with clock.step("synthesise"):
         synthesise(synthesis, scratch)
     with clock.step("place and route"):
-        best, *others = place(target.name, routing, scratch, NAME, seeds, progress)
+        best, *others = place(target.name, routing, scratch, NAME, seeds, jobs, progress)
     report = Report(
         board=target.name, build_id=identity.hex(), resources=best.resources, clocks=best.clocks,
         seed=best.seed, seconds=clock.seconds,

@@ -28,6 +28,7 @@ def build(
     freq: Annotated[float | None, typer.Option(metavar="MHZ", help="System clock.")] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Placements that are tried, at most, "
                                        "until one meets timing.")] = 4,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Placements at a time.")] = 2,
     path: Annotated[pathlib.Path | None, typer.Option(
         "-o", "--output", metavar="DIRECTORY", help="Default: build/BOARD.")] = None,
     reports: Annotated[pathlib.Path | None, typer.Option(
@@ -41,6 +42,7 @@ def build(
     if freq is not None and not 1 <= freq <= 1000:
         raise BadInput(f"--freq must be 1 to 1000 MHz, not {freq:g}.")
     check_count("--seeds", seeds)
+    check_count("--jobs", jobs)
     target = find_target(board)
     if config is not None:
         target = target.built(config)
@@ -57,7 +59,7 @@ def build(
 
     with gateware():
         from tritstream_hw.build import plan
-    report = plan.build(target, path, seeds=range(1, seeds + 1), progress=progress)
+    report = plan.build(target, path, seeds=range(1, seeds + 1), jobs=jobs, progress=progress)
     if report.cached:
         progress(f"cached: {path} holds this build already")
     if reports is not None:
