@@ -491,6 +491,89 @@ def test_digest_is_the_crc_of_the_bytes(beat_bytes, stall, seed):
 # READ and STORE.
 
 
+@pytest.mark.parametrize("beat_bytes, stall", [(1, 0.5), (2, 0.5), (4, 0.0), (4, 0.5), (64, 0.5)])
+def test_words_are_kept_and_recalled(beat_bytes, stall, seed):
+    """As far as the units hold them; these are filled up, and what is behind the words is left."""
+    dut = Access(beat_bytes=beat_bytes, memory_units=64, space_words={Space.STATE: 64})
+    rng = random.Random(seed)
+    content = [rng.getrandbits(32) for _ in range(64)]
+    moves, replies, found = [], [], []
+    asked = [(Code.KEEP, 3, 1, 5, 9), (Code.KEEP, 0, 2, 0, 32), (Code.KEEP, 9, 1, 40, 17),
+             (Code.KEEP, 63, 1, 0, 0), (Code.KEEP, 4, 0, 7, 3), (Code.RECALL, 3, 1, 5, 9),
+             (Code.RECALL, 60, 4, 0, 64), (Code.RECALL, 7, 1, 32, 20), (Code.RECALL, 2, 1, 1, 0),
+             (Code.RECALL, 2, 0, 1, 5), (Code.KEEP, 62, 2, 3, 20)]
+    kept = {n: rng.randbytes(UNIT * units)
+            for n, (code, _, units, *_) in enumerate(asked) if code == Code.RECALL}
+    expected, words = [], list(content)
+    for n, (code, _, units, address, count) in enumerate(asked):
+        size, place = UNIT * units, slice(address, address + count)
+        if code == Code.RECALL:
+            here = min(count, size // 4)
+            words[address:address + here] = memoryview(kept[n]).cast("I")[:here]
+        else:
+            data = b"".join(word.to_bytes(4, "little") for word in words[place])
+            expected.append(data[:size].ljust(size, b"\0"))
+
+    async def host(ctx):
+        for code, unit, units, address, count in asked:
+            access = {"space": Space.STATE, "address": address, "words": count}
+            transfer = {"unit": unit, "units": units, **access}
+            # All come from the same bytes.
+            ctx.set(dut.keep.payload, transfer)
+            ctx.set(dut.read.payload, access)
+            await feed(ctx, getattr(dut, code.name.lower()), [transfer], NEVER)
+
+    async def player(ctx):
+        for n, (code, _, units, *_) in enumerate(asked):
+            ctx.set(dut.idle, 1)
+            moves.extend(await collect(ctx, dut.move, 1, NEVER))
+            ctx.set(dut.idle, 0)
+            if code == Code.KEEP:
+                found.append(bytes(await collect(
+                    ctx, dut.kept, UNIT * units, stalls(seed + n, stall))))
+            else:
+                beats = [{"data": list(kept[n][at:at + beat_bytes]), "last": 0}
+                         for at in range(0, UNIT * units, beat_bytes)]
+                await feed(ctx, dut.beats, beats, stalls(seed + n, stall))
+            # Here one that has taken all its bytes takes no more, whatever is offered.
+            ctx.set(dut.idle, 1)
+            ctx.set(dut.kept.ready, 1)
+            while not ctx.get(dut.reply.valid):
+                await ctx.tick()
+            ctx.set(dut.kept.ready, 0)
+
+    async def space(ctx):
+        for pause in stalls(seed + 99, stall):
+            await ctx.tick()
+            if pause or not ctx.get(dut.request.valid):
+                continue
+            request = ctx.get(dut.request.payload)
+            if request["write"]:
+                content[request["address"]] = request["data"]
+                ctx.set(dut.request.ready, 1)
+                await ctx.tick()
+                ctx.set(dut.request.ready, 0)
+            else:
+                ctx.set(dut.word.valid, 1)
+                ctx.set(dut.word.payload, content[request["address"]])
+                taken = False
+                while not taken:
+                    _, _, taken = await ctx.tick().sample(dut.word.ready)
+                ctx.set(dut.word.valid, 0)
+
+    async def listener(ctx):
+        replies.extend(await collect(ctx, dut.reply, 2 * len(asked), stalls(seed + 1, stall)))
+
+    run(dut, host, player, listener, background=[space])
+    assert bytes(replies) == b"".join(bytes([code, Status.OK]) for code, *_ in asked)
+    assert [(move["streamed"], Sink(move["sink"]), move["unit"], move["units"])
+            for move in moves] == [
+        (int(code == Code.KEEP), Sink.MEMORY if code == Code.KEEP else Sink.DIGEST, unit, units)
+        for code, unit, units, *_ in asked]
+    assert found == expected
+    assert content == words
+
+
 def test_spaces_wait_for_the_end_of_a_pass():
     """No port is enabled before the accelerator is idle; then the word comes."""
     dut = Spaces(vector_elements=64, max_state=64, max_stages=4)

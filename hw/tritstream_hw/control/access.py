@@ -1,4 +1,4 @@
-"""WRITE, DIGEST, READ and STORE: whatever names places of a memory."""
+"""Commands that name places of a memory: WRITE, DIGEST, READ, STORE, KEEP and RECALL."""
 
 from amaranth import *
 from amaranth.hdl import Assert
@@ -8,34 +8,38 @@ from amaranth.lib.wiring import In, Out
 from tritstream.link.protocol import Code, Space, Status
 from tritstream.link.spaces import WRITABLE
 from tritstream_hw.arithmetic.bounds import beyond
+from tritstream_hw.arithmetic.crc import Crc32
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import Reply
 from tritstream_hw.control.spaces import WORD
-from tritstream_hw.memory.checksum import Checksum
+from tritstream_hw.memory.parts import Parts, part_bytes
 from tritstream_hw.memory.player import Sink, move_layout
 from tritstream_hw.memory.port import played_layout
 
 __all__ = ["Access"]
+
+CODES = (Code.WRITE, Code.DIGEST, Code.READ, Code.STORE, Code.KEEP, Code.RECALL)
 
 
 class Access(wiring.Component):
     """Checks what is named against the size of its space, then moves units or words.
 
     The memory of the image is moved in units, by the player; READ and STORE move the words of a
-    space one by one, about nine cycles each.
+    space one by one, about nine cycles each. KEEP does so too, with bytes that the player takes as
+    if they came by the link; RECALL takes about four cycles a word.
 
     Parameters
     ----------
     beat_bytes : int
         `P`.
     memory_units : int
-        Size of the memory of the image; 0 if there is none.
+        Size of the memory of the image; 0 if there is none, when nobody gives KEEP and RECALL.
     space_words : dict of Space to int
         Sizes of the spaces.
 
     Members
     -------
-    write, digest, read, store, reply
+    write, digest, read, store, keep, recall, reply
         See :func:`command_members`.
     bytes : :py:`In(stream.Signature(8))`
         Data of STORE, consumed even if the command cannot be carried out.
@@ -44,7 +48,10 @@ class Access(wiring.Component):
     move, drop, idle
         See :class:`PlayerSignature`. The data of a WRITE that cannot be carried out are dropped.
     beats : :py:`In(stream.Signature(played_layout(P)))`
-        What DIGEST reads.
+        What DIGEST and RECALL read.
+    kept : :py:`Out(stream.Signature(8))`
+        Data of KEEP, and zeros behind them until the player is idle. What it does not take then has
+        to be dropped.
     """
 
     def __init__(self, *, beat_bytes: int, memory_units: int, space_words: dict[Space, int]):
@@ -52,7 +59,7 @@ class Access(wiring.Component):
         self._memory_units = memory_units
         self._space_words = space_words
         super().__init__({
-            **command_members(Code.WRITE, Code.DIGEST, Code.READ, Code.STORE),
+            **command_members(*CODES),
             "bytes": In(stream.Signature(8)),
             "request": Out(stream.Signature(WORD)),
             "word": In(stream.Signature(32)),
@@ -60,31 +67,51 @@ class Access(wiring.Component):
             "drop": Out(1),
             "idle": In(1),
             "beats": In(stream.Signature(played_layout(beat_bytes))),
+            "kept": Out(stream.Signature(8)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.checksum = checksum = Checksum(beat_bytes=self._beat_bytes)
-        wiring.connect(m, wiring.flipped(self.beats), checksum.i)
-        reply = Reply(m, self.reply, longest=6)
+        m.submodules.parts = parts = Parts(beat_bytes=self._beat_bytes)
+        m.submodules.crc = crc = Crc32(data_bits=len(parts.o.payload))
+        wiring.connect(m, wiring.flipped(self.beats), parts.i)
+        commands = {code: getattr(self, code.name.lower()) for code in CODES}
+        keeps, recalls = self.keep.valid, self.recall.valid
+        says, away, fills = stream.Signature(8).create(), Signal(), Signal()
+        reply = Reply(m, says, longest=6)
+        m.d.comb += [
+            self.reply.payload.eq(says.payload),
+            self.reply.valid.eq(says.valid & ~away),
+            self.kept.payload.eq(says.payload),     # 0 while nothing is said
+            self.kept.valid.eq(says.valid & away | fills),
+            says.ready.eq(Mux(away, self.kept.ready, self.reply.ready)),
+        ]
 
-        named = self.read.p         # of all four: the arguments of each are the latest bytes
+        named = self.read.p         # of all that have words: the latest bytes
         for command in (self.write, self.digest):
             m.d.sync += Assert(
                 ~command.valid | ((command.p.unit == named.address)
                                   & (command.p.units == named.words)), "another command's place")
-        m.d.sync += Assert(~self.store.valid | (self.store.p == named), "another command's place")
+        for command in (self.store, self.keep, self.recall):
+            m.d.sync += Assert(~command.valid | (
+                (command.p.space == named.space) & (command.p.address == named.address)
+                & (command.p.words == named.words)), "another command's place")
         code, status = Signal(8), Signal(8)
         size, known = self._look_up(m, named.space)
         ok = status == Status.OK
+        place = self.keep.p         # of KEEP and RECALL in the memory, in front of that
+        outside = beyond(named.address, named.words, size) | (
+            (keeps | recalls) & beyond(place.unit, place.units, C(self._memory_units)))
         judgement = Mux(known != Status.OK, known, Mux(
-            beyond(named.address, named.words, size), C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
+            outside, C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
         address, nth = Signal(range(max(self._space_words.values()))), Signal(32, init=1)
         more = Signal()                             # there is an `nth` word; bytes are taken by it
         word, count = Signal(32), Signal(2)         # to be written, and its bytes
-        m.d.comb += code.eq(Mux(self.write.valid, Code.WRITE, Mux(
-            self.digest.valid, Code.DIGEST, Mux(self.read.valid, Code.READ, Code.STORE))))
-        self._move_units(m, named, ok)
+        part, step = parts.o.payload, part_bytes(self._beat_bytes)
+        for one, command in commands.items():
+            with m.If(command.valid):
+                m.d.comb += code.eq(one)
+        self._move_units(m, named, place, ok)
 
         # Apart from the states, so that a flip-flop's own reset lets `nth` begin.
         begins, advances = Signal(), Signal()
@@ -93,11 +120,12 @@ class Access(wiring.Component):
         with m.Elif(advances):
             m.d.sync += [address.eq(address + 1), nth.eq(nth + 1), more.eq(nth != named.words)]
 
+        m.d.comb += [crc.data.eq(part), crc.valid.eq(parts.o.valid), parts.o.ready.eq(~recalls)]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [checksum.clear.eq(1), begins.eq(1)]
-                with m.If(self.write.valid | self.digest.valid
-                          | self.read.valid | self.store.valid):
+                m.d.comb += [crc.clear.eq(1), begins.eq(1)]
+                m.d.sync += count.eq(0)
+                with m.If(Cat(command.valid for command in commands.values()).any()):
                     m.next = "CHECK"
             with m.State("CHECK"):
                 m.d.sync += status.eq(judgement)
@@ -105,7 +133,7 @@ class Access(wiring.Component):
             with m.State("JUDGED"):
                 m.d.sync += Assert(status == judgement, "a place is judged before it is known")
                 m.next = "STATUS"
-                with m.If(self.write.valid | (self.digest.valid & ok)):
+                with m.If(self.write.valid | ((self.digest.valid | keeps | recalls) & ok)):
                     m.next = "MOVE"
                 with m.If(self.store.valid):
                     m.next = "TAKE"
@@ -114,13 +142,25 @@ class Access(wiring.Component):
                 m.d.comb += self.move.valid.eq(1)
                 with m.If(self.move.ready):
                     m.next = "MOVED"
+                    with m.If(keeps):
+                        m.next = "GET"
+                    with m.If(recalls):
+                        m.next = "TAKE"
             with m.State("MOVED"):
-                with m.If(self.idle & ~checksum.busy):
+                with m.If(self.idle & ~parts.o.valid):
                     m.next = "STATUS"
 
             with m.State("TAKE"):
-                m.d.comb += self.bytes.ready.eq(more)
-                with m.If(~more):
+                m.d.comb += [self.bytes.ready.eq(more & ~recalls), parts.o.ready.eq(1)]
+                with m.If(recalls):
+                    # What the memory has behind the words is taken, and forgotten.
+                    with m.If(parts.o.valid & more):
+                        m.d.sync += [word.eq(Cat(word[len(part):], part)), count.eq(count + step)]
+                        with m.If(count == 4 - step):
+                            m.next = "PUT"
+                    with m.Elif(self.idle & ~parts.o.valid):
+                        m.next = "STATUS"
+                with m.Elif(~more):
                     m.next = "STATUS"
                 with m.Elif(self.bytes.valid):
                     m.d.sync += [word.eq(Cat(word[8:], self.bytes.payload)),
@@ -135,7 +175,7 @@ class Access(wiring.Component):
 
             with m.State("STATUS"):
                 with m.If(self.digest.valid):
-                    with m.If(reply.send(code, status, Mux(ok, checksum.crc, 0))):
+                    with m.If(reply.send(code, status, Mux(ok, crc.value[0], 0))):
                         m.next = "END"
                 with m.Else():
                     with m.If(reply.send(code, status)):
@@ -143,23 +183,28 @@ class Access(wiring.Component):
                         with m.If(self.read.valid & ok):
                             m.next = "GET"
             with m.State("GET"):
-                m.d.comb += self.request.valid.eq(more)
+                m.d.comb += [self.request.valid.eq(more), away.eq(keeps)]
                 with m.If(self.word.valid):
                     sent = reply.send(self.word.payload)
                     m.d.comb += self.word.ready.eq(sent)
                     m.d.comb += advances.eq(sent)
                 with m.If(~more):
                     m.next = "END"
+                    with m.If(keeps):
+                        m.next = "FILL"
+            with m.State("FILL"):
+                m.d.comb += fills.eq(1)
+                with m.If(self.idle):
+                    m.next = "STATUS"
             with m.State("END"):
-                m.d.comb += [command.ready.eq(1)
-                             for command in (self.write, self.digest, self.read, self.store)]
+                m.d.comb += [command.ready.eq(1) for command in commands.values()]
                 m.next = "IDLE"
 
         m.d.sync += Assert(~self.request.valid | (address < size), "a word beyond its space")
         m.d.comb += [
             self.request.p.space.eq(named.space),
             self.request.p.address.eq(address),
-            self.request.p.write.eq(self.store.valid),
+            self.request.p.write.eq(self.store.valid | recalls),
             self.request.p.data.eq(word),
         ]
         return m
@@ -180,16 +225,18 @@ class Access(wiring.Component):
                 for one, words in self._space_words.items():
                     with m.Case(one):
                         m.d.sync += size.eq(words)
-                        with m.If(self.read.valid | C(one in WRITABLE)):
+                        with m.If(self.read.valid | self.keep.valid | C(one in WRITABLE)):
                             m.d.sync += known.eq(Status.OK)
         return size, known
 
-    def _move_units(self, m, named, ok):
-        """Say what WRITE and DIGEST let the player do."""
+    def _move_units(self, m, named, place, ok):
+        """Say what the player is let do."""
+        to_memory = self.write.valid | self.keep.valid
+        words = self.keep.valid | self.recall.valid
         m.d.comb += [
-            self.move.p.streamed.eq(self.write.valid),
-            self.move.p.sink.eq(Mux(self.write.valid, Sink.MEMORY, Sink.DIGEST)),
-            self.move.p.unit.eq(named.address),
-            self.move.p.units.eq(named.words),
+            self.move.p.streamed.eq(to_memory),
+            self.move.p.sink.eq(Mux(to_memory, Sink.MEMORY, Sink.DIGEST)),
+            self.move.p.unit.eq(Mux(words, place.unit, named.address)),
+            self.move.p.units.eq(Mux(words, place.units, named.words)),
             self.drop.eq(self.write.valid & ~ok),
         ]

@@ -76,7 +76,7 @@ class Control(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        m.submodules.parser = parser = Parser()
+        m.submodules.parser = parser = Parser(memory_units=config.memory_units)
         m.submodules.identify = identify = Identify(
             identity=Identity.of(config, self._build_id))
         m.submodules.configure = configure = construct(Configure, config)
@@ -102,6 +102,9 @@ class Control(wiring.Component):
         wiring.connect(m, parser.run, run.command)
         wiring.connect(m, parser.read, access.read)
         wiring.connect(m, parser.store, access.store)
+        if config.memory_units:
+            wiring.connect(m, parser.keep, access.keep)
+            wiring.connect(m, parser.recall, access.recall)
 
         accelerator = wiring.flipped(self.accelerator)
         wiring.connect(m, run.accelerator, part(accelerator, construct(PassSignature, config)))
@@ -138,13 +141,21 @@ class Control(wiring.Component):
             access.move.ready.eq(moves.i.ready),
             run.idle.eq(idle),
             access.idle.eq(idle),
-            player.bytes.payload.eq(parser.o.payload),
             access.bytes.payload.eq(parser.o.payload),
             run.bytes.payload.eq(parser.o.payload),
-            player.bytes.valid.eq(parser.o.valid),
             access.bytes.valid.eq(parser.o.valid),
             run.bytes.valid.eq(parser.o.valid),
-            parser.o.ready.eq(player.bytes.ready | access.bytes.ready | run.bytes.ready),
+        ]
+        # Bytes of KEEP come in place of those of the link. What the player leaves goes nowhere.
+        m.submodules.kept = kept = Skid(8)
+        wiring.connect(m, access.kept, kept.i)
+        keeps = access.keep.valid
+        m.d.comb += [
+            player.bytes.payload.eq(Mux(keeps, kept.o.payload, parser.o.payload)),
+            player.bytes.valid.eq(Mux(keeps, kept.o.valid, parser.o.valid)),
+            kept.o.ready.eq(player.bytes.ready | idle),
+            parser.o.ready.eq(
+                (player.bytes.ready & ~keeps) | access.bytes.ready | run.bytes.ready),
         ]
         # A flip-flop in a path that leads to every byte; beats are dropped a cycle later.
         m.d.sync += player.drop.eq(run.drop | access.drop)

@@ -6,11 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tritstream.link import messages
-from tritstream.link.messages import Configuration
+from tritstream.link.messages import OF_MEMORY, Configuration
 from tritstream.link.protocol import Code, RunFlag
 from tritstream_hw.layouts import table_layout
 
-__all__ = ["ARGUMENTS", "ARGUMENT_BYTES", "CONFIGURATION", "command_members", "has"]
+__all__ = ["ARGUMENTS", "ARGUMENT_BYTES", "CONFIGURATION", "command_members", "has",
+           "known_codes"]
 
 CONFIGURATION = table_layout(Configuration)
 
@@ -22,6 +23,11 @@ ARGUMENTS = {
 ARGUMENT_BYTES = {
     code: 0 if table is None else table.SIZE for code, table in messages.ARGUMENTS.items()}
 """How many bytes follow the code of each command."""
+
+
+def known_codes(memory_units: int) -> list[Code]:
+    """Return the commands of a build, with or without a memory."""
+    return [code for code in ARGUMENTS if memory_units or code not in OF_MEMORY]
 
 
 def has(flags, flag: RunFlag) -> Value:

@@ -4,13 +4,18 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tritstream_hw.control.messages import ARGUMENT_BYTES, ARGUMENTS
+from tritstream_hw.control.messages import ARGUMENT_BYTES, ARGUMENTS, known_codes
 
 __all__ = ["Parser"]
 
 
 class Parser(wiring.Component):
     """Reads an operation code and its arguments, then hands the stream to whoever carries it out.
+
+    Parameters
+    ----------
+    memory_units : int
+        Size of the memory; 0 if there is none, nor are its commands.
 
     Members
     -------
@@ -24,22 +29,24 @@ class Parser(wiring.Component):
         The operation code is not known. From then on the stream is thrown away.
     """
 
-    def __init__(self):
+    def __init__(self, *, memory_units: int):
+        self._codes = known_codes(memory_units)
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
             "unknown": Out(1),
-            **{code.name.lower(): Out(stream.Signature(layout))
-               for code, layout in ARGUMENTS.items()},
+            **{code.name.lower(): Out(stream.Signature(ARGUMENTS[code]))
+               for code in self._codes},
         })
 
     def elaborate(self, platform):
         m = Module()
-        code, left = Signal(8), Signal(range(max(ARGUMENT_BYTES.values()) + 1))
-        arguments = Signal(max(layout.size for layout in ARGUMENTS.values()))
+        longest = max(ARGUMENT_BYTES[code] for code in self._codes)
+        code, left = Signal(8), Signal(range(longest + 1))
+        arguments = Signal(8 * longest)
         finished = Signal()
         # Registered, because whoever carries out a command decides much by it.
-        offered = {known: Signal(name=f"offered_{known.name.lower()}") for known in ARGUMENTS}
+        offered = {known: Signal(name=f"offered_{known.name.lower()}") for known in self._codes}
         for known, offer in offered.items():
             command, layout = getattr(self, known.name.lower()), ARGUMENTS[known]
             m.d.comb += [
@@ -59,7 +66,8 @@ class Parser(wiring.Component):
                     m.d.sync += code.eq(self.i.payload)
                     m.next = "UNKNOWN"
                 with m.Switch(self.i.payload):
-                    for known, size in ARGUMENT_BYTES.items():
+                    for known in self._codes:
+                        size = ARGUMENT_BYTES[known]
                         with m.Case(known):
                             m.d.sync += left.eq(size)
                             with m.If(self.i.valid):

@@ -116,10 +116,11 @@ RUN = "hw/tritstream_hw/control/run.py"
 CONTRACT = "tests/test_contract.py::test_contract[conversations_that_go_on_together-sim]"
 CONTRACT_STEP = "tests/test_contract.py::test_contract[conversations_in_one_step-sim]"
 ACCESS = "hw/tritstream_hw/control/access.py"
+CONTROL = "hw/tritstream_hw/control/control.py"
 BOUNDS = "hw/tritstream_hw/arithmetic/bounds.py"
 SPACES = "hw/tritstream_hw/control/spaces.py"
 REPLY = "hw/tritstream_hw/control/reply.py"
-CHECKSUM = "hw/tritstream_hw/memory/checksum.py"
+PARTS = "hw/tritstream_hw/memory/parts.py"
 
 RTL_UART = "tests/test_uart.py"
 RTL_BOARD = "tests/test_rtl_board_top.py::test_build_id_is_checked"
@@ -711,7 +712,21 @@ MUTANTS = [
            BOUNDS, "fits = C(1, 1)\n    for", "fits = C(0, 1)\n    for",
            "tests/test_bounds.py"),
     Mutant("access.writable", "records and counters can be written",
-           ACCESS, "self.read.valid | C(one in WRITABLE)", "1", RTL_CONTROL + "::test_spaces"),
+           ACCESS, "self.read.valid | self.keep.valid | C(one in WRITABLE)", "1",
+           RTL_CONTROL + "::test_spaces"),
+    Mutant("access.shelf", "units beyond the memory are judged as those within it",
+           ACCESS, "(keeps | recalls) & beyond(", "keeps & beyond(",
+           RTL_CONTROL + "::test_transfers_that_are_refused"),
+    Mutant("access.filled", "units are left as they are behind the words that are kept there",
+           ACCESS, "says.valid & away | fills", "says.valid & away",
+           RTL_MEMORY + "::test_words_are_kept_and_recalled"),
+    Mutant("control.left", "a byte that the player leaves is the first of the next state",
+           CONTROL, "kept.o.ready.eq(player.bytes.ready | idle)",
+           "kept.o.ready.eq(player.bytes.ready)",
+           RTL_CONTROL + "::test_words_are_kept_and_recalled"),
+    Mutant("control.behind", "a state that is kept takes bytes of the command behind it",
+           CONTROL, "(player.bytes.ready & ~keeps) |", "player.bytes.ready |",
+           RTL_CONTROL + "::test_words_are_kept_and_recalled"),
     Mutant("access.refused", "a word of a refused STORE is written",
            ACCESS, "self.request.valid.eq(ok)", "self.request.valid.eq(1)",
            RTL_CONTROL + "::test_a_refused_store_writes_nothing"),
@@ -734,8 +749,8 @@ MUTANTS = [
            REPLY, "Mux(self._ends, 1, self._at << 1)",
            "Mux(self._ends & ~self._at[1], 1, self._at << 1)",
            RTL_CONTROL + "::test_spaces"),
-    Mutant("checksum.part", "every part of a beat is its first",
-           CHECKSUM, "bits.word_select(part, 8 * step)", "bits.word_select(0, 8 * step)",
+    Mutant("parts.part", "every part of a beat is its first",
+           PARTS, "bits.word_select(part, self._bits)", "bits.word_select(0, self._bits)",
            RTL_MEMORY + "::test_digest_is_the_crc_of_the_bytes"),
     Mutant("flash.crc", "a model of which a byte is wrong is taken",
            FLASH_STARTER, "(flash.payload != replies.payload)", "0", RTL_FLASH),

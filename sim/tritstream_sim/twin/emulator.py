@@ -32,6 +32,7 @@ from tritstream.link.messages import (
     PassResult,
     Run,
     StageRecord,
+    Transfer,
     pack_answer,
     record_words,
 )
@@ -166,6 +167,8 @@ class Emulator:
             Code.READ: self._read,
             Code.STORE: self._store,
         }
+        if config.memory_units:
+            self._commands |= {Code.KEEP: self._keep, Code.RECALL: self._recall}
 
     def serve(self, transport: Transport) -> None:
         """Answer the host on `transport` until it is closed."""
@@ -411,32 +414,66 @@ class Emulator:
 
     def _read(self) -> Program:
         access = yield from self._arguments(Access)
-        place = slice(access.address, access.address + access.words)
         try:
             self._check_access(access, written=False)
         except _Refused as refusal:
             self._reply(Code.READ, refusal.status)
             return
-        if access.space == Space.REGISTERS:
-            data = np.array(self._registers.read(access.address, access.words), "<u4")
-        else:
-            data = self._spaces()[access.space][place].astype("<i4")
-        self._reply(Code.READ, Status.OK, data.tobytes())
+        self._reply(Code.READ, Status.OK, self._words(access).tobytes())
 
     def _store(self) -> Program:
         access = yield from self._arguments(Access)
-        place = slice(access.address, access.address + access.words)
         data = np.frombuffer((yield 4 * access.words), "<i4")
         try:
             self._check_access(access, written=True)
         except _Refused as refusal:
             self._reply(Code.STORE, refusal.status)
             return
+        self._set_words(access, data)
+        self._reply(Code.STORE, Status.OK)
+
+    def _words(self, access: Access) -> np.ndarray:
+        """Return what a space has at a place, int32 [words]."""
+        if access.space == Space.REGISTERS:
+            return np.array(self._registers.read(access.address, access.words), "<u4").view("<i4")
+        place = slice(access.address, access.address + access.words)
+        return self._spaces()[access.space][place].astype("<i4")
+
+    def _set_words(self, access: Access, data: np.ndarray) -> None:
         if access.space == Space.REGISTERS:
             self._registers.store(access.address, data.view(np.uint32).tolist())
         else:
-            self._spaces()[access.space][place] = data
-        self._reply(Code.STORE, Status.OK)
+            self._spaces()[access.space][access.address:access.address + len(data)] = data
+
+    def _keep(self) -> Program:
+        transfer = yield from self._arguments(Transfer)
+        status = self._transfer_status(transfer, written=False)
+        if status == Status.OK:
+            place = self._bytes_of(transfer)
+            size = place.stop - place.start
+            self.memory[place] = self._words(transfer).tobytes()[:size].ljust(size, b"\0")
+        self._reply(Code.KEEP, status)
+
+    def _recall(self) -> Program:
+        transfer = yield from self._arguments(Transfer)
+        status = self._transfer_status(transfer, written=True)
+        if status == Status.OK:
+            data = self.memory[self._bytes_of(transfer)]
+            words = np.frombuffer(data, "<i4", len(data) // 4)
+            self._set_words(transfer, words[:transfer.words])
+        self._reply(Code.RECALL, status)
+
+    def _bytes_of(self, transfer: Transfer) -> slice:
+        """Return where the units of a transfer are in the memory."""
+        start = transfer.unit * self._unit
+        return slice(start, start + transfer.units * self._unit)
+
+    def _transfer_status(self, transfer: Transfer, *, written: bool) -> Status:
+        try:
+            self._check_access(transfer, written=written)
+        except _Refused as refusal:
+            return refusal.status
+        return self._memory_status(transfer.unit, transfer.units)
 
 
 class Server:

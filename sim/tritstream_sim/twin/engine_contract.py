@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
+import random
 import re
 import threading
 
@@ -355,6 +356,43 @@ def conversations_that_go_on_behind_a_save(engine, twin):
         check_place(*pair)
 
 
+def more_conversations_than_there_are_lanes_for(engine, twin):
+    """They come, take turns, fork, are saved and opened again, and leave."""
+    rng, pairs = random.Random(SEED), []
+    for turn in range(16):
+        kind = rng.choice(("open", "fork", "open again", "close")) if turn > 4 else "open"
+        if kind == "open":
+            pairs.append((engine.open(), twin.open()))
+        elif kind == "fork":
+            one, other = rng.choice(pairs)
+            pairs.append((one.fork(), other.fork()))
+        else:
+            one, other = pairs.pop(rng.randrange(len(pairs)))
+            if kind == "open again":
+                pairs.append((engine.open(one.save()), twin.open(other.save())))
+            one.close(), other.close()
+        works = [(pair, [rng.randrange(SHAPE.vocab) for _ in range(rng.randrange(1, 4))])
+                 for pair in rng.sample(pairs, min(len(pairs), rng.randrange(1, 5)))]
+        found = engine.step([Work(one, tokens) for (one, _), tokens in works])
+        for (_, other), tokens in works:
+            other.feed(tokens[:-1])
+        check_passes(found, [other.step(tokens[-1]) for (_, other), tokens in works])
+    for pair in pairs:
+        check_place(*pair)
+
+
+def a_fork_goes_its_own_way(engine, twin):
+    pairs = [(prompted(engine), prompted(twin))]
+    pairs += [(one.fork(), other.fork()) for one, other in pairs * 2]
+    for token, pair in enumerate(pairs):
+        check_passes(*[[conversation.step(token)] for conversation in pair])
+    for pair in pairs:
+        check_place(*pair)
+    pairs[0][0].close()
+    with refusal(BadInput, "closed"):
+        pairs[0][0].fork()
+
+
 def conversations_whose_candidates_nobody_wants(engine, twin):
     """Beside others that want them, and in the same step as the begin of a prompt."""
     there, alone = ([each.open() for _ in range(3)] for each in (engine, twin))
@@ -644,6 +682,8 @@ CASES = [
     conversations_in_one_step,
     conversations_that_go_on_together,
     conversations_that_go_on_behind_a_save,
+    more_conversations_than_there_are_lanes_for,
+    a_fork_goes_its_own_way,
     conversations_whose_candidates_nobody_wants,
     a_run_of_several_is_their_steps,
     a_run_of_several_that_is_left_early,

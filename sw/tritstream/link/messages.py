@@ -14,6 +14,7 @@ from tritstream.stripes import Stripes
 
 __all__ = [
     "ARGUMENTS",
+    "OF_MEMORY",
     "RECORD_WORDS",
     "Access",
     "Candidate",
@@ -29,6 +30,7 @@ __all__ = [
     "PassToken",
     "Run",
     "StageRecord",
+    "Transfer",
     "answer_size",
     "pack_answer",
     "read_answer",
@@ -103,6 +105,17 @@ class Extent(Table):
 class Access(Table):
     """Arguments of READ and STORE."""
 
+    space: int = field("u8", "see below")
+    address: int = field("u32", "first word")
+    words: int = field("u32", "how many")
+
+
+@table
+class Transfer(Table):
+    """Arguments of KEEP and RECALL: the fields of an Extent, then those of an Access."""
+
+    unit: int = field("u32", "first unit of the memory")
+    units: int = field("u32", "how many")
     space: int = field("u8", "see below")
     address: int = field("u32", "first word")
     words: int = field("u32", "how many")
@@ -221,8 +234,13 @@ ARGUMENTS: dict[Code, type[Table] | None] = {
     Code.RUN: Run,
     Code.READ: Access,
     Code.STORE: Access,
+    Code.KEEP: Transfer,
+    Code.RECALL: Transfer,
 }
 """What follows the code of each command."""
+
+OF_MEMORY = frozenset({Code.KEEP, Code.RECALL})
+"""Commands that a build without a memory does not know."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

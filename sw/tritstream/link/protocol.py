@@ -18,7 +18,7 @@ __all__ = [
     "Status",
 ]
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Version of frames and messages, reported by IDENTIFY."""
 
 SYNC = 0xA5
@@ -61,6 +61,8 @@ class Code(enum.IntEnum):
     READ = 0x06
     STORE = 0x07
     LOGIT = 0x08
+    KEEP = 0x10
+    RECALL = 0x11
     UNKNOWN = 0xFF
 
 

@@ -30,7 +30,7 @@ IDENTITY = Table([0] * 24)      # the build has its own
 IDENTITY_BYTES = 47
 STATE_SPARE = 32 - FORMATS.state_bits
 
-# Of READ and STORE.
+# Of READ, STORE, KEEP and RECALL.
 space = 0
 place = 0           # where the first word is
 words = 0
@@ -59,6 +59,10 @@ def command():
         read()
     elif code == Code.STORE:
         store()
+    elif code == Code.KEEP:
+        keep()
+    elif code == Code.RECALL:
+        recall()
     elif code == Code.IDENTIFY:
         identify()
     elif code == Code.CONFIGURE:
@@ -128,7 +132,7 @@ def digest():
 
 
 def access():
-    """Take the arguments of READ and STORE; return a status."""
+    """Take the arguments of READ, and the last ones of KEEP; return a status."""
     global space, place, words
     space = link.get()
     address = link.get_word()
@@ -183,20 +187,71 @@ def read_one():
 
 def store():
     """Write words of a space."""
-    status = access()
-    if space != Space.VECTORS and space != Space.STATE:
-        status = Status.UNKNOWN_SPACE
+    status = written()
     while words:
-        store_one(status == Status.OK)
+        store_one(link.get_word(), status == Status.OK)
     reply(Code.STORE, status)
 
 
-def store_one(wanted):
-    """Take the next word."""
+def written():
+    """Take the arguments of STORE, and the last ones of RECALL; return a status."""
+    status = access()
+    if space != Space.VECTORS and space != Space.STATE:
+        status = Status.UNKNOWN_SPACE
+    return status
+
+
+def store_one(number, wanted):
+    """Write the next word, if that is wanted."""
     global words, place
-    number = link.get_word()
     if space == Space.STATE:
         number = (number << STATE_SPARE) >> STATE_SPARE
     if wanted:
         append32(place, number)
     words -= 1
+
+
+def keep():
+    """Copy words of a space to units of the memory, which zeros fill up."""
+    global words
+    unit = link.get_word()
+    units = link.get_word()
+    status = within(access(), unit, units)
+    if status == Status.OK:
+        to = unit << 6
+        while units:
+            end = to + UNIT_BYTES
+            while to != end:
+                number = 0
+                if words:
+                    number = next32(place)
+                    words -= 1
+                append32(to, number)
+            link.poll()
+            units -= 1
+    reply(Code.KEEP, status)
+
+
+def recall():
+    """Copy words of a space from units of the memory."""
+    unit = link.get_word()
+    units = link.get_word()
+    status = within(written(), unit, units)
+    if status == Status.OK:
+        at = unit << 6
+        while units:
+            end = at + UNIT_BYTES
+            while at != end:
+                number = next32(at)
+                if words:
+                    store_one(number, 1)
+            link.poll()
+            units -= 1
+    reply(Code.RECALL, status)
+
+
+def within(status, unit, units):
+    """Return a status, or that of units that are not in the memory."""
+    if status == Status.OK and run.outside(unit, units):
+        return Status.OUT_OF_RANGE
+    return status
