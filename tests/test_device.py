@@ -13,7 +13,7 @@ from tritstream.driver import CHUNK_UNITS, DEPTH, STOP_SECONDS, Device
 from tritstream.errors import BadInput, DeviceBusy, DeviceError
 from tritstream.formats import UNIT
 from tritstream.link.endpoint import LinkOptions
-from tritstream.link.messages import Identity, Lane, Run
+from tritstream.link.messages import Identity, Lane, Run, Transfer
 from tritstream.link.protocol import PROTOCOL, Code, LaneFlag, Space
 from tritstream.link.stream import SLOWDOWN, LinkReset, LinkStream
 from tritstream.transport import (
@@ -447,6 +447,91 @@ def test_states_of_something_else(device, image, state, sentence):
     device.load(image)
     with pytest.raises(BadInput, match=sentence):
         device.restore_state(state)
+
+
+def test_states_are_kept_and_recalled(device, server, image):
+    """Each on its shelf, from the end of the memory on, and the image stays what it is."""
+    device.load(image)
+    unit, emulator = device.identity.stripes.unit_bytes, server.emulator
+    room = CONFIG.memory_bytes - len(image.payload)
+    assert device.shelves == room // (4 * CONFIG.max_state)
+    states, crcs = {}, {}
+    for shelf in (0, 7, device.shelves - 1):
+        list(device.run([shelf % 32], 2, fresh=True))
+        states[shelf] = device.save_state()
+        crcs[shelf] = device.keep_state(shelf)
+    for shelf, crc in reversed(crcs.items()):
+        device.recall_state(shelf, crc)
+        assert np.array_equal(device.save_state(), states[shelf])
+        end = len(emulator.memory) - shelf * 4 * CONFIG.max_state
+        assert emulator.memory[end - 4 * CONFIG.max_state:end] == states[shelf].tobytes()
+    assert emulator.memory[:len(image.payload)] == image.payload and unit == UNIT
+    assert device.load(image) == 0
+
+
+def test_states_of_several_slots_are_kept(image):
+    with served(image, LANES) as server, Device.open(server.uri) as device:
+        device.load(image)
+        states = [np.full((2, 64), slot, np.int32) for slot in range(3)]
+        for slot, state in enumerate(states):
+            device.restore_state(state, slot=slot)
+        crcs = [device.keep_state(slot, slot=slot) for slot in range(3)]
+        for slot in range(3):
+            device.recall_state(slot, crcs[slot], slot=(slot + 1) % 3)
+        assert [device.save_state(slot=slot)[0, 0] for slot in range(3)] == [2, 0, 1]
+        with pytest.raises(DeviceError, match="keep the state of slot 3 .* out of its range"):
+            device.keep_state(0, slot=3)
+        device.recall_state(1, crcs[1])
+
+
+def test_a_state_that_is_not_there_any_more(device, server, image):
+    """Which nobody takes for the state that was kept."""
+    device.load(image)
+    crc = device.keep_state(2)
+    server.emulator.memory[-3 * 4 * CONFIG.max_state] ^= 1
+    with pytest.raises(DeviceError, match="does not hold the state that was kept there from byte"):
+        device.recall_state(2, crc)
+    for shelf in (-1, device.shelves):
+        with pytest.raises(BadInput, match=f"has no shelf {shelf} for a state: its memory has room "
+                                           f"for {device.shelves}, counted from 0"):
+            device.keep_state(shelf)
+
+
+def test_a_device_without_memory_keeps_no_states(image):
+    with served(image, BARE) as server, Device.open(server.uri) as device:
+        device.load(image)
+        assert device.shelves == 0
+        with pytest.raises(BadInput, match="has no shelf 0 for a state"):
+            device.keep_state(0)
+        assert len(list(device.run([1], 2))) == 2
+
+
+def test_what_a_transfer_does(device, server, image):
+    """Words that units have no room for are left, and so are units behind the words."""
+    device.load(image)
+    memory, state = server.emulator.memory, server.emulator.model.state
+    state[:] = np.arange(128)
+    before = bytes(memory)
+
+    def carried(code, **where):
+        transfer = Transfer(**{"space": Space.STATE, "address": 0, "words": 16, "unit": 9,
+                               "units": 1, **where})
+        device._command(code, transfer.pack())
+        return tuple(device._stream.read(2))[1]
+
+    assert carried(Code.KEEP, address=100, words=28, units=2) == 0
+    words = np.frombuffer(bytes(memory[9 * UNIT:11 * UNIT]), "<i4")
+    assert words.tolist() == [*range(100, 128), 0, 0, 0, 0]
+    assert carried(Code.RECALL, address=3, words=20) == 0
+    assert state[:25].tolist() == [0, 1, 2, *range(100, 116), *range(19, 25)]
+    assert carried(Code.KEEP, units=0) == carried(Code.KEEP, words=0, unit=10) == 0
+    assert memory[10 * UNIT:11 * UNIT] == bytes(UNIT)
+    assert memory[:9 * UNIT] + memory[11 * UNIT:] == before[:9 * UNIT] + before[11 * UNIT:]
+    for change, kept, recalled in ((dict(units=1 << 30), 1, 1), (dict(words=129), 1, 1),
+                                   (dict(space=77), 2, 2),
+                                   (dict(space=Space.COUNTERS, words=6), 0, 2)):
+        assert carried(Code.KEEP, **change) == kept
+        assert carried(Code.RECALL, **change) == recalled
 
 
 def test_vectors_and_records(device, server, image):

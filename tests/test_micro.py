@@ -19,6 +19,7 @@ from tritstream.golden.quantise import quantise, statistics
 from tritstream.golden.scalars import Statistics, dequantiser, reciprocal, squared_norm
 from tritstream.image.pack import pack
 from tritstream.image.tape import MAX_FRACTION, Scalar
+from tritstream.link.messages import Transfer
 from tritstream.link.protocol import Code, Space
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
@@ -302,6 +303,37 @@ def test_state_is_kept_and_restored(device, image):
     device.restore_state(state)
     (again,) = device.run([4])
     assert again.candidates == first.candidates
+
+
+def test_states_are_kept_and_recalled(device, image):
+    device.load(image)
+    states, crcs = [], []
+    for shelf in (0, device.shelves - 1):
+        list(device.run([shelf % 23, 5], fresh=True))
+        states.append(device.save_state())
+        crcs.append((shelf, device.keep_state(shelf)))
+    assert device.load(image) == 0
+    for (shelf, crc), state in reversed(list(zip(crcs, states, strict=True))):
+        device.recall_state(shelf, crc)
+        assert np.array_equal(device.save_state(), state)
+    where = dict(unit=LIMITS.memory_units - 2, units=2, address=0)
+    for change, kept, recalled in (
+            (dict(space=Space.VECTORS, words=40), 0, 0), (dict(space=Space.STATE, words=9), 0, 0),
+            (dict(space=Space.STATE, words=9, units=3), 1, 1),
+            (dict(space=Space.STATE, words=LIMITS.max_state + 1), 1, 1),
+            (dict(space=Space.RECORDS, words=8, units=1), 0, 2), (dict(space=5, words=1), 2, 2)):
+        for code, status in (Code.KEEP, kept), (Code.RECALL, recalled):
+            device._command(code, Transfer(**{**where, **change}).pack())
+            assert tuple(device._stream.read(2)) == (code, status)
+    words = np.array([1, -2, 0x1234_5678, 4, 5])
+    device.store(Space.VECTORS, 0, words)
+    device.store(Space.STATE, 16, np.array([6, 7, 8, 9]))
+    for code, change in ((Code.KEEP, dict(space=Space.VECTORS, words=4, units=1)),
+                         (Code.RECALL, dict(space=Space.STATE, words=20, units=1))):
+        device._command(code, Transfer(**{**where, **change}).pack())
+        assert tuple(device._stream.read(2)) == (code, 0)
+    state = device.read(Space.STATE, 0, 20).tolist()
+    assert state == [1, -2, 0x34_5678, 4, *[0] * 12, 6, 7, 8, 9]
 
 
 def test_accesses_that_are_refused(device):

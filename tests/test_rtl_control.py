@@ -13,6 +13,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from tritstream.analysis.swap import KEEP_CYCLES, RECALL_CYCLES
 from tritstream.build import BuildConfig
 from tritstream.driver import Device
 from tritstream.errors import DeviceError
@@ -28,6 +29,7 @@ from tritstream.link.messages import (
     Identity,
     Lane,
     Run,
+    Transfer,
     read_answer,
 )
 from tritstream.link.protocol import NO_STOP, Code, LaneFlag, RunFlag, Space, Status
@@ -755,6 +757,124 @@ def test_reset_in_the_middle_of_replies(connect, cycles):
         assert device._stream.available == 0
         assert device.identify() == Identity.of(CONFIG)
         device._configure()
+
+
+def unit_words(config: BuildConfig) -> int:
+    return config.stripes.unit_bytes // 4
+
+
+@pytest.mark.parametrize("config", [CONFIG, NARROW, LANES], ids=["P=8", "P=4", "lanes"])
+@pytest.mark.parametrize("stall", [0, 30])
+def test_words_are_kept_and_recalled(connect, config, stall, seed):
+    """By commands that follow each other at once; what the host sends behind them is its own."""
+    device = connect(config, stall=stall)
+    rng, words = random.Random(seed), config.max_state
+    memory = bytearray(rng.randbytes(config.memory_bytes))
+    device.upload(bytes(memory))
+    state = np.array([rng.randrange(-(1 << 23), 1 << 23) for _ in range(words)], "<i4")
+    state[:2] = 0x7F_FFFF, -0x80_0000
+    device.store(Space.STATE, 0, state)
+    stream, each = device._stream, unit_words(config)
+    for _ in range(12):
+        code, units = rng.choice((Code.KEEP, Code.RECALL)), rng.randrange(0, 5)
+        unit, address = rng.randrange(config.memory_units - units), rng.randrange(words)
+        count = rng.randrange(words - address + 1)
+        change = rng.randbytes(UNIT)
+        where = Extent(unit=rng.randrange(config.memory_units), units=1)
+        transfer = Transfer(unit=unit, units=units, space=Space.STATE, address=address,
+                            words=count)
+        stream.write(bytes([code]) + transfer.pack() + bytes([Code.WRITE]) + where.pack() + change)
+        place, here = slice(unit * UNIT, (unit + units) * UNIT), min(count, units * each)
+        if code == Code.KEEP:
+            memory[place] = state[address:address + here].tobytes().ljust(units * UNIT, b"\0")
+        else:
+            found = np.frombuffer(bytes(memory[place]), "<i4", here)
+            state[address:address + here] = found << 8 >> 8         # 24 bits
+        memory[where.unit * UNIT:(where.unit + 1) * UNIT] = change
+        assert stream.read(4) == bytes([code, Status.OK, Code.WRITE, Status.OK])
+    assert device.memory_crc(0, len(memory)) == zlib.crc32(memory)
+    stored = device.read(Space.STATE, 0, words)
+    assert (stored << 8 >> 8).tolist() == state.tolist()
+
+
+def test_transfers_that_are_refused(connect):
+    """They change nothing; other spaces than that of states are kept, too."""
+    device = connect(WITH_REGISTERS)        # whose memory nobody starts here
+    content, everything = random.Random(4).randbytes(2048), Extent(unit=0, units=32).pack()
+    assert command(device, Code.WRITE, everything, content, reply=2)[1] == Status.OK
+    device.store(Space.REGISTERS, 0, np.array([1, -2, 3, -4]))
+    before = device.read(Space.STATE, 0, CONFIG.max_state).tolist()
+    good = dict(unit=1, units=2, space=Space.STATE, address=0, words=CONFIG.max_state)
+    for change, kept, recalled in (
+            (dict(units=32), Status.OUT_OF_RANGE, Status.OUT_OF_RANGE),
+            (dict(unit=31), Status.OUT_OF_RANGE, Status.OUT_OF_RANGE),
+            (dict(unit=0xFFFF_FFFF), Status.OUT_OF_RANGE, Status.OUT_OF_RANGE),
+            (dict(units=0x8000_0001), Status.OUT_OF_RANGE, Status.OUT_OF_RANGE),
+            (dict(address=1), Status.OUT_OF_RANGE, Status.OUT_OF_RANGE),
+            (dict(words=CONFIG.max_state + 1), Status.OUT_OF_RANGE, Status.OUT_OF_RANGE),
+            (dict(space=9), Status.UNKNOWN_SPACE, Status.UNKNOWN_SPACE),
+            (dict(space=Space.COUNTERS, words=0, units=0), Status.OK, Status.UNKNOWN_SPACE),
+            (dict(space=Space.RECORDS, unit=90), Status.OUT_OF_RANGE, Status.UNKNOWN_SPACE)):
+        arguments = Transfer(**{**good, **change}).pack()
+        for code, status in (Code.KEEP, kept), (Code.RECALL, recalled):
+            assert command(device, code, arguments, reply=2) == bytes([code, status])
+    reply = command(device, Code.DIGEST, everything, reply=6)
+    assert int.from_bytes(reply[2:], "little") == zlib.crc32(content)
+    assert device.read(Space.STATE, 0, CONFIG.max_state).tolist() == before
+    registers = Transfer(unit=31, units=1, space=Space.REGISTERS, address=0, words=4).pack()
+    assert command(device, Code.KEEP, registers, reply=2)[1] == Status.OK
+    device.store(Space.REGISTERS, 0, np.zeros(4))
+    assert command(device, Code.RECALL, registers, reply=2)[1] == Status.OK
+    assert device.read(Space.REGISTERS, 0, 4).tolist() == [1, -2, 3, -4]
+
+
+@pytest.mark.parametrize("config", [CONFIG, NARROW], ids=["P=8", "P=4"])
+def test_cycles_of_transfers(connect, config):
+    """Of each word, as the documents have them."""
+    device = connect(config)
+    transport, words = device._stream.transport, config.max_state
+    for code, cycles in (Code.KEEP, KEEP_CYCLES), (Code.RECALL, RECALL_CYCLES):
+        taken = []
+        for count in 0, words:
+            transfer = Transfer(unit=0, units=0 if not count else 4, space=Space.STATE, address=0,
+                                words=count)
+            began = transport.cycles
+            for _ in range(10):
+                assert command(device, code, transfer.pack(), reply=2)[1] == Status.OK
+            taken.append(transport.cycles - began)
+        found = (taken[1] - taken[0]) / (10 * words)
+        print(f"{code.name}: {found:.2f} cycles a word")
+        assert cycles - 0.5 < found < cycles + 0.5
+
+
+def test_a_device_without_memory_knows_no_transfers(connect):
+    for code in Code.KEEP, Code.RECALL:
+        device = connect(NO_MEMORY)
+        transfer = Transfer(unit=0, units=0, space=Space.STATE, address=0, words=0)
+        assert command(device, code, transfer.pack(), reply=1) == bytes([Code.UNKNOWN])
+        device.stop()
+        assert device.identify() == Identity.of(NO_MEMORY)
+
+
+@pytest.mark.parametrize("cycles", [3, 60, 61, 62, 63, 64, 150, 800, 1_600])
+def test_reset_in_the_middle_of_transfers(connect, cycles):
+    """Nothing of one is left: no byte, no beat, no word of another is in the next."""
+    device = connect(NARROW)
+    state = np.arange(-32, 32) * 99_991
+    device.store(Space.STATE, 0, state)
+    device.upload(bytes(2048))
+    whole = Transfer(unit=2, units=4, space=Space.STATE, address=0, words=64).pack()
+    other = Transfer(unit=20, units=8, space=Space.VECTORS, address=1, words=63).pack()
+    for code in Code.KEEP, Code.RECALL:
+        device._stream.write((bytes([code]) + other) * 4)
+        device._stream.flush()
+        device._stream.transport.idle(cycles)
+        device.stop()
+        assert command(device, Code.KEEP, whole, reply=2) == bytes([Code.KEEP, Status.OK])
+        assert device.memory_crc(2 * UNIT, 4 * UNIT) == zlib.crc32(state.astype("<i4").tobytes())
+        device.store(Space.STATE, 0, np.zeros(64))
+        assert command(device, Code.RECALL, whole, reply=2) == bytes([Code.RECALL, Status.OK])
+        assert device.read(Space.STATE, 0, 64).tolist() == state.tolist()
 
 
 @pytest.mark.parametrize("streamed", [False, True])

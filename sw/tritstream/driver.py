@@ -32,6 +32,7 @@ from tritstream.link.messages import (
     PassResult,
     Run,
     StageRecord,
+    Transfer,
     read_answer,
     reason,
     stage_records,
@@ -89,6 +90,8 @@ class Device:
         self._image = self.layout = None
         self._residence: Residence | None = None
         self._rows: RowCache | None = None      # where not all embedding rows are in the memory
+        self._shelf_units = 0
+        self.shelves = 0        # states that its memory has room for behind the image
         self._configured = False
         self._windows = None
         self._unanswered = 0
@@ -235,9 +238,12 @@ class Device:
         content = residence.content(layout)
         written = 0 if content is None else self.upload(content, progress)
         self._image, self.layout, self._residence = image, layout, residence
+        self.shelves = needs.states_beside(room, stripes, lanes, residence)
+        self._shelf_units = needs.state_units(stripes)
         self._rows = None
         if residence is Residence.TAPE:
-            self._rows = RowCache(needs.rows_beside(room))
+            self._rows = RowCache(needs.rows_beside(
+                room - self.shelves * self._shelf_units * self.unit_bytes))
         self._configured = False
         return written
 
@@ -755,6 +761,86 @@ class Device:
         if state.size and not (low <= state.min() and state.max() <= high):
             raise BadInput(f"The state holds numbers outside {low} to {high}: it is damaged.")
         self.store(Space.STATE, self.identity.slot_words * slot, state.reshape(-1))
+
+    def keep_state(self, shelf: int, *, slot: int = 0) -> int:
+        """Copy the recurrent state in a slot to a shelf, a place in the device's memory.
+
+        It lies there until another is kept on that shelf, an image is loaded, or the memory loses
+        what it holds.
+
+        Parameters
+        ----------
+        shelf : int
+            Below `shelves`.
+        slot : int
+            Below the device's lanes.
+
+        Returns
+        -------
+        int
+            CRC-32 of the state as it lies there, for `recall_state`.
+        """
+        extent = self._shelf(shelf)
+        self._preloaded = None
+        self.start_memory()
+        with self._known_state(self._shelf_units * self.unit_bytes):
+            self._command(Code.KEEP, self._transfer(extent, slot).pack())
+            self._command(Code.DIGEST, extent.pack())
+            self._expect(Code.KEEP)
+            self._check(self._stream.read(1)[0],
+                        f"to keep the state of slot {slot} in its memory")
+            crc = self._answer_of_digest(extent.unit * self.unit_bytes,
+                                         extent.units * self.unit_bytes)
+            self._stream.settle()
+        return crc
+
+    def recall_state(self, shelf: int, crc: int, *, slot: int = 0) -> None:
+        """Make a state that was kept the recurrent state in a slot.
+
+        Parameters
+        ----------
+        shelf : int
+            Where it lies; it stays there, too.
+        crc : int
+            What `keep_state` returned.
+        slot : int
+            Below the device's lanes.
+
+        Raises
+        ------
+        DeviceError
+            Something else lies there; the state in the slot is lost then.
+        """
+        extent = self._shelf(shelf)
+        self.start_memory()
+        start, size = extent.unit * self.unit_bytes, extent.units * self.unit_bytes
+        with self._known_state(size):
+            self._command(Code.DIGEST, extent.pack())
+            self._command(Code.RECALL, self._transfer(extent, slot).pack())
+            found = self._answer_of_digest(start, size)
+            self._expect(Code.RECALL)
+            self._check(self._stream.read(1)[0],
+                        f"to recall a state from its memory to slot {slot}")
+            self._stream.settle()
+        if found != crc:
+            raise DeviceError(f"The memory of the device at {self.name} does not hold the state "
+                              f"that was kept there from byte {start} on (CRC {found:08x}, not "
+                              f"{crc:08x}): repeat the command, or test the board's memory.")
+
+    def _shelf(self, shelf: int) -> Extent:
+        """Return where a shelf is: they begin at the end of the memory."""
+        self._loaded()
+        if not 0 <= shelf < self.shelves:
+            raise BadInput(f"The device at {self.name} has no shelf {shelf} for a state: its "
+                           f"memory has room for {self.shelves}, counted from 0, behind the image.")
+        units = self._shelf_units
+        return Extent(unit=self.identity.memory_units - (shelf + 1) * units, units=units)
+
+    def _transfer(self, extent: Extent, slot: int) -> Transfer:
+        image = self._loaded()
+        return Transfer(unit=extent.unit, units=extent.units, space=Space.STATE,
+                        address=self.identity.slot_words * slot,
+                        words=image.layers * image.hidden)
 
     def read_vector(self, name: str, length: int) -> np.ndarray:
         """Return the first `length` elements of the vector ``x`` or ``z``, int32."""

@@ -158,6 +158,21 @@ def _state(device: Device, rng: random.Random):
     return device.save_state().tolist() == state.tolist()
 
 
+def _shelves(device: Device, rng: random.Random):
+    """States are kept, and come back in another order."""
+    kept = []
+    for shelf in range(min(device.shelves, rng.randrange(1, 4))):
+        state = np.array([[rng.randrange(-(1 << 23), 1 << 23) for _ in range(IMAGE.hidden)]
+                          for _ in range(IMAGE.layers)])
+        device.restore_state(state)
+        kept.append((shelf, device.keep_state(shelf), state.tolist()))
+    found = []
+    for shelf, crc, state in reversed(kept):
+        device.recall_state(shelf, crc)
+        found.append(device.save_state().tolist() == state)
+    return found
+
+
 def _records(device: Device, rng: random.Random):
     return [result.digest for result in device.run([1], fresh=True)] + device.records()
 
@@ -172,7 +187,7 @@ def _stop(device: Device, rng: random.Random):
     device.stop()
 
 
-CALLS = (_run, _run, _together, _abandon, _state, _records, _vectors, _stop)
+CALLS = (_run, _run, _together, _abandon, _state, _shelves, _records, _vectors, _stop)
 """What a session is made of; each begins afresh, so that its answer follows from its numbers."""
 
 

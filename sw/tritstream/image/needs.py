@@ -18,6 +18,10 @@ _NAMES = {
 }
 
 
+MOST_STATES = 1 << 16
+"""States in a memory: more than anybody has conversations."""
+
+
 class Residence(enum.Enum):
     """What of an image lies in a device's memory."""
 
@@ -110,6 +114,36 @@ class Needs:
             return Residence.WHOLE
         fits = self.least_memory(lanes) <= memory_bytes
         return Residence.TAPE if fits else Residence.NOTHING
+
+    def state_units(self, stripes: Stripes = PLAIN) -> int:
+        """Return how many units of a device's memory a recurrent state takes, of 32-bit words."""
+        return -(-4 * self.max_state // stripes.unit_bytes)
+
+    def states_beside(self, memory_bytes: int, stripes: Stripes = PLAIN, lanes: int = 1,
+                      residence: Residence | None = None) -> int:
+        """Return how many states a memory of that size has room for beside the image.
+
+        Where it has none for all embedding rows, a quarter of what the tape leaves is for states,
+        which are as large as many rows, but seldom come and go.
+
+        Parameters
+        ----------
+        memory_bytes : int
+            Size of the memory.
+        stripes : Stripes
+            Of the device.
+        lanes : int
+            Tokens that share a pass of it.
+        residence : Residence or None
+            What of the image is there; None: as much as there can be.
+        """
+        residence = self.residence(memory_bytes, lanes) if residence is None else residence
+        free = {
+            Residence.WHOLE: memory_bytes - self.memory_bytes,
+            Residence.TAPE: (memory_bytes - self.least_memory(lanes)) // 4,
+            Residence.NOTHING: memory_bytes,
+        }[residence]
+        return min(MOST_STATES, free // (self.state_units(stripes) * stripes.unit_bytes))
 
     def rows_beside(self, memory_bytes: int) -> int:
         """Return how many embedding rows a memory of that size has room for beside the tape."""
