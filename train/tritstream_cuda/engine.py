@@ -110,6 +110,7 @@ class CudaEngine(Engine):
         self._lanes = Lanes(self._cuda, self._states)
         self._prompts = Prompts(self._cuda, self._states)
         self._places = Places(PLACES)
+        self.slots = PLACES
         self._place = self._states.nobody
         self._digest = 0
 

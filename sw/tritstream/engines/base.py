@@ -106,6 +106,10 @@ class Engine(abc.ABC):
     that these do not wait much longer for them than for each other.
     """
 
+    slots: int | None = None
+    """Conversations whose states stay where it computes; those of more go to the host and come
+    back. None: of any number."""
+
     quantum: int = 1
     """Steps for which it pays to stay with the same conversations, for the way of their states."""
 
@@ -474,9 +478,7 @@ class Engine(abc.ABC):
         if self._current() is conversation:
             return
         self._leave()
-        self._put(conversation._values)
-        if conversation._since:
-            self._feed(conversation._since)
+        self._bring(conversation)
         self._go_on_from(conversation.digest)
         self._current = weakref.ref(conversation)
 
@@ -485,11 +487,25 @@ class Engine(abc.ABC):
         current = self._current()
         self._lose()
         if current is not None and not current.closed:
-            current._keep(self._values())
+            self._put_away(current)
 
     def _lose(self) -> None:
         """Forget where the device is: whose turn comes next is put in its place."""
         self._current = _nobody
+
+    def _put_away(self, conversation: Conversation) -> None:
+        """Let the state that the device is at be found again; here, it goes to the host."""
+        conversation._keep(self._values())
+
+    def _bring(self, conversation: Conversation) -> None:
+        """Make the state behind the last token of a conversation that of the device."""
+        self._put(conversation._values)
+        if conversation._since:
+            self._feed(conversation._since)
+
+    def _copy(self, other: Conversation) -> bool:
+        """Keep the state that the device is at for another conversation; here, it cannot."""
+        return False
 
     def _forget(self, conversation: Conversation) -> None:
         """Give up what the device keeps of a conversation that it is not at; here, nothing."""

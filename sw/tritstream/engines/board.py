@@ -10,7 +10,9 @@ import numpy as np
 from tritstream.driver import Device
 from tritstream.engines.base import Engine, Pass, Work
 from tritstream.engines.candidates import Candidates
+from tritstream.engines.conversation import Conversation
 from tritstream.engines.pace import Pace
+from tritstream.engines.shelves import Shelves
 from tritstream.image.image import Image
 from tritstream.image.tape import Op
 from tritstream.link.activity import StageActivity
@@ -24,6 +26,9 @@ __all__ = ["DeviceEngine", "as_pass"]
 
 class DeviceEngine(Engine):
     """`tritstream.driver` with one image in it.
+
+    There are a slot of the device for each lane, and shelves for states in its memory; what has no
+    place there goes to the host.
 
     The device's own digest can only be cleared. So what a conversation had before it came back to
     the device is kept here, and both are joined after each pass.
@@ -56,10 +61,14 @@ class DeviceEngine(Engine):
         self.cycles = self.stalls = 0
         self.evidence = "simulated" if simulated else "measured"
         self.lanes = device.identity.lanes
-        self._pace = Pace(self.lanes)       # the state of another comes over the link
+        self._pace = Pace(self.lanes)
         self._device = device
         device.load(image, progress=progress)
         self.runs_ahead = device.goes_on_alone
+        self._shelves = Shelves(device, self._pace)
+        # One more than goes there: states change places by way of one that is free.
+        self.slots = self.lanes + max(0, self._shelves.count - 1)
+        self._slot = 0
         self._fresh = True              # the next pass finds no state, and the digest 0
         self._earlier = 0               # digest of the vectors before those that the device has
 
@@ -77,6 +86,32 @@ class DeviceEngine(Engine):
             return self.cycles / self.clock_hz
         return time.perf_counter()
 
+    def _put_away(self, conversation: Conversation) -> None:
+        kept = self._untouched or self._shelves.keep(conversation, self._slot)
+        if not kept and not conversation._at_rest:
+            super()._put_away(conversation)
+
+    def _bring(self, conversation: Conversation) -> None:
+        if self._shelves.recall(conversation, self._slot):
+            self._brought()
+        else:
+            super()._bring(conversation)
+
+    def _brought(self) -> None:
+        """Note that there is a state in the slot."""
+        self._fresh, self._earlier = False, 0
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether the state of the slot counts as 0."""
+        return self._fresh
+
+    def _copy(self, other: Conversation) -> bool:
+        return self._untouched or self._shelves.keep(other, self._slot)
+
+    def _forget(self, conversation: Conversation) -> None:
+        self._shelves.drop(conversation)
+
     def _put(self, values) -> None:
         self._fresh = values is None
         self._earlier = 0
@@ -90,10 +125,10 @@ class DeviceEngine(Engine):
             self._device.clear_digest()
 
     def _values(self) -> np.ndarray:
-        if self._fresh:
+        if self._untouched:
             return np.zeros(self.shape, np.int32)
         with self._pace.move():
-            return self._device.save_state()
+            return self._device.save_state(slot=self._slot)
 
     def _together(self, works: list[Work]) -> list[Pass]:
         with self._pace.step():

@@ -131,6 +131,17 @@ class Conversation:
             self._took(tokens, digest, heads=len(tokens))
         return nats, favourites
 
+    def fork(self) -> "Conversation":
+        """Begin another that goes on from here; neither knows of the other."""
+        with self._turn():
+            other = self._engine.open()
+            if not self._engine._copy(other):
+                self._keep(self._engine._values())
+            other._tokens, other._heads = list(self._tokens), bytearray(self._heads)
+            other._digest, other._values = self._digest, self._values
+            other._since = list(self._since)
+            return other
+
     def save(self) -> State:
         """Return what any engine of this kind, with this model, can go on from."""
         with self._turn():
@@ -209,6 +220,11 @@ class Conversation:
         """Be again where `_mark` was called; the device may be anywhere."""
         count, self._digest, self._values, self._since, since = mark
         del self._tokens[count:], self._heads[count:], self._since[since:]
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether the host has its state, so that a device need not keep it."""
+        return not self._since
 
     def _keep(self, values: np.ndarray) -> None:
         """Note the recurrent state behind the last token, to go on from there."""

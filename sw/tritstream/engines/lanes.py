@@ -23,7 +23,7 @@ class LanesEngine(DeviceEngine):
     """`tritstream.driver` with one image in a device that has lanes.
 
     States of conversations stay in its slots, of which there is one for each lane; the one whose
-    turn was longest ago goes to the host for a new one. Of a text, as many tokens share a pass as
+    turn was longest ago makes way for a new one. Of a text, as many tokens share a pass as
     there are lanes, but only one where each depends on the one before.
 
     The device says of each token what its digest is alone, and all are joined here.
@@ -56,17 +56,16 @@ class LanesEngine(DeviceEngine):
             self._evict(oldest)
         self._slot = self._places.take(conversation)
         try:
-            self._put(conversation._values)
-            if conversation._since:
-                self._feed(conversation._since)
+            self._bring(conversation)
         except BaseException:
             self._places.drop(conversation)
             raise
         return self._slot
 
     def _evict(self, conversation: Conversation) -> None:
+        """Let a conversation leave its slot."""
         self._slot = self._places.find(conversation)
-        conversation._keep(self._values())
+        self._put_away(conversation)
         self._places.drop(conversation)
 
     def _leave(self) -> None:
@@ -80,6 +79,7 @@ class LanesEngine(DeviceEngine):
         self._leave()
 
     def _forget(self, conversation: Conversation) -> None:
+        super()._forget(conversation)
         self._places.drop(conversation)
 
     def _put(self, values) -> None:
@@ -96,11 +96,12 @@ class LanesEngine(DeviceEngine):
     def _go_on_from(self, digest: int) -> None:
         self._digest = digest
 
-    def _values(self) -> np.ndarray:
-        if self._slot in self._unused:
-            return np.zeros(self.shape, np.int32)
-        with self._pace.move():
-            return self._device.save_state(slot=self._slot)
+    def _brought(self) -> None:
+        self._unused.discard(self._slot)
+
+    @property
+    def _untouched(self) -> bool:
+        return self._slot in self._unused
 
     def _feed(self, tokens) -> list[Pass]:
         return [as_pass(result) for result in self._in_lanes(tokens)]

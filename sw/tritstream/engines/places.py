@@ -57,12 +57,16 @@ class Places:
 
         Those that have ended, or are gone, lose theirs.
         """
-        first = None
+        return next(iter(self.taken()), None)
+
+    def taken(self) -> list[Conversation]:
+        """Return those that have places, the one whose turn was longest ago first; see `first`."""
+        taken = []
         for key, (owner, place) in list(self._taken.items()):
             conversation = owner()
             if conversation is None or conversation.closed:
                 del self._taken[key]
                 self._free.append(place)
-            elif first is None:
-                first = conversation
-        return first
+            else:
+                taken.append(conversation)
+        return taken

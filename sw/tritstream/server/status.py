@@ -59,7 +59,8 @@ class Status:
         engine, template = here.scheduler.engine, here.served.source.chat_template
         return JSONResponse({
             "model": here.served.name, "model_digest": engine.model, "device": engine.name,
-            "evidence": engine.evidence, "lanes": engine.lanes, "candidates": engine.kept,
+            "evidence": engine.evidence, "lanes": engine.lanes, "slots": engine.slots,
+            "candidates": engine.kept,
             "vocab": engine.vocab, "clock_hz": engine.clock_hz, "cycles": engine.cycles,
             "chat_template": None if template is None else template.source})
 
