@@ -646,6 +646,19 @@ def test_estimate_of_answers_that_a_slow_link_carries(good, monkeypatch):
     assert "the link, over which the answers go" in good(*arguments)
 
 
+def test_estimate_of_states_that_change_places(good, image):
+    """On a board whose memory has room for them, and on one that has none."""
+    found = json.loads(good("estimate", "-m", "tiny", "--board", "ulx3s_85f", "--json"))
+    small = json.loads(good("estimate", "-m", "tiny", "--board", "icebreaker", "--json"))
+    assert found["slots"] > 1000 > small["slots"] > 2
+    assert 0 < 50 * found["swap_seconds"] < found["link_swap_seconds"]
+    assert small["swap_seconds"] is None
+    assert "slots" not in json.loads(good("estimate", "-m", "tiny", "--build", "p=8", "--json"))
+    shown = good("estimate", "-m", "tiny", "--board", "ulx3s_85f")
+    assert (f"the board keeps the states of {found['slots']:,}; that two change places takes "
+            f"{1e3 * found['swap_seconds']:.3g} ms in its memory") in shown
+
+
 def test_estimate_of_embedding_rows_from_the_host(good, image, monkeypatch):
     """A pass begins when its row has come, and that is asked for when the one before is over."""
     needs = Needs.of(Image(image))

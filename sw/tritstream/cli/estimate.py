@@ -14,6 +14,7 @@ from tritstream.analysis.estimate import Estimate, estimate
 from tritstream.analysis.kinds import KINDS, kind_of
 from tritstream.analysis.roofline import draw_roofline
 from tritstream.analysis.stage import Limit
+from tritstream.analysis.swap import link_seconds, memory_seconds
 from tritstream.build import BuildConfig
 from tritstream.catalog import DEFAULT_MODEL
 from tritstream.cli.console import output, print_json, speed
@@ -70,11 +71,13 @@ def estimate_model(
         config = BuildConfig.parse(build or DEFAULT_BUILD)
         models = {name: _Passes.of(config.lanes, _free_estimate(name, config, memory))
                   for name in names}
+        states = dict.fromkeys(names, {})
     else:
         where, target = board, find_target(board)
         models = {name: _Passes.of(target.config.lanes, _board_estimate(name, target))
                   for name in names}
-    result, *others = ({"model": name, "build": where, **describe(passes)}
+        states = {name: _states(open_model(name).image, target) for name in names}
+    result, *others = ({"model": name, "build": where, **describe(passes), **states[name]}
                        for name, passes in models.items())
     roofs = {what: found for name, passes in models.items()
              for what, found in passes.shown(name).items()}
@@ -183,6 +186,18 @@ def image_estimate(image, config: BuildConfig, *, memory_rate: float | None = No
                     memory_rate=None if streamed else memory_rate, **tokens)
 
 
+def _states(image, target) -> dict:
+    """Say of how many conversations a board keeps the states, and how long two change places."""
+    config, needs = target.config, Needs.of(image, target.config.stripes)
+    shelves = needs.states_beside(config.memory_bytes, config.stripes, config.lanes)
+    # Of a board whose program moves them there is no estimate.
+    known = shelves and not target.stage_of
+    return {"slots": config.lanes + max(0, shelves - 1),
+            "swap_seconds": memory_seconds(needs.max_state, config, target.memory_bytes_per_cycle)
+            if known else None,
+            "link_swap_seconds": link_seconds(needs.max_state, config)}
+
+
 def _residence(image, config: BuildConfig) -> Residence:
     return Needs.of(image, config.stripes).residence(config.memory_bytes, config.lanes)
 
@@ -252,6 +267,17 @@ def _show(result: dict) -> None:
                       f"takes for one of {result['row_bytes']:,} bytes is counted for each token")
     share = f", {prompt['tokens']} tokens share a pass" if result["lanes"] > 1 else ""
     console.print(f"prompts: {speed(prompt['tokens_per_second'])} tok/s{share}")
+    if "slots" in result:
+        console.print(f"conversations: the board keeps the states of {result['slots']:,}"
+                      f"{_swap(result)}")
+
+
+def _swap(result: dict) -> str:
+    """Say how long it takes that another conversation has its turn."""
+    ways = [f"{1e3 * result[name]:.3g} ms {where}"
+            for name, where in (("swap_seconds", "in its memory"),
+                                ("link_swap_seconds", "over the link")) if result[name]]
+    return f"; that two change places takes {', '.join(ways)}" if ways else ""
 
 
 def _carried(result: dict) -> str:
