@@ -25,8 +25,8 @@ class Access(wiring.Component):
     """Checks what is named against the size of its space, then moves units or words.
 
     The memory of the image is moved in units, by the player; READ and STORE move the words of a
-    space one by one, about nine cycles each. KEEP does so too, with bytes that the player takes as
-    if they came by the link; RECALL takes about four cycles a word.
+    space one by one, about nine cycles each. So does KEEP, in seven, as bytes that the player takes
+    in place of the link's; and RECALL, in three, or more where a beat has no whole words.
 
     Parameters
     ----------
