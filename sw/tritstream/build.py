@@ -223,12 +223,20 @@ class BuildConfig:
         return (127 * self.max_columns).bit_length() + 1
 
     @property
+    def narrow(self) -> bool:
+        """Whether what is beside the core shares its units: a core as wide with `V` = 1 has time.
+
+        With 40 trits per cycle, a block of rows with 160 columns is long enough to hide that.
+        """
+        return self.stripe_bytes < 8 or self.vector_width == 1
+
+    @property
     def element_cycles(self) -> int:
         """Cycles from a word of rows to the next, in which narrow builds share their multipliers.
 
         A block of five rows takes 20 cycles then, and its trits `columns / P` at least.
         """
-        return 4 if self.stripe_bytes < 8 and self.lanes == 1 else 1
+        return 4 if self.narrow and self.lanes == 1 else 1
 
     @property
     def whole_words(self) -> bool:
@@ -241,8 +249,8 @@ class BuildConfig:
 
     @property
     def scalar_units(self) -> int:
-        """Units that make reciprocals and scales: one, or one for each projection."""
-        return 1 if self.stripe_bytes < 8 else 3
+        """Units that make reciprocals and scales: one in a narrow build, or one a projection."""
+        return 1 if self.narrow else 3
 
     @property
     def root_units(self) -> int:

@@ -62,8 +62,8 @@ class GowinDividers:
 class GowinClocks(Elaboratable):
     """Drives the clocks of domains, which stand still until the PLL has locked.
 
-    That takes the place of a reset, as in `Ecp5Clocks`. All are of one frequency. Whoever defines
-    the domains gives them no reset.
+    That takes the place of a reset, as in `Ecp5Clocks`. All are of one frequency: another one takes
+    another PLL. Whoever defines the domains gives them no reset.
 
     Parameters
     ----------
@@ -71,26 +71,26 @@ class GowinClocks(Elaboratable):
         The oscillator's clock.
     source_hz, hz : int
         Its frequency, and the one that is made.
-    domains : sequence of str
-        That have the first output's clock.
-    behind : str
-        The domain that has the second output's.
+    domain : str
+        Has the first output's clock.
+    behind : str or None
+        The domain that has the second output's, if any.
     phase : int
         By how many sixteenths of a period that is behind the first.
     """
 
-    def __init__(self, source, source_hz: int, hz: int, *, domains, behind: str, phase: int):
+    def __init__(self, source, source_hz: int, hz: int, *, domain: str, behind: str | None = None,
+                 phase: int = 0):
         self._source = source
         self._source_hz = source_hz
         self._hz = hz
-        self._domains = domains
-        self._behind = behind
+        self._domains = (domain, behind)
         self._phase = phase
 
     def elaborate(self, platform):
         m = Module()
         dividers = GowinDividers.of(self._source_hz, self._hz)
-        outputs, clock, locked = Signal(2), Signal(), Signal()
+        outputs, locked = Signal(2), Signal()
         m.submodules.pll = Instance(
             "rPLL",
             p_FCLKIN=mhz(self._source_hz), p_DEVICE=platform.family,
@@ -102,9 +102,8 @@ class GowinClocks(Elaboratable):
             i_IDSEL=C(0, 6), i_FBDSEL=C(0, 6), i_ODSEL=C(0, 6),
             i_PSDA=C(0, 4), i_DUTYDA=C(0, 4), i_FDLY=C(0, 4),
             o_CLKOUT=outputs[0], o_CLKOUTP=outputs[1], o_LOCK=locked)
-        m.submodules.gate = Instance(
-            "DQCE", i_CLKIN=outputs[0], i_CE=locked, o_CLKOUT=clock)
-        m.d.comb += [ClockSignal(domain).eq(clock) for domain in self._domains]
-        m.submodules.gate_behind = Instance(
-            "DQCE", i_CLKIN=outputs[1], i_CE=locked, o_CLKOUT=ClockSignal(self._behind))
+        for output, domain in zip(outputs, self._domains, strict=True):
+            if domain is not None:
+                m.submodules[f"gate_{domain}"] = Instance(
+                    "DQCE", i_CLKIN=output, i_CE=locked, o_CLKOUT=ClockSignal(domain))
         return m

@@ -25,4 +25,4 @@ class TangNano20kPlatform(ApiculaPlatform):
 # does not know DSP slices.
 TANG_NANO_20K = packaged_sdram_target(
     TangNano20kPlatform, name="tang_nano_20k", link="UART 2 Mbaud",
-    loader="openFPGALoader -b tangnano20k", evidence="routed")
+    loader="openFPGALoader -b tangnano20k", evidence="simulated")

@@ -782,6 +782,8 @@ MUTANTS = [
            SDR_UPKEEP, "m.d.sync += count.eq(count + 1)", "pass", RTL_SDRAM),
     Mutant("pins.phase", "the chip's clock is in phase with the controller's",
            ECP5, "CHIP_DEGREES = 180", "CHIP_DEGREES = 0", RTL_SDRAM),
+    Mutant("board.package-phase", "the chip in a package sees commands as they change",
+           GOWIN, "CHIP_PHASE = 11", "CHIP_PHASE = 0", RTL_PACKAGE),
     Mutant("pins.bank", "the two pins of the bank are swapped",
            SDR_PHY, '"ba": pads.bank', '"ba": pads.bank[::-1]', RTL_SDRAM),
     Mutant("crossing.room", "reads go on until there is no room for what is on its way",

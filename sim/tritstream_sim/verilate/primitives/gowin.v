@@ -123,7 +123,7 @@ module rPLL #(
     end
     always begin
         wait (period > 0);
-        #(PHASE * period / 16);
+        if (PHASE != 0) #(PHASE * period / 16);
         while (period > 0) begin
             CLKOUTP = 1;
             #(period / 2);
