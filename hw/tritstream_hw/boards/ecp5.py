@@ -26,8 +26,8 @@ from tritstream_hw.phy.ddr3 import Ddr3Phy
 from tritstream_hw.phy.flash import FlashPhy
 from tritstream_hw.phy.sdr import PAD_CYCLES, SdrPhy
 
-__all__ = ["DDR3_CONFIG", "BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target",
-           "ddr3_resource", "ddr3_target", "sdram_target"]
+__all__ = ["DDR3_CONFIG", "FLASH", "BlockRamTop", "Ddr3Top", "SdramTop", "block_ram_target",
+           "ddr3_resource", "ddr3_target", "request_flash", "sdram_target"]
 
 BAUD = 3_000_000
 MEMORY_HZ = 133_333_333     # 25 MHz / 3 x 16
@@ -49,6 +49,10 @@ BLOCK_RAM_CONFIG = dataclasses.replace(CONFIG, beat_bytes=16, vector_width=4)
 # its controller.
 DDR3_CONFIG = BuildConfig(beat_bytes=8, vector_width=4, max_state=24 * 1024)
 DDR3_SHARE = 0.937          # simulated, of the peak: the rest is refresh
+
+
+FLASH = ("spi_flash", "spi_flash_1x")
+"""What boards' files call the flash memory, with the pins of SPI that `FlashPhy` drives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +101,7 @@ class _Top(UartTop):
         """Put the device behind the link, and at its flash memory if it starts from that."""
         device = super()._connect(m, platform, memory)
         if self._config.flash_offset:
-            m.submodules.flash = flash = FlashPhy(platform.request("spi_flash", dir="-"))
+            m.submodules.flash = flash = FlashPhy(request_flash(platform))
             wiring.connect(m, device.flash, flash.pads)
         return device
 
@@ -161,6 +165,12 @@ class BlockRamTop(_Top):
         return m
 
 
+def request_flash(platform: LatticeECP5Platform):
+    """Return the pads of the flash memory, with no direction."""
+    name = next(name for name in FLASH if (name, 0) in platform.resources)
+    return platform.request(name, dir="-")
+
+
 def sdram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int = CLOCK_HZ,
                  flash: FlashChip | None = None, **board) -> Target:
     """Return the target of a board whose resource ``sdram`` is a chip as `SDR_32MB`.
@@ -172,7 +182,7 @@ def sdram_target(platform: Callable[[], LatticeECP5Platform], *, clock_hz: int =
     clock_hz : int
         Of everything but the memory.
     flash : FlashChip or None
-        What is behind the resource ``spi_flash``, if the board can start with a model from it.
+        What is behind the resource of `FLASH`, if the board can start with a model from it.
     board
         What else `Target` wants to know: ``name``, ``link``, ``loader``, ``evidence``.
     """

@@ -17,7 +17,7 @@ class FlashPhy(wiring.Component):
     Parameters
     ----------
     ports
-        The resource ``spi_flash`` of a board, with no direction.
+        The resource of a board's flash memory, with no direction.
 
     Members
     -------

@@ -4,6 +4,7 @@ import pathlib
 import re
 
 from tritstream_hw.boards import Target
+from tritstream_hw.boards.ecp5 import FLASH
 from tritstream_hw.boards.gowin import PACKAGE_PINS
 from tritstream_hw.flash.chip import FlashChip
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
@@ -41,7 +42,8 @@ _SDR_PADS = {f"sdram_0__{resource}__io": pin for resource, pin in _SDR.items()}
 _SDR_PADS |= {PACKAGE_PINS[resource]: pin for resource, pin in _SDR.items()}
 
 _FLASH = {"cs": "cs_n", "copi": "copi", "cipo": "cipo", "wp": "wp_n", "hold": "hold_n"}
-_FLASH_PADS = {f"spi_flash_0__{resource}__io": pin for resource, pin in _FLASH.items()}
+_FLASH_PADS = {f"{name}_0__{resource}__io": pin
+               for name in FLASH for resource, pin in _FLASH.items()}
 
 
 def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib.Path:
@@ -49,7 +51,7 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
 
     Its pads are those of the platform's file. An oscillator stands at each that has a clock there,
     the host's UART at the resource ``uart``, the target's chip at ``sdram``, or where it is in the
-    FPGA's package, and its flash memory at ``spi_flash``. A DDR3 chip is modelled together with
+    FPGA's package, and its flash memory at one of `FLASH`. A DDR3 chip is modelled together with
     what is at its pads, so nothing stands there. What Amaranth or the board's own file takes from
     the vendor is modelled in ``primitives``, the chips in ``chips``; both say what of them a run
     can set.
@@ -81,8 +83,9 @@ def build_board(target: Target, build_id: bytes, cache: pathlib.Path) -> pathlib
         parts.append(_chip(target.chip, pins))
         stands |= {pad: pad for pad in pins}
     if target.flash is not None:
-        parts.append(_flash(target.flash))
-        stands |= {pad: pad for pad in _FLASH_PADS}
+        pins = {pad: _FLASH_PADS[pad] for pad in pads if pad in _FLASH_PADS}
+        parts.append(_flash(target.flash, pins))
+        stands |= {pad: pad for pad in pins}
     if unknown := sorted(set(pads) - set(stands)):
         raise ValueError(f"nothing stands at {target.name}'s pads {', '.join(unknown)}")
     wrapper = _WRAPPER.format(
@@ -113,9 +116,9 @@ def _chip(chip: SdrChip, pins: dict[str, str]) -> str:
     return "\n    ".join([*wires, f"sdr #({values}) chip({connections});"])
 
 
-def _flash(flash: FlashChip) -> str:
+def _flash(flash: FlashChip, pins: dict[str, str]) -> str:
     """Return the flash memory and its wires; its clock leaves the FPGA by no pad of the design."""
-    wires = [f"wire {pad};" for pad in _FLASH_PADS]
-    connections = ", ".join(f".{pin}_pin({pad})" for pad, pin in _FLASH_PADS.items())
+    wires = [f"wire {pad};" for pad in pins]
+    connections = ", ".join(f".{pin}_pin({pad})" for pad, pin in pins.items())
     return "\n    ".join([*wires, f"flash #(.BYTES({flash.bytes}), .IMAGE_AT({flash.offset})) "
                           f"flash_chip(.clk_pin(ecp5::mclk), {connections});"])
