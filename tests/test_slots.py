@@ -102,6 +102,32 @@ def test_those_of_more_conversations_go_to_the_host(image, lanes, shelves, seed)
     assert board.to_host
 
 
+@pytest.mark.parametrize("lanes, shelves", [(1, 0), (1, 4), (3, 0), (3, 3)])
+def test_conversations_that_come_and_go(image, lanes, shelves, seed):
+    """They take turns, fork, are saved and opened again, and leave, in any mix."""
+    engine, twin = Board(image, lanes=lanes, shelves=shelves).engine, GoldenEngine(image)
+    rng, pairs = random.Random(seed), []
+    for turn in range(14):
+        kind = rng.choice(("open", "fork", "open again", "close")) if turn > 4 else "open"
+        if kind == "open":
+            pairs.append((engine.open(), twin.open()))
+        elif kind == "fork":
+            one, other = rng.choice(pairs)
+            pairs.append((one.fork(), other.fork()))
+        else:
+            one, other = pairs.pop(rng.randrange(len(pairs)))
+            if kind == "open again":
+                pairs.append((engine.open(one.save()), twin.open(other.save())))
+            one.close(), other.close()
+        works = [(pair, [rng.randrange(SHAPE.vocab) for _ in range(rng.randrange(1, 4))])
+                 for pair in rng.sample(pairs, min(len(pairs), rng.randrange(1, 5)))]
+        found = engine.step([Work(one, tokens) for (one, _), tokens in works])
+        for (_, other), tokens in works:
+            other.feed(tokens[:-1])
+        assert [one.digest for one in found] == [
+            other.step(tokens[-1]).digest for (_, other), tokens in works]
+
+
 def test_one_that_the_host_has_makes_way(image):
     """And comes back from there; nothing else does."""
     board = Board(image, lanes=1, shelves=2)
