@@ -39,6 +39,8 @@ def assert_invariants(m: Module, accelerator):
              "vectors are forgotten that a product reads"),
             (accelerator.statistics.clear & accelerator.statistics.i.valid,
              "statistics are forgotten while an element comes"),
+            (accelerator.statistics.s2_late.any() & scalars.going,
+             "a norm is begun before the last square is summed up"),
             (ended & under_way, "a stage ends before its commands do"),
             (ended & ~accelerator.gains.command.ready, "a stage ends while its gains are loaded"),
             (ended & ~quantiser.command.ready, "a stage ends while the quantiser works"),

@@ -28,7 +28,7 @@ class Roots(wiring.Component):
     Members
     -------
     start : :py:`In(1)`
-        Strobe: the statistics are there. Not between `go` and the last of the norms.
+        Strobe: `s1` is there, and `s2` is from `go` on. Not between `go` and the last of the norms.
     last : :py:`In(range(T))`
         The last token that there is. Stable from `start` until the last of the norms is there.
     statistics : :py:`In(StatisticsSignature(T))`

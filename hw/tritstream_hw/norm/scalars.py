@@ -296,7 +296,7 @@ class Scalars(wiring.Component):
     Members
     -------
     start : :py:`In(1)`
-        Strobe: the statistics are there.
+        Strobe: the statistics are there, but for `s2`, which is a cycle after the command.
     last : :py:`In(range(T))`
         The last token that there is. Stable from `start` until the command is taken.
     command : :py:`In(stream.Signature(FACTORS))`
@@ -328,14 +328,16 @@ class Scalars(wiring.Component):
         self._units = [ScalarUnit(projections=VECTORS // scalar_units, digit_bits=digit_bits,
                                   lead=lead, lanes=lanes) for _ in range(scalar_units)]
         self._roots = Roots(root_units=root_units, lanes=lanes)
+        # An attribute, so that an assertion can tell when `s2` is used.
+        self.going = Signal()       # a command is worked on
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.roots = roots = self._roots
         wiring.connect(m, wiring.flipped(self.statistics), roots.statistics)
 
-        # A command is worked on; the scales of a token are made, and those have been.
-        going, scaling, ends = Signal(), Signal(), Signal()
+        # The scales of a token are made, and those have been.
+        going, scaling, ends = self.going, Signal(), Signal()
         begins, lane = Signal(), Signal.like(self.last)
         m.d.comb += [
             begins.eq(self.command.valid & ~going & ~self.scales.valid),

@@ -79,8 +79,8 @@ class Statistics(wiring.Component):
     o : :py:`Out(StatisticsSignature(T))`
         Results. With four cycles for a word, they are in each other's place while it passes.
     done : :py:`Out(1)`
-        Strobe in the first cycle in which the results include the element marked `last`. They stay
-        until `clear`.
+        Strobe in the first cycle in which the results but `s2` include the element marked `last`;
+        `s2` does :py:`s2_delay` cycles later. They stay until `clear`.
     """
 
     def __init__(self, *, element_width: int, element_cycles: int = 1, lanes: int = 1):
@@ -96,6 +96,16 @@ class Statistics(wiring.Component):
         })
         row = RowStatistics if element_cycles == 1 else SharedRowStatistics
         self._rows = [row() for _ in range(element_width)]
+        # An attribute, so that an assertion can hold it to when `s2` is used.
+        self.s2_late = Signal(self.s2_delay)    # the last element's is under way, behind `done`
+
+    @property
+    def s2_delay(self) -> int:
+        """Cycles by which `s2` is there later than all else; what comes in turn is there at once."""
+        if self._element_cycles > 1:
+            return 0
+        row = self._rows[0]
+        return row.s2_latency - max(row.s1_latency, *row.amax_latencies)
 
     @property
     def latency(self) -> int:
@@ -131,10 +141,11 @@ class Statistics(wiring.Component):
 
         self._gather(m, gathered)
 
-        lasts = Signal(self.latency - 1)
+        lasts = Signal(self.latency - 1 - self.s2_delay)
         m.d.sync += [
             lasts.eq(Cat(self.i.valid & self.i.p.last, Mux(self.clear, 0, lasts))),
             self.done.eq(lasts[-1] & ~self.clear),
+            self.s2_late.eq(Mux(self.clear, 0, Cat(lasts[-1], self.s2_late))),
         ]
         return m
 

@@ -37,17 +37,17 @@ GAINS = 3                   # latency of the gain loader
 CORE = 5                    # core and serialiser, apart from the adder tree and the last words
 RESUMES = -3                # from a block's last word to the beat that its place is for
 CHAIN = 5                   # from a row to that of the next token, which goes on from its state
-STATISTICS = 10             # from the last element to the maximum and the sum of squares
+STATISTICS = 6              # from the last element to the maximum and the first sum of squares
 RECORD = 3                  # record, next header, begin
 SPREAD = 0.4                # standard deviations by which the worst moment of a ranking is worse
 HEAD = 2                    # until the ranking has settled, but for the cells of a chain
-ROW = 22                    # latency of the embedding row, its scale and the element path
-ROW_ENDS = 16               # cycles of what follows the row in which its stage ends, likewise
+ROW = 18                    # latency of the embedding row, its scale and the element path
+ROW_ENDS = 12               # cycles of what follows the row in which its stage ends, likewise
 
 ELEMENT = {Op.RESIDUAL: 9, Op.GLU: 21, Op.MLGRU: 38}
 """Cycles from a word of rows to its elements."""
 
-SHARED = {Op.EMBED: 2, Op.RESIDUAL: 2, Op.GLU: 2, Op.MLGRU: 3}
+SHARED = {Op.EMBED: 6, Op.RESIDUAL: 6, Op.GLU: 6, Op.MLGRU: 7}
 """More of them, statistics included, where rows take several cycles and share multipliers."""
 
 
@@ -356,7 +356,7 @@ def padding_cycles(header: Header, build: BuildConfig, *, wide_rows: bool) -> in
     padded_row = _padded_row(count, build)
     chunks = (padded_row - count) // _row_rate(build)
     beats = padded_row // build.flat_bytes - ceil(count / build.flat_bytes)
-    ends = ROW_ENDS + int(log2(build.element_width))
+    ends = ROW_ENDS + int(log2(build.element_width)) + _shared_cycles(header.op, build)
     return max(0, chunks + beats + build.stripes.unit_stripes - ends)
 
 
