@@ -38,21 +38,58 @@ SURE = 2                    # passes that went on greedily before one is launche
 RANKED = 1024               # logits of a program that ranks them
 RESULT = CANDIDATES + 4     # keys, mantissa, shift, digest terms of the body and of all
 EARLY_SINCE = (9, 0)        # compute capability with programmatic dependent launch
-QUANTISED = 256             # elements that a program quantises
+QUANTISED = 512             # elements that a program quantises
+QUANTISED_WARPS = 4
 INPUTS = ("tokens", "places", "firsts", "kept", "stops", "turns")
 
-FEW_TILES = {Op.MLGRU: 1, Op.RESIDUAL: 1, Op.GLU: 2, Op.HEAD: 8}
-"""Row groups of a program of `decode.stage`."""
 
-FEW_WORDS = 256             # that it meets at once
-FEW_WARPS = 4
-FEW_GROUPS = 128            # row groups above which programs of two lanes are twice as large
+class Tile(NamedTuple):
+    """How large a program of a stage's kernel is.
 
-MANY_TILES = {Op.MLGRU: 2, Op.RESIDUAL: 2, Op.GLU: 2, Op.HEAD: 8}
-"""Row groups of a program of `many.stage`."""
+    Parameters
+    ----------
+    groups : int
+        Row groups.
+    warps : int
+        Of `many.stage` each takes part of the columns.
+    words : int
+        Of four trits, that a program of `decode.stage`, or a warp of `many.stage`, meets at once.
+    """
 
-MANY_WARPS = [(512, 4), (None, 8)]
-"""Warps of it, up to how many columns; each takes part of these."""
+    groups: int
+    warps: int
+    words: int
+
+
+class Tiles(NamedTuple):
+    """Of each sort of stage: the residual ones are behind the MLGRU, or the GLU's longer vector."""
+
+    mlgru: Tile
+    output: Tile
+    glu: Tile
+    down: Tile
+    head: Tile
+
+    def of(self, stage: Stage) -> Tile:
+        """Return that of a stage."""
+        if stage.op is Op.RESIDUAL:
+            return self.down if stage.columns > stage.rows else self.output
+        return {Op.MLGRU: self.mlgru, Op.GLU: self.glu, Op.HEAD: self.head}[stage.op]
+
+
+FEW_TILES = {
+    1: Tiles(mlgru=Tile(2, 4, 128), output=Tile(2, 4, 256), glu=Tile(2, 2, 128),
+             down=Tile(1, 2, 128), head=Tile(8, 4, 256)),
+    2: Tiles(mlgru=Tile(2, 4, 128), output=Tile(4, 8, 256), glu=Tile(2, 4, 128),
+             down=Tile(4, 8, 256), head=Tile(16, 8, 128)),
+}
+"""Of `decode.stage`, by lanes: the fastest of some ten each for 370M on an H200."""
+
+MANY_TILES = Tiles(mlgru=Tile(2, 4, 32), output=Tile(2, 4, 64), glu=Tile(4, 4, 64),
+                   down=Tile(2, 8, 32), head=Tile(8, 4, 32))
+"""Of `many.stage`, likewise with 16 lanes. Shorter vectors have fewer words for each warp."""
+
+LEAST_WORDS = 8             # of those: what the tensor cores take
 
 
 class Outcome(NamedTuple):
@@ -374,6 +411,11 @@ class Pass:
                      for bank in (stage.keep, stage.pre, stage.gains))
 
 
+def _power_of_two_below(number: int) -> int:
+    """Return the largest one that is not above a number; 0 for 0."""
+    return 1 << number.bit_length() - 1 if number else 0
+
+
 class _FewLanes(Pass):
     """A kernel for each stage."""
 
@@ -382,18 +424,17 @@ class _FewLanes(Pass):
         self._embed()
         x = weights.stages[0].offset
         for before, stage in itertools.pairwise(weights.stages):
-            larger = 2 if self.lanes > 1 and stage.groups > FEW_GROUPS else 1
-            groups = FEW_TILES[stage.op] * larger
-            decode.stage[(triton.cdiv(stage.groups, groups),)](
+            tile = FEW_TILES[self.lanes].of(stage)
+            decode.stage[(triton.cdiv(stage.groups, tile.groups),)](
                 stage.body, stage.parameters, room.vectors, weights.words, before.offset, x,
                 stage.offset, before.gains, before.stride, room.statistics, self._length,
                 before.index * ROW.value, stage.index * ROW.value, *self._banks(stage),
                 stage.stride, self.states.layer(stage.layer), self.states.size, self.states.sides,
                 inputs["places"], inputs["kept"], room.factors, weights.table, stage.columns,
                 stage.rows, stage.words, stage.groups,
-                OP=stage.op.value, CHUNKS=triton.cdiv(stage.words, FEW_WORDS), WORDS=FEW_WORDS,
-                GROUPS=groups, LANES=self.lanes, EARLY=self.early,
-                num_warps=FEW_WARPS * larger, **self.options)
+                OP=stage.op.value, CHUNKS=triton.cdiv(stage.words, tile.words), WORDS=tile.words,
+                GROUPS=tile.groups, LANES=self.lanes, EARLY=self.early, num_warps=tile.warps,
+                **self.options)
             if stage.op is Op.RESIDUAL:
                 x = stage.offset
 
@@ -413,10 +454,10 @@ class _ManyLanes(Pass):
                 room.vectors, weights.words, before.offset, before.gains, before.stride,
                 room.statistics, self._length, before.index * ROW.value, room.acts, length,
                 room.acts[0].numel(), stage.columns,
-                VECTORS=vectors, BLOCK=QUANTISED, EARLY=self.early, num_warps=2, **self.options)
-            groups = MANY_TILES[stage.op]
-            parts = next(warps for most, warps in MANY_WARPS if most is None or length <= most)
-            part = 32 if length < 64 * parts else 64
+                VECTORS=vectors, BLOCK=QUANTISED, EARLY=self.early, num_warps=QUANTISED_WARPS,
+                **self.options)
+            groups, parts, most = MANY_TILES.of(stage)
+            part = 4 * max(LEAST_WORDS, min(most, _power_of_two_below(stage.words // parts)))
             many.stage[(triton.cdiv(stage.groups, groups),)](
                 stage.body.view(torch.int8), stage.parameters, room.acts, length,
                 room.acts[0].numel(), room.vectors, weights.words, x, stage.offset,
