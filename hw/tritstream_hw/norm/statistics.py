@@ -101,7 +101,7 @@ class Statistics(wiring.Component):
 
     @property
     def s2_delay(self) -> int:
-        """Cycles by which `s2` is there later than all else; what comes in turn is there at once."""
+        """Cycles by which `s2` is later than all else; what comes in turn is there at once."""
         if self._element_cycles > 1:
             return 0
         row = self._rows[0]
