@@ -1,11 +1,14 @@
 """The gates of the micro machine: each ability, held to the simulator, and the driver with tiny."""
 
+import functools
+import json
 import pathlib
 import random
 
 import pytest
 
 from tritstream.catalog import Model, resolve
+from tritstream.cli.app import run
 from tritstream.driver import Device
 from tritstream.engines import open_engine
 from tritstream.engines.board import DeviceEngine
@@ -47,13 +50,14 @@ from tritstream_hw.micro.language import (
     write16,
     write32,
 )
+from tritstream_sim.board import launch
 from tritstream_sim.twin.engine_contract import (
     a_state_at_its_limits_goes_on,
     contract_model,
     feeding_is_stepping,
 )
 from tritstream_sim.twin.micro import MicroSimulator
-from tritstream_sim.verilate import stepped
+from tritstream_sim.verilate import pads, stepped
 from tritstream_sim.verilate.pads import build_board
 from tritstream_sim.verilate.stepped import Bench, SteppedTransport, build_stepped
 
@@ -253,17 +257,42 @@ def test_engine(executable, tmp_path, case):
         case(engine, twin)
 
 
-def test_a_model_up_to_the_pads_of_the_board(request, tmp_path, seed):
-    """The whole top, with models of its PLL and its memory: uploaded over the UART, and run."""
-    build = bytes(range(1, 9))
-    executable = build_board(BOARD, build, request.config.rootpath / "build" / "sim")
+@pytest.fixture(scope="module")
+def board(request):
+    """The whole top, with models of its PLL and its memory."""
+    return build_board(BOARD, BOARD.config.digest(), request.config.rootpath / "build" / "sim")
+
+
+@pytest.fixture
+def small(tmp_path, seed):
+    """A model so small that a token, simulated, takes a moment."""
     model = ModelConfig(hidden=12, intermediate=20, layers=1, vocab=23)
-    image = pack(DummyCheckpoint(model, seed=seed), tmp_path / "dummy.trit")
-    golden = GoldenEngine(image).open()
-    with Device(SteppedTransport(executable, baud=BOARD.baud, seed=seed), build=build,
+    return pack(DummyCheckpoint(model, seed=seed), tmp_path / "dummy.trit")
+
+
+def test_a_model_up_to_the_pads_of_the_board(board, small, seed):
+    """It is uploaded over the UART, and run."""
+    golden = GoldenEngine(small).open()
+    with Device(SteppedTransport(board, baud=BOARD.baud, seed=seed), build=BOARD.config.digest(),
                 dead_seconds=1e9, patience_seconds=1e9) as device:
-        assert device.load(image) == len(image.payload)
+        assert device.load(small) == len(small.payload)
         results = list(device.run([3, 9], 2, fresh=True))
         expected = [*golden.feed([3]), *golden.run(9, 2)]
         assert [result.digest for result in results] == [entry.digest for entry in expected]
         assert device.statistics.bad == device.statistics.resent == 0
+
+
+@pytest.mark.parametrize("line, equal", [
+    (["verify", "--tokens", "3,9", "-n", "1"], {"equal", "tokens", "stages", "digest"}),
+    (["eval", "--tokens", "3,9,20"], {"perplexity", "tokens", "top1_equal_float"})],
+    ids=["verify", "eval"])
+def test_verbs_on_the_board(board, small, tmp_path, monkeypatch, capfd, line, equal):
+    """By the command line, to the simulated pads and to golden."""
+    monkeypatch.setattr(pads, "build_board", lambda *made: board)
+    monkeypatch.setattr("tritstream_sim.board.launch", functools.partial(launch, cache=tmp_path))
+    found = []
+    for device in ("golden", f"sim:{BOARD.name}"):
+        assert run([*line, "-m", str(small.path), "--device", device, "--json"]) == 0
+        found.append(json.loads(capfd.readouterr().out))
+    golden, simulated = ({name: table[name] for name in equal} for table in found)
+    assert simulated == golden
