@@ -132,12 +132,15 @@ class Accelerator(wiring.Component):
         connect(m, elements.state_read, self.state.read)
         connect(m, elements.state_write, self.state.write)
         connect(m, elements.write, self.vectors.write)
-        connect(m, self.statistics.gains, self.gains.rows)
         connect(m, elements.o, self.statistics.i)
         connect(m, elements.o, self.vector_digest.elements)
         connect(m, head.ranked, self.vector_digest.logits)
         m.d.comb += [body.eq(lane.body) for body, lane in zip(
             self.vector_digest.body, self.sequencer.lanes.table, strict=True)]
+        # Gains come a cycle after their element, of memories that take two.
+        m.d.comb += [self.gains.rows.en.eq(elements.ahead.valid),
+                     self.gains.rows.addr.eq(elements.ahead.payload),
+                     self.statistics.gains.eq(self.gains.rows.data)]
         m.d.comb += self.gemv.available.eq(quantiser.available)
         # Only one of the two has a command, and neither takes anything without.
         for source, sinks in ((self.gemv.o, (elements.sums, head.sums)),

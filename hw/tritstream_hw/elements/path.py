@@ -75,6 +75,8 @@ class ElementPath(wiring.Component):
         Elements of the output vector, to x or z.
     o : :py:`Out(flow(results_layout(E, T)))`
         The same elements.
+    ahead : :py:`Out(flow(16))`
+        The number of the word that `o` has in the next cycle.
     """
 
     def __init__(self, *, acc_bits: int, element_width: int, max_state: int, vector_elements: int,
@@ -96,6 +98,7 @@ class ElementPath(wiring.Component):
             "state_write": In(state_rows_write_port(max_state, element_width, slots)),
             "write":       In(vector_rows_write_port(vector_elements, element_width, lanes)),
             "o":           Out(flow(results_layout(element_width, lanes))),
+            "ahead":       Out(flow(16)),
         })
         self._lanes = [ElementLane(acc_bits=acc_bits, element_cycles=element_cycles)
                        for _ in range(element_width)]
@@ -185,15 +188,16 @@ class ElementPath(wiring.Component):
     def _follow(self, m, taken):
         """Address the memories as rows pass; each leaves the lanes where its operation ends."""
         command, lane = self.command.p, self._lanes[0]
+        # The last three are a cycle ahead of their elements.
         at_row = taken.after(m, lane.row_delay - 1, name="row")
-        residual = at_row.after(m, lane.residual_latency - (lane.row_delay - 1), name="residual")
+        residual = at_row.after(m, lane.residual_latency - lane.row_delay, name="residual")
         at_h = residual.only(command.mixes).after(
-            m, lane.h_delay - 2 - lane.residual_latency, name="h")
-        glu = at_h.after(m, lane.glu_latency - (lane.h_delay - 2), name="glu")
+            m, lane.h_delay - 1 - lane.residual_latency, name="h")
+        glu = at_h.after(m, lane.glu_latency - (lane.h_delay - 1), name="glu")
         at_state = glu.only(~command.glu).after(
-            m, lane.state_latency - 1 - lane.glu_latency, name="state")
+            m, lane.state_latency - lane.glu_latency, name="state")
         written = at_state.after(m, 1, name="written")
-        mlgru = written.after(m, lane.mlgru_latency - lane.state_latency, name="mlgru")
+        mlgru = written.after(m, lane.mlgru_latency - lane.state_latency - 1, name="mlgru")
 
         # The state's address is registered: a sum, to a large memory that may be far away.
         shift, table = exact_log2(self._width), self.lanes.table
@@ -209,8 +213,11 @@ class ElementPath(wiring.Component):
         for element_lane in self._lanes:
             m.d.comb += [element_lane.fresh.eq(table[with_h.lane].fresh),
                          element_lane.follows.eq(table[with_h.lane].follows)]
-        ends = _Place.choose(command.mixes, _Place.choose(command.glu, glu, mlgru), residual)
+        ahead = _Place.choose(command.mixes, _Place.choose(command.glu, glu, mlgru), residual)
+        ends = ahead.after(m, 1, name="ends")
         m.d.comb += [
+            self.ahead.valid.eq(ahead.live.any()),
+            self.ahead.payload.eq(ahead.word),
             self.x.en.eq(at_row.live.any() & ~command.mixes & ~command.embed),
             self.x.addr.eq(Cat(at_row.word, at_row.lane)),
             self.keep.addr.eq(at_row.word),

@@ -3,9 +3,9 @@
 What a memory has of several tokens, or in several slots, begins at powers of two: their number is
 the upper part of an address.
 
-All are the ports of Amaranth's memories, read with a latency of one cycle. A user has them as
-``In``, a memory as ``Out``. `en` of a read port says that its user needs the word, so that a
-memory knows whom to serve.
+All are the ports of Amaranth's memories, read with a latency of one cycle if nothing else is said.
+A user has them as ``In``, a memory as ``Out``. `en` of a read port says that its user needs the
+word, so that a memory knows whom to serve.
 """
 
 from amaranth import *
@@ -98,11 +98,12 @@ def state_rows_write_port(max_state: int, element_width: int,
                                shape=data.ArrayLayout(_STATE, element_width), granularity=1)
 
 
-def rows_of(m: Module, word, address: Value, element_width: int, *, name: str) -> Value:
+def rows_of(m: Module, word, address: Value, element_width: int, *, name: str,
+            cycles: int = 1) -> Value:
     """Those `E` members of a word that belong to the rows that it was addressed by.
 
-    The word is there a cycle after the address, which counts in `E` rows.
+    The word is there so many cycles after the address, which counts in `E` rows.
     """
     bits = exact_log2(len(word) // element_width)
-    chosen = delay(m, address[:bits], 1, name=name)
+    chosen = delay(m, address[:bits], cycles, name=name)
     return Value.cast(word).word_select(chosen, len(Value.cast(word)) >> bits)

@@ -133,10 +133,10 @@ class Quantiser(wiring.Component):
     """Streams a vector of each token through `V` lanes, once for each gain bank.
 
     For each vector, those of the first token before those of the next, it waits until the
-    reciprocal is coming; then it reads a word of `V` elements and `V` gains per cycle, without a
-    gap from one vector to the next, and writes its activations :py:`latency` cycles after its
-    address was put out. Columns beyond the vector's end become arbitrary activations, which meet
-    trits of zero.
+    reciprocal is coming; then it reads a word of `V` gains and, a cycle later, of `V` elements per
+    cycle, without a gap from one vector to the next, and writes its activations :py:`latency`
+    cycles after the address of its gains was put out. Columns beyond the vector's end become
+    arbitrary activations, which meet trits of zero.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ class Quantiser(wiring.Component):
     reading : :py:`Out(1)`
         The addresses mean something.
     vector, gain : :py:`In(ReadPort.Signature(...))`
-        Words of the vector memory and of the gain banks. Enabled from the command until everything
-        has been written.
+        Words of the vector memory, a cycle later, and of the gain banks, two cycles later. Enabled
+        from the command until everything has been written.
     write : :py:`Out(ActivationWrite(...))`
         To the activation memory.
     available : :py:`Out(available_layout(column_beats))`
@@ -194,13 +194,13 @@ class Quantiser(wiring.Component):
 
     @property
     def reciprocal_delay(self) -> int:
-        """Cycles from putting out an address until the reciprocal's factor is needed."""
-        return self._elements[0].factor_delay
+        """Cycles from putting out a gain's address until the reciprocal's factor is needed."""
+        return 1 + self._elements[0].factor_delay
 
     @property
     def latency(self) -> int:
-        """Cycles from putting out an address to writing the activations."""
-        return 1 + self._elements[0].latency
+        """Cycles from putting out a gain's address to writing the activations."""
+        return 2 + self._elements[0].latency
 
     def elaborate(self, platform):
         m = Module()
@@ -210,7 +210,7 @@ class Quantiser(wiring.Component):
         bank, last_bank, last = Signal(range(VECTORS)), Signal(range(VECTORS)), Signal.like(word)
         lane, is_last = Signal.like(self.last), Signal()
         running, busy, ends = Signal(), Signal(), Signal()
-        # valids[n], places[n]: of the word whose address was put out n + 1 cycles ago.
+        # valids[n], places[n]: of the word whose gains' address was put out n + 1 cycles ago.
         valids = Signal(self.latency)
         places = Signal(data.ArrayLayout(self._place, self.latency), reset_less=True)
         m.d.comb += [
@@ -218,7 +218,6 @@ class Quantiser(wiring.Component):
             self.command.ready.eq(~busy),
             self.reading.eq(running & self.reciprocals.coming[lane].bit_select(bank, 1)),
             self.vector.en.eq(busy),
-            self.vector.addr.eq(Cat((base + word)[:self._word_bits], lane)),
             self.gain.en.eq(busy),
             self.gain.addr.eq(Cat(word, bank)),
             ends.eq(word == last),
@@ -239,6 +238,7 @@ class Quantiser(wiring.Component):
                 with m.If((bank == last_bank) & ~is_last):
                     m.d.sync += [bank.eq(0), lane.eq(lane + 1)]
         m.d.sync += [
+            self.vector.addr.eq(Cat((base + word)[:self._word_bits], lane)),
             valids.eq(Cat(self.reading, valids)),
             places.eq(Cat(bank, lane, places)),
         ]
@@ -253,9 +253,9 @@ class Quantiser(wiring.Component):
         up = Signal.like(first.up, reset_less=True)
         factor = Signal.like(first.factor, reset_less=True)
         numbers = self.reciprocals.numbers
-        negated, shifted = places[first.odd_delay - 1], places[first.up_delay - 1]
-        scaled = places[first.factor_delay - 1]
-        # An element is there one cycle after its address; these registers take another.
+        negated, shifted = places[first.odd_delay], places[first.up_delay]
+        scaled = places[first.factor_delay]
+        # An element is there two cycles after its gain's address; these registers take another.
         m.d.sync += [
             odd.eq(numbers[negated.lane][negated.bank].up[0]),
             up.eq(numbers[shifted.lane][shifted.bank].up),

@@ -10,7 +10,6 @@ from amaranth.utils import exact_log2
 
 from tritstream.golden.scalars import NORM_BITS
 from tritstream_hw.elements.layouts import flow, results_layout
-from tritstream_hw.elements.ports import rows_port
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.norm.row_statistics import (
     AMAX_BITS,
@@ -74,8 +73,8 @@ class Statistics(wiring.Component):
     use_pre : :py:`In(1)`
         There is a first gain; else `s2` is of the elements themselves. Stable from the first
         element until `done`.
-    gains : :py:`In(ReadPort.Signature(...))`
-        Gains of a word of rows.
+    gains : :py:`In(data.ArrayLayout(GAINS, E))`
+        Gains of a word's rows, a cycle after the word.
     o : :py:`Out(StatisticsSignature(T))`
         Results. With four cycles for a word, they are in each other's place while it passes.
     done : :py:`Out(1)`
@@ -90,7 +89,7 @@ class Statistics(wiring.Component):
             "i":         In(flow(results_layout(element_width, lanes))),
             "clear":     In(1),
             "use_pre":   In(1),
-            "gains":     In(rows_port(GAINS, element_width)),
+            "gains":     In(data.ArrayLayout(GAINS, element_width)),
             "o":         Out(StatisticsSignature(lanes)),
             "done":      Out(1),
         })
@@ -114,14 +113,13 @@ class Statistics(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += [self.gains.en.eq(self.i.valid), self.gains.addr.eq(self.i.p.word)]
         for n, row in enumerate(self._rows):
             m.submodules[f"row{n}"] = row
             m.d.comb += [
                 row.i.valid.eq(self.i.valid),
                 row.i.p.eq(self.i.p.rows[n]),
                 row.use_pre.eq(self.use_pre),
-                row.gains.eq(self.gains.data[n]),
+                row.gains.eq(self.gains[n]),
             ]
         # lives[n], lanes[n]: of the elements taken n cycles ago.
         lives, lanes = [Mux(self.i.valid, self.i.p.live, 0)], [self.i.p.lane]

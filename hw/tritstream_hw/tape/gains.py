@@ -12,6 +12,7 @@ from tritstream_hw.elements.ports import gain_words_port, rows_of, rows_port
 from tritstream_hw.gemv.activations import VECTORS
 from tritstream_hw.norm.row_statistics import GAINS
 from tritstream_hw.ram import Ram
+from tritstream_hw.stream.delay import delay
 
 __all__ = ["GainBanks", "GainPorts", "banks_layout", "load_layout"]
 
@@ -64,10 +65,11 @@ class GainBanks(wiring.Component):
     read_half : :py:`In(1)`, read_address : :py:`In(range(max_columns / V))`
         Number of a word of `V` gains.
     read_data : :py:`Out(banks_layout(V))`
-        That word of all banks but `keep`, one cycle later. Arbitrary for a bank that has no such
+        That word of all banks but `keep`, two cycles later. Arbitrary for a bank that has no such
         word.
     keep_half, keep_address, keep_data
-        The same for bank `keep`, which is read where a vector begins, not where it ends.
+        The same for bank `keep`, one cycle later; it is read where a vector begins, not where it
+        ends.
     """
 
     def __init__(self, *, flat_bytes: int, vector_width: int, gain_beats: int, gain_chunks: int,
@@ -163,8 +165,10 @@ class GainBanks(wiring.Component):
                 m.d.comb += [read.addr.eq(place(self.keep_half, self.keep_address)),
                              self.keep_data.eq(read.data)]
             else:
-                m.d.comb += [read.addr.eq(place(self.read_half, self.read_address)),
-                             self.read_data[bank.name.lower()].eq(read.data)]
+                # Registered, for block RAMs are slow, and which of their words it is has to be
+                # chosen behind them.
+                m.d.comb += read.addr.eq(place(self.read_half, self.read_address))
+                m.d.sync += self.read_data[bank.name.lower()].eq(read.data)
         return m
 
 
@@ -187,9 +191,9 @@ class GainPorts(wiring.Component):
     command, beats, half
         As those of `GainBanks`.
     words : :py:`Out(ReadPort.Signature(...))`
-        The quantiser: words of banks `gain0` to `gain2`.
+        The quantiser: words of banks `gain0` to `gain2`, two cycles later.
     rows : :py:`Out(ReadPort.Signature(...))`
-        The statistics: all gains of a word of rows.
+        The statistics: all gains of a word of rows, two cycles later.
     keep : :py:`Out(ReadPort.Signature(...))`
         The mixer: one minus the lower bound of a word of rows.
     """
@@ -230,15 +234,13 @@ class GainPorts(wiring.Component):
                 rows_of(m, banks.keep_data, self.keep.addr, self._width, name="keep_word")),
         ]
         for name, _ in GAINS:
-            gains = rows_of(m, banks.read_data[name], self.rows.addr, self._width,
+            gains = rows_of(m, banks.read_data[name], self.rows.addr, self._width, cycles=2,
                             name=f"{name}_word")
             m.d.comb += [gain[name].eq(part) for gain, part in zip(
                 self.rows.data, data.View(data.ArrayLayout(
                     FORMATS.gain_bits, self._width), gains), strict=True)]
 
-        bank = Signal(len(self.words.addr) - word_bits)
-        m.d.sync += bank.eq(self.words.addr[word_bits:])
-        with m.Switch(bank):
+        with m.Switch(delay(m, self.words.addr[word_bits:], 2, name="bank")):
             for index in range(VECTORS):
                 with m.Case(index):
                     m.d.comb += self.words.data.eq(banks.read_data[f"gain{index}"])

@@ -20,7 +20,7 @@ from tritstream_sim.agents.block_ram import serve
 from tritstream_sim.agents.port import Port
 from tritstream_sim.agents.stream import Source, reset, start_clock
 
-LATENCY, RECIPROCAL_DELAY = 10, 6
+LATENCY, RECIPROCAL_DELAY = 11, 7
 SIZES = [(1, 1), (4, 4), (8, 16), (8, 64)]      # V, P
 MOST, LEAST = (1 << 31) - 1, -(1 << 31)
 
@@ -67,7 +67,7 @@ class Bench:
                 ("write__data", data.ArrayLayout(signed(8), vector_width))))
         self.offer([], valid=0)
         serve(dut.clk, self.port("vector__data"), self._read_vector)
-        serve(dut.clk, self.port("gain__data"), self._read_gain)
+        serve(dut.clk, self.port("gain__data"), self._read_gain, cycles=2)
         cocotb.start_soon(self._record())
 
     def port(self, name: str):

@@ -24,7 +24,7 @@ from tritstream_sim.agents.stream import PERIOD, Source, reset, start_clock
 
 MOST = (1 << FORMATS.product_bits - 1) - 1
 DIGIT_BITS, UNITS = [1, 2], {1: 1, 2: 3}
-LEAD = 6
+LEAD = 7
 RECIPROCAL_BUDGET, SCALES_BUDGET = {1: 31, 2: 22}, {1: 168, 2: 89}
 
 

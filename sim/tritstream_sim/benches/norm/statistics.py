@@ -54,7 +54,7 @@ class Bench:
         start_clock(dut)
         for port in ("i__valid", "i__payload", "clear", "use_pre"):
             self.port(port).value = 0
-        serve(dut.clk, self.port("gains__data"), self._gains)
+        serve(dut.clk, self.port("gains"), self._gains)
         cocotb.start_soon(self._count())
 
     def port(self, name: str):
@@ -62,7 +62,7 @@ class Bench:
         return self.dut[f"{self.kind}__{name}"]
 
     def _gains(self) -> int:
-        first = int(self.port("gains__addr").value) * self.width
+        first = self.element.value["word"] * self.width
         return sum(self.words[(first + n) % ROWS] << n * GAINS.size for n in range(self.width))
 
     async def _count(self):

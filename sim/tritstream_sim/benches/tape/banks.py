@@ -106,7 +106,7 @@ class Bench:
             self.port("keep_half").value = half
             self.port("read_address").value = address
             self.port("keep_address").value = keep_address
-            await ClockCycles(self.dut.clk, 2)
+            await ClockCycles(self.dut.clk, 3)
             gains = banks_layout(count).from_bits(int(self.port("read_data").value))
             keep = int(self.port("keep_data").value)
             for bank, content in self.content[half].items():
