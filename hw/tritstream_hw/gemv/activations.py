@@ -7,6 +7,8 @@ from amaranth.lib.wiring import In, Out
 from tritstream.formats import FORMATS
 from tritstream_hw.ram import Ram
 
+_WORDS = 512        # of a block RAM of an FPGA that is as wide as any can be
+
 __all__ = ["VECTORS", "ActivationMemory", "ActivationRead", "ActivationWrite"]
 
 VECTORS = 3
@@ -117,18 +119,36 @@ class ActivationMemory(wiring.Component):
 
         # The vector is the upper part of the address, so that none of it has to be computed.
         beats = 1 << (self._column_beats - 1).bit_length()
-        bits = len(Value.cast(self.write.data))
-        m.submodules.memory = memory = Ram(
-            shape=unsigned(len(Value.cast(self.read.data))), depth=VECTORS * beats)
-        write, read = memory.write_port(granularity=bits), memory.read_port()
+        if VECTORS * beats <= _WORDS:
+            read = self._memory(m, "memory", VECTORS * beats, self.write.en, self.read.en)
+            m.d.comb += Value.cast(self.read.data).eq(read)
+            return m
+        # Of block RAMs as deep as these two, no more are wanted, and there is one choice among
+        # them: of three as deep as a vector it would be two, one behind the other.
+        last_written = self.write.vector == VECTORS - 1
+        last_read = self.read.vector == VECTORS - 1
+        first = self._memory(m, "first", (VECTORS - 1) * beats, self.write.en & ~last_written,
+                             self.read.en & ~last_read)
+        last = self._memory(m, "last", beats, self.write.en & last_written,
+                            self.read.en & last_read)
+        is_last = Signal()
+        with m.If(self.read.en):
+            m.d.sync += is_last.eq(last_read)
+        m.d.comb += Value.cast(self.read.data).eq(Mux(is_last, last, first))
+        return m
 
+    def _memory(self, m, name: str, depth: int, written, read_enable) -> Value:
+        """Add a memory of the lower vectors, or of one; return what it reads."""
+        bits = len(Value.cast(self.write.data))
+        m.submodules[name] = memory = Ram(
+            shape=unsigned(len(Value.cast(self.read.data))), depth=depth)
+        write, read = memory.write_port(granularity=bits), memory.read_port()
         part = self.write.address[:(self._parts - 1).bit_length()]
         m.d.comb += [
             write.addr.eq(Cat(self.write.address[len(part):], self.write.vector)),
-            write.en.eq(self.write.en << Cat(part, self.write.lane)),
+            write.en.eq(written << Cat(part, self.write.lane)),
             write.data.eq(Value.cast(self.write.data).replicate(len(write.en))),
-            read.en.eq(self.read.en),
+            read.en.eq(read_enable),
             read.addr.eq(Cat(self.read.beat, self.read.vector)),
-            Value.cast(self.read.data).eq(read.data),
         ]
-        return m
+        return read.data
