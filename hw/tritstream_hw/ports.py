@@ -74,7 +74,7 @@ class DebugSignature(wiring.Signature):
     idle : :py:`In(1)`
         No pass runs; else no port may be enabled.
     vectors_read, state_read, records_read : :py:`In(ReadPort.Signature(...))`
-        Words; those of vectors and state are signed.
+        Words; those of vectors and state are signed, those of records come two cycles later.
     vectors_write, state_write : :py:`In(WritePort.Signature(...))`
         The same words.
     """
@@ -197,7 +197,7 @@ class AcceleratorSignature(wiring.Signature):
 
 
 def record_port(max_stages: int) -> ReadPort.Signature:
-    """Words of the records of stages."""
+    """Words of the records of stages, two cycles later."""
     return ReadPort.Signature(addr_width=ceil_log2(RECORD_WORDS * max_stages), shape=32)
 
 

@@ -14,6 +14,7 @@ from tritstream_hw.layouts import table_layout
 from tritstream_hw.ports import BEATS_BITS, DONE, PASS_BITS, record_port, start_layout
 from tritstream_hw.ram import Ram
 from tritstream_hw.stage import StageDecoder, stage_layout
+from tritstream_hw.stream.delay import delay
 from tritstream_hw.stream.transfer import taken
 from tritstream_hw.tape.layouts import HEADER_LAYOUT
 
@@ -72,9 +73,9 @@ class Sequencer(wiring.Component):
         Of this pass so far, or of the one that ended last. A stall is a cycle in which the source
         has nothing where something is needed.
     beats_taken : :py:`Out(BEATS_BITS)`
-        Since reset.
+        Since reset, but for one that was taken in the cycle before.
     records : :py:`Out(ReadPort.Signature(...))`
-        Words of the records; reads whether it is enabled or not.
+        Words of the records, two cycles later; reads whether it is enabled or not.
     """
 
     def __init__(self, config: BuildConfig):
@@ -116,7 +117,10 @@ class Sequencer(wiring.Component):
             self.half.eq(index[0]),
         ]
         # A register: the scalars begin by it, and are far away.
-        m.d.sync += self.is_last.eq(index + 1 == run.stages)
+        last = Signal.like(index)
+        with m.If(taken(self.start)):
+            m.d.sync += last.eq(self.start.p.stages - 1)
+        m.d.sync += self.is_last.eq(index == last)
         with m.If(begins):
             m.d.sync += stage.eq(decoder.word)
 
@@ -198,7 +202,9 @@ class Sequencer(wiring.Component):
         cycles, stalls = Signal(PASS_BITS), Signal(PASS_BITS)
         beats_taken = Signal(BEATS_BITS)
         measures, words = Signal(table_layout(Measures)), Signal(32 * RECORD_WORDS)
-        word = Signal(range(RECORD_WORDS))
+        # Of each two words one, as the memory is slow.
+        odd, halved = Signal(), Signal(32 * RECORD_WORDS // 2)
+        took = Signal()             # a beat, a cycle ago: the sum of them all is long
         m.d.comb += [
             write.en.eq(records),
             write.addr.eq(index),
@@ -211,11 +217,15 @@ class Sequencer(wiring.Component):
             read.addr.eq(self.records.addr >> exact_log2(RECORD_WORDS)),
             *(measures[name].eq(read.data[name]) for name, _ in _RECORD),
             words.eq(measures),
-            self.records.data.eq(words.word_select(word, 32)),
+            self.records.data.eq(halved.word_select(
+                delay(m, self.records.addr[1:exact_log2(RECORD_WORDS)], 2, name="pair"), 32)),
         ]
         m.d.sync += [
-            word.eq(self.records.addr),
-            beats_taken.eq(beats_taken + self.takes),
+            odd.eq(self.records.addr[0]),
+            halved.eq(Cat(Mux(odd, words[n + 32:n + 64], words[n:n + 32])
+                          for n in range(0, len(words), 64))),
+            took.eq(self.takes),
+            beats_taken.eq(beats_taken + took),
         ]
         with m.If(runs):
             m.d.sync += [cycles.eq(cycles + 1), stalls.eq(stalls + self.stalled)]

@@ -23,8 +23,8 @@ WORD = data.StructLayout({"address": 32, "data": 32, "space": 8, "write": 1})
 class Spaces(wiring.Component):
     """Reads or writes one word after the other, in the memory of its space.
 
-    A word read comes three cycles after its request: the memories are far apart. A request waits
-    for the end of a pass.
+    A word read comes three cycles after its request: the memories are far apart. One of the records
+    takes a cycle more. A request waits for the end of a pass.
 
     Parameters
     ----------
@@ -74,6 +74,9 @@ class Spaces(wiring.Component):
         request, debug = self.request, self.debug
         serves, comes = Signal(), Signal()
         registers_word = Signal(32)
+        # Known when it is served: from there it is far to the memories.
+        asked = {space: Signal(name=f"asks_{space.name.lower()}") for space in Space}
+        m.d.sync += [asks.eq(request.p.space == space) for space, asks in asked.items()]
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(request.valid & debug.idle):
@@ -87,8 +90,12 @@ class Spaces(wiring.Component):
                 m.d.comb += [serves.eq(1), request.ready.eq(request.p.write)]
                 m.d.sync += Assert(debug.idle, "a pass has begun while a word is asked for")
                 m.next = "COME"
+                with m.If(asked[Space.RECORDS]):
+                    m.next = "WAIT"
                 with m.If(request.p.write):
                     m.next = "IDLE"
+            with m.State("WAIT"):
+                m.next = "COME"
             with m.State("COME"):
                 m.d.comb += comes.eq(1)
                 m.next = "OFFER"
@@ -100,7 +107,7 @@ class Spaces(wiring.Component):
         for space, write in {Space.VECTORS: debug.vectors_write,
                              Space.STATE: debug.state_write}.items():
             m.d.comb += [
-                write.en.eq(serves & request.p.write & (request.p.space == space)),
+                write.en.eq(serves & request.p.write & asked[space]),
                 write.addr.eq(request.p.address),
                 write.data.eq(request.p.data),
             ]
@@ -109,7 +116,7 @@ class Spaces(wiring.Component):
                             Space.RECORDS: debug.records_read,
                             Space.COUNTERS: self.counters}.items():
             m.d.comb += [
-                read.en.eq(serves & ~request.p.write & (request.p.space == space)),
+                read.en.eq(serves & ~request.p.write & asked[space]),
                 read.addr.eq(request.p.address),
             ]
             words[space] = read.data
@@ -118,7 +125,7 @@ class Spaces(wiring.Component):
 
         # Each where its memory is, and 0 but for one of them. Beats follow behind the frames.
         address, beats = request.p.address, request.p.address[len(self.counters.addr)]
-        chosen = {space.name: request.p.space == space for space in Space}
+        chosen = {space.name: asks for space, asks in asked.items()}
         sources = {space.name: word for space, word in words.items()}
         for half, name in enumerate(("LOW", "HIGH")):
             chosen[name] = chosen[Space.COUNTERS.name] & beats & (address[0] == half)

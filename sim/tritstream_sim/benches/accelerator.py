@@ -65,7 +65,7 @@ class Bench:
         while not dut.debug__idle.value:
             await RisingEdge(dut.clk)
         dut[f"{port}__addr"].value, dut[f"{port}__en"].value = address, 1
-        await ClockCycles(dut.clk, 2)
+        await ClockCycles(dut.clk, 3)
         dut[f"{port}__en"].value = 0
         return dut[f"{port}__data"].value.to_signed()
 

@@ -147,6 +147,9 @@ class FakeAccelerator(wiring.Component):
                 (Space.RECORDS, debug.records_read, None)):
             m.submodules[space.name.lower()] = store = Memory(
                 shape=read.data.shape(), depth=sizes[space], init=range(sizes[space]))
-            wiring.connect(m, wiring.flipped(read), store.read_port())
+            port = store.read_port()
+            m.d.comb += [port.en.eq(1), port.addr.eq(read.addr)]
+            # Records take a cycle more.
+            m.d["sync" if space is Space.RECORDS else "comb"] += read.data.eq(port.data)
             if write is not None:
                 wiring.connect(m, wiring.flipped(write), store.write_port())

@@ -91,6 +91,7 @@ public:
     uint32_t record(uint32_t address) {
         m_top.debug___05Frecords_read___05Faddr = address;
         tick();
+        tick();
         return m_top.debug___05Frecords_read___05Fdata;
     }
 
