@@ -109,6 +109,9 @@ class TopKContract(Contract):
                      Assert(~topk.sorting | (started & (topk.place <= ends))),
                      Assert(~topk.sorting | (topk.fresh.token <= latest))]
         for n, entry in enumerate(entries):
+            with m.If(topk.sorting & (topk.place == n + 1)):        # read a cycle ahead
+                m.d.comb += Assert((topk.best.token == entry.data.token)
+                                   & (topk.best.acc == entry.data.acc))
             older = entry.data.token < Mux(topk.sorting, topk.fresh.token, latest + 1)
             m.d.comb += Assert(~there[n] | (started & older))
             with m.If(topk.sorting & there[n] & (n > topk.place)):

@@ -93,15 +93,17 @@ class TopK(wiring.Component):
         self.sorting = Signal()
         self.fresh = Signal(shape, reset_less=True)         # what is sorted in
         self.place = Signal(range(places))                  # the free one
-        self.before = Signal(range(places))                 # the one before it
         self.owner = Signal.like(self.lane)                 # whose list that is in
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.list = self.list
         write, read = self.list.write_port(), self.list.read_port(domain="comb")
-        most, fresh, owner = self._candidates, self.fresh, self.owner
-        place, before = self.place, self.before
+        most, fresh, owner, place = self._candidates, self.fresh, self.owner, self.place
+        # What is read is kept: the candidate that is shown or, while one is sorted in, the entry
+        # before the free place. That one is read a cycle ahead, since to compare it takes long.
+        entry = Signal.like(fresh)
+        nearest, ahead = Signal.like(place), Signal.like(place)
 
         taken, better, rests, ended = (Signal() for _ in range(4))
         lane = self.i.p.lane
@@ -121,19 +123,23 @@ class TopK(wiring.Component):
                 fresh.token.eq(self.i.p.row),
                 owner.eq(lane),
                 place.eq(Mux(full, most - 1, self.counts[lane])),
-                before.eq(Mux(full, most - 2, self.counts[lane] - 1)),
+                ahead.eq(nearest - 1),
             ]
 
         shown = self.index[:len(place)]
         m.d.comb += [
-            read.addr.eq(Mux(self.sorting, Cat(before, owner), Cat(shown, self.lane))),
-            rests.eq((place == 0) | ~_less(read.data.acc, fresh.acc)),
+            nearest.eq(Mux(full, most - 2, self.counts[lane] - 1)),
+            read.addr.eq(Mux(self.sorting, Cat(ahead, owner), Mux(
+                self.i.valid, Cat(nearest, lane), Cat(shown, self.lane)))),
+            entry.token.eq(self.best.token),
+            entry.acc.eq(self.best.acc),
+            rests.eq((place == 0) | ~_less(entry.acc, fresh.acc)),
             write.en.eq(self.sorting),
             write.addr.eq(Cat(place, owner)),
-            write.data.eq(Mux(rests, fresh, read.data)),
+            write.data.eq(Mux(rests, fresh, entry)),
         ]
         with m.If(self.sorting):
-            m.d.sync += [place.eq(before), before.eq(before - 1)]
+            m.d.sync += [place.eq(place - 1), ahead.eq(ahead - 1)]
             with m.If(place == most - 1):
                 m.d.sync += self.least[owner].eq(write.data.acc)
             with m.If(rests):
