@@ -65,15 +65,20 @@ class Shifter(wiring.Component):
         m.d.sync += [loads.eq(self.start), number.eq(Mux(self.start, self.i, 0))]
 
         pairs, step = self.left[1:], self._coarse
-        coarse, moves, came = Signal(), Signal(), Signal()
-        comes = came | self.o[-step:].any()
+        coarse, moves = Signal(), Signal()
+        # Whether a bit has ever been in the places that a coarse step moves out. A flip-flop that
+        # looks a step ahead, for all of the register's flip-flops wait for it. As long as it is 0,
+        # a fine step brings in two bits.
+        came = Signal()
         m.d.comb += [
-            coarse.eq((pairs >= step // 2) & ~(self.keeps & comes)),
+            coarse.eq((pairs >= step // 2) & ~(self.keeps & came)),
             moves.eq(~loads & (coarse | (pairs.any() & ~(self.stops & self.o[-2:].any())))),
         ]
         m.d.sync += [
             self.settled.eq(~self.start & ~loads & ~moves),
-            came.eq(~self.start & comes),
+            came.eq(~self.start & (
+                came | number[-step:].any()
+                | (moves & Mux(coarse, self.o[-2 * step:-step], self.o[-2 - step:-step]).any()))),
         ]
         # One enable around it all: the flip-flops have that for free, as they have the reset.
         with m.If(self.start):

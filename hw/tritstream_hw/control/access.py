@@ -100,10 +100,15 @@ class Access(wiring.Component):
         size, known = self._look_up(m, named.space)
         ok = status == Status.OK
         place = self.keep.p         # of KEEP and RECALL in the memory, in front of that
-        outside = beyond(named.address, named.words, size) | (
-            (keeps | recalls) & beyond(place.unit, place.units, C(self._memory_units)))
+        # The end of what is named is added up a cycle before it is compared.
+        bits, end, far = len(size), Signal(len(size) + 1), Signal()
+        m.d.sync += [
+            end.eq(named.address[:bits] + named.words[:bits]),
+            far.eq(named.address[bits:].any() | named.words[bits:].any() | (
+                (keeps | recalls) & beyond(place.unit, place.units, C(self._memory_units)))),
+        ]
         judgement = Mux(known != Status.OK, known, Mux(
-            outside, C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
+            far | (end > size), C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
         address, nth = Signal(range(max(self._space_words.values()))), Signal(32, init=1)
         more = Signal()                             # there is an `nth` word; bytes are taken by it
         word, count = Signal(32), Signal(2)         # to be written, and its bytes

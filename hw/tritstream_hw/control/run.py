@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 
 from tritstream.link.messages import Lane, PassEnd
 from tritstream.link.protocol import Code, LaneFlag, RunFlag, Status
-from tritstream_hw.arithmetic.bounds import at_most, beyond
+from tritstream_hw.arithmetic.bounds import at_most
 from tritstream_hw.control.messages import CONFIGURATION, command_members, has
 from tritstream_hw.control.playlist import Playlist
 from tritstream_hw.control.reply import Reply
@@ -77,18 +77,28 @@ class Run(wiring.Component):
             "failed": Out(1),
         })
 
-    def _memory_status(self, token, row):
-        """Status of a pass from memory, with its embedding row at unit `row`."""
+    def _memory_status(self, m, token, row):
+        """Status of a pass from memory, with its embedding row at unit `row`.
+
+        Token and command have to be there a cycle before it is used, for more than one comparison
+        in a cycle takes long.
+        """
         units = self._memory_units
         if units == 0:
             return C(Status.NO_MEMORY, 8)
         configuration, command = self.configuration, self.command.p
-        size = C(units)
-        outside = (beyond(row, configuration.row_units, size)
-                   | beyond(configuration.tape_unit, command.tape_units, size)
-                   | (command.count == 0))
-        return Mux(token >= configuration.vocab, C(Status.BAD_TOKEN, 8),
-                   Mux(outside, C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
+        unknown, outside = Signal(), Signal()
+        # The last place from which a row fits, and the most units of a tape; negative if none do.
+        last, most = (Signal(range(-(1 << len(taken)), units + 1), name=name) for name, taken in (
+            ("last", configuration.row_units), ("most", configuration.tape_unit)))
+        m.d.sync += [
+            last.eq(units - configuration.row_units),
+            most.eq(units - configuration.tape_unit),
+            unknown.eq(token >= configuration.vocab),
+            outside.eq((command.tape_units > most) | (command.count == 0)),
+        ]
+        return Mux(unknown, C(Status.BAD_TOKEN, 8),
+                   Mux(outside | (row > last), C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
 
     def elaborate(self, platform):
         m = Module()
@@ -117,6 +127,7 @@ class Run(wiring.Component):
         m.d.sync += offset.eq(token[:self._token_bits] * configuration.row_units)
         m.d.sync += row.eq(configuration.rows_unit + offset)
 
+        memory_status = self._memory_status(m, token, row)
         impossible, lead_bits = Signal(), len(configuration.lead_units)
         m.d.sync += impossible.eq((command.stages == 0)
                                   | ~at_most(command.stages, self._max_stages)
@@ -205,7 +216,7 @@ class Run(wiring.Component):
                 with m.Elif(has(command.flags, RunFlag.STREAMED)):
                     m.d.sync += status.eq(Status.OK)
                 with m.Else():
-                    m.d.sync += status.eq(self._memory_status(token, row))
+                    m.d.sync += status.eq(memory_status)
                 m.next = "JUDGE"
             with m.State("JUDGE"):
                 m.next = "START"

@@ -64,9 +64,12 @@ class Outbox(wiring.Component):
 
         count, pause = Signal(LENGTH_BITS), Signal(range(FLUSH_CYCLES + 1))
         taken, close = Signal(), Signal()
+        # Known a cycle before, for whoever sends waits for it. The oldest number only goes up.
+        room, closed = Signal(init=1), (self.fill - self.base)[:8]
+        m.d.sync += room.eq((closed < DEVICE_WINDOW) & ~(close & (closed == DEVICE_WINDOW - 1)))
         slot = self.fill[:slot_bits]
         m.d.comb += [
-            self.i.ready.eq((self.fill - self.base)[:8] < DEVICE_WINDOW),
+            self.i.ready.eq(room),
             taken.eq(self.i.valid & self.i.ready),
             write.addr.eq(Cat(count[:byte_bits], slot)),
             write.data.eq(self.i.payload),

@@ -1,6 +1,7 @@
 """Bookkeeping of a go-back-N sender."""
 
 from amaranth import *
+from amaranth.hdl import Assert
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,7 +23,7 @@ class Window(wiring.Component):
     Members
     -------
     header, good : :py:`In(HEADER)`, :py:`In(1)`
-        A good frame has come from the other side.
+        A good frame has come from the other side. Its header has been there a cycle before.
     fill : :py:`In(8)`
         Sequence number behind the last closed payload.
     sent, sending : :py:`In(1)`
@@ -82,13 +83,23 @@ class Window(wiring.Component):
 
         # The link does not reorder: the latest frame knows best. One that acknowledges what was
         # never sent is older than the last RESET.
+        # What the numbers of a cycle before tell is as right: only a payload that just begins can
+        # have come to those that were ever sent, and nobody has acknowledged that.
         acked = (self.header.ack - self.base)[:8]
-        with m.If(self.good & (acked <= (newest - self.base)[:8])):
+        possible, progress, header = Signal(), Signal(), Signal.like(self.header)
+        m.d.sync += [
+            possible.eq(acked <= (newest - self.base)[:8]),
+            progress.eq(acked != 0),
+            header.eq(self.header),
+            Assert(~self.good | (header == self.header), "a header comes with its frame's end"),
+        ]
+        ahead = (self.next - self.header.ack)[:8]      # negative if it acknowledges what is next
+        with m.If(self.good & possible):
             m.d.sync += self.base.eq(self.header.ack)
             m.d.sync += limit.eq(self.header.ack + self.header.credit)
-            with m.If(acked != 0):
+            with m.If(progress):
                 m.d.sync += timer.eq(0)
-            with m.If((self.header.kind == Kind.NAK) | (acked > (self.next - self.base)[:8])):
+            with m.If((self.header.kind == Kind.NAK) | ahead[-1]):
                 m.d.sync += self.next.eq(self.header.ack)
 
         with m.If(self.clear):

@@ -56,16 +56,16 @@ class BitClock(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Each cycle is `step` parts of a bit that has `period` parts.
-        phase = Signal(range(self._period))
-        advanced = Signal(range(self._period + self._step))
-        m.d.comb += advanced.eq(phase + self._step)
-        m.d.comb += self.strobe.eq(advanced >= self._period)
-        m.d.sync += phase.eq(Mux(self.strobe, advanced - self._period, advanced))
+        # Each cycle is `step` parts of a bit that has `period` parts. What one reaches beyond the
+        # bit's end is not negative in its last one, which so is told by a flip-flop.
+        first = self._step - self._period
+        beyond = Signal(range(first, self._step), init=first)
+        m.d.comb += self.strobe.eq(~beyond[-1])
+        m.d.sync += beyond.eq(beyond + Mux(self.strobe, first, self._step))
         with m.If(self.begin):
-            m.d.sync += phase.eq(0)
+            m.d.sync += beyond.eq(first)
         with m.If(self.begin_half):
-            m.d.sync += phase.eq(self._period // 2)
+            m.d.sync += beyond.eq(first + self._period // 2)
         return m
 
 

@@ -79,8 +79,11 @@ class CrossingQueue(wiring.Component):
     def _count(self, m, domain: str, counts) -> tuple[Signal, Signal, Value]:
         """Return a count, the same in Gray code, and what it is in the next cycle."""
         count, code = Signal(self._bits + 1), Signal(self._bits + 1)
-        following = (count + counts)[:len(count)]
-        m.d[domain] += [count.eq(following), code.eq(following ^ following[1:])]
+        ahead = Signal.like(count, init=1)      # the count behind it: whether it counts comes late
+        following = Mux(counts, ahead, count)
+        with m.If(counts):
+            m.d[domain] += [count.eq(ahead), ahead.eq(ahead + 1), code.eq(ahead ^ ahead[1:])]
+        m.d[domain] += Assert(ahead == (count + 1)[:len(count)], "another count follows")
         return count, code, following
 
     def _decode(self, m, code) -> Signal:

@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 from tritstream.formats import FORMATS, MOST_ROWS, UNIT
 from tritstream.image.tape import MAGIC, Bank, Op
 from tritstream.stripes import Stripes
-from tritstream_hw.arithmetic.bounds import beyond
+from tritstream_hw.arithmetic.bounds import at_most, beyond
 from tritstream_hw.arithmetic.times import times
 from tritstream_hw.tape.layouts import HEADER_LAYOUT, padded_beats
 
@@ -89,7 +89,7 @@ class HeaderJudge(wiring.Component):
                 m.d.sync += units_of_group.eq((columns << 1) + columns)
 
         # Second. Additions in place of a multiplication by so few bits.
-        m.d.comb += self.fits.eq(limits.all() & (excess >= 0) & (excess < block_rows))
+        m.d.comb += self.fits.eq(limits.all() & at_most(excess.as_unsigned(), block_rows - 1))
         m.d.sync += [
             self.bank_units.eq(sum(Mux(bit, units_of_bank << n, 0) for n, bit in enumerate(banks))),
             self.body_units.eq(header.blocks * units_of_group),
