@@ -51,6 +51,14 @@ DDR3_CONFIG = BuildConfig(beat_bytes=8, vector_width=4, max_state=24 * 1024)
 DDR3_SHARE = 0.937          # simulated, of the peak: the rest is refresh
 
 
+_SYNTH = ("-nowidelut",)    # 16 instead of 49 LUTs for a trit decoder
+# As `synth_ecp5` goes on, but for what ABC9 thinks that a wire takes: 0.8 ns, as nextpnr finds, and
+# not 0.3. What it saves then is LUTs behind each other, of which a path had seven.
+WIRE_PICOSECONDS = 800
+_MAP_LUTS = "; ".join([
+    "techmap -map +/lattice/latches_map.v", f"abc9 -W {WIRE_PICOSECONDS} -maxlut 4", "clean",
+    f"synth_ecp5 {' '.join(_SYNTH)} -run map_cells: -top top"])
+
 FLASH = ("spi_flash", "spi_flash_1x")
 """What boards' files call the flash memory, with the pins of SPI that `FlashPhy` drives."""
 
@@ -306,5 +314,5 @@ def _target(platform: Callable[[], LatticeECP5Platform], top, memory_clocks: tup
         fpga=f"{pins.device}-{pins.speed}{pins.package}C", luts=part.luts,
         block_rams=part.block_rams, toolchain=TRELLIS, platform=platform, top=top,
         check_clock=check_clock, baud=baud,
-        synth_options=("-nowidelut",),  # 16 instead of 49 LUTs for a trit decoder
+        synth_options=(*_SYNTH, "-run", "begin:map_luts"), after_synth=_MAP_LUTS,
         **board)

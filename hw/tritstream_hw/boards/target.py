@@ -63,6 +63,8 @@ class Target:
         Estimates a stage of it, where that is not the accelerator of other boards.
     nextpnr_options, synth_options : tuple of str
         What was found to help, see the comments of each target.
+    after_synth : str
+        Commands of Yosys behind its synthesis, of which `synth_options` may leave out the end.
     evidence : str
         How sure it is that the board works: ``estimated``, ``simulated``, ``routed``,
         ``measured-silicon``.
@@ -88,6 +90,7 @@ class Target:
     stage_of: Callable[..., StageEstimate] | None = None
     nextpnr_options: tuple[str, ...] = ()
     synth_options: tuple[str, ...] = ()
+    after_synth: str = ""
     evidence: str
 
     @property

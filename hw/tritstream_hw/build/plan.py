@@ -50,7 +50,7 @@ def plan(target: Target, identity: bytes) -> BuildPlan:
     try:
         return target.platform().prepare(
             target.top(target.config, identity, target.baud), NAME, emit_src=False,
-            script_after_read=PREPARE,
+            script_after_read=PREPARE, script_after_synth=target.after_synth,
             synth_opts=list(target.synth_options), nextpnr_opts=list(target.nextpnr_options))
     except TritstreamError as error:
         _drop(error)
