@@ -22,6 +22,7 @@ RTL_CORE = "tests/test_rtl_core.py::test_core[4-3-3]"
 PROVED_ADDER = "tests/test_add_subtract.py"
 RTL_DECODER = "tests/test_rtl_core.py::test_decoder_equals_the_table_for_all_codes"
 RTL_GEMV = "tests/test_rtl_gemv.py::test_gemv[4-2-2-4-3-192]"
+RTL_GEMV_DEEP = "tests/test_rtl_gemv.py::test_gemv[1-1-1-1-1-192]"
 RTL_JOINED_GEMV = "tests/test_rtl_gemv.py::test_gemv[2-2-2-1-3-192]"
 RTL_PACKED_GEMV = "tests/test_rtl_gemv.py::test_gemv[8-8-8-3-1-192]"
 RTL_TOPK = "tests/test_rtl_topk.py::test_head_and_digest"
@@ -56,6 +57,7 @@ CONTENDERS = "hw/tritstream_hw/head/contenders.py"
 ACCELERATOR = "hw/tritstream_hw/accelerator.py"
 RTL_TAPE = "tests/test_rtl_tape.py::test_tape[4]"
 RTL_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[4-2-2-4-64]"
+RTL_ACCELERATOR_ROWS = "tests/test_rtl_accelerator.py::test_accelerator[16-8-1-2-64]"
 RTL_NARROW_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[1-1-1-1-32]"
 RTL_WIDE_ACCELERATOR = "tests/test_rtl_accelerator.py::test_accelerator[64-4-4-1-64]"
 RTL_SHAPES = "tests/test_rtl_shapes.py"
@@ -182,9 +184,13 @@ MUTANTS = [
     Mutant("core.stall-dropped", "a beat counts as taken although the core was not ready",
            CORE, "taken.eq(self.i.valid & self.i.ready)", "taken.eq(self.i.valid)", FORMAL_CORE),
     Mutant("activations.part", "a write of V elements fills all parts of a beat",
-           ACTIVATIONS, "write.en.eq(self.write.en << Cat(part, self.write.lane))",
+           ACTIVATIONS, "write.en.eq(written << Cat(part, self.write.lane))",
 
-           "write.en.eq(self.write.en.replicate(len(write.en)))", RTL_GEMV),
+           "write.en.eq(written.replicate(len(write.en)))", RTL_GEMV),
+    Mutant("activations.last", "while a beat waits, its activations become the next vector's",
+           ACTIVATIONS, "with m.If(self.read.en):", "with m.If(1):", RTL_GEMV_DEEP),
+    Mutant("gains.row", "of a word of gains those of the row before are taken",
+           BANKS, "self._width, cycles=2,", "self._width, cycles=1,", RTL_ACCELERATOR_ROWS),
     Mutant("activations.vector", "reads follow the vector that is being written",
            ACTIVATIONS, "Cat(self.read.beat, self.read.vector)",
            "Cat(self.read.beat, self.write.vector)", RTL_GEMV),
@@ -255,8 +261,10 @@ MUTANTS = [
     Mutant("table.settled-early", "a ranking is settled as soon as the last logit is taken",
            TABLE, "self.settled.eq(ended & ~sorting)", "self.settled.eq(ended)", RTL_TOPK),
     Mutant("topk.tie", "of equal logits the later one wins",
-           TOPK, "~_less(read.data.acc, fresh.acc)", "_less(fresh.acc, read.data.acc)",
+           TOPK, "~_less(entry.acc, fresh.acc)", "_less(fresh.acc, entry.acc)",
            FORMAL_TOPK),
+    Mutant("topk.ahead", "an entry that was read ahead is compared once more",
+           TOPK, "ahead.eq(nearest - 1),", "ahead.eq(nearest),", FORMAL_TOPK),
     Mutant("topk.least", "the least of the best is what it was when there were enough",
            TOPK, "with m.If(place == most - 1):", "with m.If((place == most - 1) & ~self.full):",
            (FORMAL_TOPK, RTL_TOPK)),
@@ -345,8 +353,8 @@ MUTANTS = [
            MIXER, "self.mlgru_latency - gate.latency - 1 - 2 * self.stagger",
            "self.mlgru_latency - gate.latency - 2 * self.stagger", RTL_ELEMENTWISE),
     Mutant("path.address", "a new state is written to the row before its own",
-           ELEMENTS, "m, lane.state_latency - 1 - lane.glu_latency",
-           "m, lane.state_latency - lane.glu_latency", RTL_ACCELERATOR),
+           ELEMENTS, "m, lane.state_latency - lane.glu_latency",
+           "m, lane.state_latency + 1 - lane.glu_latency", RTL_ACCELERATOR),
     Mutant("state.bank", "a state that does not begin with a word is read from one",
            STATE, "reader.addr.eq((read + before) >> bits)", "reader.addr.eq(read >> bits)",
            RTL_ACCELERATOR),
@@ -381,7 +389,8 @@ MUTANTS = [
            "times(header.blocks, FORMATS.trits_per_byte)",
            RTL_SHAPES + "::test_everything_that_ends_at_a_unit[8-3]"),
     Mutant("tape.blocks", "a section with fewer blocks than its rows make is let through",
-           JUDGE, "(excess >= 0) & (excess <", "(excess <", RTL_REFUSALS + "[blocks-too-few]"),
+           JUDGE, "at_most(excess.as_unsigned(), block_rows - 1)", "(excess < block_rows)",
+           RTL_REFUSALS + "[blocks-too-few]"),
     Mutant("tape.units", "a section whose length its dimensions do not make is let through",
            TAPE, "with m.If(~judge.consistent):", "with m.If(0):", RTL_REFUSALS + "[units-more]"),
     Mutant("tape.columns", "a product without columns is let through",
@@ -400,7 +409,8 @@ MUTANTS = [
            "banks_left = Signal(10)",
            RTL_SHAPES + "::test_a_layer_and_the_head_of_the_published_370m[4]"),
     Mutant("sequencer.one-stage-more", "a pass that stops early plays one stage too many",
-           SEQUENCER, "index + 1 == run.stages", "index == run.stages", RTL_ACCELERATOR),
+           SEQUENCER, "last.eq(self.start.p.stages - 1)", "last.eq(self.start.p.stages)",
+           RTL_ACCELERATOR),
     Mutant("sequencer.record", "records hold stalls in place of cycles",
            SEQUENCER, "data.cycles.eq(cycles)", "data.cycles.eq(stalls)",
            RTL_ACCELERATOR),
@@ -477,7 +487,7 @@ MUTANTS = [
     Mutant("shifter.top", "a number counts as normalised one bit too early",
            SHIFTER, "self.o[-2:].any()", "self.o[-3:].any()", RTL_SCALARS),
     Mutant("shifter.came", "zeros within a number are passed over as those before it",
-           SHIFTER, "came | self.o[-step:].any()", "self.o[-step:].any()", RTL_SCALARS),
+           SHIFTER, "came | number[-step:].any()", "number[-step:].any()", RTL_SCALARS),
     Mutant("divider.equal", "a remainder as large as the denominator gives the digit 0",
            DIVIDER, "Mux(difference >= 0, difference[:_BITS + bits], following)",
            "Mux(difference > 0, difference[:_BITS + bits], following)", RTL_SCALARS),
@@ -529,7 +539,7 @@ MUTANTS = [
            QUANTISER, "signed(FORMATS.gain_bits + 2)", "signed(FORMATS.gain_bits + 1)",
            RTL_QUANTISER),
     Mutant("quantiser.tag", "the last words of a vector are scaled like the next one",
-           QUANTISER, "places[first.factor_delay - 1]", "places[first.factor_delay - 2]",
+           QUANTISER, "places[first.factor_delay]", "places[first.factor_delay - 1]",
            RTL_QUANTISER),
     Mutant("quantiser.available", "a beat is called available with its first word",
            QUANTISER, "column_words // column_beats", "1", RTL_QUANTISER),
@@ -548,7 +558,7 @@ MUTANTS = [
            VECTORS, "write.en.eq(self.write.en << word * self._width)",
            "write.en.eq(self.write.en.replicate(words))", RTL_BANKS),
     Mutant("uart.middle", "bits are sampled where they begin",
-           UART, "phase.eq(self._period // 2)", "phase.eq(self._period - self._step)",
+           UART, "beyond.eq(first + self._period // 2)", "beyond.eq(0)",
            RTL_UART + "::test_receiver_bears_a_clock_that_is_off"),
     Mutant("uart.vote", "one sample decides instead of three",
            UART, "line.eq((a & b) | (b & c) | (a & c))", "line.eq(a)",
