@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 
 from tritstream.link.protocol import Code, Space, Status
 from tritstream.link.spaces import WRITABLE
-from tritstream_hw.arithmetic.bounds import beyond
 from tritstream_hw.arithmetic.crc import Crc32
 from tritstream_hw.control.messages import command_members
 from tritstream_hw.control.reply import Reply
@@ -100,15 +99,11 @@ class Access(wiring.Component):
         size, known = self._look_up(m, named.space)
         ok = status == Status.OK
         place = self.keep.p         # of KEEP and RECALL in the memory, in front of that
-        # The end of what is named is added up a cycle before it is compared.
-        bits, end, far = len(size), Signal(len(size) + 1), Signal()
-        m.d.sync += [
-            end.eq(named.address[:bits] + named.words[:bits]),
-            far.eq(named.address[bits:].any() | named.words[bits:].any() | (
-                (keeps | recalls) & beyond(place.unit, place.units, C(self._memory_units)))),
-        ]
+        unheld = self._beyond(m, place.unit, place.units, C(self._memory_units))
+        outside = self._beyond(m, named.address, named.words, size) | (
+            (keeps | recalls) & unheld)
         judgement = Mux(known != Status.OK, known, Mux(
-            far | (end > size), C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
+            outside, C(Status.OUT_OF_RANGE, 8), C(Status.OK, 8)))
         address, nth = Signal(range(max(self._space_words.values()))), Signal(32, init=1)
         more = Signal()                             # there is an `nth` word; bytes are taken by it
         word, count = Signal(32), Signal(2)         # to be written, and its bytes
@@ -213,6 +208,14 @@ class Access(wiring.Component):
             self.request.p.data.eq(word),
         ]
         return m
+
+    def _beyond(self, m, first, count, size):
+        """Return what `beyond` does, of places that have been named a cycle before."""
+        bits = len(size)
+        end, far = Signal(bits + 1), Signal()
+        m.d.sync += [end.eq(first[:bits] + count[:bits]),
+                     far.eq(first[bits:].any() | count[bits:].any())]
+        return far | (end > size)
 
     def _look_up(self, m, space):
         """Return size and status of what is named, in the second cycle of a command.

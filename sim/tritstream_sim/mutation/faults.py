@@ -725,7 +725,7 @@ MUTANTS = [
            ACCESS, "self.read.valid | self.keep.valid | C(one in WRITABLE)", "1",
            RTL_CONTROL + "::test_spaces"),
     Mutant("access.shelf", "units beyond the memory are judged as those within it",
-           ACCESS, "(keeps | recalls) & beyond(", "keeps & beyond(",
+           ACCESS, "(keeps | recalls) & unheld", "keeps & unheld",
            RTL_CONTROL + "::test_transfers_that_are_refused"),
     Mutant("access.filled", "units are left as they are behind the words that are kept there",
            ACCESS, "says.valid & away | fills", "says.valid & away",
