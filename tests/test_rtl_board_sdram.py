@@ -23,13 +23,15 @@ from tritstream.image.pack import pack
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.boards import TARGETS
+from tritstream_hw.boards.ecp5 import MEMORY_HZ
 from tritstream_sim.board.pads import PadsTransport
 from tritstream_sim.verilate.pads import build_board
-from tritstream_sim.verilate.stepped import SteppedTransport
+from tritstream_sim.verilate.stepped import MICROSECOND, SteppedTransport
 
 TARGET = TARGETS["ulx3s_85f"]
 BUILD_ID = bytes(range(1, 9))
 MEMORY_RATE = 2 * 400e6 / 3             # bytes per second, at most
+LATER = 0.6e-6                          # seconds by which writes come later than those before
 
 pytestmark = pytest.mark.verilator
 
@@ -40,14 +42,25 @@ def executable(request):
 
 
 @pytest.fixture
-def connect(executable, seed):
-    """Open the driver on the board, whose models have other settings than their own."""
+def port(executable, seed):
+    """Open the UART of the board, whose models have other settings than their own."""
     with contextlib.ExitStack() as stack:
-        def open_device(**settings):
+        def open_port(**settings):
             transport = SteppedTransport(executable, baud=TARGET.baud, seed=seed, **settings)
             stack.callback(transport.close)
-            return Device(transport, build=BUILD_ID, dead_seconds=1e9, patience_seconds=1e9)
-        yield open_device
+            return transport
+        yield open_port
+
+
+def drive(transport) -> Device:
+    """Open the driver, which has all the time of the host's clock."""
+    return Device(transport, build=BUILD_ID, dead_seconds=1e9, patience_seconds=1e9)
+
+
+@pytest.fixture
+def connect(port):
+    """Open the driver on the board."""
+    return lambda **settings: drive(port(**settings))
 
 
 def check_tokens(device, image: Image, prompt, count: int):
@@ -114,10 +127,20 @@ def test_tiny_generates_at_the_speed_of_the_memory(connect, tmp_path):
     ("wr", 8000, "tWR"), ("refi", 4000, "refresh is late"), ("power_up", 201_000, "power up"),
     ("setup", 3.8, "tS"), ("hold", 3.8, "tH"),
 ])
-def test_a_slower_chip_is_not_served(connect, seed, capfd, name, value, rule):
-    """No time is far longer than it has to be, nor unchecked."""
-    with pytest.raises(EOFError):       # of many rows, some refresh closes one soon
-        connect(**{f"sdr_{name}": value}).upload(random.Random(seed).randbytes(128 * UNIT))
+def test_a_slower_chip_is_not_served(port, seed, capfd, name, value, rule):
+    """No time is far longer than it has to be, nor unchecked.
+
+    What is written alone stays open until the next refresh, and rows that are read stream by for
+    longer. Writes come later and later in the interval of refreshes, so one comes just before.
+    """
+    transport, content = port(**{f"sdr_{name}": value}), random.Random(seed).randbytes(UNIT)
+    interval = TARGET.chip.cycles(MEMORY_HZ).refi / MEMORY_HZ
+    later = 128 * interval + LATER          # a write, and its answer, take less than that
+    with pytest.raises(EOFError):
+        device, began = drive(transport), transport.cycles
+        for n in range(1, 2 + int(interval / LATER)):
+            device.write_memory(0, content)
+            transport.idle(began + int(n * later * 1e6 * MICROSECOND) - transport.cycles)
     assert rule in capfd.readouterr().err
 
 
