@@ -3,8 +3,8 @@
 ``python -m tritstream_sim.report.performance [--write FILE] [MODEL …]`` runs a token of each model
 through the Verilated accelerator, every stage held to golden, at the speed of C++; published shapes
 have random weights, which cost the same cycles. 370M takes minutes, 2.7B half an hour and 6 GB. Of
-370M passes of several tokens are simulated, too. With ``--wide`` it writes the tables of builds of
-more than 64 bytes per cycle alone, which takes a quarter of an hour.
+passes of several tokens a layer of 370M and its head are simulated. ``--only`` writes one table:
+those of wide builds and of several tokens take long to compile, some ten minutes each.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tritstream.model.dummy import PRESETS, DummyCheckpoint
 from tritstream.support.cache import cache_directory
 from tritstream_hw.accelerator import Accelerator
 from tritstream_sim.report.marked import write_between
-from tritstream_sim.report.peers import peer_rows, peer_table
+from tritstream_sim.report.peers import measure_layer, one_layer, peer_rows, peer_table
 from tritstream_sim.verilate.lockstep import Lockstep
 from tritstream_sim.verilate.passes import Passes
 
@@ -44,22 +44,20 @@ WIDEST = 64
 TOKEN = 5
 MEMORY = 1 << 30            # bytes; larger than every model
 PICTURE = "performance.svg"
-MARKS = "<!-- tokens: written by `make bench-full` -->", "<!-- end of tokens -->"
+TABLES = {name: (f"<!-- {name}: written by `make bench-full` -->", f"<!-- end of {name} -->")
+          for name in ("tokens", "lanes", "wide", "peers")}
+"""Marks between which each lies in the document."""
 
 WITH_LANES, LANES = "370M", (2, 4, 8, 16)
-SIMULATED = {(16, 8)}   # P, T; of the widest builds the simulation would take hours to compile
+SIMULATED = {(16, 8), (16, 16), (64, 8), (64, 16)}      # P, T; of each a layer and the head
 PROMPT = 512            # tokens
 WIDE = {"370M": ("p=128", "p=256", "p=64,g=4", "p=64,g=16", "p=256,g=32"),
         "1.3B": ("p=64,g=4", "p=64,g=24"), "2.7B": ("p=64,g=4", "p=64,g=24")}
 """Builds of more than one beat of 64 bytes per cycle, by model; too large to be simulated whole."""
-HELD = "p=128", "p=128,g=8"
-"""Builds of which a small model is simulated: one memory of the widest sort, and a thousand bytes
-per cycle."""
-HELD_TITLE = "A small model on the widest of them, every stage held to golden:"
+HELD = "p=128", "p=256,g=4", "p=128,g=8", "p=64,g=16", "p=32,g=32", "p=16,g=64"
+"""Builds that are simulated: one memory of a wide sort, and 1,024 bytes per cycle in all ways."""
+HELD_TITLE = "Cycles of a token on such builds, every stage held to golden:"
 HELD_SHAPE = ModelConfig(hidden=640, intermediate=1728, layers=2, vocab=4000)
-WIDE_MARKS = "<!-- wide: written by `make bench-full` -->", "<!-- end of wide -->"
-PEER_MARKS = "<!-- peers: written by `make bench-full` -->", "<!-- end of peers -->"
-LANE_MARKS = "<!-- lanes: written by `make bench-full` -->", "<!-- end of lanes -->"
 
 # A memory as a peer has measured it on a board: bytes per second of its four ports together, and
 # the clock at which peers run them; see docs/performance.md.
@@ -73,7 +71,6 @@ class Row:
     model: str
     build: BuildConfig
     cycles: int             # simulated
-    head: int               # of these
     estimated: Estimate     # its memory as fast as the core
 
     @property
@@ -87,27 +84,28 @@ class LaneRow:
     """Passes of several tokens on a build."""
 
     build: BuildConfig
-    alone: tuple[int, int]  # cycles of a token on the build without lanes, and of its head
-    together: int           # cycles of a token of each of as many conversations
-    prompt: tuple[int, int]     # and of as many tokens of a prompt, and of their head
-    evidence: str
+    alone: Estimate         # a token on the build without lanes
+    together: Estimate      # one of each of as many conversations
+    prompt: Estimate        # as many of a prompt
+    layer: str              # what of the two was simulated; nothing: neither
 
     @property
     def times(self) -> float:
         """Tokens per second of all conversations together, over those of one."""
-        return self.build.lanes * self.alone[0] / self.together
+        return self.build.lanes * self.alone.cycles / self.together.cycles
 
     @property
     def prompt_times(self) -> float:
         """How many times faster a prompt is, of which the last pass only has a head."""
-        def cycles(passes, whole, head):
-            return passes * (whole - head) + head
+        def cycles(passes, found):
+            *body, head = _each(found.stages)
+            return passes * sum(body) + head
 
-        return cycles(PROMPT, *self.alone) / cycles(PROMPT // self.build.lanes, *self.prompt)
+        return cycles(PROMPT, self.alone) / cycles(PROMPT // self.build.lanes, self.prompt)
 
 
-def _build(image: Image, beat_bytes: int, lanes: int = 1) -> BuildConfig:
-    return dataclasses.replace(Needs.of(image).least_build(beat_bytes, lanes), memory_bytes=MEMORY)
+def _build(image: Image, beat_bytes: int) -> BuildConfig:
+    return dataclasses.replace(Needs.of(image).least_build(beat_bytes), memory_bytes=MEMORY)
 
 
 def _image(model: str, directory: pathlib.Path) -> Image:
@@ -137,62 +135,64 @@ def measure(model: str, image: Image, build: BuildConfig, cache: pathlib.Path) -
     """
     with Passes(Accelerator(build), cache, optimise="-O2") as passes:
         records = Lockstep(passes, image).step(TOKEN)
-    return Row(model, build, *_cycles(records), image_estimate(image, build))
+    return Row(model, build, sum(_each(records)), image_estimate(image, build))
 
 
-def _cycles(stages) -> tuple[int, int]:
-    """Cycles of a pass, and of its head, from the records of its stages or their estimates."""
-    return sum(stage.cycles for stage in stages), stages[-1].cycles
+def _each(stages) -> list[int]:
+    """Cycles of each stage, from their records or their estimates."""
+    return [stage.cycles for stage in stages]
 
 
-def measure_lanes(image: Image, alone: Row, lanes: int, cache: pathlib.Path) -> LaneRow:
-    """Simulate a pass of several conversations and one of a prompt, held to golden.
+def measure_lanes(build: BuildConfig, cache: pathlib.Path) -> str:
+    """Simulate passes of a layer and the head, held to golden, and return them as a cell.
 
-    Parameters
-    ----------
-    image : Image
-        The model.
-    alone : Row
-        A token of it, on the build without lanes.
-    lanes : int
-        `T`.
-    cache : path
-        Where builds are kept.
+    A pass of several conversations and one of a prompt, as many tokens as the build has lanes.
 
     Raises
     ------
     AssertionError
         A stage is not golden's.
     """
-    build = _build(image, alone.build.beat_bytes, lanes)
-    tokens = range(TOKEN, TOKEN + lanes)
-    with Passes(Accelerator(build), cache, optimise="-O2") as passes:
-        together = Lockstep(passes, image, lanes).together(list(enumerate(tokens)))
-        prompt = Lockstep(passes, image).together([(0, token) for token in tokens])
-    return LaneRow(build, (alone.cycles, alone.head), _cycles(together)[0], _cycles(prompt),
-                   "simulated")
+    shape, cells = one_layer(WITH_LANES), []
+    tokens = range(TOKEN, TOKEN + build.lanes)
+    with tempfile.TemporaryDirectory() as directory, Passes(Accelerator(build), cache) as passes:
+        image = pack(DummyCheckpoint(shape, seed=1), pathlib.Path(directory) / "layer.trit")
+        for consecutive in (False, True):
+            played = [(0 if consecutive else lane, token) for lane, token in enumerate(tokens)]
+            cycles = sum(_each(Lockstep(passes, image, build.lanes).together(played)))
+            found = estimate(shape, build, tokens=build.lanes, consecutive=consecutive)
+            cells.append(f"{cycles:,} ({found.core_cycles:,})")
+    return "; ".join(cells)
 
 
-def estimate_lanes(image: Image, beat_bytes: int, lanes: int) -> LaneRow:
-    """Estimate the same."""
-    build = _build(image, beat_bytes, lanes)
-    return LaneRow(build, _cycles(image_estimate(image, _build(image, beat_bytes)).stages),
-                   round(image_estimate(image, build, tokens=lanes).cycles),
-                   _cycles(image_estimate(image, build, tokens=lanes, consecutive=True).stages),
-                   "estimated")
+def lane_rows(cache: pathlib.Path) -> list[LaneRow]:
+    """Estimate passes of several tokens, and simulate what is simulated of them."""
+    rows, shape = [], PRESETS[WITH_LANES]
+    for width in WIDTHS:
+        alone = estimate(shape, BuildConfig.parse(f"p={width}"))
+        for lanes in LANES:
+            build = BuildConfig.parse(f"p={width},t={lanes}")
+            together, prompt = (estimate(shape, build, tokens=lanes, consecutive=consecutive)
+                                for consecutive in (False, True))
+            layer = measure_lanes(build, cache) if (width, lanes) in SIMULATED else ""
+            rows.append(LaneRow(build, alone, together, prompt, layer))
+            print(f"{WITH_LANES}, P = {width}, T = {lanes}: {layer or 'estimated'}",
+                  file=sys.stderr, flush=True)
+    return rows
 
 
 def lane_table(rows: Iterable[LaneRow]) -> str:
     """Markdown table of passes of several tokens."""
-    lines = ["| P, V, E | T | cycles of a pass of T conversations | in all, times one conversation "
-             f"| a prompt of {PROMPT} tokens, times faster than a token in a pass | evidence |",
+    lines = ["| P, V, E | T | cycles of a pass of T conversations (estimated) | in all, times one "
+             f"conversation | a prompt of {PROMPT} tokens, times faster than a token in a pass | "
+             "a layer and the head, of conversations; of a prompt: simulated (estimated) |",
              "|---|---:|---:|---:|---:|---|"]
     for row in rows:
         build = row.build
         lines.append(
             f"| {build.beat_bytes}, {build.vector_width}, {build.element_width} | {build.lanes} | "
-            f"{row.together:,} | {row.times:.2f} ({row.times / build.lanes:.1%} of T) | "
-            f"{row.prompt_times:.2f} | {row.evidence} |")
+            f"{row.together.core_cycles:,} | {row.times:.2f} ({row.times / build.lanes:.1%} of T) "
+            f"| {row.prompt_times:.2f} | {row.layer} |")
     return "\n".join(lines)
 
 
@@ -232,20 +232,21 @@ def wide_table() -> str:
 
 
 def held_table(cache: pathlib.Path) -> str:
-    """Markdown table of a small model on wide builds, simulated and held to golden."""
-    lines = ["| P x G | V, E | bytes per cycle | cycles of a token (simulated) | (estimated) |",
-             "|---:|---|---:|---:|---:|"]
+    """Markdown table of what is simulated on wide builds, held to golden."""
+    lines = ["| P x G | V, E | bytes per cycle | a small model: simulated (estimated) | a layer "
+             f"and the head of {WITH_LANES}: simulated (estimated) |", "|---:|---|---:|---:|---:|"]
     with tempfile.TemporaryDirectory() as directory:
         image = pack(DummyCheckpoint(HELD_SHAPE, seed=1), pathlib.Path(directory) / "small.trit")
         for build in map(BuildConfig.parse, HELD):
             with Passes(Accelerator(build), cache) as passes:
-                cycles, _ = _cycles(Lockstep(passes, image).step(TOKEN))
-            print(f"P x G = {build.beat_bytes} x {build.groups}: {cycles:,} cycles",
-                  file=sys.stderr, flush=True)
+                cycles = sum(_each(Lockstep(passes, image).step(TOKEN)))
+                layer = measure_layer(passes, WITH_LANES)
             lines.append(
                 f"| {build.beat_bytes} x {build.groups} | {build.vector_width}, "
-                f"{build.element_width} | {build.stripe_bytes:,} | {cycles:,} | "
-                f"{round(estimate(HELD_SHAPE, build).cycles):,} |")
+                f"{build.element_width} | {build.stripe_bytes:,} | "
+                f"{cycles:,} ({estimate(HELD_SHAPE, build).core_cycles:,}) | "
+                f"{layer:,} ({estimate(one_layer(WITH_LANES), build).core_cycles:,}) |")
+            print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
 
 
@@ -262,20 +263,23 @@ def main(argv=None) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", default=[*BUNDLED, *PRESETS])
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE",
                         help="document whose tables are replaced; the picture goes beside it")
-    parser.add_argument("--wide", action="store_true",
-                        help="only the tables of builds of more than 64 bytes per cycle")
+    parser.add_argument("--only", choices=TABLES, metavar="TABLE",
+                        help=f"write this one alone: {', '.join(TABLES)}")
     options = parser.parse_args(argv)
     if unknown := set(options.models) - {*BUNDLED, *PRESETS}:
         parser.error(f"{unknown.pop()} is no model: name {', '.join([*BUNDLED, *PRESETS])}")
     cache = cache_directory("passes")
+    wanted = TABLES if options.only is None else [options.only]
     tables, rows = {}, []
-    if not options.wide:
-        rows, lane_rows = _simulate(options.models, cache)
-        tables[MARKS] = table(rows)
-        if lane_rows:
-            tables[LANE_MARKS] = lane_table(lane_rows)
-    tables[PEER_MARKS] = peer_table(peer_rows(cache))
-    tables[WIDE_MARKS] = f"{wide_table()}\n\n{HELD_TITLE}\n\n{held_table(cache)}"
+    if "tokens" in wanted:
+        rows = _simulate(options.models, cache)
+        tables[TABLES["tokens"]] = table(rows)
+    if "lanes" in wanted:
+        tables[TABLES["lanes"]] = lane_table(lane_rows(cache))
+    if "wide" in wanted:
+        tables[TABLES["wide"]] = f"{wide_table()}\n\n{HELD_TITLE}\n\n{held_table(cache)}"
+    if "peers" in wanted:
+        tables[TABLES["peers"]] = peer_table(peer_rows(cache))
     if options.write is None:
         print(*tables.values(), sep="\n\n")
         return
@@ -286,30 +290,21 @@ def main(argv=None) -> None:
                       "(estimated)", options.write.parent / "images" / PICTURE)
 
 
-def _simulate(models: Iterable[str], cache: pathlib.Path) -> tuple[list[Row], list[LaneRow]]:
-    """Simulate tokens of models, and passes of several."""
-    rows, lane_rows = [], []
+def _simulate(models: Iterable[str], cache: pathlib.Path) -> list[Row]:
+    """Simulate tokens of models."""
+    rows = []
     for model in models:
         with tempfile.TemporaryDirectory() as directory:
             image = _image(model, pathlib.Path(directory))
             for width in WIDTHS:
-                build = _build(image, width)
-                alone = _told(measure(model, image, build, cache))
-                rows.append(alone)
+                builds = [_build(image, width)]
                 if more := MORE_ROWS.get(model, {}).get(width):
-                    rows.append(_told(measure(
-                        model, image, dataclasses.replace(build, element_width=more), cache)))
-                for lanes in LANES if model == WITH_LANES else ():
-                    lane_rows.append(measure_lanes(image, alone, lanes, cache)
-                                     if (width, lanes) in SIMULATED else
-                                     estimate_lanes(image, width, lanes))
-    return rows, lane_rows
-
-
-def _told(row: Row) -> Row:
-    print(f"{row.model}, P = {row.build.beat_bytes}, E = {row.build.element_width}: "
-          f"{row.cycles:,} cycles", file=sys.stderr, flush=True)
-    return row
+                    builds.append(dataclasses.replace(builds[0], element_width=more))
+                for build in builds:
+                    rows.append(measure(model, image, build, cache))
+                    print(f"{model}, P = {width}, E = {build.element_width}: "
+                          f"{rows[-1].cycles:,} cycles", file=sys.stderr, flush=True)
+    return rows
 
 
 if __name__ == "__main__":
