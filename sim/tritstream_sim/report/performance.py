@@ -49,7 +49,7 @@ TABLES = {name: (f"<!-- {name}: written by `make bench-full` -->", f"<!-- end of
 """Marks between which each lies in the document."""
 
 WITH_LANES, LANES = "370M", (2, 4, 8, 16)
-SIMULATED = {(16, 8), (16, 16), (64, 8), (64, 16)}      # P, T; of each a layer and the head
+SIMULATED = {(16, 16), (64, 8), (64, 16)}     # P, T; of each a layer and the head
 PROMPT = 512            # tokens
 WIDE = {"370M": ("p=128", "p=256", "p=64,g=4", "p=64,g=16", "p=256,g=32"),
         "1.3B": ("p=64,g=4", "p=64,g=24"), "2.7B": ("p=64,g=4", "p=64,g=24")}
