@@ -7,10 +7,17 @@ from amaranth.lib.wiring import In
 from tritstream_hw.memory.sdr.chip import SdrChip
 from tritstream_hw.memory.sdr.pads import PadsSignature
 
-__all__ = ["PAD_CYCLES", "SdrPhy"]
+__all__ = ["PAD_CYCLES", "SdrPhy", "levels"]
 
 PAD_CYCLES = 4
 """Flip-flops from the controller to the pads, and back again, in all."""
+
+
+def levels(pads) -> dict[str, Value | int]:
+    """Return what is at the pads that are no data's; boards' files invert /RAS, /CAS and /WE."""
+    ras, cas, we = reversed(~pads.command.as_value())
+    return {"clk_en": 1, "cs": 1, "ras": ras, "cas": cas, "we": we, "dqm": 0, "ba": pads.bank,
+            "a": pads.address}
 
 
 class SdrPhy(wiring.Component):
@@ -49,10 +56,7 @@ class SdrPhy(wiring.Component):
         m.submodules.clock = clock = io.DDRBuffer("o", ports.clk, o_domain="chip")
         m.d.comb += [clock.o[0].eq(1), clock.o[1].eq(0)]
 
-        # /RAS, /CAS and /WE are inverted by the board's file.
-        ras, cas, we = reversed(~pads.command.as_value())
-        for name, value in {"clk_en": 1, "cs": 1, "ras": ras, "cas": cas, "we": we, "dqm": 0,
-                            "ba": pads.bank, "a": pads.address}.items():
+        for name, value in levels(pads).items():
             m.submodules[name] = buffer = io.FFBuffer("o", getattr(ports, name), o_domain="memory")
             m.d.comb += buffer.o.eq(value)
         m.submodules.dq = dq = io.FFBuffer("io", ports.dq, i_domain="memory", o_domain="memory")

@@ -13,11 +13,24 @@ module IOBUF(input I, input OEN, output O, inout IO);
     assign O = IO;
 endmodule
 
-// D0 is out in the first half of a period, D1 in the second; TX stands beside them.
+// D0 is out in the first half of a period, D1 in the second, two periods after that at whose begin
+// they were taken; TX stands beside them (UG289, ODDR).
 module ODDR #(parameter TXCLK_POL = 0) (input CLK, input D0, input D1, input TX, output Q0, output reg Q1 = 0);
+    reg [2:0] taken = 0, next = 0, out = 0;
+    always @(posedge CLK) begin
+        taken <= {D0, D1, TX};
+        next <= taken;
+        {out, Q1} <= {next, next[0]};
+    end
+    assign Q0 = CLK ? out[2] : out[1];
+    initial if (TXCLK_POL != 0) $fatal(1, "ODDR: only TX at rising edges is modelled");
+endmodule
+
+// Q0 is what there was at a rising edge, a period later (UG289, IDDR).
+module IDDR(input CLK, input D, output reg Q0 = 0, output reg Q1 = 0);
     reg first = 0, second = 0;
-    always @(posedge CLK) {first, second, Q1} <= {D0, D1, TX};
-    assign Q0 = CLK ? first : second;
+    always @(posedge CLK) {first, Q0, Q1} <= {D, first, second};
+    always @(negedge CLK) second <= D;
 endmodule
 
 // Gate of a clock. The enable is heeded while the clock is low, so that there is no glitch.
