@@ -574,6 +574,36 @@ def test_words_are_kept_and_recalled(beat_bytes, stall, seed):
     assert content == words
 
 
+@pytest.mark.parametrize("unit, units, address, words, status", [
+    (60, 5, 0, 4, Status.OUT_OF_RANGE), (64, 1, 0, 4, Status.OUT_OF_RANGE),
+    (0xFFFF_FFFF, 1, 0, 1, Status.OUT_OF_RANGE), (0, 65, 0, 1, Status.OUT_OF_RANGE),
+    (63, 1, 60, 5, Status.OUT_OF_RANGE), (64, 0, 64, 0, Status.OK)])
+def test_units_and_words_are_judged(unit, units, address, words, status):
+    dut = Access(beat_bytes=4, memory_units=64, space_words={Space.STATE: 64})
+    replies, moved = [], []
+
+    async def host(ctx):
+        for member in (dut.idle, dut.move.ready, dut.kept.ready):
+            ctx.set(member, 1)
+        access = {"space": Space.STATE, "address": address, "words": words}
+        transfer = {"unit": unit, "units": units, **access}
+        ctx.set(dut.keep.payload, transfer)
+        ctx.set(dut.read.payload, access)
+        for command in (dut.keep, dut.recall):
+            await feed(ctx, command, [transfer], NEVER)
+
+    async def player(ctx):
+        async for _, _, moves in ctx.tick().sample(dut.move.valid):
+            moved.append(moves)
+
+    async def listener(ctx):
+        replies.extend(await collect(ctx, dut.reply, 4, NEVER))
+
+    run(dut, host, listener, background=[player])
+    assert replies == [Code.KEEP, status, Code.RECALL, status]
+    assert any(moved) == (status == Status.OK)
+
+
 def test_spaces_wait_for_the_end_of_a_pass():
     """No port is enabled before the accelerator is idle; then the word comes."""
     dut = Spaces(vector_elements=64, max_state=64, max_stages=4)
