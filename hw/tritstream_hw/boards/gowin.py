@@ -29,7 +29,7 @@ MEMORY_HZ = 117_000_000     # 27 MHz / 3 x 13
 CHIP_PHASE = 11
 
 # P = 8 takes 528 MB/s at the usual clock, the memory brings 464. With V = 1 what is beside the core
-# shares its units, and 82 % of the sites of LUTs and carries are taken in place of 95 %.
+# shares its units, and 83 % of the sites of LUTs and carries are taken in place of 95 %.
 CONFIG = BuildConfig(beat_bytes=8, vector_width=1, max_hidden=512, max_intermediate=1408,
                      max_vocab=4096, max_state=4096, max_stages=64, memory_bytes=SDR_8MB.bytes)
 CLOCK_HZ = 66_000_000       # the UART's, times 33
