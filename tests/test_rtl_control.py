@@ -34,7 +34,7 @@ from tritstream.link.messages import (
 )
 from tritstream.link.protocol import NO_STOP, Code, LaneFlag, RunFlag, Space, Status
 from tritstream_hw.boards.device import BareDevice
-from tritstream_hw.flash.reader import CYCLES_PER_BYTE, FlashSignature
+from tritstream_hw.flash.reader import FlashSignature, cycles_per_byte
 from tritstream_hw.memory.access import AccessSignature
 from tritstream_hw.memory.block import BlockMemory
 from tritstream_hw.memory.ddr3.crossing import RegistersCrossing
@@ -652,7 +652,7 @@ def test_a_device_starts_from_its_flash_memory(connect, stall):
     device = connect(WITH_FLASH, stall=stall)
     assert device.stored() == Stored.LOADED
     assert device._stream.transport.cycles > (
-        MAX_FRAME + (len(STORED) + FRAME_BYTES) * CYCLES_PER_BYTE)
+        MAX_FRAME + (len(STORED) + FRAME_BYTES) * cycles_per_byte(CONFIG.clock_hz))
     assert device.upload(STORED) == 0
     content = random.Random(18).randbytes(3 * UNIT)
     device.write_memory(0, content)

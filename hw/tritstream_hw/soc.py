@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from tritstream.build import BuildConfig
 from tritstream_hw.construct import construct
 from tritstream_hw.control import Control
-from tritstream_hw.flash.reader import FlashReader, FlashSignature
+from tritstream_hw.flash.reader import FlashReader, FlashSignature, clock_period
 from tritstream_hw.flash.starter import FlashStarter
 from tritstream_hw.link import Link
 from tritstream_hw.memory.access import AccessSignature
@@ -134,7 +134,8 @@ class Soc(wiring.Component):
         A RESET that interrupts it also resets the control: it begins again.
         """
         config = self._config
-        reader = FlashReader(address=config.flash_offset)
+        reader = FlashReader(address=config.flash_offset,
+                             period=clock_period(config.clock_hz))
         starter = FlashStarter(unit_bytes=config.stripes.unit_bytes,
                                memory_units=config.memory_units)
         again = Signal()

@@ -4,13 +4,23 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["CYCLES_PER_BYTE", "FlashReader", "FlashSignature"]
+__all__ = ["FlashReader", "FlashSignature", "clock_period", "cycles_per_byte"]
 
-CYCLES_PER_BYTE = 16        # two of each bit
+MOST_HZ = 40_000_000        # a period has time for 8 ns in the chip, and for the FPGA's own ways
 FAST_READ = 0x0B            # behind the address come eight bits that mean nothing
 ADDRESS_BITS = 24
 
 WAKE_BITS, REST_BITS = 16, 7
+
+
+def clock_period(clock_hz: int) -> int:
+    """Return of how many cycles the memory's clock is with this system clock: two at least."""
+    return 2 * -(-clock_hz // (2 * MOST_HZ))
+
+
+def cycles_per_byte(clock_hz: int) -> int:
+    """Return in how many cycles of this system clock a byte comes."""
+    return 8 * clock_period(clock_hz)
 
 
 class FlashSignature(wiring.Signature):
@@ -32,13 +42,15 @@ class FlashReader(wiring.Component):
     """Begins to read when it is started, and goes on until it is stopped.
 
     The chip has changed its data when the clock falls the next time, so that the way to it and back
-    may take a whole period. A byte comes every `CYCLES_PER_BYTE` cycles; while one is not taken,
-    the clock rests.
+    may take a whole period. A byte comes every `8 period` cycles; while one is not taken, the clock
+    rests.
 
     Parameters
     ----------
     address : int
         Of the first byte.
+    period : int
+        Cycles of the chip's clock: an even number, see `clock_period`.
 
     Members
     -------
@@ -50,7 +62,8 @@ class FlashReader(wiring.Component):
         To the chip.
     """
 
-    def __init__(self, *, address: int):
+    def __init__(self, *, address: int, period: int = 2):
+        self._half = period // 2
         # What was in use before may have left the chip in a mode in which it takes no command: ones
         # end that, and are no command otherwise. Then it is let go for a while.
         command = f"{FAST_READ:08b}{address:0{ADDRESS_BITS}b}{0:08b}"
@@ -67,12 +80,19 @@ class FlashReader(wiring.Component):
         pads, clock = self.pads, self.pads.clock
         place = Signal(range(len(self._bits)))      # of the bit that goes out next, or comes
         reads, ends = Signal(), Signal()
+        cycle, edge, moves = Signal(range(self._half)), Signal(), Signal()
+        m.d.comb += [
+            moves.eq(clock | (~self.stop & (~self.o.valid | self.o.ready))),
+            edge.eq(moves & (cycle == self._half - 1)),
+        ]
+        with m.If(moves):
+            m.d.sync += cycle.eq(Mux(edge, 0, cycle + 1))
         m.d.comb += ends.eq(place == Mux(reads, 7, len(self._bits) - 1))
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(clock | (~self.stop & (~self.o.valid | self.o.ready))):
+        with m.If(edge):
             m.d.sync += clock.eq(~clock)
-        with m.If(clock):
+        with m.If(edge & clock):
             m.d.sync += [
                 pads.select.eq(reads | Array(map(int, self._selects))[place]),
                 pads.o.eq(Array(map(int, self._bits))[place]),

@@ -17,7 +17,7 @@ from tritstream.transport import Address
 from tritstream.transport.address import decimal_number
 from tritstream.transport.serial import BAUDS
 from tritstream_hw.boards import Target
-from tritstream_hw.flash.reader import CYCLES_PER_BYTE
+from tritstream_hw.flash.reader import cycles_per_byte
 from tritstream_hw.memory.ddr3.chip import Ddr3Chip
 from tritstream_sim.board.build import digest, elapsed
 from tritstream_sim.verilate import pads
@@ -148,4 +148,5 @@ def _put_into_flash(target: Target, address: Address, settings: dict) -> float:
         raise BadInput(f"{path} cannot be read ({error.strerror}): name what `tritstream program "
                        f"{target.name} --model M` wrote.") from error
     settings["flash_image"] = path
-    return START_SECONDS + SPARE * size * CYCLES_PER_BYTE / target.config.clock_hz
+    clock_hz = target.config.clock_hz
+    return START_SECONDS + SPARE * size * cycles_per_byte(clock_hz) / clock_hz

@@ -78,7 +78,7 @@ def _checked(target, path: pathlib.Path, force: bool) -> pathlib.Path:
 def _store(target, model: Model) -> None:
     """Bring a model into the flash memory of a board, whose memory it fits."""
     with gateware():
-        from tritstream_hw.flash.reader import CYCLES_PER_BYTE
+        from tritstream_hw.flash.reader import cycles_per_byte
     data = _stored(target, model)
 
     def make(path: pathlib.Path) -> None:
@@ -93,7 +93,8 @@ def _store(target, model: Model) -> None:
     notes().print(f"storing {model.name}, {len(data):,} bytes, in the flash memory of "
                   f"{target.name}, from byte {target.flash.offset:,} on")
     run_loader(target.loader.split(), path, flash=True, offset=target.flash.offset)
-    seconds = len(data) * CYCLES_PER_BYTE / target.config.clock_hz
+    clock_hz = target.config.clock_hz
+    seconds = len(data) * cycles_per_byte(clock_hz) / clock_hz
     output().print(f"{target.name} fills its memory with {model.name} in {seconds:.2g} s "
                    f"(estimated) whenever it starts; the flash memory holds {path}")
 
