@@ -14,8 +14,8 @@ __all__ = ["ULX3S_25F", "ULX3S_45F", "ULX3S_85F", "ULX3S_85F_BRAM"]
 BOARD = {"link": "UART 3 Mbaud", "loader": "openFPGALoader -b ulx3s"}
 
 # From 72 MHz on the memory is the limit, of every bundled model; a faster clock shortens what is
-# between the stages. Before paths were shortened for the 85F's 100 MHz, and asked for 80, the 45F
-# reached 85.3, and the 25F, with 51 of its 56 block RAMs and 20 of its 28 multipliers in use, 86.3.
+# between the stages. Asked for 80 MHz, the 45F reached 97.0, and the 25F, with 51 of its 56 block
+# RAMs and 20 of its 28 multipliers in use, 99.3.
 ULX3S_85F = sdram_target(ULX3S_85F_Platform, name="ulx3s_85f", evidence="routed", flash=SPI_16MB,
                          clock_hz=100_000_000, **BOARD)
 ULX3S_45F = sdram_target(ULX3S_45F_Platform, name="ulx3s_45f", evidence="routed", flash=SPI_16MB,
