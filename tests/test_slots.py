@@ -177,6 +177,18 @@ def test_a_state_that_the_board_has_lost(image, lanes):
         assert one.step(5).digest == other.step(5).digest
 
 
+def fail_once(device, name):
+    """Let the next call of a method end as if the cable had been pulled."""
+    right = getattr(device, name)
+
+    def fails(*arguments, **place):
+        setattr(device, name, right)
+        device.stop()
+        raise DeviceError("The cable was pulled.")
+
+    setattr(device, name, fails)
+
+
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_a_board_that_is_stopped_keeps_its_states(image, lanes):
     """RESET leaves slots and memory as they are; a call that failed has lost its own alone."""
@@ -187,14 +199,7 @@ def test_a_board_that_is_stopped_keeps_its_states(image, lanes):
         one.feed([9, 2]), other.feed([9, 2])
     board.device.stop()
     for code in ("keep_state", "recall_state"):
-        right = getattr(board.device, code)
-
-        def fails(*arguments, code=code, **place):
-            setattr(board.device, code, right)      # noqa: B023
-            board.device.stop()
-            raise DeviceError("The cable was pulled.")
-
-        setattr(board.device, code, fails)
+        fail_once(board.device, code)
         with pytest.raises(DeviceError, match="was pulled"):
             for one in there:
                 one.save()
