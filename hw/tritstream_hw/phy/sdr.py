@@ -50,16 +50,21 @@ class SdrPhy(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        ports, pads = self._ports, PadsSignature(self._chip).create()
+        pads = PadsSignature(self._chip).create()
         for name in ("command", "bank", "address", "write", "o"):
             m.d.memory += getattr(pads, name).eq(getattr(self.pads, name))
-        m.submodules.clock = clock = io.DDRBuffer("o", ports.clk, o_domain="chip")
+        m.submodules.clock = clock = io.DDRBuffer("o", self._ports.clk, o_domain="chip")
         m.d.comb += [clock.o[0].eq(1), clock.o[1].eq(0)]
+        self._connect(m, pads)
+        return m
 
+    def _connect(self, m, pads):
+        """Connect the registers at the pads."""
         for name, value in levels(pads).items():
-            m.submodules[name] = buffer = io.FFBuffer("o", getattr(ports, name), o_domain="memory")
+            m.submodules[name] = buffer = io.FFBuffer("o", getattr(self._ports, name),
+                                                      o_domain="memory")
             m.d.comb += buffer.o.eq(value)
-        m.submodules.dq = dq = io.FFBuffer("io", ports.dq, i_domain="memory", o_domain="memory")
+        m.submodules.dq = dq = io.FFBuffer("io", self._ports.dq, i_domain="memory",
+                                           o_domain="memory")
         m.d.comb += [dq.o.eq(pads.o), dq.oe.eq(pads.write), pads.i.eq(dq.i)]
         m.d.memory += self.pads.i.eq(pads.i)
-        return m
