@@ -25,6 +25,7 @@ from tritstream.support.loader import find_rules
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.build.report import Clock, Report
 from tritstream_hw.flash.chip import FlashChip
+from tritstream_hw.flash.reader import cycles_per_byte
 from tritstream_sim.twin.emulator import Emulator, Server
 from tritstream_sim.twin.fake import FakeImage, FakeModel
 
@@ -92,7 +93,8 @@ def test_a_model_is_stored_where_the_board_looks_for_it(built, load, capsys):
     assert code == 0 and path.read_bytes() == (
         b"trit" + (len(payload) // 64).to_bytes(4, "little") + payload
         + zlib.crc32(payload).to_bytes(4, "little"))
-    seconds = len(path.read_bytes()) * 16 / TARGETS["ulx3s_85f"].config.clock_hz
+    clock_hz = TARGETS["ulx3s_85f"].config.clock_hz
+    seconds = len(path.read_bytes()) * cycles_per_byte(clock_hz) / clock_hz
     assert f"with tiny in {seconds:.2g} s (estimated)" in capsys.readouterr().out
     path.write_bytes(b"damaged")
     built()

@@ -24,6 +24,7 @@ from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream_hw.boards import TARGETS
 from tritstream_hw.boards.ecp5 import MEMORY_HZ
+from tritstream_hw.flash.reader import clock_period
 from tritstream_sim.board.pads import PadsTransport
 from tritstream_sim.verilate.pads import build_board
 from tritstream_sim.verilate.stepped import MICROSECOND, SteppedTransport
@@ -32,6 +33,7 @@ TARGET = TARGETS["ulx3s_85f"]
 BUILD_ID = bytes(range(1, 9))
 MEMORY_RATE = 2 * 400e6 / 3             # bytes per second, at most
 LATER = 0.6e-6                          # seconds by which writes come later than those before
+FLASH_CLOCK = 1e9 * clock_period(TARGET.config.clock_hz) / TARGET.config.clock_hz   # nanoseconds
 
 pytestmark = pytest.mark.verilator
 
@@ -95,7 +97,7 @@ def test_a_model_in_the_flash_memory_is_there_when_the_host_comes(connect, tmp_p
     check_tokens(device, image, [3, 17], 3)
 
 
-@pytest.mark.parametrize("bit, settings", [(UNIT * 8, {}), (None, {"flash_access": 16})],
+@pytest.mark.parametrize("bit, settings", [(UNIT * 8, {}), (None, {"flash_access": FLASH_CLOCK})],
                          ids=["a flipped bit", "a slow chip"])
 def test_a_model_that_is_not_read_as_it_was_stored_is_found(connect, seed, tmp_path, bit, settings):
     content = bytearray(stored(random.Random(seed).randbytes(4 * UNIT), TARGET.config.stripes))
