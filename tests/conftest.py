@@ -33,6 +33,12 @@ def pytest_addoption(parser):
     group.addoption("--waves", action="store_true", help=f"record FST files under {RUNS}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Half as many again as processors: for a third of its time a test waits, e.g. for a link."""
+    return 3 * os.cpu_count() // 2
+
+
 def pytest_generate_tests(metafunc):
     if "build_number" in metafunc.fixturenames:
         metafunc.parametrize("build_number", range(metafunc.config.getoption("builds")))
