@@ -1,4 +1,4 @@
-"""What every block costs alone, synthesised and routed for one part.
+"""What every block costs alone, synthesised as boards are and routed for one part.
 
 Run it as ``python -m tritstream_hw.build.cost``.
 The results are kept in ``bitstreams/cost.json`` and ``bitstreams/cost.md``; what is not run again
@@ -61,11 +61,6 @@ __all__ = ["BLOCKS", "Cost", "check", "main", "measure"]
 PART = "LFE5U-85F-6BG381C"
 NEXTPNR = ["--85k", "--package", "CABGA381", "--speed", "6", "--freq", "200", "--seed", "1",
            "--timing-allow-fail", "--lpf-allow-unconstrained"]
-SYNTHESIS = f"""
-read_rtlil top.il
-{PREPARE}
-synth_ecp5 -nowidelut -top top -json top.json
-"""
 
 MOST_PER_TRIT = 26          # TRELLIS_COMB of the core per trit and cycle, at P = 16
 LEAST_MHZ = 200             # of the core, at P = 16
@@ -74,6 +69,13 @@ CORE = "TernaryCore P=16"
 CONFIG = BuildConfig()
 MEMORY_BYTES = 32 << 20    # of the player, which counts its beats
 BOARD = TARGETS["ulx3s_85f_bram"]
+SYNTHESIS = f"""
+read_rtlil top.il
+{PREPARE}
+synth_ecp5 {" ".join(BOARD.synth_options)} -top top
+{BOARD.after_synth}
+write_json top.json
+"""
 NARROW = dataclasses.replace(BOARD.config, beat_bytes=4, vector_width=2, memory_bytes=32 << 10)
 
 

@@ -1,10 +1,11 @@
-"""Synthesis: the script of a design, and a second attempt where Yosys stops at its own names."""
+"""Synthesis: the script of a design, and a second attempt with other names where Yosys fails."""
 
 import pathlib
 import re
 from collections.abc import Sequence
 
 from tritstream.errors import ToolFailed
+from tritstream.support.tools import NOTHING
 from tritstream_hw.build.toolchain import run_tool
 from tritstream_hw.ram import ANY_WORD
 
@@ -15,14 +16,15 @@ PREPARE = f"chformal -remove; {ANY_WORD}"
 simulations and proofs, cost no LUT."""
 
 # What ABC hands back is named by Yosys, and with some designs two get the same name: a fault that
-# is known (YosysHQ/yosys 4349), and is still there in 0.70. Other names to begin with avoid it; for
-# all designs they would change what comes out, a little, and what has been routed.
-NAMES_MEET = re.compile(r"Assert `count_id\(\w+->name\) == 0' failed")
+# is known (YosysHQ/yosys 4349), and is still there in 0.70. With others ABC9, which is compiled to
+# WebAssembly, ends without a word. Other names to begin with avoid both; for all designs they would
+# change what comes out, a little, and what has been routed.
+FAULT = re.compile(rf"Assert `count_id\(\w+->name\) == 0' failed|{NOTHING}$")
 RENAME = "autoname"
 
 
 def synthesise(command: Sequence[str], directory: pathlib.Path) -> None:
-    """Run Yosys, and once more with other names if those that it makes up have met.
+    """Run Yosys, and once more with other names if it has failed by a fault of its own.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def synthesise(command: Sequence[str], directory: pathlib.Path) -> None:
     try:
         run_tool(command, directory)
     except ToolFailed as error:
-        if not NAMES_MEET.search(str(error)):
+        if not FAULT.search(str(error)):
             raise
         script = directory / command[-1]
         script.write_text(script.read_text().replace(PREPARE, f"{PREPARE}; {RENAME}"))

@@ -18,6 +18,7 @@ from tritstream.errors import MissingTool, ToolFailed
 from tritstream.support.cache import provide_home
 
 __all__ = [
+    "NOTHING",
     "Verilator",
     "complaint",
     "end_process",
@@ -28,6 +29,9 @@ __all__ = [
     "requirement",
     "run_bounded",
 ]
+
+NOTHING = "it said nothing"
+"""The complaint of a program that has ended without a word."""
 
 VERSION_SECONDS = 60.0      # for a program to say its version
 END_SECONDS = 5.0           # for a process to end that was told to
@@ -61,7 +65,7 @@ def complaint(output: str) -> str:
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or [NOTHING])[-1]
 
 
 def run_bounded(command: Sequence, seconds: float, *, text: str | None = None,
