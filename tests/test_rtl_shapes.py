@@ -153,9 +153,13 @@ def test_cycles_of_tokens_that_share_a_pass_are_as_estimated(cache, tmp_path, pu
                for hidden, intermediate, layers, vocab in SHARED]
     if beat_bytes > 4:          # for which that takes long
         models += [(resolve("demo").image, 0.01, some), (published, 0.01, [lanes])]
+    images = [image for image, _, _ in models]
     config = dataclasses.replace(
         published_build(beat_bytes), lanes=lanes,
-        max_state=max(image.layers * image.hidden for image, _, _ in models))
+        max_hidden=max(image.hidden for image in images),
+        max_intermediate=max(image.intermediate for image in images),
+        max_vocab=max(image.vocab for image in images),
+        max_state=max(image.layers * image.hidden for image in images))
     with Passes(Accelerator(config), cache) as passes:
         for image, within, counts in models:
             for count in counts:
