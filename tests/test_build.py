@@ -42,6 +42,7 @@ from tritstream_hw.build.report import (
 )
 from tritstream_hw.build.synthesis import PREPARE
 from tritstream_hw.phy.flash import FlashPhy
+from tritstream_sim.report.peers import BOARDS, build_luts
 
 ROOT = pathlib.Path(__file__).parents[1]
 MHZ = 1_000_000
@@ -588,6 +589,14 @@ def test_committed_cost_of_the_core_is_within_bounds():
     costs = cost.load(ROOT / "bitstreams" / "cost.json")
     cost.check(costs)
     assert set(costs) <= set(cost.BLOCKS)
+
+
+def test_area_of_builds_for_others_boards_is_added_up_from_the_committed_costs():
+    path = ROOT / "bitstreams" / "cost.json"
+    for wide in BOARDS:
+        build = BuildConfig.parse(wide.build)
+        cores = build.stripe_bytes / 64 * cost.load(path)["TernaryCore P=64"].luts
+        assert cores < build_luts(build, path) < 10 * cores
 
 
 @pytest.mark.parametrize("luts, mhz, sentence", [

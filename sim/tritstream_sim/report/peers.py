@@ -153,7 +153,7 @@ def build_luts(build: BuildConfig, cost: pathlib.Path = COST) -> int:
     row = 3 * luts["Dequantise"] + luts["Mixer"] + luts["Residual"] + luts["Statistics"]
     return round(luts[f"TernaryCore P={width}"] / width * build.stripe_bytes
                  + luts["Quantiser V=8"] / 8 * build.vector_width + row * build.element_width
-                 + luts["Soc of ulx3s_85f_bram"])
+                 + luts["Soc P=4 V=2"])
 
 
 def peer_table(rows: Iterable[Row]) -> str:
