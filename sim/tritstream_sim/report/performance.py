@@ -54,7 +54,7 @@ PROMPT = 512            # tokens
 WIDE = {"370M": ("p=128", "p=256", "p=64,g=4", "p=64,g=16", "p=256,g=32"),
         "1.3B": ("p=64,g=4", "p=64,g=24"), "2.7B": ("p=64,g=4", "p=64,g=24")}
 """Builds of more than one beat of 64 bytes per cycle, by model; too large to be simulated whole."""
-HELD = "p=256,g=4", "p=128,g=8", "p=64,g=16", "p=32,g=32"
+HELD = "p=256,g=4", "p=128,g=8", "p=64,g=16"
 """Builds that are simulated: 1,024 bytes per cycle, of few wide memories or of many."""
 HELD_TITLE = "Cycles of a token on builds of 1,024 bytes, every stage held to golden:"
 HELD_SHAPE = ModelConfig(hidden=640, intermediate=1728, layers=2, vocab=4000)
