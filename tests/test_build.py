@@ -7,6 +7,7 @@ import json
 import pathlib
 import re
 import stat
+import subprocess
 import sys
 import xml.etree.ElementTree
 
@@ -31,7 +32,7 @@ from tritstream_hw.build import cost, cost_xilinx
 from tritstream_hw.build import plan as plan_module
 from tritstream_hw.build import toolchain as toolchain_module
 from tritstream_hw.build.floorplan import draw, read_places
-from tritstream_hw.build.plan import build, plan
+from tritstream_hw.build.plan import build, plan, revision
 from tritstream_hw.build.report import (
     Clock,
     Report,
@@ -581,6 +582,25 @@ def test_manifests_that_cannot_be_used(tmp_path, content, sentence):
         (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(BadInput, match=sentence):
         read_build_id(tmp_path)
+
+
+def test_reports_are_no_change_of_the_sources(tmp_path):
+    def git(*arguments):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=b", *arguments], check=True,
+                       cwd=tmp_path, stdout=subprocess.PIPE)
+
+    assert revision(tmp_path) is None
+    source, report = tmp_path / "hw" / "top.py", tmp_path / "bitstreams" / "report.json"
+    for path in (source, report):
+        path.parent.mkdir()
+        path.write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "all")
+    report.write_text("2")
+    assert re.fullmatch("[0-9a-f]{40}", revision(source.parent))
+    source.write_text("2")
+    assert re.fullmatch("[0-9a-f]{40}-dirty", revision(source.parent))
 
 
 # Cost.

@@ -28,12 +28,13 @@ from tritstream_hw.build.report import Report, check_timing
 from tritstream_hw.build.synthesis import PREPARE, synthesise
 from tritstream_hw.build.toolchain import find_tool, run_tool, version
 
-__all__ = ["JOBS", "SEEDS", "bitstream", "build", "build_id", "plan", "sha256"]
+__all__ = ["JOBS", "SEEDS", "bitstream", "build", "build_id", "plan", "revision", "sha256"]
 
 NAME = "top"
 SEEDS = range(1, 5)
 JOBS = 2                    # placements at a time
 GIT_SECONDS = 60.0          # what it says is not worth more
+SOURCES = ":/hw", ":/sw"    # of bitstreams, from the root of a checkout
 SILENCE_SECONDS = 8.0       # between two words of progress
 LOGS = ("rpt", "tim")        # of synthesis, and of place and route
 REPORTS = ("report.json", "manifest.json", "summary.md", "floorplan.svg")
@@ -234,7 +235,7 @@ def _finish(target: Target, report: Report, versions: dict[str, str], scratch: p
     manifest = {
         "board": target.name,
         "build_id": report.build_id,
-        "revision": _revision(),
+        "revision": revision(pathlib.Path(__file__).parent),
         "config": dataclasses.asdict(target.config),
         "baud": target.baud,
         "tools": versions,
@@ -253,12 +254,19 @@ def sha256(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _revision() -> str | None:
-    """Return the commit of the sources, marked if they were changed since; None without git."""
+def revision(directory: pathlib.Path) -> str | None:
+    """Return the commit of a checkout, marked if what bitstreams are made of was changed since.
+
+    None without git. Reports, which a build of several boards writes on its way, are no change.
+    """
+    def ask(*arguments: str) -> str:
+        done = run_bounded(["git", *arguments], GIT_SECONDS, cwd=directory,
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return done.stdout.strip()
+
     try:
-        done = run_bounded(["git", "describe", "--always", "--dirty", "--abbrev=40"], GIT_SECONDS,
-                           cwd=pathlib.Path(__file__).parent, stdout=subprocess.PIPE,
-                           stderr=subprocess.DEVNULL)
+        commit = ask("describe", "--always", "--abbrev=40")
+        changes = ask("status", "--porcelain", "--untracked-files=no", "--", *SOURCES)
     except (FileNotFoundError, ToolFailed):
         return None
-    return done.stdout.strip() or None
+    return f"{commit}-dirty" if changes else commit or None
