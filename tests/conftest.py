@@ -35,7 +35,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """Half as many again as processors: for a third of its time a test waits, e.g. for a link."""
+    """Half as many again as processors: tests wait for processes, for links and for each other."""
     return 3 * os.cpu_count() // 2
 
 

@@ -25,7 +25,7 @@ ULX3S_25F = sdram_target(ULX3S_25F_Platform, name="ulx3s_25f", evidence="routed"
 
 # `tiny` lies in 128 KiB, and P = 16 makes 12,800 tok/s of it at 80 MHz, of which the UART carries
 # 6,500. Block RAM is spread over the whole part, and what is far away is slow: V = 8, which makes
-# 7 % more tokens per cycle, was estimated at 52 MHz when it was placed, where V = 4 was at 59.
+# 7 % more tokens per cycle, was an eighth slower when both were placed, with an earlier datapath.
 ULX3S_85F_BRAM = block_ram_target(
     ULX3S_85F_Platform, name="ulx3s_85f_bram", evidence="routed", clock_hz=80_000_000,
     memory_bytes=128 * 1024, **BOARD)

@@ -2,7 +2,7 @@
 
 ``python -m tritstream_sim.report.performance [--write FILE] [MODEL …]`` runs a token of each model
 through the Verilated accelerator, every stage held to golden, at the speed of C++; published shapes
-have random weights, which cost the same cycles. 370M takes minutes, 2.7B half an hour and 6 GB. Of
+have random weights, which cost the same cycles. All take a quarter of an hour, and 2.7B 6 GB. Of
 passes of several tokens a layer of 370M and its head are simulated. ``--only`` writes one table:
 those of wide builds and of several tokens take long to compile, some ten minutes each.
 """
@@ -55,7 +55,8 @@ WIDE = {"370M": ("p=128", "p=256", "p=64,g=4", "p=64,g=16", "p=256,g=32"),
         "1.3B": ("p=64,g=4", "p=64,g=24"), "2.7B": ("p=64,g=4", "p=64,g=24")}
 """Builds of more than one beat of 64 bytes per cycle, by model; too large to be simulated whole."""
 HELD = "p=256,g=4", "p=128,g=8", "p=64,g=16"
-"""Builds that are simulated: 1,024 bytes per cycle, of few wide memories or of many."""
+"""Builds that are simulated: 1,024 bytes per cycle. Of more memories than 16 the export alone, in
+which Amaranth looks for combinational cycles, takes more than half an hour."""
 HELD_TITLE = "Cycles of a token on builds of 1,024 bytes, every stage held to golden:"
 HELD_SHAPE = ModelConfig(hidden=640, intermediate=1728, layers=2, vocab=4000)
 
