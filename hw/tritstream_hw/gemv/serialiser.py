@@ -55,7 +55,7 @@ class Serialiser(wiring.Component):
 
     def __init__(self, *, acc_bits: int, column_beats: int, element_width: int, lanes: int = 1,
                  groups: int = 1, slots: int = 1):
-        self._width = element_width
+        self._width, self._lanes = element_width, lanes
         # Groups whose rows are one block, and how many of these blocks are side by side.
         self._joined, self._sides = (groups, 1) if lanes == 1 else (1, groups)
         super().__init__({
@@ -156,14 +156,23 @@ class Serialiser(wiring.Component):
             register.i.p.lane.eq(lane),
             register.i.p.last.eq(command_ends),
         ]
-        last, *groups = ([sums[side * self._joined + n // ROWS][lane][n % ROWS]
-                          for n in range(block)] for sums in (self.i.p.sums, *kept))
+        last, *groups = (self._rows_of(m, sums, side, lane) for sums in (self.i.p.sums, *kept))
         with m.Switch(place):
             for begins in range(block + width - 1):
                 with m.Case(begins):
                     self._pick(m, begins - (width - 1), live, register.i.p.rows, groups, last,
                                last_projection)
         return m
+
+    def _rows_of(self, m, sums, side, lane):
+        """Return the sums of the rows of the block and the token that are emitted."""
+        rows = []
+        for n in range(self._joined):
+            # Named, for what has no name is chosen anew wherever it is used.
+            chosen = Signal.like(sums[0][0], name="chosen")
+            m.d.comb += chosen.eq(sums[n][0] if self._lanes == 1 else sums[side][lane])
+            rows += list(chosen)
+        return rows
 
     def _pick(self, m, begins, live, rows, groups, last, last_projection):
         """Make a word of those rows of the block that lie in it; it begins with row `begins`."""
