@@ -1,10 +1,11 @@
 """A token each of one or two conversations: a kernel for each stage, as the accelerator does it.
 
-Each program of a stage quantises the whole input vectors for itself (they come from the cache), so
-that nothing but the vectors and their statistics passes from one kernel to the next. It meets the
-vectors with its share of the packed trits, finishes its elements, and adds their part to the
-statistics of the outputs with integer atomics, whose order cannot matter. For more conversations
-that is too much to be done in every program: see `many`.
+Each program of a stage has one lane. It quantises the whole input vector for itself (it comes from
+the cache), so that nothing but the vector and its statistics passes from one kernel to the next. It
+meets the vector with its share of the packed trits, finishes its elements, and adds their part to
+the statistics of the output with integer atomics, whose order cannot matter. All of that waits more
+than it computes, so programs of two lanes go side by side. For more conversations that is too much
+to be done in every program: see `many`.
 """
 
 import triton
@@ -222,21 +223,24 @@ def _products(parts, vector, gains, length, factor, CHUNKS: tl.constexpr):
 
 
 @triton.jit
-def _projection(parts, vectors, gains, lengths, factors, place, INDEX: tl.constexpr,
-                CHUNKS: tl.constexpr, LANES: tl.constexpr):
+def _projection(parts, vector, gains, lengths, factors, place, INDEX: tl.constexpr,
+                CHUNKS: tl.constexpr):
     """Row sums of one projection from its trits, int32, each where `place` says.
 
-    `vectors` has each lane's, `lengths` and `factors` the numbers of all.
+    `lengths` and `factors` are the numbers of all quantisers.
     """
-    found = _products(parts, vectors[0], gains, _pick(lengths, INDEX), _pick(factors, INDEX),
-                      CHUNKS)
-    if LANES == 2:
-        found = tl.join(found, _products(parts, vectors[1], gains, _pick(lengths, 4 + INDEX),
-                                         _pick(factors, 4 + INDEX), CHUNKS))
+    found = _products(parts, vector, gains, _pick(lengths, INDEX), _pick(factors, INDEX), CHUNKS)
     GROUPS: tl.constexpr = parts[0].shape[0]
-    acc = tl.sum(tl.reshape(found, [GROUPS, parts[0].shape[1], 8 * LANES]), axis=1)
+    acc = tl.sum(tl.reshape(found, [GROUPS, parts[0].shape[1], 8]), axis=1)
     # Every thread has all of them, until a gather shares them out.
-    return tl.gather(tl.reshape(acc, [8 * GROUPS * LANES]), place, 0)
+    return tl.gather(tl.reshape(acc, [8 * GROUPS]), place, 0)
+
+
+@triton.jit
+def _dequantised(acc, mantissa, shift, INDEX: tl.constexpr):
+    """Scale the row sums of a projection; mantissas and shifts of all are from `scales`."""
+    own = tl.full(acc.shape, INDEX, tl.int32)
+    return dequantise(acc, tl.gather(mantissa, own, 0), tl.gather(shift, own, 0))
 
 
 @triton.jit
@@ -246,28 +250,28 @@ def stage(body, parameters, vectors, words, vector_at, residual_at, out_at, gain
           columns, rows, group_words, groups,
           OP: tl.constexpr, CHUNKS: tl.constexpr, WORDS: tl.constexpr, GROUPS: tl.constexpr,
           LANES: tl.constexpr, EARLY: tl.constexpr):
-    """Play one stage for a token of each lane.
+    """Play one stage for a token of each lane, of which programs along the second axis have one.
 
     Parameters
     ----------
     body, parameters, keep, pre, next_gains, next_stride
         Of this stage, see `weights.Stage`.
     vectors, words
-        Stage vectors, int32 [LANES, words].
+        Stage vectors, int32 [lanes, words].
     vector_at, residual_at, out_at
         Where in these the input vector, x and the output vector are.
     gains, gain_stride
         Of the stage before.
     statistics, statistics_length
-        int64 [LANES, statistics_length], zero before.
+        int64 [lanes, statistics_length], zero before.
     statistics_at, next_at
         Where in these those of the input and of the output are.
     state, size, sides, places
         See `state_of`: of this layer, and of each lane.
     kept
-        int32 [LANES]; where it is 0 the state stays as it is.
+        int32 [lanes]; where it is 0 the state stays as it is.
     head_scale
-        int64 [LANES, 8], mantissa and at 4 shift of the logits (HEAD).
+        int64 [lanes, 8], mantissa and at 4 shift of the logits (HEAD).
     table
         `elements.SIGMOID_TABLE`.
     columns, rows, group_words, groups
@@ -285,14 +289,16 @@ def stage(body, parameters, vectors, words, vector_at, residual_at, out_at, gain
     P: tl.constexpr = 3 if OP == MLGRU else (2 if OP == GLU else 1)
     VECTORS: tl.constexpr = 3 if OP == MLGRU else 1     # the input vector is quantised three ways
     group = tl.program_id(0) * GROUPS + tl.arange(0, GROUPS)
-    lane, element, inside, own_group, own_place = elements_of(
-        tl.arange(0, 8 * GROUPS * LANES), rows, GROUPS)
-    place = (own_group * 8 + own_place) * LANES + lane
-    own = vectors + lane * words + element
+    _, element, inside, own_group, own_place = elements_of(tl.arange(0, 8 * GROUPS), rows, GROUPS)
+    place = own_group * 8 + own_place
+    lane = tl.program_id(1) if LANES > 1 else 0
+    vectors += lane * words
+    statistics += lane * statistics_length
+    own = vectors + element
 
     # What does not depend on the stage before is on its way while that still runs.
-    index = tl.arange(0, 4 * LANES)         # of the numbers of all lanes, four of each
-    numbers = constants(parameters, index & 3)
+    index = tl.arange(0, 4)
+    numbers = constants(parameters, index)
     parts0 = _trits(body, group_words, group, groups, P, 0, CHUNKS, WORDS)
     gains0 = _columns(gains, columns, CHUNKS, WORDS)
     fraction = tl.load(parameters + 12).to(tl.int32)
@@ -319,38 +325,33 @@ def stage(body, parameters, vectors, words, vector_at, residual_at, out_at, gain
         gdc_wait()
         gdc_launch_dependents()
 
-    statistics_of = statistics + (index >> 2) * statistics_length + statistics_at
-    amax = tl.load(statistics_of + PEAKS + tl.minimum(index & 3, VECTORS - 1))
-    parts = loaded_parts(statistics_of)
-    acts = ()
-    for n in tl.static_range(LANES):
-        acts = acts + (_columns(vectors + n * words + vector_at, columns, CHUNKS, WORDS),)
+    amax = tl.load(statistics + statistics_at + PEAKS + tl.minimum(index, VECTORS - 1))
+    # As a tensor, like `amax`: scalars are slower.
+    parts = loaded_parts(statistics + statistics_at + (index >> 2))
+    vector = _columns(vectors + vector_at, columns, CHUNKS, WORDS)
     if OP == RESIDUAL:
         old = tl.load(own + residual_at, inside, 0)
     lengths, factors = bit_length(amax), reciprocal(amax)
     mantissa, shift = scales(parts, amax, numbers)
-    acc = _projection(parts0, acts, gains0, lengths, factors, place, 0, CHUNKS, LANES)
+    acc = _projection(parts0, vector, gains0, lengths, factors, place, 0, CHUNKS)
     if OP == HEAD:
         tl.store(own + out_at, acc, inside)
         if tl.program_id(0) == 0:
-            scale = head_scale + (index >> 2) * 8
-            tl.store(scale, mantissa, (index & 3) == 0)
-            tl.store(scale + 4, shift, (index & 3) == 0)
+            tl.store(head_scale + 8 * lane + index, mantissa, index == 0)
+            tl.store(head_scale + 8 * lane + 4 + index, shift, index == 0)
     else:
-        y0 = dequantise(acc, tl.gather(mantissa, 4 * lane, 0), tl.gather(shift, 4 * lane, 0))
+        y0 = _dequantised(acc, mantissa, shift, 0)
         if P > 1:
-            acc = _projection(parts1, acts, gains1, lengths, factors, place, 1, CHUNKS, LANES)
-            y1 = dequantise(acc, tl.gather(mantissa, 4 * lane + 1, 0),
-                            tl.gather(shift, 4 * lane + 1, 0))
+            acc = _projection(parts1, vector, gains1, lengths, factors, place, 1, CHUNKS)
+            y1 = _dequantised(acc, mantissa, shift, 1)
         if P > 2:
-            acc = _projection(parts2, acts, gains2, lengths, factors, place, 2, CHUNKS, LANES)
-            y2 = dequantise(acc, tl.gather(mantissa, 4 * lane + 2, 0),
-                            tl.gather(shift, 4 * lane + 2, 0))
+            acc = _projection(parts2, vector, gains2, lengths, factors, place, 2, CHUNKS)
+            y2 = _dequantised(acc, mantissa, shift, 2)
             new = recur(old, silu(y0, fraction, table) << 6,
                         opened(y1, bound, fraction1, table))
             tl.store(there + element, new, inside & goes_on)
         v, first = formed(OP, y0, y1, y2, old, new, fraction, table)
         v, first = tl.where(inside, v, 0), tl.where(inside, first, 0)
         tl.store(own + out_at, v, inside)
-        out = statistics + tl.arange(0, LANES)[:, None] * statistics_length + next_at
-        account(OP, out, v, first, before, peak_gains, LANES)
+        out = statistics + next_at + tl.zeros([1, 1], tl.int32)
+        account(OP, out, v, first, before, peak_gains, 1)

@@ -11,8 +11,8 @@ import triton.language as tl
 
 from tritstream.golden.elementwise import SIGMOID_BASE, SIGMOID_DELTA
 
-__all__ = ["SIGMOID_TABLE", "dequantise", "dequantise_ready", "gate", "gained", "opened",
-           "quantise", "ready", "recur", "sigmoid", "silu", "squares"]
+__all__ = ["SIGMOID_TABLE", "dequantise", "gate", "gained", "opened", "quantise", "recur",
+           "sigmoid", "silu", "squares"]
 
 SIGMOID_TABLE = (SIGMOID_BASE | SIGMOID_DELTA << 16).astype(np.int32)
 """Start of each segment of `sigmoid(-x)` in 16 bits, and above them how much it falls."""
@@ -24,20 +24,8 @@ def dequantise(acc, mantissa, shift):
 
     `mantissa`, of 16 bits, and `shift` are int64.
     """
-    factor, half = ready(mantissa, shift)
-    return dequantise_ready(acc, factor, half, shift)
-
-
-@triton.jit
-def ready(mantissa, shift):
-    """What `dequantise_ready` takes of a dequantiser: a factor, int32, and half a unit, int64."""
-    return (mantissa << 10).to(tl.int32), (tl.full(shift.shape, 1, tl.int64) << shift) >> 1
-
-
-@triton.jit
-def dequantise_ready(acc, factor, half, shift):
-    """Scale int32 row sums as `dequantise` does."""
-    return ((acc.to(tl.int64) * factor + half) >> shift).to(tl.int32)
+    half = (tl.full(shift.shape, 1, tl.int64) << shift) >> 1
+    return ((acc.to(tl.int64) * (mantissa << 10).to(tl.int32) + half) >> shift).to(tl.int32)
 
 
 @triton.jit

@@ -38,8 +38,8 @@ SURE = 2                    # passes that went on greedily before one is launche
 RANKED = 1024               # logits of a program that ranks them
 RESULT = CANDIDATES + 4     # keys, mantissa, shift, digest terms of the body and of all
 EARLY_SINCE = (9, 0)        # compute capability with programmatic dependent launch
-QUANTISED = 512             # elements that a program quantises
-QUANTISED_WARPS = 4
+QUANTISED = 1024            # elements that a program quantises
+QUANTISED_WARPS = 8
 INPUTS = ("tokens", "places", "firsts", "kept", "stops", "turns")
 
 
@@ -80,15 +80,22 @@ class Tiles(NamedTuple):
 FEW_TILES = {
     1: Tiles(mlgru=Tile(2, 4, 128), output=Tile(2, 4, 256), glu=Tile(2, 2, 128),
              down=Tile(1, 2, 128), head=Tile(8, 4, 256)),
-    2: Tiles(mlgru=Tile(2, 4, 128), output=Tile(4, 8, 256), glu=Tile(2, 4, 128),
-             down=Tile(4, 8, 256), head=Tile(16, 8, 128)),
+    2: Tiles(mlgru=Tile(2, 4, 128), output=Tile(2, 4, 256), glu=Tile(2, 2, 128),
+             down=Tile(2, 4, 128), head=Tile(16, 8, 128)),
 }
 """Of `decode.stage`, by lanes: the fastest of some ten each for 370M on an H200."""
 
-MANY_TILES = Tiles(mlgru=Tile(2, 4, 32), output=Tile(2, 4, 64), glu=Tile(4, 4, 64),
-                   down=Tile(2, 8, 32), head=Tile(8, 4, 32))
+MANY_TILES = Tiles(mlgru=Tile(4, 8, 32), output=Tile(4, 4, 64), glu=Tile(4, 4, 64),
+                   down=Tile(4, 8, 32), head=Tile(8, 4, 32))
 """Of `many.stage`, likewise with 16 lanes. Shorter vectors have fewer words for each warp."""
 
+LONG_TILES = Tiles(mlgru=Tile(2, 4, 32), output=Tile(2, 4, 64), glu=Tile(4, 4, 64),
+                   down=Tile(2, 8, 32), head=Tile(8, 4, 32))
+"""The same for stages whose trits would take more than `AHEAD_REGISTERS` with those."""
+
+AHEAD_REGISTERS = 192       # of a thread, for trits that are tripled before they are needed
+TRIPLED = 6
+MET = 32                    # columns that a warp meets with one instruction
 LEAST_WORDS = 8             # of those: what the tensor cores take
 
 
@@ -399,6 +406,15 @@ class Pass:
             WIDE=weights.element_bytes > 1, BLOCK=triton.next_power_of_2(hidden), CLEAR=1024,
             num_warps=8)
 
+    def _stages(self) -> None:
+        self._embed()
+        stages = self.model.weights.stages
+        x = stages[0].offset
+        for before, stage in itertools.pairwise(stages):
+            self._play(before, stage, x)
+            if stage.op is Op.RESIDUAL:
+                x = stage.offset
+
     @property
     def _length(self) -> int:
         """Numbers of a lane's statistics."""
@@ -411,65 +427,70 @@ class Pass:
                      for bank in (stage.keep, stage.pre, stage.gains))
 
 
+def _part(stage: Stage, tile: Tile) -> int:
+    """Columns of a stage that a warp meets at once."""
+    words = min(tile.words, _power_of_two_below(stage.words // tile.warps))
+    return 4 * max(LEAST_WORDS, words)
+
+
+def _registers(stage: Stage, tile: Tile) -> int:
+    """Registers of a thread that trits take which are tripled ahead: two for each instruction."""
+    part = _part(stage, tile)
+    columns = triton.cdiv(stage.words * 4, tile.warps * part) * part
+    return 2 * TRIPLED * stage.op.projections * triton.cdiv(columns, MET)
+
+
 def _power_of_two_below(number: int) -> int:
     """Return the largest one that is not above a number; 0 for 0."""
     return 1 << number.bit_length() - 1 if number else 0
 
 
 class _FewLanes(Pass):
-    """A kernel for each stage."""
+    """A kernel for each stage, in which each program has one lane."""
 
-    def _stages(self) -> None:
+    def _play(self, before: Stage, stage: Stage, x: int) -> None:
         room, inputs, weights = self.room, self.inputs, self.model.weights
-        self._embed()
-        x = weights.stages[0].offset
-        for before, stage in itertools.pairwise(weights.stages):
-            tile = FEW_TILES[self.lanes].of(stage)
-            decode.stage[(triton.cdiv(stage.groups, tile.groups),)](
-                stage.body, stage.parameters, room.vectors, weights.words, before.offset, x,
-                stage.offset, before.gains, before.stride, room.statistics, self._length,
-                before.index * ROW.value, stage.index * ROW.value, *self._banks(stage),
-                stage.stride, self.states.layer(stage.layer), self.states.size, self.states.sides,
-                inputs["places"], inputs["kept"], room.factors, weights.table, stage.columns,
-                stage.rows, stage.words, stage.groups,
-                OP=stage.op.value, CHUNKS=triton.cdiv(stage.words, tile.words), WORDS=tile.words,
-                GROUPS=tile.groups, LANES=self.lanes, EARLY=self.early, num_warps=tile.warps,
-                **self.options)
-            if stage.op is Op.RESIDUAL:
-                x = stage.offset
+        tile = FEW_TILES[self.lanes].of(stage)
+        decode.stage[(triton.cdiv(stage.groups, tile.groups), self.lanes)](
+            stage.body, stage.parameters, room.vectors, weights.words, before.offset, x,
+            stage.offset, before.gains, before.stride, room.statistics, self._length,
+            before.index * ROW.value, stage.index * ROW.value, *self._banks(stage),
+            stage.stride, self.states.layer(stage.layer), self.states.size, self.states.sides,
+            inputs["places"], inputs["kept"], room.factors, weights.table, stage.columns,
+            stage.rows, stage.words, stage.groups,
+            OP=stage.op.value, CHUNKS=triton.cdiv(stage.words, tile.words), WORDS=tile.words,
+            GROUPS=tile.groups, LANES=self.lanes, EARLY=self.early, num_warps=tile.warps,
+            **self.options)
 
 
 class _ManyLanes(Pass):
-    """Two kernels for each stage."""
+    """Two kernels for each stage, in which each program has all lanes."""
 
     ragged = False              # whether a conversation may have several lanes
 
-    def _stages(self) -> None:
+    def _play(self, before: Stage, stage: Stage, x: int) -> None:
         room, inputs, weights = self.room, self.inputs, self.model.weights
-        self._embed()
-        x = weights.stages[0].offset
-        for before, stage in itertools.pairwise(weights.stages):
-            length, vectors = stage.words * 4, stage.op.vectors
-            many.quantise_lanes[(self.lanes, triton.cdiv(length, QUANTISED))](
-                room.vectors, weights.words, before.offset, before.gains, before.stride,
-                room.statistics, self._length, before.index * ROW.value, room.acts, length,
-                room.acts[0].numel(), stage.columns,
-                VECTORS=vectors, BLOCK=QUANTISED, EARLY=self.early, num_warps=QUANTISED_WARPS,
-                **self.options)
-            groups, parts, most = MANY_TILES.of(stage)
-            part = 4 * max(LEAST_WORDS, min(most, _power_of_two_below(stage.words // parts)))
-            many.stage[(triton.cdiv(stage.groups, groups),)](
-                stage.body.view(torch.int8), stage.parameters, room.acts, length,
-                room.acts[0].numel(), room.vectors, weights.words, x, stage.offset,
-                room.statistics, self._length, before.index * ROW.value, stage.index * ROW.value,
-                *self._banks(stage), stage.stride, self.states.layer(stage.layer),
-                self.states.size, self.states.sides, inputs["places"], inputs["firsts"],
-                inputs["kept"], room.factors, weights.table, stage.rows, stage.groups,
-                OP=stage.op.value, LANES=self.lanes, RAGGED=self.ragged, GROUPS=groups,
-                PARTS=parts, STEPS=triton.cdiv(length, parts * part), BYTES=part,
-                EARLY=self.early, num_warps=parts, **self.options)
-            if stage.op is Op.RESIDUAL:
-                x = stage.offset
+        length, vectors = stage.words * 4, stage.op.vectors
+        many.quantise_lanes[(self.lanes, triton.cdiv(length, QUANTISED))](
+            room.vectors, weights.words, before.offset, before.gains, before.stride,
+            room.statistics, self._length, before.index * ROW.value, room.acts, length,
+            room.acts[0].numel(), stage.columns,
+            VECTORS=vectors, BLOCK=QUANTISED, EARLY=self.early, num_warps=QUANTISED_WARPS,
+            **self.options)
+        tile, ahead = MANY_TILES.of(stage), True
+        if _registers(stage, tile) > AHEAD_REGISTERS:
+            tile, ahead = LONG_TILES.of(stage), False
+        part = _part(stage, tile)
+        many.stage[(triton.cdiv(stage.groups, tile.groups),)](
+            stage.body.view(torch.int8), stage.parameters, room.acts, length,
+            room.acts[0].numel(), room.vectors, weights.words, x, stage.offset,
+            room.statistics, self._length, before.index * ROW.value, stage.index * ROW.value,
+            *self._banks(stage), stage.stride, self.states.layer(stage.layer),
+            self.states.size, self.states.sides, inputs["places"], inputs["firsts"],
+            inputs["kept"], room.factors, weights.table, stage.rows, stage.groups,
+            OP=stage.op.value, LANES=self.lanes, RAGGED=self.ragged, GROUPS=tile.groups,
+            PARTS=tile.warps, STEPS=triton.cdiv(length, tile.warps * part), BYTES=part, AHEAD=ahead,
+            EARLY=self.early, num_warps=tile.warps, **self.options)
 
 
 class _RaggedLanes(_ManyLanes):

@@ -21,15 +21,14 @@ from tritstream_cuda.decode import (
     state_of,
 )
 from tritstream_cuda.elements import (
-    dequantise_ready,
+    dequantise,
     opened,
     quantise,
-    ready,
     recur,
     silu,
 )
 from tritstream_cuda.scalars import bit_length, reciprocal
-from tritstream_cuda.statistics import PEAKS, constants, loaded_parts, scales
+from tritstream_cuda.statistics import PEAKS, constants, loaded_parts, packed, scales, unpacked
 from tritstream_cuda.ternary import stacked_rows, triple_bytes
 
 __all__ = ["quantise_lanes", "stage"]
@@ -59,8 +58,8 @@ def quantise_lanes(vectors, words, vector_at, gains, gain_stride, statistics, st
     four = tl.arange(0, 4)
     own = loaded(gains, gain_stride, element, inside, VECTORS)
     if EARLY:
+        gdc_launch_dependents()     # before anything is known: they have trits to load meanwhile
         gdc_wait()
-        gdc_launch_dependents()
     vector = tl.load(vectors + lane * words + vector_at + element, inside, 0)
     amax = tl.load(statistics + lane * statistics_length + statistics_at + PEAKS
                    + tl.minimum(four, VECTORS - 1))
@@ -73,16 +72,33 @@ def quantise_lanes(vectors, words, vector_at, gains, gain_stride, statistics, st
 
 
 @triton.jit
+def _tripled(trits):
+    """Triple bytes again and again: what `ternary` calls `s_0` to `s_5`."""
+    s1 = triple_bytes(trits)
+    s2 = triple_bytes(s1)
+    s3 = triple_bytes(s2)
+    s4 = triple_bytes(s3)
+    return trits, s1, s2, s3, s4, triple_bytes(s4)
+
+
+@triton.jit
 def _trits(body, group_bytes, group, groups, P: tl.constexpr, INDEX: tl.constexpr,
-           PARTS: tl.constexpr, STEPS: tl.constexpr, BYTES: tl.constexpr):
-    """Load a projection's trits of some row groups: `STEPS` tensors int8 [PARTS, BYTES, GROUPS]."""
+           PARTS: tl.constexpr, STEPS: tl.constexpr, BYTES: tl.constexpr, AHEAD: tl.constexpr):
+    """Load a projection's trits of some row groups: `STEPS` tensors int8 [PARTS, BYTES, GROUPS].
+
+    With `AHEAD` each is already `_tripled`.
+    """
     found = ()
     byte = tl.arange(0, PARTS)[:, None, None] * BYTES
     row = body + (tl.minimum(group, groups - 1) * P + INDEX)[None, None, :] * group_bytes
     row += byte + tl.arange(0, BYTES)[None, :, None]
     for step in tl.static_range(STEPS):
         start = step * BYTES * PARTS
-        found = found + (tl.load(row + start, start + byte < group_bytes, 0),)
+        part = tl.load(row + start, start + byte < group_bytes, 0)
+        if AHEAD:
+            found = found + (_tripled(part),)
+        else:
+            found = found + (part,)
     return found
 
 
@@ -101,36 +117,41 @@ def _acts(acts, act_stride, LANES: tl.constexpr, PARTS: tl.constexpr, STEPS: tl.
 
 
 @triton.jit
-def _projection(acts, trits, place, LANES: tl.constexpr, GROUPS: tl.constexpr,
-                PARTS: tl.constexpr, STEPS: tl.constexpr):
-    """Row sums of one projection, int32, each where `place` says."""
+def _products(acts, trits, LANES: tl.constexpr, GROUPS: tl.constexpr, PARTS: tl.constexpr,
+              STEPS: tl.constexpr, AHEAD: tl.constexpr):
+    """Meet the trits of a projection, from `_trits`, with the vectors; each warp has a part.
+
+    Six tensors int32 [PARTS, LANES, GROUPS]: what `ternary` calls `S_0` to `S_5`.
+    """
     s0 = tl.zeros([PARTS, LANES, GROUPS], tl.int32)
     s1, s2, s3, s4, s5 = s0, s0, s0, s0, s0
     for step in tl.static_range(STEPS):
         q, part = acts[step], trits[step]
-        s0 = tl.dot(q, part, s0, out_dtype=tl.int32)
-        part = triple_bytes(part)
-        s1 = tl.dot(q, part, s1, out_dtype=tl.int32)
-        part = triple_bytes(part)
-        s2 = tl.dot(q, part, s2, out_dtype=tl.int32)
-        part = triple_bytes(part)
-        s3 = tl.dot(q, part, s3, out_dtype=tl.int32)
-        part = triple_bytes(part)
-        s4 = tl.dot(q, part, s4, out_dtype=tl.int32)
-        part = triple_bytes(part)
-        s5 = tl.dot(q, part, s5, out_dtype=tl.int32)
-    SIZE: tl.constexpr = 8 * GROUPS * LANES
-    parts = tl.reshape(stacked_rows(s0, s1, s2, s3, s4, s5), [PARTS * SIZE])
-    # Each warp has a part; a gather brings those of an element to one thread.
+        if not AHEAD:
+            part = _tripled(part)
+        s0 = tl.dot(q, part[0], s0, out_dtype=tl.int32)
+        s1 = tl.dot(q, part[1], s1, out_dtype=tl.int32)
+        s2 = tl.dot(q, part[2], s2, out_dtype=tl.int32)
+        s3 = tl.dot(q, part[3], s3, out_dtype=tl.int32)
+        s4 = tl.dot(q, part[4], s4, out_dtype=tl.int32)
+        s5 = tl.dot(q, part[5], s5, out_dtype=tl.int32)
+    return s0, s1, s2, s3, s4, s5
+
+
+@triton.jit
+def _rows(s, place, PARTS: tl.constexpr):
+    """Row sums of what `_products` gave, int32, each where `place` says."""
+    SIZE: tl.constexpr = 8 * s[0].numel // PARTS
+    parts = tl.reshape(stacked_rows(s[0], s[1], s[2], s[3], s[4], s[5]), [PARTS * SIZE])
+    # A gather brings the parts of an element to one thread.
     return tl.sum(tl.reshape(tl.gather(parts, place, 0), [PARTS, SIZE]), axis=0)
 
 
 @triton.jit
-def _ready(mantissa, shift, lane, INDEX: tl.constexpr):
-    """What `dequantise_ready` takes for each element of a projection."""
-    shift = tl.gather(shift, 4 * lane + INDEX, 0)
-    factor, half = ready(tl.gather(mantissa, 4 * lane + INDEX, 0), shift)
-    return factor, half, shift
+def _dequantised(acc, scales_of_lanes, lane, INDEX: tl.constexpr):
+    """Scale the row sums of a projection; `scales_of_lanes` are from `packed`."""
+    mantissa, shift = unpacked(tl.gather(scales_of_lanes, 4 * lane + INDEX, 0))
+    return dequantise(acc, mantissa, shift)
 
 
 @triton.jit
@@ -159,7 +180,8 @@ def stage(body, parameters, acts, act_stride, act_vector, vectors, words, residu
           statistics, statistics_length, statistics_at, next_at, keep, pre, next_gains, next_stride,
           state, size, sides, places, firsts, kept, head_scale, table, rows, groups,
           OP: tl.constexpr, LANES: tl.constexpr, RAGGED: tl.constexpr, GROUPS: tl.constexpr,
-          PARTS: tl.constexpr, STEPS: tl.constexpr, BYTES: tl.constexpr, EARLY: tl.constexpr):
+          PARTS: tl.constexpr, STEPS: tl.constexpr, BYTES: tl.constexpr, AHEAD: tl.constexpr,
+          EARLY: tl.constexpr):
     """Play one stage for a token of each lane.
 
     Parameters
@@ -174,6 +196,9 @@ def stage(body, parameters, acts, act_stride, act_vector, vectors, words, residu
     GROUPS, PARTS, STEPS, BYTES
         Row groups of a program; parts of the columns that its warps share out, how often that is,
         and columns of a part.
+    AHEAD
+        Whether trits are tripled while the stage before still runs: they take six times the
+        registers until then.
     body, parameters, vectors, words, residual_at, out_at, statistics, statistics_length, \
     statistics_at, next_at, keep, pre, next_gains, next_stride, state, size, sides, places, \
     head_scale, table, rows, groups, OP, LANES, RAGGED, EARLY
@@ -189,15 +214,15 @@ def stage(body, parameters, acts, act_stride, act_vector, vectors, words, residu
     place = ((index // SIZE * LANES + part_lane) * GROUPS + part_group) * 8 + part_place
     own = vectors + lane * words + element
 
-    # What does not depend on the stage before is on its way while that still runs.
+    # What does not depend on the stage before is done while that still runs.
     index = tl.arange(0, 4 * LANES)         # of the numbers of all lanes, four of each
     numbers = constants(parameters, index & 3)
-    trits0 = _trits(body, act_stride, group, groups, P, 0, PARTS, STEPS, BYTES)
+    trits0 = _trits(body, act_stride, group, groups, P, 0, PARTS, STEPS, BYTES, AHEAD)
     fraction = tl.load(parameters + 12).to(tl.int32)
     if P > 1:
-        trits1 = _trits(body, act_stride, group, groups, P, 1, PARTS, STEPS, BYTES)
+        trits1 = _trits(body, act_stride, group, groups, P, 1, PARTS, STEPS, BYTES, AHEAD)
     if P > 2:
-        trits2 = _trits(body, act_stride, group, groups, P, 2, PARTS, STEPS, BYTES)
+        trits2 = _trits(body, act_stride, group, groups, P, 2, PARTS, STEPS, BYTES, AHEAD)
         fraction1 = tl.load(parameters + 13).to(tl.int32)
         bound = tl.load(keep + element, inside, 0).to(tl.int32) & 0xFFFF
         here, there = state_of(state, size, sides, tl.load(places + lane))
@@ -207,20 +232,9 @@ def stage(body, parameters, acts, act_stride, act_vector, vectors, words, residu
         before = tl.load(pre + element, inside, 0)
     if OP != HEAD:
         peak_gains = loaded(next_gains, next_stride, element, inside, 3 if OP == RESIDUAL else 1)
-    # Statistics and x are from before the vectors were quantised.
-    statistics_of = statistics + (index >> 2) * statistics_length + statistics_at
-    amax = tl.load(statistics_of + PEAKS + tl.minimum(index & 3, VECTORS - 1))
-    mantissa, shift = scales(loaded_parts(statistics_of), amax, numbers)
     old, new, y1, y2 = element, element, element, element
-    if OP == RESIDUAL:
-        old = tl.load(own + residual_at, inside, 0)
     if OP == MLGRU:
         old = tl.load(here + element, inside, 0)
-    factor0, half0, shift0 = _ready(mantissa, shift, lane, 0)
-    if P > 1:
-        factor1, half1, shift1 = _ready(mantissa, shift, lane, 1)
-    if P > 2:
-        factor2, half2, shift2 = _ready(mantissa, shift, lane, 2)
     if EARLY:
         gdc_wait()
         gdc_launch_dependents()
@@ -230,7 +244,16 @@ def stage(body, parameters, acts, act_stride, act_vector, vectors, words, residu
     if VECTORS > 1:
         q1 = _acts(acts + act_vector, act_stride, LANES, PARTS, STEPS, BYTES)
         q2 = _acts(acts + 2 * act_vector, act_stride, LANES, PARTS, STEPS, BYTES)
-    acc = _projection(q0, trits0, place, LANES, GROUPS, PARTS, STEPS)
+    statistics_of = statistics + (index >> 2) * statistics_length + statistics_at
+    amax = tl.load(statistics_of + PEAKS + tl.minimum(index & 3, VECTORS - 1))
+    parts = loaded_parts(statistics_of)
+    if OP == RESIDUAL:
+        old = tl.load(own + residual_at, inside, 0)
+    # Nothing in this waits for the scales, whose computation takes as long.
+    s = _products(q0, trits0, LANES, GROUPS, PARTS, STEPS, AHEAD)
+    mantissa, shift = scales(parts, amax, numbers)
+    scales_of_lanes = packed(mantissa, shift)
+    acc = _rows(s, place, PARTS)
     if OP == HEAD:
         tl.store(own + out_at, acc, inside)
         if tl.program_id(0) == 0:
@@ -238,13 +261,13 @@ def stage(body, parameters, acts, act_stride, act_vector, vectors, words, residu
             tl.store(scale, mantissa, (index & 3) == 0)
             tl.store(scale + 4, shift, (index & 3) == 0)
     else:
-        y0 = dequantise_ready(acc, factor0, half0, shift0)
+        y0 = _dequantised(acc, scales_of_lanes, lane, 0)
         if P > 1:
-            acc = _projection(q1, trits1, place, LANES, GROUPS, PARTS, STEPS)
-            y1 = dequantise_ready(acc, factor1, half1, shift1)
+            s = _products(q1, trits1, LANES, GROUPS, PARTS, STEPS, AHEAD)
+            y1 = _dequantised(_rows(s, place, PARTS), scales_of_lanes, lane, 1)
         if P > 2:
-            acc = _projection(q2, trits2, place, LANES, GROUPS, PARTS, STEPS)
-            y2 = dequantise_ready(acc, factor2, half2, shift2)
+            s = _products(q2, trits2, LANES, GROUPS, PARTS, STEPS, AHEAD)
+            y2 = _dequantised(_rows(s, place, PARTS), scales_of_lanes, lane, 2)
             new = _recurred(old, silu(y0, fraction, table) << 6,
                             opened(y1, bound, fraction1, table), firsts, LANES, RAGGED)
             tl.store(there + element, new, inside & goes_on)

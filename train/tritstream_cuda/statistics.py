@@ -11,7 +11,8 @@ import triton.language as tl
 from tritstream_cuda.elements import gained, squares
 from tritstream_cuda.scalars import dequantiser, squared_norm, wide
 
-__all__ = ["PEAKS", "ROW", "constants", "loaded_parts", "parts_of", "peaks", "scales", "sums"]
+__all__ = ["PEAKS", "ROW", "constants", "loaded_parts", "packed", "parts_of", "peaks", "scales",
+           "sums", "unpacked"]
 
 ROW = tl.constexpr(16)
 PEAKS = tl.constexpr(8)
@@ -79,6 +80,18 @@ def scales(parts, amax, numbers):
                              numbers[5])
     norm_high, norm_low = tl.zeros_like(amax) + high, tl.zeros_like(amax) + low
     return dequantiser(amax, norm_high, norm_low, numbers[0], numbers[1])
+
+
+@triton.jit
+def packed(mantissa, shift):
+    """Put a mantissa and a shift from `scales` into one int64, to be moved together."""
+    return (mantissa << 8) | shift
+
+
+@triton.jit
+def unpacked(scale):
+    """Take apart what `packed` has put together; both int64."""
+    return scale >> 8, scale & 255
 
 
 @triton.jit
