@@ -22,7 +22,7 @@ from tritstream.image.trits import DECODE, VALID
 from tritstream.model.config import ModelConfig
 from tritstream.model.dummy import DummyCheckpoint
 from tritstream.reference import FloatModel
-from tritstream_cuda import CudaEngine, elements, scalars, statistics
+from tritstream_cuda import CudaEngine, elements, lanes, scalars, statistics
 from tritstream_cuda import engine as cuda_engine
 from tritstream_cuda.ternary import FRACTIONS, dot4, stack8, stack_place, triple
 
@@ -217,7 +217,10 @@ def test_stages_of_a_token(image, engine):
         assert np.array_equal(one, other), section.name
 
 
-def test_several_tokens_of_some_conversations_in_one_pass(image):
+@pytest.mark.parametrize("registers", [lanes.AHEAD_REGISTERS, 0])
+def test_several_tokens_of_some_conversations_in_one_pass(image, monkeypatch, registers):
+    """Also of vectors so long that their trits are tripled when they are needed."""
+    monkeypatch.setattr(lanes, "AHEAD_REGISTERS", registers)
     engines = CudaEngine(image, CPU), GoldenEngine(image)
     texts = [([4, 9], True), ([12], True), ([3, 3, 7], False)]
     for _ in range(2):          # the second time with what the first has left
