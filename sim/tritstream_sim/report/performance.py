@@ -54,9 +54,9 @@ PROMPT = 512            # tokens
 WIDE = {"370M": ("p=128", "p=256", "p=64,g=4", "p=64,g=16", "p=256,g=32"),
         "1.3B": ("p=64,g=4", "p=64,g=24"), "2.7B": ("p=64,g=4", "p=64,g=24")}
 """Builds of more than one beat of 64 bytes per cycle, by model; too large to be simulated whole."""
-HELD = "p=256,g=4", "p=128,g=8", "p=64,g=16", "p=32,g=32", "p=16,g=64"
-"""Builds that are simulated: all of 1,024 bytes per cycle that there are."""
-HELD_TITLE = "Cycles of a token on builds of 1,024 bytes, every stage held to golden:"
+HELD = "p=256,g=4", "p=128,g=8", "p=64,g=16", "p=32,g=32", "p=16,g=64", "p=64,g=24"
+"""Builds that are simulated: of 1,024 bytes per cycle with each width of a beat, and one wider."""
+HELD_TITLE = "Cycles of a token on the widest builds, every stage held to golden:"
 HELD_SHAPE = ModelConfig(hidden=640, intermediate=1728, layers=2, vocab=4000)
 
 # A memory as a peer has measured it on a board: bytes per second of its four ports together, and
