@@ -326,7 +326,7 @@ def stage(body, parameters, vectors, words, vector_at, residual_at, out_at, gain
         gdc_launch_dependents()
 
     amax = tl.load(statistics + statistics_at + PEAKS + tl.minimum(index, VECTORS - 1))
-    # As a tensor, like `amax`: scalars are slower.
+    # A tensor, like `amax`: the same four times.
     parts = loaded_parts(statistics + statistics_at + (index >> 2))
     vector = _columns(vectors + vector_at, columns, CHUNKS, WORDS)
     if OP == RESIDUAL:

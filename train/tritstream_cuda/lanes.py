@@ -94,9 +94,9 @@ LONG_TILES = Tiles(mlgru=Tile(2, 4, 32), output=Tile(2, 4, 64), glu=Tile(4, 4, 6
 """The same for stages whose trits would take more than `AHEAD_REGISTERS` with those."""
 
 AHEAD_REGISTERS = 192       # of a thread, for trits that are tripled before they are needed
-TRIPLED = 6
+TRIPLED = 6                 # tensors that `many` makes of the trits
 MET = 32                    # columns that a warp meets with one instruction
-LEAST_WORDS = 8             # of those: what the tensor cores take
+LEAST_WORDS = 8             # of a warp: what the tensor cores take
 
 
 class Outcome(NamedTuple):
